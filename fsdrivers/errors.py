@@ -1,0 +1,87 @@
+"""Errors of the drivers.  Every one names what is wrong, where, what was expected and what was found."""
+
+from __future__ import annotations
+
+
+class FsError(Exception):
+    """Base of all driver errors.
+
+    `code` is stable and meant for programs, `exit_code` is what a command line ends with.
+    `where` names the place (source, volume, path, byte offset), `expected` and `found` are short texts.
+    """
+
+    code = "fs-error"
+    exit_code = 3
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        facts = [f"{label} {value}" for label, value in (("expected", self.expected), ("found", self.found)) if value]
+        return f"{text} ({', '.join(facts)})" if facts else text
+
+
+class SourceError(FsError):
+    """The image or device itself cannot be read (missing, short, I/O error)."""
+
+    code = "source-error"
+
+
+class NotThisFilesystem(FsError):
+    """The bytes do not hold the file system that was asked for."""
+
+    code = "not-this-filesystem"
+
+
+class UnknownFilesystem(FsError):
+    """No driver knows the volume; `found` names what it seems to be (swap, LUKS, XFS ...)."""
+
+    code = "unknown-filesystem"
+
+
+class Unsupported(FsError):
+    """A known format with a feature that the driver does not read; the feature is named."""
+
+    code = "unsupported"
+
+
+class Corrupt(FsError):
+    """An on-disk structure contradicts itself or its container."""
+
+    code = "corrupt"
+
+
+class PathError(FsError):
+    """Base of errors about a path inside a file system."""
+
+    code = "path-error"
+    exit_code = 1
+
+
+class NotFound(PathError):
+    """No such file or directory."""
+
+    code = "not-found"
+
+
+class NotADirectory(PathError):
+    """A path component is not a directory."""
+
+    code = "not-a-directory"
+
+
+class IsADirectory(PathError):
+    """A regular file was wanted and a directory (or special file) is there."""
+
+    code = "is-a-directory"
+
+
+class LinkLoop(PathError):
+    """More symbolic links than the limit (40)."""
+
+    code = "link-loop"

@@ -1,0 +1,1 @@
+"""Read-only ISO 9660 with Rock Ridge and Joliet."""

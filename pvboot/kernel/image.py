@@ -1,0 +1,55 @@
+"""`KernelImage`: what the domain planner needs to know about a kernel, whatever file it came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FEATURE_AUTO_TRANSLATED_PHYSMAP = 1 << 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of the kernel segment: `data` at `offset` bytes from `virt_kstart`, zeros up to `size` bytes.
+
+    Pieces are applied in order; a later one overwrites an earlier one, zeros included.
+    """
+
+    offset: int
+    data: memoryview
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """A kernel that a PV domain can start.
+
+    Addresses are virtual addresses as the notes (or `__xen_guest`) define them, unsigned; None where
+    the kernel says nothing.  `width` is 64 or 32 and follows e_machine, not EI_CLASS.  `pae` is one of
+    "no", "yes" (page directory below 4 GiB), "yes[extended-cr3]", "bimodal".
+    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.
+    """
+
+    name: str
+    container: str  # "elf", "elf.gz", "bzImage/<codec>", "bin"
+    width: int
+    guest_type: str  # "xen-3.0-x86_64" or "xen-3.0-x86_32p"
+    virt_base: int
+    virt_entry: int
+    virt_kstart: int
+    virt_kend: int
+    paddr_offset: int
+    pieces: tuple[Piece, ...]
+    hypercall_page: int | None = None
+    p2m_base: int | None = None  # INIT_P2M as the kernel states it; the planner judges it
+    hv_start_low: int | None = None
+    phys_entry: int | None = None
+    pae: str = "no"
+    unmapped_initrd: bool = False
+    bsd_symtab: bool = False
+    guest_os: str = ""
+    guest_version: str = ""
+    xen_version: str = ""
+    loader: str = ""
+    features_supported: int = 0
+    features_required: int = 0
+    elf_size: int = 0  # bytes of the unpacked file

@@ -1,0 +1,1 @@
+"""The terminal: menu and prompt.  How entries boot is not known here."""

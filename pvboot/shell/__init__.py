@@ -1,0 +1,1 @@
+"""The GRUB command interpreter: one function a command, in a table.  Terminals are not known here."""
