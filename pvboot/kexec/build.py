@@ -66,32 +66,44 @@ class DomainImage:
 
     def writes(self) -> Iterator[Write]:
         """All contents in the builder's order; places that no write names are zero in a fresh domain."""
-        layout = self.layout
-        kernel_base = layout.segment("kernel").pfn * PAGE_SIZE
-        for piece in layout.kernel.pieces:
+        yield from self.kernel_writes()
+        yield from self.ramdisk_writes()
+        yield from self.page_writes()
+
+    def kernel_writes(self) -> Iterator[Write]:
+        """The kernel's pieces; a later one, zeros included, overwrites an earlier one."""
+        base = self.layout.segment("kernel").pfn * PAGE_SIZE
+        for piece in self.layout.kernel.pieces:
+            end = base + piece.offset + len(piece.data)
             if len(piece.data):
-                yield Write(kernel_base + piece.offset, len(piece.data), piece.data)
+                yield Write(base + piece.offset, len(piece.data), piece.data)
             if piece.size > len(piece.data):
-                yield Write(kernel_base + piece.offset + len(piece.data), piece.size - len(piece.data), None)
-        if layout.ramdisk is not None:
-            base = layout.segment("ramdisk").pfn * PAGE_SIZE
-            for offset, data in layout.ramdisk.chunks():
+                yield Write(end, piece.size - len(piece.data), None)
+
+    def ramdisk_writes(self) -> Iterator[Write]:
+        """The ramdisk in chunks, if there is one."""
+        if self.layout.ramdisk is not None:
+            base = self.layout.segment("ramdisk").pfn * PAGE_SIZE
+            for offset, data in self.layout.ramdisk.chunks():
                 yield Write(base + offset, len(data), data)
-        yield from self._p2m_writes()
+
+    def page_writes(self) -> Iterator[Write]:
+        """What the builder itself makes: p2m list, start_info, page tables."""
+        yield self._p2m_write()
         info = memoryview(self.start_info)
-        yield Write(layout.segment("start_info").pfn * PAGE_SIZE, len(info), info)
-        for mapping, array in zip(layout.mappings, self.tables, strict=True):
+        yield Write(self.layout.segment("start_info").pfn * PAGE_SIZE, len(info), info)
+        for mapping, array in zip(self.layout.mappings, self.tables, strict=True):
             if mapping.table_count:
                 data = memoryview(array).cast("B")
                 yield Write(mapping.first_table_pfn * PAGE_SIZE, len(data), data)
 
-    def _p2m_writes(self) -> Iterator[Write]:
+    def _p2m_write(self) -> Write:
         import numpy as np
 
         base = self.layout.segment("p2m").pfn * PAGE_SIZE
         entries = self.p2m if self.layout.width == 64 else self.p2m.astype(np.uint32)
         data = memoryview(np.ascontiguousarray(entries)).cast("B")
-        yield Write(base, len(data), data)
+        return Write(base, len(data), data)
 
     def shared_info(self) -> bytes:
         """The shared_info page: upcalls masked for all 32 vCPUs, the rest zero."""

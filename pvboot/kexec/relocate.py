@@ -285,18 +285,16 @@ def _reach_target(
         index = (va >> (12 + 9 * (level - 1))) % ENTRIES if below is not None else -1
         tables.append(NewLoaderTable(level, mfn, index, below << 12 | TABLE_PROT if below is not None else 0))
     slot = parent << 12 | ((va >> (12 + 9 * missing[0])) % ENTRIES) * 8
-    entry = frames[0] << 12 | TABLE_PROT
-    return tuple(tables), MmuUpdate("map the trampoline's target address", np.array([[slot, entry]], dtype=np.uint64))
+    hook = np.array([[slot, frames[0] << 12 | TABLE_PROT]], dtype=np.uint64)
+    updates = np.concatenate([_unmap_aliases(source, np.array(frames, dtype=np.uint64)), hook])
+    return tuple(tables), MmuUpdate("map the trampoline's target address", updates)
 
 
 def _spare_frames(layout: DomainLayout, source: SourceDomain, p2m: FrameArray, count: int) -> list[int]:
-    """Free frames outside the target slots, from the top of the domain, without a writable alias."""
+    """Free frames outside the target slots, from the top of the domain."""
     import numpy as np
 
-    assert source.address_space is not None
-    usable = ~source.busy & (source.address_space.alias_slots == 0)
-    in_window = np.isin(source.p2m, p2m[: layout.pfn_end])
-    usable &= ~in_window
+    usable = ~source.busy & ~np.isin(source.p2m, p2m[: layout.pfn_end])
     chosen = np.flatnonzero(usable)[-count:]
     if len(chosen) < count:
         raise PlanError(
@@ -329,18 +327,22 @@ def _table_aliases(image: DomainImage, source: SourceDomain) -> FrameArray:
     """Updates that clear the loader's writable mappings of frames that become page tables."""
     import numpy as np
 
-    empty = np.empty((0, 2), dtype=np.uint64)
-    if source.address_space is None:
-        return empty
     slots = np.concatenate(
         [
             np.arange(mapping.first_table_pfn, mapping.first_table_pfn + mapping.table_count)
             for mapping in image.layout.mappings
         ]
     )
-    frames = image.p2m[slots]
-    pfns = np.flatnonzero(np.isin(source.p2m, frames))
-    ptrs = source.address_space.alias_slots[pfns]
+    return _unmap_aliases(source, image.p2m[slots])
+
+
+def _unmap_aliases(source: SourceDomain, frames: FrameArray) -> FrameArray:
+    """(ptr, 0) for every L1 entry of the loader that maps one of `frames` writable, ascending by ptr."""
+    import numpy as np
+
+    if source.address_space is None:
+        return np.empty((0, 2), dtype=np.uint64)
+    ptrs = source.address_space.alias_slots[np.flatnonzero(np.isin(source.p2m, frames))]
     ptrs = np.sort(ptrs[ptrs != 0])
     updates = np.zeros((len(ptrs), 2), dtype=np.uint64)
     updates[:, 0] = ptrs | np.uint64(MMU_NORMAL_PT_UPDATE)
