@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +55,34 @@ class PaddedBlob:
         yield 0, memoryview(self.data)
         for offset in range(len(self.data), self.size, CHUNK_BYTES):
             yield offset, memoryview(bytes(min(CHUNK_BYTES, self.size - offset)))
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedBlob:
+    """Blobs one behind the other, each starting on a multiple of four bytes (as cpio archives are joined)."""
+
+    parts: tuple[Blob, ...]
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, gaps included."""
+        return sum(-(-part.size // 4) * 4 for part in self.parts[:-1]) + self.parts[-1].size
+
+    def chunks(self) -> Iterator[tuple[int, memoryview]]:
+        """All parts and the zeros between them."""
+        start = 0
+        for part in self.parts:
+            for offset, data in part.chunks():
+                yield start + offset, data
+            end = start + part.size
+            start = -(-end // 4) * 4
+            if part is not self.parts[-1] and start > end:
+                yield end, memoryview(bytes(start - end))
+
+
+def join_ramdisks(blobs: Sequence[Blob]) -> Blob:
+    """One ramdisk of several, as boot loaders join initrds; a single one stays as it is."""
+    return blobs[0] if len(blobs) == 1 else JoinedBlob(tuple(blobs))
 
 
 def read_whole(blob: Blob, limit: int, what: str) -> bytes:
