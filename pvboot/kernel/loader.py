@@ -225,7 +225,8 @@ def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> Non
     kernel = f"{image.virt_kstart:#x}..{image.virt_kend:#x}, which is p_paddr + {shift}"
     where = f"{elf.name}, {facts.source}"
     if image.virt_kstart > image.virt_kend:
-        raise KernelError("the kernel passes the end of the address space", where=where, found=_with_remarks(kernel, facts))
+        found = _with_remarks(kernel, facts)
+        raise KernelError("the kernel passes the end of the address space", where=where, found=found)
     if not image.virt_kstart <= image.virt_entry <= image.virt_kend:
         origin = "e_entry, as there is no ENTRY" if facts.virt_entry is None else "ENTRY"
         raise KernelError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 
 from pvboot.kernel.codecs import Packed
 
@@ -20,14 +19,6 @@ MAX_RATIO = 255
 USUAL_BLOCK_BYTES = 256 << 10
 ADLER32_D, ADLER32_C, EXTRA_FIELD, CRC32_D, CRC32_C = 0x1, 0x2, 0x40, 0x100, 0x200
 MULTIPART, FILTER, HEADER_CRC32 = 0x400, 0x800, 0x1000
-
-
-@dataclass(frozen=True, slots=True)
-class LzopHeader:
-    """The part of an lzop header that matters for unpacking; `size` is its length with magic and checksum."""
-
-    flags: int
-    size: int
 
 
 class _Reader:
@@ -57,7 +48,7 @@ def unlzop(packed: Packed) -> bytearray:
 
     claim = packed.claimed_size()
     reader = _Reader(packed, packed.data[:-4])
-    flags = _read_header(reader).flags
+    flags = _read_header(reader)
     out = bytearray()
     while True:
         at = reader.position
@@ -104,7 +95,8 @@ def unlzop(packed: Packed) -> bytearray:
     return out
 
 
-def _read_header(reader: _Reader) -> LzopHeader:
+def _read_header(reader: _Reader) -> int:
+    """Check the header and leave `reader` behind it; the flags."""
     packed = reader.packed
     magic = bytes(reader.take(len(LZOP_MAGIC), "the magic"))
     if magic != LZOP_MAGIC:
@@ -125,7 +117,7 @@ def _read_header(reader: _Reader) -> LzopHeader:
     computed = zlib.crc32(covered) if flags & HEADER_CRC32 else zlib.adler32(covered)
     if stored != computed:
         raise packed.error("lzop header checksum is wrong", at, expected=f"{computed:#010x}", found=f"{stored:#010x}")
-    return LzopHeader(flags, reader.position)
+    return flags
 
 
 def _read_sums(reader: _Reader, flags: int) -> list[tuple[int, int]]:

@@ -90,4 +90,6 @@ def _compile(folder: Path) -> None:
 
 def tool_environment(folder: Path) -> dict[str, str]:
     """PATH and library path that make the programs under `tools/` of an oracle folder run."""
-    return {"PATH": f"{folder}/tools/usr/bin:/usr/bin:/bin", "LD_LIBRARY_PATH": f"{folder}/tools/{LIBRARY_FOLDER}"}
+    # liblzo2 still lives outside /usr.
+    libraries = ":".join(f"{folder}/tools/{place}" for place in (LIBRARY_FOLDER, "lib/x86_64-linux-gnu"))
+    return {"PATH": f"{folder}/tools/usr/bin:/usr/bin:/bin", "LD_LIBRARY_PATH": libraries}

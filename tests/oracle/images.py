@@ -62,6 +62,7 @@ class TinyKernel:
     `notes` changes the usual ones: name or number -> number, text (NUL added), raw bytes, None to leave it out.
     `guest` is the text of a `__xen_guest` section and replaces all notes.  `extra_phdrs` are tuples (p_type, p_flags,
     p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align).  `symbols` and `strings` make a symbol table.
+    `raw_notes` come before the notes, as they are.
     """
 
     bits: int = 64
@@ -79,6 +80,7 @@ class TinyKernel:
     extra_phdrs: Sequence[Phdr] = ()
     symbols: bytes | None = None
     strings: bytes = b"\0"
+    raw_notes: bytes = b""
 
     @property
     def virt_base(self) -> int:
@@ -121,7 +123,7 @@ class TinyKernel:
             "PADDR_OFFSET": 0,
         }
         wanted = {**usual, **self.notes}
-        return b"".join(
+        return self.raw_notes + b"".join(
             note("Xen", key if isinstance(key, int) else NOTE_TYPES[key], self._desc(value))
             for key, value in wanted.items()
             if value is not None
