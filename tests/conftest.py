@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import fetch_parts
+from fixtures import fetch_parts, make_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,6 +31,21 @@ def parts() -> Callable[[str], Path]:
             pytest.fail(f"part {name}: {err}", pytrace=False)
 
     return part
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`images(name)`: an image of `fixtures/make_images.py --list`, made once a session; do not write to it."""
+    folder = tmp_path_factory.mktemp("images")
+
+    def image(name: str) -> Path:
+        path = folder / name
+        try:
+            return path if path.exists() else make_images.make(name, folder)
+        except (make_images.ImageError, fetch_parts.PartsError) as err:
+            pytest.fail(f"image {name}: {err}", pytrace=False)
+
+    return image
 
 
 @pytest.fixture(scope="session")

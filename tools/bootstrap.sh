@@ -15,7 +15,7 @@ missing_packages() {
 have_lists() { apt-cache policy busybox-static 2>/dev/null | grep -q 'Candidate: [0-9]'; }
 
 retry() {
-    for pause in 3 10 30; do
+    for pause in 3 10; do
         "$@" && return 0
         say "failed, trying again in $pause s: $*"
         sleep "$pause"
