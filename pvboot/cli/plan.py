@@ -70,6 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="one JSON document (to FILE)")
     output.add_argument("--dump", metavar="FILE", help="the domain's memory in PFN order, a sparse file")
+    output.add_argument(
+        "--poison",
+        metavar="BYTE",
+        nargs="?",
+        const=0xA5,
+        default=0,
+        type=lambda text: int(text, 0) & 0xFF,
+        help="show what the builder leaves alone in its pages as BYTE (0xa5) in dump and hashes",
+    )
     output.add_argument("--p2m-out", metavar="FILE", help="the new p2m, u64 a page")
     output.add_argument("--m2p-out", metavar="FILE", help="M2P updates: pairs of u64 (mfn<<12|1, pfn)")
     output.add_argument("--svg", metavar="FILE", help="a picture of the domain and of the moves")
@@ -218,7 +227,7 @@ def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: Doma
 
     try:
         if args.json is not None:
-            report = plan_report(plan) if plan is not None else domain_report(image)
+            report = plan_report(plan) if plan is not None else domain_report(image, poison=args.poison)
             text = json.dumps(report, indent=1)
             if args.json == "-":
                 print(text)
@@ -227,7 +236,7 @@ def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: Doma
         if args.dump:
             from pvboot.kexec.contents import dump_domain
 
-            dump_domain(image, args.dump)
+            dump_domain(image, args.dump, args.poison)
         if args.p2m_out:
             Path(args.p2m_out).write_bytes(image.p2m.astype("<u8").tobytes())
         if args.m2p_out:
