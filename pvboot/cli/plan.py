@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pvboot.errors import KernelError, PlanError, UsageError
 
 if TYPE_CHECKING:
+    from pvboot.kernel.image import KernelImage
     from pvboot.kexec.build import DomainImage
     from pvboot.kexec.layout import Blob, DomainLayout
     from pvboot.kexec.pagetables import FrameArray
     from pvboot.kexec.relocate import KexecPlan
-    from pvboot.kernel.image import KernelImage
 
 HELP = "show the domain layout and the relocation plan"
 
@@ -140,9 +140,8 @@ def _read_file(path: str, what: str) -> bytes:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > LIMIT_BYTES:
-                raise KernelError(
-                    f"the {what} file is too large", where=path, expected=f"at most {LIMIT_BYTES} bytes", found=str(size)
-                )
+                limit = f"at most {LIMIT_BYTES} bytes"
+                raise KernelError(f"the {what} file is too large", where=path, expected=limit, found=str(size))
             data = file.read(LIMIT_BYTES + 1)
     except OSError as err:
         raise KernelError(f"cannot read the {what} file", where=path, found=err.strerror or str(err)) from err

@@ -138,7 +138,8 @@ def _unzstd(packed: Packed) -> bytearray:
         try:
             frame_bytes = get_frame_size(rest)
         except ZstdError as err:
-            raise packed.error(f"damaged or cut: {err}", start, expected=f"{claim} bytes", found=str(len(out))) from err
+            what = f"damaged or cut: {_reason(err)}"
+            raise packed.error(what, start, expected=f"{claim} bytes", found=f"{len(out)} bytes so far") from err
         decoder = ZstdDecompressor(options={DecompressionParameter.window_log_max: window_log})
         if not _drain(decoder, packed, rest[:frame_bytes], claim, out, ZstdError, start=start):
             raise _cut(packed, out, claim)
@@ -196,7 +197,7 @@ def _drain(
             out += decoder.decompress(chunk, min(room, _STEP_OUT_BYTES))
         except failure as err:
             raise packed.error(
-                f"damaged: {err}",
+                f"damaged: {_reason(err)}",
                 start + position,
                 expected=f"{limit} bytes at most, {len(data) - position} packed bytes are left",
                 found=f"{len(out)} bytes so far",
@@ -205,6 +206,11 @@ def _drain(
         if len(out) > limit:
             raise packed.error("unpacks to more than it claims", expected=f"{limit} bytes", found="more")
     return decoder.eof
+
+
+def _reason(err: Exception) -> str:
+    """The library's words, without its own preface."""
+    return str(err).rpartition(": ")[2] or type(err).__name__
 
 
 def _cut(packed: Packed, out: bytearray, claim: int) -> KernelError:

@@ -22,7 +22,8 @@ def gunzip_file(data: memoryview, name: str, max_size: int) -> memoryview | None
 
 
 def is_bzimage(data: memoryview) -> bool:
-    return len(data) >= HEADER_BYTES and bytes(data[BOOT_MAGIC : BOOT_MAGIC + 4]) == b"HdrS"
+    """Whether the boot protocol's magic is there; the header may still be cut."""
+    return bytes(data[BOOT_MAGIC : BOOT_MAGIC + 4]) == b"HdrS"
 
 
 def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, memoryview]:
@@ -30,6 +31,13 @@ def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, me
 
     Raises KernelError.  Source: xc_dom_probe_bzimage_kernel in tools/libs/guest/xg_dom_bzimageloader.c.
     """
+    if len(data) < HEADER_BYTES:
+        raise KernelError(
+            "bzImage cut inside its setup header",
+            where=name,
+            expected=f"{HEADER_BYTES:#x} bytes or more",
+            found=f"{len(data):#x}",
+        )
     (version,) = struct.unpack_from("<H", data, VERSION)
     if version < MINIMUM_VERSION:
         raise KernelError(

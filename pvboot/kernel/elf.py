@@ -133,7 +133,8 @@ class ElfFile:
 
 
 def is_elf(data: memoryview) -> bool:
-    return len(data) >= MINIMUM_BYTES and data[:4] == ELF_MAGIC
+    """Whether the ELF magic is there; the header may still be cut."""
+    return data[:4] == ELF_MAGIC
 
 
 def parse_elf(data: memoryview, name: str) -> ElfFile:
@@ -142,11 +143,11 @@ def parse_elf(data: memoryview, name: str) -> ElfFile:
     Raises KernelError.  Source: elf_init in xen/common/libelf/libelf-loader.c.
     """
     if not is_elf(data):
+        found = f"{bytes(data[:8]).hex(' ') or 'nothing'} ({len(data)} bytes)"
+        raise KernelError("not an ELF image", where=name, expected="7f 45 4c 46", found=found)
+    if len(data) < MINIMUM_BYTES:
         raise KernelError(
-            "not an ELF image",
-            where=name,
-            expected=f"7f 45 4c 46 and at least {MINIMUM_BYTES} bytes",
-            found=f"{bytes(data[:8]).hex(' ') or 'nothing'} ({len(data)} bytes)",
+            "ELF header is cut", where=name, expected=f"{MINIMUM_BYTES} bytes or more", found=str(len(data))
         )
     bits = 64 if data[4] == 2 else 32
     if data[5] not in (1, 2):

@@ -221,16 +221,18 @@ def _guest_type(elf: ElfFile, facts: GuestFacts, capabilities: Iterable[str]) ->
 
 def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> None:
     """Source: elf_xen_addr_calc_check in xen/common/libelf/libelf-dominfo.c."""
-    kernel = f"kernel {image.virt_kstart:#x}..{image.virt_kend:#x}"
+    shift = f"{image.virt_base:#x} (VIRT_BASE) - {image.paddr_offset:#x} (PADDR_OFFSET)"
+    kernel = f"{image.virt_kstart:#x}..{image.virt_kend:#x}, which is p_paddr + {shift}"
     where = f"{elf.name}, {facts.source}"
     if image.virt_kstart > image.virt_kend:
-        raise KernelError("the kernel passes the end of the address space", where=where, found=kernel)
+        found = _with_remarks(kernel, facts)
+        raise KernelError("the kernel passes the end of the address space", where=where, found=found)
     if not image.virt_kstart <= image.virt_entry <= image.virt_kend:
         origin = "e_entry, as there is no ENTRY" if facts.virt_entry is None else "ENTRY"
         raise KernelError(
             f"the entry point ({origin}) is outside the kernel",
             where=where,
-            expected=f"{image.virt_kstart:#x}..{image.virt_kend:#x}",
+            expected=kernel,
             found=_with_remarks(f"{image.virt_entry:#x}", facts),
         )
     if image.virt_base > image.virt_kstart:
@@ -242,7 +244,7 @@ def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> Non
         )
     if image.p2m_base is not None and image.virt_kstart <= image.p2m_base < image.virt_kend:
         raise KernelError(
-            "INIT_P2M is inside the kernel", where=where, expected=f"outside {kernel}", found=f"{image.p2m_base:#x}"
+            "INIT_P2M is inside the kernel", where=where, expected=f"outside of {kernel}", found=f"{image.p2m_base:#x}"
         )
 
 

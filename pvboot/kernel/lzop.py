@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 
 from pvboot.kernel.codecs import Packed
 
@@ -14,16 +13,12 @@ VERSION_FORMAT = ">HHHB"  # version, library version, version needed to extract,
 LEVEL_VERSION = 0x0940  # from this version on: a level byte, and 64 bits of time
 METHODS = (1, 2, 3)  # LZO1X-1, LZO1X-1(15), LZO1X-999: one decoder
 MAX_BLOCK_BYTES = 64 << 20
+# What a packed byte can become at most.  The decoder only takes a hint about its output, so its input is bounded;
+# lzop itself writes blocks of 256 KiB.
+MAX_RATIO = 255
+USUAL_BLOCK_BYTES = 256 << 10
 ADLER32_D, ADLER32_C, EXTRA_FIELD, CRC32_D, CRC32_C = 0x1, 0x2, 0x40, 0x100, 0x200
 MULTIPART, FILTER, HEADER_CRC32 = 0x400, 0x800, 0x1000
-
-
-@dataclass(frozen=True, slots=True)
-class LzopHeader:
-    """The part of an lzop header that matters for unpacking; `size` is its length with magic and checksum."""
-
-    flags: int
-    size: int
 
 
 class _Reader:
@@ -53,7 +48,7 @@ def unlzop(packed: Packed) -> bytearray:
 
     claim = packed.claimed_size()
     reader = _Reader(packed, packed.data[:-4])
-    flags = _read_header(reader).flags
+    flags = _read_header(reader)
     out = bytearray()
     while True:
         at = reader.position
@@ -73,6 +68,9 @@ def unlzop(packed: Packed) -> bytearray:
                 "unpacks to more than it claims", at, expected=f"{claim} bytes", found=str(len(out) + plain_bytes)
             )
         stored = packed_bytes == plain_bytes
+        most_bytes = max(packed.max_size // MAX_RATIO, USUAL_BLOCK_BYTES)
+        if not stored and packed_bytes > most_bytes:
+            raise packed.error("block too big", at, expected=f"at most {most_bytes} bytes", found=str(packed_bytes))
         plain_sums = _read_sums(reader, flags & (ADLER32_D | CRC32_D))
         packed_sums = [] if stored else _read_sums(reader, flags & (ADLER32_C | CRC32_C))
         block = reader.take(packed_bytes, "a block")
@@ -83,7 +81,9 @@ def unlzop(packed: Packed) -> bytearray:
             try:
                 plain = LZOCompressor.decompress(bytes(block), plain_bytes)
             except LZOError as err:
-                raise packed.error(f"a block is damaged: {err}", at, expected=f"{plain_bytes} bytes") from err
+                # Only the first argument is a message; the others may hold all the output.
+                what = f"a block is damaged: {err.args[0] if err.args else 'no reason given'}"
+                raise packed.error(what, at, expected=f"{plain_bytes} bytes") from None
         if len(plain) != plain_bytes:
             raise packed.error(
                 "a block has another length than it says", at, expected=str(plain_bytes), found=str(len(plain))
@@ -95,7 +95,8 @@ def unlzop(packed: Packed) -> bytearray:
     return out
 
 
-def _read_header(reader: _Reader) -> LzopHeader:
+def _read_header(reader: _Reader) -> int:
+    """Check the header and leave `reader` behind it; the flags."""
     packed = reader.packed
     magic = bytes(reader.take(len(LZOP_MAGIC), "the magic"))
     if magic != LZOP_MAGIC:
@@ -116,7 +117,7 @@ def _read_header(reader: _Reader) -> LzopHeader:
     computed = zlib.crc32(covered) if flags & HEADER_CRC32 else zlib.adler32(covered)
     if stored != computed:
         raise packed.error("lzop header checksum is wrong", at, expected=f"{computed:#010x}", found=f"{stored:#010x}")
-    return LzopHeader(flags, reader.position)
+    return flags
 
 
 def _read_sums(reader: _Reader, flags: int) -> list[tuple[int, int]]:

@@ -143,10 +143,10 @@ class _NoteWalker:
             after = desc + _padded(desc_bytes)
             if bytes(elf.data[offset + NOTE_HEADER_BYTES : offset + NOTE_HEADER_BYTES + 4]) == b"Xen\0":
                 # Only its start must be in the area, and n_descsz of a string means nothing: the last note of
-                # GRUB's i386 image passes the end of its segment and claims to pass the end of the file.
+                # GRUB's i386 image passes the end of its segment, and claims to pass the end of the file.
                 self.xen_notes += 1
                 _read_note(elf, kind, offset, desc, desc_bytes, self.facts)
-            elif after > _padded(end):
+            if after > _padded(end):
                 self.facts.remarks.append(
                     f"{place} ends in a note at byte {offset:#x} that claims {name_bytes:#x}+{desc_bytes:#x} bytes"
                 )
@@ -169,7 +169,7 @@ def _read_note(elf: ElfFile, kind: int, offset: int, desc: int, desc_bytes: int,
     elif kind == SUPPORTED_FEATURES:
         # An array of 32-bit submaps; there is only submap 0.
         if desc_bytes and desc_bytes % 4 == 0:
-            elf.contents(desc, 4, what)
+            elf.contents(desc, 4, f"the description of {what}")
             facts.features_supported |= elf.unpack("I", desc)[0]
     elif kind in _TEXTS:
         setattr(facts, _TEXTS[kind], _text(elf.string(desc, what)))
@@ -199,7 +199,7 @@ def _number(elf: ElfFile, desc: int, desc_bytes: int, what: str, facts: GuestFac
     if code is None:
         facts.remarks.append(f"{what} has {desc_bytes} bytes, which is no number, and counts as 0")
         return 0
-    elf.contents(desc, desc_bytes, what)
+    elf.contents(desc, desc_bytes, f"the description of {what}")
     return elf.unpack(code, desc)[0]
 
 

@@ -94,7 +94,7 @@ class DomainImage:
         yield Write(self.layout.segment("start_info").pfn * PAGE_SIZE, len(info), info)
         for mapping, array in zip(self.layout.mappings, self.tables, strict=True):
             if mapping.table_count:
-                data = memoryview(array).cast("B")
+                data = array.data.cast("B")
                 yield Write(mapping.first_table_pfn * PAGE_SIZE, len(data), data)
 
     def _p2m_write(self) -> Write:
@@ -102,7 +102,7 @@ class DomainImage:
 
         base = self.layout.segment("p2m").pfn * PAGE_SIZE
         entries = self.p2m if self.layout.width == 64 else self.p2m.astype(np.uint32)
-        data = memoryview(np.ascontiguousarray(entries)).cast("B")
+        data = np.ascontiguousarray(entries).data.cast("B")
         return Write(base, len(data), data)
 
     def shared_info(self) -> bytes:

@@ -50,7 +50,7 @@ def _segment_data(image: DomainImage, name: str) -> Iterator[memoryview]:
     """Consecutive contents of a segment from its start; zeros follow."""
     layout = image.layout
     if name == "kernel":
-        yield memoryview(kernel_pages(image))
+        yield kernel_pages(image).data
     elif name == "ramdisk":
         assert layout.ramdisk is not None
         for _, data in layout.ramdisk.chunks():
@@ -75,7 +75,7 @@ def dump_domain(image: DomainImage, path: str) -> None:
         kernel = Write(
             image.layout.segment("kernel").pfn * PAGE_SIZE,
             image.layout.segment("kernel").pages * PAGE_SIZE,
-            memoryview(kernel_pages(image)),
+            kernel_pages(image).data,
         )
         _write_sparse(fd, kernel)
         for write in (*image.ramdisk_writes(), *image.page_writes()):

@@ -16,9 +16,10 @@ MAX_ITEMS = 1 << 20
 def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int) -> SourceDomain:
     """Read the description of the loader's domain.
 
-    Keys: `busy` (list of [pfn, pages]), `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's top
-    page table), and optionally `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases` (list of
-    [pfn, machine address of the L1 entry]).  Numbers may be "0x..." strings.  Raises `PlanError` for anything else.
+    Keys: `busy` (list of [pfn, pages]), `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's
+    top page table), and optionally `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases`
+    (list of [pfn, machine address of the L1 entry]).  Numbers may be "0x..." strings.
+    Raises `PlanError` for anything else.
     """
     import numpy as np
 
@@ -29,7 +30,8 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
     for item in _items(data, "busy"):
         pfn, pages = _pair(item, "busy")
         if pages < 0 or not 0 <= pfn <= nr_pages - pages:
-            raise PlanError("a busy range lies outside the domain", expected=f"within {nr_pages} pages", found=f"{item}")
+            inside = f"within {nr_pages} pages"
+            raise PlanError("a busy range lies outside the domain", expected=inside, found=f"{item}")
         busy[pfn : pfn + pages] = True
     pfns = {key: _pfn(data, key, nr_pages) for key in ("console_pfn", "xenstore_pfn", "trampoline_pfn", "root_pfn")}
     busy[list(pfns.values())] = True

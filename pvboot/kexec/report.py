@@ -34,7 +34,7 @@ LEAF_FLAGS = 0x8000000000000FFF
 
 
 def domain_report(image: DomainImage, *, hashes: bool = True) -> dict[str, Any]:
-    """The domain as a dictionary: status, parms, domain, segments, start_info, vcpu, page_tables, p2m, shared_info ..."""
+    """The domain as a dictionary: status, parms, domain, segments, start_info, vcpu, page_tables ..."""
     layout = image.layout
     return {
         "status": "ok",
@@ -312,12 +312,14 @@ def _canonical(width: int, va: int) -> int:
 
 
 def _p2m(image: DomainImage) -> dict[str, Any]:
+    import numpy as np
+
     p2m = image.p2m
     return {
         "entries": len(p2m),
         "first": [hex(int(mfn)) for mfn in p2m[:4]],
         "last": hex(int(p2m[-1])),
-        "sha256_u64le": hashlib.sha256(memoryview(p2m).cast("B")).hexdigest(),
+        "sha256_u64le": hashlib.sha256(np.ascontiguousarray(p2m).data.cast("B")).hexdigest(),
     }
 
 

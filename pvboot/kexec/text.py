@@ -41,9 +41,8 @@ def _segments(layout: DomainLayout) -> list[str]:
         rows.append(f"{'(padding)':<12} {0:>#9x} {shown[0].pfn:>8}  {layout.kernel.virt_base:#018x}")
     rows += [_row(layout, segment) for segment in shown]
     stack_end = layout.segment("bootstack").end_pfn
-    rows.append(
-        f"{'(padding)':<12} {stack_end:>#9x} {layout.mapped_pages - stack_end:>8}  {layout.va_of(stack_end) & M64:#018x}"
-    )
+    slack, va = layout.mapped_pages - stack_end, layout.va_of(stack_end) & M64
+    rows.append(f"{'(padding)':<12} {stack_end:>#9x} {slack:>8}  {va:#018x}")
     return rows
 
 
@@ -92,6 +91,7 @@ def _relocation(plan: KexecPlan) -> list[str]:
         elif isinstance(operation, PinTable):
             detail = f"mmuext_op, pin L{operation.level} frame {operation.mfn:#x}"
         elif isinstance(operation, EnterTrampoline):
-            detail = f"jump to frame {plan.trampoline_mfn:#x}+{operation.offset:#x}, address {plan.trampoline.target_va & M64:#x}"
+            va = plan.trampoline.target_va & M64
+            detail = f"jump to frame {plan.trampoline_mfn:#x}+{operation.offset:#x}, address {va:#x}"
         lines.append(f"  {number}. {operation.why}" + (f" ({detail})" if detail else ""))
     return lines

@@ -38,7 +38,15 @@ class Trampoline:
 
 
 def make_trampoline(
-    width: int, *, mfn: int, target_va: int, new_root_mfn: int, old_root_mfn: int, stack: int, start_info: int, entry: int
+    width: int,
+    *,
+    mfn: int,
+    target_va: int,
+    new_root_mfn: int,
+    old_root_mfn: int,
+    stack: int,
+    start_info: int,
+    entry: int,
 ) -> Trampoline:
     """Assemble the page for frame `mfn`; addresses are virtual ones of the new address space."""
     mask = (1 << width) - 1
