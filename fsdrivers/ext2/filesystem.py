@@ -8,12 +8,12 @@ from fsdrivers import paths
 from fsdrivers.api import BlockSource, DirEntry, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
 from fsdrivers.ext2 import directory
-from fsdrivers.ext2.file import ExtFile, InlineFile
 from fsdrivers.ext2.groups import GroupTable
 from fsdrivers.ext2.inode import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK, Inode, inline_tail, parse_inode
 from fsdrivers.ext2.layout import ROOT_INODE, Incompat, InodeFlag
-from fsdrivers.ext2.mapping import Limits, MapReader, Run, extent_runs, indirect_runs
+from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
+from fsdrivers.runfile import MemoryFile, Run, RunFile
 
 # A directory of a million names is 16 to 40 MiB; the limit is on blocks that exist, not on the claimed size.
 MAX_DIRECTORY_BYTES = 256 << 20
@@ -60,7 +60,7 @@ class ExtFilesystem:
         for _, name in self._entries(self._directory(path)):
             yield paths.decode(name)
 
-    def open(self, path: str) -> ExtFile | InlineFile:
+    def open(self, path: str) -> RunFile | MemoryFile:
         """Open a regular file, links followed; `IsADirectory` for everything that is none."""
         inode = self._resolve(path, follow=True)
         if inode.format != MODE_REGULAR:
@@ -68,8 +68,8 @@ class ExtFilesystem:
                                found="a directory" if inode.format == MODE_DIRECTORY else "a special file")
         self._refuse_unreadable(inode)
         if inode.flags & InodeFlag.INLINE_DATA:
-            return InlineFile(path, self._inline_data(inode))
-        return ExtFile(self.source, path, inode.size, self.superblock.block_size, self.runs(inode))
+            return MemoryFile(path, self._inline_data(inode))
+        return RunFile(self.source, path, inode.size, self.superblock.block_size, self.runs(inode))
 
     # -- inodes and their data
 
@@ -122,7 +122,7 @@ class ExtFilesystem:
                           expected=f"at most {paths.MAX_TARGET_BYTES} bytes", found=f"{inode.size} bytes")
         if inode.flags & InodeFlag.INLINE_DATA:
             return self._inline_data(inode)
-        target = ExtFile(self.source, "", inode.size, self.superblock.block_size, self.runs(inode))
+        target = RunFile(self.source, "", inode.size, self.superblock.block_size, self.runs(inode))
         return target.read_at(0, inode.size)
 
     # -- directories and paths

@@ -10,22 +10,14 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from sys import byteorder
-from typing import NamedTuple
 
 from fsdrivers.errors import Corrupt, Unsupported
 from fsdrivers.ext2.layout import EXTENT_ENTRY_BYTES, EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF, EXTENT_MAGIC
+from fsdrivers.runfile import Run
 
 MAX_EXTENT_DEPTH = 5
 UNINITIALISED = 0x8000
 DIRECT_POINTERS = 12
-
-
-class Run(NamedTuple):
-    """`blocks` consecutive blocks: `file_block` onwards of the file are `disk_block` onwards of the volume."""
-
-    file_block: int
-    disk_block: int
-    blocks: int
 
 
 @dataclass(frozen=True, slots=True)

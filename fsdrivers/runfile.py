@@ -1,17 +1,25 @@
-"""Open files of an ext volume."""
+"""Open files: bytes that lie in runs of a volume, or that are in memory."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from fsdrivers.api import BlockSource, Extent
-from fsdrivers.ext2.mapping import Run
 from fsdrivers.extents import joined
 
 
-class ExtFile:
-    """A regular file whose blocks lie in runs."""
+class Run(NamedTuple):
+    """`blocks` consecutive blocks: `file_block` onwards of the file are `disk_block` onwards of the volume."""
+
+    file_block: int
+    disk_block: int
+    blocks: int
+
+
+class RunFile:
+    """A file whose blocks lie in runs, ascending by file block; what no run covers reads as zeros."""
 
     __slots__ = ("_block_size", "_runs", "_source", "path", "size")
 
@@ -63,8 +71,8 @@ class ExtFile:
             yield Extent(self.size - position)
 
 
-class InlineFile:
-    """A regular file that is kept inside its inode."""
+class MemoryFile:
+    """A file whose bytes are at hand (kept inside an inode)."""
 
     __slots__ = ("_data", "path", "size")
 
