@@ -197,9 +197,38 @@ class ExtFilesystem:
 
 
 def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesystem:
-    """Mount an ext2/3/4 volume read-only.
+    """Mount an ext2/3/4 volume read-only; a dirty journal is replayed in memory.
 
     Raises `NotThisFilesystem` if there is no super block, `Corrupt`, `Unsupported` naming the feature,
     `SourceError`.
     """
-    return ExtFilesystem(source, read_superblock(source), limits or Limits())
+    limits = limits or Limits()
+    superblock = read_superblock(source)
+    filesystem = ExtFilesystem(source, superblock, limits)
+    if not superblock.incompat & Incompat.RECOVER:
+        return filesystem
+    replayed = _replayed_source(filesystem)
+    if replayed is source:
+        return filesystem
+    # The super block and the descriptors may themselves stand in the journal.
+    after = read_superblock(replayed)
+    if after.block_size != superblock.block_size:
+        raise Corrupt("the journal changes the block size", where=source.name, expected=str(superblock.block_size),
+                      found=str(after.block_size))
+    return ExtFilesystem(replayed, after, limits)
+
+
+def _replayed_source(filesystem: ExtFilesystem) -> BlockSource:
+    """The source seen through the journal; the journal's own inode is read without it."""
+    from fsdrivers.ext2.journal import replay
+
+    sb, source = filesystem.superblock, filesystem.source
+    where = f"{source.name}: journal"
+    if not sb.journal_inode:
+        if any(sb.journal_uuid):
+            raise Unsupported("the journal on another device holds changes; run fsck with both", where=where)
+        raise Corrupt("file system needs recovery but has no journal", where=where)
+    inode = filesystem.inode(sb.journal_inode)
+    if inode.format != MODE_REGULAR or inode.flags & (InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT):
+        raise Corrupt("journal inode is not a regular file", where=where, found=f"mode {inode.mode:#x}")
+    return replay(source, sb, filesystem.runs(inode), where)[0]
