@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from pvboot.menu.menu_lst import DEFAULT_FILE_BYTES
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:
-    from fsdrivers.api import File
+    from fsdrivers.api import File, Filesystem, Stat
 
 MENU_LIMIT_BYTES = 1 << 20
 
@@ -49,10 +50,14 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
     if devices.menu_file is not None:
         return FoundMenu(None, devices.menu_file, MENU_LST, None)
     passed: list[MenuWarning] = []
+    unknown: list[MenuWarning] = []
     looked_at = 0
     for device in devices.candidates(lambda err: passed.append(MenuWarning(str(err)))):
         try:
             filesystem = devices.mount(device)
+        except fs_errors.UnknownFilesystem as err:
+            unknown.append(MenuWarning(f"{device}: {err}"))  # swap, LVM ...: every disk has some
+            continue
         except fs_errors.FsError as err:
             passed.append(MenuWarning(f"{device}: {err}"))
             continue
@@ -68,7 +73,7 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
                     passed.append(MenuWarning(f"{device}{path} is passed over: {err}"))
                     continue
                 return FoundMenu(device, path, dialect, file, tuple(passed))
-    raise _nothing_found(devices, looked_at, passed)
+    raise _nothing_found(devices, looked_at, [*passed, *unknown])
 
 
 def _nothing_found(devices: Devices, looked_at: int, passed: list[MenuWarning]) -> PvbootError:
@@ -156,3 +161,34 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
         return devices.open(path, found.device).read_at(0, DEFAULT_FILE_BYTES)
     except (GrubError, fs_errors.FsError):
         return b""  # as GRUB: no such file means entry 0
+
+
+def locate_path(devices: Devices, text: str, config: str | None = None) -> tuple[Device, Filesystem, str, Stat]:
+    """Where `[DEVICE]/path` is: its device, file system, path there, and what it is.
+
+    Without a device it is looked up on the volume of the menu, else on the first volume that has it.
+    Raises `FsError` (`NotFound` with what the first volume said), `GrubError` for a bad device.
+    """
+    if text.startswith("("):
+        device, path = read_device(text)
+        filesystem = devices.mount(device)
+        return device, filesystem, path or "/", filesystem.lookup(path or "/")
+    problem: fs_errors.FsError | None = None
+    for device in _lookup_order(devices, config):
+        try:
+            filesystem = devices.mount(device)
+            return device, filesystem, text, filesystem.lookup(text)
+        except fs_errors.FsError as err:
+            if problem is None or isinstance(problem, fs_errors.UnknownFilesystem):
+                problem = err
+    raise problem or fs_errors.NotFound("no file system", where=devices.source_name)
+
+
+def _lookup_order(devices: Devices, config: str | None) -> Iterator[Device]:
+    try:
+        first = find(devices, config).device
+    except (PvbootError, fs_errors.FsError):
+        first = None
+    if first is not None:
+        yield first
+    yield from (device for device in devices.candidates() if device != first)

@@ -56,7 +56,8 @@ def boot_menu(
     `BootError` with the reasons of every entry that was tried.
     """
     console = console or Console()
-    for _hop in range(CONFIGFILE_LIMIT):
+    hops = 0
+    while hops <= CONFIGFILE_LIMIT:
         if not menu.entries:
             raise MenuError("the menu has no entry", where=f"{menu.volume or ''}{menu.path}")
         choice = choose(menu)
@@ -69,6 +70,7 @@ def boot_menu(
             menu = replace(menu, timeout=None, hidden=False)
             continue
         if isinstance(outcome, OpenMenu):
+            hops += 1
             menu = load(devices, outcome.found)
             continue
         return outcome
