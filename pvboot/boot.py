@@ -28,7 +28,7 @@ CMDLINE_BYTES: Final = 1023
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a caller may insist on: guest types and features of the hypervisor, how ramdisks are treated, more arguments."""
+    """What a caller insists on: the hypervisor's guest types, features, treatment of ramdisks, more arguments."""
 
     capabilities: tuple[str, ...] = ("xen-3.0-x86_64", "xen-3.0-x86_32p")
     features: str = ""
@@ -85,7 +85,7 @@ def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> 
     """Read and check the kernel, prepare ramdisk or modules, join the command line."""
     data = read_whole(FileBlob(request.kernel), options.max_bytes, f"the kernel {request.name}")
     kernel = parse_kernel(
-        data,
+        memoryview(data),
         name=request.name,
         max_size=options.max_bytes,
         capabilities=options.capabilities,

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_json, add_source, complain, print_json, print_warnings
+from pvboot.cli.common import add_source_options, complain, print_json, print_warnings
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
 from pvboot.errors import UsageError
 from pvboot.screen.safe_text import safe
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from pvboot.machine.machine import Machine
     from pvboot.machine.outcome import Outcome
 
-HELP = """\
+HELP = "boot a guest's disk in the embedded PV machine"
+
+DESCRIPTION = """\
 Boot a guest: find its menu, show it or take the default, load kernel and ramdisk, plan the domain, and hand over
 to the embedded PV machine, whose console is this terminal (Ctrl-] leaves it).
-
+"""
+EXAMPLES = """\
 examples:
   pvboot boot disk.img                            the menu, then the guest
   pvboot boot disk.img --no-menu --until 'login:' as a test: exit 0 as soon as the text appears
@@ -36,7 +39,9 @@ SILENT_SECONDS = 120.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_source(parser)
+    parser.description = DESCRIPTION
+    parser.epilog = EXAMPLES
+    add_source_options(parser)
     add_entry_options(parser)
     menu = parser.add_argument_group("menu")
     menu.add_argument("--no-menu", action="store_true", help="take the default entry at once")
@@ -51,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument("--shuffle", metavar="SEED", type=int, help="give the domain its frames in random order")
     machine.add_argument("--lenient", action="store_true", help="allow page-table uses that Xen refuses")
-    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 def add_entry_options(parser: argparse.ArgumentParser) -> None:
     """--entry, --append, --compat."""
     group = parser.add_argument_group("entry")
-    group.add_argument("--entry", metavar="N|TITLE|ID", help="the entry to take instead of the default")
-    group.add_argument("--append", metavar="ARGS", help="more arguments for the kernel")
+    group.add_argument("--entry", metavar="N|TITLE|ID", help="the menu entry to take instead of the default")
+    group.add_argument("--append", metavar="ARGS", default="", help="add this to the kernel's command line")
     group.add_argument(
         "--compat", choices=["xen-4.17"], help="unpack a gzip'd ramdisk, as domain builders before Xen 4.20 do"
     )
@@ -42,7 +43,7 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
         capabilities=defaults.capabilities if capabilities is None else tuple(capabilities.split()),
         features=getattr(args, "features", ""),
         compat=args.compat,
-        append=os.fsencode(args.append or ""),
+        append=os.fsencode(args.append),
     )
 
 
@@ -59,8 +60,8 @@ def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
     def ask(menu: Menu) -> Choice:
         from pvboot.screen.plain import choose
 
-        if args.timeout is None:
-            return choose(menu, sys.stdin, sys.stdout)
-        return choose(menu, sys.stdin, sys.stdout, timeout=None if args.timeout < 0 else args.timeout)
+        if args.timeout is not None:
+            menu = replace(menu, timeout=args.timeout)
+        return choose(menu, sys.stdin, sys.stdout)
 
     return ask

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_disks
+from pvboot.cli.common import add_source_options
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
 from pvboot.errors import BootError, KernelError, PlanError, UsageError
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
     from pvboot.kexec.relocate import KexecPlan
 
-HELP = """\
+HELP = "show a kernel's domain layout and relocation plan"
+
+DESCRIPTION = """\
 Lay out the domain that a kernel needs, exactly as Xen's domain builder does, and print it. With --loader also plan
 how a loader that runs in the domain relocates it (PV-kexec). The kernel comes from a menu entry of SOURCE or from
 --kernel.
-
+"""
+EXAMPLES = """\
 examples:
   pvboot plan disk.img                         the default entry, 256 MiB
   pvboot plan --kernel vmlinuz --ramdisk initrd.img --memory 4096 --json
@@ -39,8 +42,9 @@ LIMIT_BYTES = 1 << 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("source", metavar="SOURCE", nargs="?", help="disk image, device, directory or menu file")
-    add_disks(parser)
+    parser.description = DESCRIPTION
+    parser.epilog = EXAMPLES
+    add_source_options(parser, required=False, with_json=False)
     add_entry_options(parser)
     kernel = parser.add_argument_group("kernel instead of SOURCE")
     kernel.add_argument("--kernel", metavar="FILE", help="kernel file: ELF, ELF.gz or bzImage")
