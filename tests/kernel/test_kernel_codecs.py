@@ -39,10 +39,9 @@ def refuses(image: bytes, message: str, **options: int) -> None:
 
 
 def lzop(oracle: Path, data: bytes, *options: str) -> bytes:
-    program = oracle / "tools" / "usr" / "bin" / "lzop"
-    command = [program, "-c", *options]
-    done = subprocess.run(command, input=data, capture_output=True, check=True, env=tool_environment(oracle))
-    return done.stdout + struct.pack("<I", len(data))
+    program, environment = oracle / "tools" / "usr" / "bin" / "lzop", tool_environment(oracle)
+    packed = subprocess.check_output([program, "-c", *options], input=data, env=environment)
+    return packed + struct.pack("<I", len(data))
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pvboot.errors import KernelError
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
-from tests.oracle.images import NOTE_TYPES, TinyKernel, bzimage, compress, note
+from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
 
 ORACLE_SETTINGS = settings(
     deadline=None,
@@ -22,6 +22,7 @@ ORACLE_SETTINGS = settings(
 )
 PARSER_SETTINGS = settings(deadline=None, max_examples=600)
 
+Notes = dict[str | int, NoteValue]
 U64 = (1 << 64) - 1
 TOP = 0xFFFFFFFF80000000
 addresses = st.sampled_from(
@@ -37,7 +38,7 @@ features = st.lists(
     max_size=5,
 ).map("|".join)  # fmt: skip
 pae_modes = st.sampled_from(["yes", "no", "bimodal", "yes,bimodal", "yes[extended-cr3]", "", "YES"]) | words
-usual = st.fixed_dictionaries(
+usual: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     {},
     optional={
         "ENTRY": st.none() | numbers,
@@ -60,7 +61,7 @@ usual = st.fixed_dictionaries(
         "BSD_SYMTAB": st.sampled_from(["yes", "no", "yes "]),
     },
 )
-harmless = st.fixed_dictionaries(
+harmless: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     {},
     optional={
         "INIT_P2M": st.integers(0, 1 << 20).map(lambda page: page << 12),
