@@ -1,0 +1,73 @@
+"""Fixtures for every room: fetched parts, made images, the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fixtures import fetch_parts, make_images
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def parts() -> Callable[[str], Path]:
+    """`parts(name)`: path of a part of `.parts/` (see `fixtures/fetch_parts.py --list`), fetched or built on demand.
+
+    A part that cannot be had fails the test: a suite that skips its real kernels would prove nothing.
+    """
+
+    def part(name: str) -> Path:
+        try:
+            return fetch_parts.ensure(name)
+        except fetch_parts.PartsError as err:
+            pytest.fail(f"part {name}: {err}", pytrace=False)
+
+    return part
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`images(name)`: an image of `fixtures/make_images.py --list`, made once a session; do not write to it."""
+    folder = tmp_path_factory.mktemp("images")
+
+    def image(name: str) -> Path:
+        path = folder / name
+        try:
+            return path if path.exists() else make_images.make(name, folder)
+        except (make_images.ImageError, fetch_parts.PartsError) as err:
+            pytest.fail(f"image {name}: {err}", pytrace=False)
+
+    return image
+
+
+@pytest.fixture(scope="session")
+def run_cli() -> RunCli:
+    """`run_cli("menu", "disk.img", timeout=..., input=..., env={...})`: `python -m pvboot` as a user runs it.
+
+    Returns the completed process with text output; standard input is empty unless `input` is given.
+    """
+
+    def run(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
+        extra = options.pop("env", None) or {}
+        assert isinstance(extra, dict)
+        if "input" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [sys.executable, "-m", "pvboot", *map(str, arguments)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, "NO_COLOR": "1", **extra},
+            **options,
+        )
+
+    return run
