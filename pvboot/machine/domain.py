@@ -131,6 +131,7 @@ class Domain:
         self.ending: Ending | None = None
         self.abandoned = ""  # set by the watching thread: give up with this reason
         self.publish_time: Callable[[], None] = lambda: None  # write vcpu_time_info where it now belongs
+        self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
         self.vm_assist = 0

@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Protocol
 
-import unicorn
+import unicorn as _unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const
 from unicorn.unicorn_py3.unicorn import uclib
 
-from pvboot.machine.errors import EngineFault, MachineError
+from pvboot.machine.errors import EngineFaultError, MachineError
 from pvboot.machine.memory import Memory
+
+# The binding carries no usable type information.
+unicorn: Any = _unicorn
 
 EFER = 0xC000_0080
 EFER_LONG_MODE = 0xD01  # SCE, LME, LMA, NXE
@@ -35,6 +38,7 @@ CR0_PV = 0x8005_0033
 CR4_ENGINE = 0x670
 CR0_TASK_SWITCHED = 8
 SYSCALL_BYTES = 2
+NO_EXCEPTION = 0xFFFFFFFF
 
 WORD_NAMES = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
 EXTENDED_NAMES = tuple(f"r{number}" for number in range(8, 16))
@@ -76,7 +80,7 @@ class RegisterBatch:
 
     def write(self, *values: int) -> None:
         """Set all registers of the batch."""
-        self._values[:] = values
+        self._values[:] = list(values)
         uclib.uc_reg_write_batch(self._handle, self._ids, self._pointers, self._count)
 
 
@@ -106,8 +110,9 @@ def probe_context() -> tuple[int, int]:
     _, second = _Probe().fault(0x6FFB)
     if vector != 13:
         raise MachineError("the CPU engine does not report faults as expected", expected="13", found=str(vector))
-    codes = [at for at in range(0, len(before) - 3, 4) if _dword(first, at) == 0x7FF8 and _dword(second, at) == 0x6FF8]
-    records = [at for at in range(0, len(before) - 3, 4) if _dword(before, at) == 0xFFFFFFFF and _dword(first, at) == 13]
+    places = range(0, len(before) - 3, 4)
+    codes = [at for at in places if (_dword(first, at), _dword(second, at)) == (0x7FF8, 0x6FF8)]
+    records = [at for at in places if (_dword(before, at), _dword(first, at)) == (NO_EXCEPTION, 13)]
     records = [at for at in records if _Probe().survives(at)]
     if len(codes) != 1 or len(records) != 1:
         raise MachineError(
@@ -259,9 +264,9 @@ class Engine:
     def run(self, address: int, count: int = 0) -> None:
         """Execute from a virtual address until something stops the engine, or for `count` instructions.
 
-        Raises what a handler raised, else EngineFault if the engine cannot go on.
+        Raises what a handler raised, else EngineFaultError if the engine cannot go on.
         """
-        error: unicorn.UcError | None = None
+        error: Exception | None = None
         try:
             self._uc.emu_start(address, self._until, count=count)
         except unicorn.UcError as err:
@@ -270,7 +275,7 @@ class Engine:
         if failure is not None:
             raise failure
         if error is not None:
-            raise EngineFault(str(error)) from error
+            raise EngineFaultError(str(error)) from error
 
     def snapshot(self) -> Any:
         """All registers, to come back to with `restore`."""

@@ -7,7 +7,7 @@ import errno
 from pvboot.errors import BootError
 
 
-class Refused(BootError):
+class RefusedError(BootError):
     """The hypervisor refuses what the toolstack (or an executor in its place) asked for; `number` is the errno."""
 
     code = "refused-by-hypervisor"
@@ -23,7 +23,7 @@ class MachineError(BootError):
     code = "machine"
 
 
-class GuestFault(Exception):
+class GuestFaultError(Exception):
     """A guest-virtual address that the guest handed over cannot be accessed (inside the machine only: -EFAULT)."""
 
     def __init__(self, address: int, *, write: bool = False) -> None:
@@ -32,9 +32,9 @@ class GuestFault(Exception):
         self.write = write
 
 
-class GuestCrash(Exception):
+class GuestCrashError(Exception):
     """The guest did what makes Xen crash the domain (no trap handler, bad stack ...); ends the run."""
 
 
-class EngineFault(Exception):
+class EngineFaultError(Exception):
     """The CPU engine cannot go on (inside the machine only; ends the run)."""

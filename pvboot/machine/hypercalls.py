@@ -1,4 +1,4 @@
-"""The hypercall table: what the guest asks of the hypervisor, beside memory management (`mmu.py`) and iret (`traps.py`).
+"""The hypercall table: what the guest asks of the hypervisor, beside memory (`mmu.py`) and iret (`traps.py`).
 
 A handler gets the argument words and returns the result word; what cannot be read or written ends as -EFAULT in the
 dispatcher.  A number that is not in the table is -ENOSYS and counted.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pvboot.machine import abi as xen
 from pvboot.machine.cpuid import XEN_VERSION_MAJOR, XEN_VERSION_MINOR
 from pvboot.machine.domain import Call, Domain
-from pvboot.machine.errors import GuestFault
+from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.events import STATUS_CLOSED, STATUS_INTERDOMAIN, STATUS_IPI, STATUS_UNBOUND, STATUS_VIRQ, Port
 from pvboot.machine.memory import GRANT_FRAMES_MAX
 from pvboot.machine.mmu import OWN_DOMAINS, Mmu
@@ -107,7 +107,7 @@ class Hypercalls:
             name, arity, handler = entry
             try:
                 result = handler(*arguments[:arity])
-            except GuestFault:
+            except GuestFaultError:
                 result = -errno.EFAULT
         domain.counters[name] += 1
         domain.recent.append(Call(name, arguments, result))
@@ -449,7 +449,7 @@ class Hypercalls:
             return port
         try:
             self._space.write(address, port.to_bytes(4, "little"))
-        except GuestFault:
+        except GuestFaultError:
             self._events.close(port)
             raise
         return 0

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.domain import CONSOLE_PORT, GRANT_CONSOLE, GRANT_XENSTORE, STORE_PORT, Domain
-from pvboot.machine.errors import MachineError, Refused
+from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
 from pvboot.machine.hypercalls import VM_ASSIST_PAE_EXTENDED_CR3, Hypercalls
 from pvboot.machine.outcome import Limits, Outcome
@@ -51,7 +51,6 @@ class Machine:
         self._ring_mfns = {"console": 0, "store": 0}
         self._context: VcpuContext | None = None
         self._runner: Runner | None = None
-        self._pause_ranges: list[tuple[int, bytes]] | None = None
 
     # --- memory
 
@@ -100,15 +99,15 @@ class Machine:
     # --- the toolstack
 
     def toolstack_pin(self, mfn: int, level: int) -> None:
-        """Pin a table of this level (1 ... 4), validating it and all below; raises Refused as Xen would."""
+        """Pin a table of this level (1 ... 4), validating it and all below; raises RefusedError as Xen would."""
         if level not in (1, 2, 3, 4):
             raise MachineError("no such page-table level", expected="1 ... 4", found=str(level))
         result = self.domain.frames.pin(mfn, level)
         if result:
-            raise Refused(f"pinning frame {mfn:#x} as L{level}", -result)
+            raise RefusedError(f"pinning frame {mfn:#x} as L{level}", -result)
 
     def set_vcpu(self, context: VcpuContext) -> None:
-        """The start context of vCPU 0; takes the type reference on its top table.  Raises Refused."""
+        """The start context of vCPU 0; takes the type reference on its top table.  Raises RefusedError."""
         if context.width != self.width:
             raise MachineError(
                 "the context is for another width", expected=str(self.width), found=str(context.width)
@@ -118,7 +117,7 @@ class Machine:
         domain.frames.extended_cr3 = bool(domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
         result = self.hypercalls.mmu.new_base(context.cr3_mfn)
         if result:
-            raise Refused(f"top-level table in frame {context.cr3_mfn:#x}", -result, where="vCPU context")
+            raise RefusedError(f"top-level table in frame {context.cr3_mfn:#x}", -result, where="vCPU context")
         domain.frames.vcpu_started = True
         domain.vcpu.kernel_stack = context.sp
         domain.vcpu.kernel_stack_selector = context.ss
@@ -126,19 +125,19 @@ class Machine:
         self._context = context
 
     def attach_console(self, mfn: int) -> None:
-        """Serve the console ring in this frame and seed grant entry 0.  Raises Refused if it cannot be mapped."""
+        """Serve the console ring in this frame and seed grant entry 0.  Raises RefusedError if it cannot be mapped."""
         self._attach("console", mfn, GRANT_CONSOLE)
         self.domain.console.attach(mfn)
 
     def attach_xenstore(self, mfn: int) -> None:
-        """Serve the xenstore ring in this frame and seed grant entry 1.  Raises Refused if it cannot be mapped."""
+        """Serve the xenstore ring in this frame and seed grant entry 1.  Raises RefusedError if it cannot be mapped."""
         self._attach("store", mfn, GRANT_XENSTORE)
         self.domain.xenstore.attach(mfn)
 
     def _attach(self, which: str, mfn: int, reference: int) -> None:
         result = self.domain.attach_ring(mfn)
         if result:
-            raise Refused(f"mapping the {which} ring in frame {mfn:#x}", -result)
+            raise RefusedError(f"mapping the {which} ring in frame {mfn:#x}", -result)
         self.domain.seed_grant(reference, mfn)
         self._ring_mfns[which] = mfn
 
@@ -165,13 +164,6 @@ class Machine:
         return self.hypercalls.mmu.update_va_mapping(va, pte, flags)
 
     # --- running
-
-    def set_pause_ranges(self, ranges: Iterable[tuple[int, bytes]]) -> None:
-        """The kernel's code (virtual address, bytes), to be preempted where it spins with `pause`.
-
-        Without this the memory that is mapped executable at the start is searched.
-        """
-        self._pause_ranges = [(va, bytes(code)) for va, code in ranges]
 
     def feed(self, data: bytes) -> None:
         """Type on the guest's console (any thread)."""
@@ -201,6 +193,6 @@ class Machine:
                 name=self._name,
             )
             self.domain.guest_handle = os.urandom(16)
-            self._runner = Runner(self.domain, self.hypercalls, self._context, self._pause_ranges)
+            self._runner = Runner(self.domain, self.hypercalls, self._context)
         return self._runner.run(limits or Limits(), until)
 

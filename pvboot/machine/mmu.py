@@ -1,6 +1,6 @@
 """The hypercalls about memory management: page tables, base pointers, descriptors, reservations.
 
-Each returns 0 (or a count) or -errno, as the guest sees it; GuestFault means -EFAULT to the dispatcher.
+Each returns 0 (or a count) or -errno, as the guest sees it; GuestFaultError means -EFAULT to the dispatcher.
 The executor of a plan calls `update_entries` and `extended_ops` directly, in the guest's place.
 """
 
@@ -20,7 +20,7 @@ from pvboot.machine.abi import (
 )
 from pvboot.machine.descriptors import fix_descriptor
 from pvboot.machine.domain import Domain
-from pvboot.machine.errors import GuestFault
+from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.tables import NONE, SEGMENTS, WRITABLE
 
 NORMAL_UPDATE, MACHPHYS_UPDATE, PRESERVE_AD_UPDATE, NO_TRANSLATE_UPDATE = range(4)
@@ -92,7 +92,7 @@ class Mmu:
                 if result:
                     return done, result
                 done += 1
-        except GuestFault:
+        except GuestFaultError:
             return done, -errno.EFAULT
         return done, 0
 
@@ -155,7 +155,7 @@ class Mmu:
                 if result:
                     return done, result
                 done += 1
-        except GuestFault:
+        except GuestFaultError:
             return done, -errno.EFAULT
         return done, 0
 
@@ -193,6 +193,9 @@ class Mmu:
         self._domain.set_kernel_root(mfn)
         if old:
             self._frames.put_type(old)
+        if self._domain.on_first_new_base is not None:
+            self._domain.on_first_new_base(mfn)
+            self._domain.on_first_new_base = None
         return 0
 
     def _new_user_base(self, mfn: int) -> int:
@@ -320,7 +323,7 @@ class Mmu:
                 else:
                     pfn = self._space.unpack(word, at)[0] if command == POPULATE_PHYSMAP else None
                     done = self._take_frame(at, pfn)
-            except GuestFault:
+            except GuestFaultError:
                 done = False
             if not done:
                 return index

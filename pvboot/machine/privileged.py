@@ -159,9 +159,9 @@ class PrivilegedInstructions:
     def _write_msr(self) -> bool:
         number = self._cpu.read("cx") & 0xFFFFFFFF
         value = (self._cpu.read("dx") & 0xFFFFFFFF) << 32 | (self._cpu.read("ax") & 0xFFFFFFFF)
-        if number in (MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE):
-            if not self._domain.wide or not self._domain.space.is_guest_address(value):
-                return False
+        is_base = number in (MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE)
+        if is_base and not (self._domain.wide and self._domain.space.is_guest_address(value)):
+            return False
         if number == MSR_FS_BASE:
             self._cpu.write("fs_base", value)
         elif number == MSR_GS_BASE:

@@ -13,7 +13,7 @@ from pvboot.machine.abi import PTE_DIRTY, PTE_RW
 from pvboot.machine.clock import scale_for
 from pvboot.machine.domain import Domain, Ending
 from pvboot.machine.engine import Engine
-from pvboot.machine.errors import EngineFault, GuestCrash, GuestFault, MachineError
+from pvboot.machine.errors import EngineFaultError, GuestCrashError, GuestFaultError, MachineError
 from pvboot.machine.hypercalls import Hypercalls
 from pvboot.machine.hypervisor import (
     ENTRY_FRAME_OFFSET,
@@ -25,7 +25,7 @@ from pvboot.machine.hypervisor import (
 )
 from pvboot.machine.kernel_log import kernel_log
 from pvboot.machine.outcome import Limits, Outcome, Report
-from pvboot.machine.pauses import executable_memory, pause_sites
+from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
 from pvboot.machine.watcher import Watcher
@@ -33,7 +33,6 @@ from pvboot.machine.watcher import Watcher
 CALIBRATION_SECONDS = 0.02
 STACK_WORDS = 16
 RESUMABLE = ("until", "stopped")
-PAUSE_BYTES = 2
 
 
 class Runner:
@@ -44,7 +43,6 @@ class Runner:
         domain: Domain,
         hypercalls: Hypercalls,
         context: VcpuContext,
-        pause_ranges: list[tuple[int, bytes]] | None,
     ) -> None:
         self.domain = domain
         self.traps = Traps(domain, hypercalls)
@@ -56,10 +54,9 @@ class Runner:
         self.traps.connect(self.engine)
         self.engine.add_hooks()
         domain.cpu = self.engine
-        ranges = executable_memory(domain.memory, context.cr3_mfn) if pause_ranges is None else pause_ranges
-        for site in pause_sites(ranges):
-            # The engine ends a block at `pause`; the next one starts behind it.
-            self.engine.add_block_hook(site + PAUSE_BYTES, self.traps.on_pause)
+        self._pauses = PauseSearch(domain.memory)
+        self._hook_pauses(context.cr3_mfn)
+        domain.on_first_new_base = self._hook_pauses
         self._finished = False
         self._used_cpu = 0.0
 
@@ -111,6 +108,11 @@ class Runner:
         engine.write("sp", domain.hypervisor.entry_va + ENTRY_FRAME_OFFSET)
         self._resume_at = domain.hypervisor.entry_va
 
+    def _hook_pauses(self, root: int) -> None:
+        for site in self._pauses.sites(root):
+            # The engine ends a block at `pause`; the next one starts behind it.
+            self.engine.add_block_hook(site + len(PAUSE), self.traps.on_pause)
+
     # --- running
 
     def run(self, limits: Limits, until: bytes | None) -> Outcome:
@@ -143,9 +145,9 @@ class Runner:
         while domain.ending is None:
             try:
                 self.engine.run(self._resume_at)
-            except GuestCrash as crash:
+            except GuestCrashError as crash:
                 domain.ending = Ending("crash", None, str(crash))
-            except EngineFault as fault:
+            except EngineFaultError as fault:
                 domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
             self._resume_at = self.engine.read("ip")
             if domain.ending is None:
@@ -168,7 +170,7 @@ class Runner:
             else:
                 domain.serve_backends()
                 self.traps.deliver_events()
-        except GuestCrash as crash:
+        except GuestCrashError as crash:
             domain.ending = Ending("crash", None, str(crash))
             return
         self._resume_at = self.engine.read("ip")
@@ -252,7 +254,7 @@ class Runner:
         size = self.domain.abi.word_bytes
         try:
             data = self.domain.space.prefix(self.engine.read("sp"), STACK_WORDS * size)
-        except GuestFault:
+        except GuestFaultError:
             return ()
         return tuple(int.from_bytes(data[at : at + size], "little") for at in range(0, len(data) - size + 1, size))
 

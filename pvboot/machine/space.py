@@ -15,7 +15,7 @@ from pvboot.machine.abi import (
     PTE_RW,
     PTE_SUPERPAGE,
 )
-from pvboot.machine.errors import GuestFault
+from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.memory import Memory
 
 CANONICAL_LOW_END = 1 << 47
@@ -45,9 +45,12 @@ class AddressSpace:
         self._mm = memory.mm
         self._limit = memory.size_bytes
         self._wide = memory.width == 64
-        self._levels = ((4, 39, 511), (3, 30, 511), (2, 21, 511), (1, 12, 511))
-        if not self._wide:
-            self._levels = ((3, 30, 3), (2, 21, 511), (1, 12, 511))
+        # level, shift and mask of the table index
+        self._levels: tuple[tuple[int, int, int], ...] = (
+            ((4, 39, 511), (3, 30, 511), (2, 21, 511), (1, 12, 511))
+            if self._wide
+            else ((3, 30, 3), (2, 21, 511), (1, 12, 511))
+        )
         self._readable: dict[int, int] = {}
         self._writable: dict[int, int] = {}
         self.root = 0
@@ -102,7 +105,7 @@ class AddressSpace:
         return None
 
     def machine_address(self, address: int, *, write: bool = False) -> int:
-        """Machine address behind a guest-virtual one; GuestFault if it is not mapped (writable)."""
+        """Machine address behind a guest-virtual one; GuestFaultError if it is not mapped (writable)."""
         cache = self._writable if write else self._readable
         base = cache.get(address >> 12)
         if base is None:
@@ -112,25 +115,25 @@ class AddressSpace:
 
     def _translate(self, address: int, write: bool) -> int:
         if not self.is_guest_address(address):
-            raise GuestFault(address, write=write)
+            raise GuestFaultError(address, write=write)
         table = self.root
         permissions = PTE_RW
         for level, shift, mask in self._levels:
             entry = self._words[table * 512 + ((address >> shift) & mask)]
             if not entry & PTE_PRESENT or (level != 1 and entry & PTE_SUPERPAGE):
-                raise GuestFault(address, write=write)
+                raise GuestFaultError(address, write=write)
             table = (entry & PTE_ADDRESS) >> 12
             # PAE top-level entries carry no permission bits.
             if level != 3 or self._wide:
                 permissions &= entry
             if table * PAGE_BYTES >= self._limit:
-                raise GuestFault(address, write=write)
+                raise GuestFaultError(address, write=write)
         if write and not permissions:
-            raise GuestFault(address, write=True)
+            raise GuestFaultError(address, write=True)
         return table << 12
 
     def read(self, address: int, size: int) -> bytes:
-        """Copy bytes from the guest; GuestFault if any of them is not readable."""
+        """Copy bytes from the guest; GuestFaultError if any of them is not readable."""
         if (address & 0xFFF) + size <= PAGE_BYTES:
             start = self.machine_address(address)
             return self._mm[start : start + size]
@@ -144,7 +147,7 @@ class AddressSpace:
         return b"".join(parts)
 
     def write(self, address: int, data: bytes) -> None:
-        """Copy bytes to the guest; GuestFault if any page is not writable (earlier pages are then written)."""
+        """Copy bytes to the guest; GuestFaultError if any page is not writable (earlier pages are then written)."""
         position = 0
         while position < len(data):
             count = min(len(data) - position, PAGE_BYTES - (address & 0xFFF))
@@ -164,6 +167,6 @@ class AddressSpace:
         if count < size:
             try:
                 data += self.read(address + count, size - count)
-            except GuestFault:
+            except GuestFaultError:
                 return data
         return data

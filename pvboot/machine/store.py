@@ -11,6 +11,11 @@ GUEST_DOMAIN = 1
 NODES_MAX = 1000
 VALUE_BYTES_MAX = 2048
 TRANSACTIONS_MAX = 10
+# Below /local/domain/N, owned by the guest from the start.
+GUEST_WRITABLE = (
+    "control/shutdown", "control/feature-poweroff", "control/feature-reboot", "control/feature-suspend",
+    "control/sysrq", "device/suspend/event-channel", "data", "drivers", "feature", "attr", "error",
+)  # fmt: skip
 
 
 class StoreError(Exception):
@@ -233,8 +238,16 @@ class Store:
         self._transactions.clear()
 
 
-def preset_domain(store: Store, *, memory_kib: int, store_mfn: int, store_port: int, console_mfn: int,
-                  console_port: int, name: str = "guest") -> None:  # fmt: skip
+def preset_domain(
+    store: Store,
+    *,
+    memory_kib: int,
+    store_mfn: int,
+    store_port: int,
+    console_mfn: int,
+    console_port: int,
+    name: str = "guest",
+) -> None:
     """The nodes that libxl makes for a new PV domain (tools/libs/light/libxl_create.c, libxl_dom.c)."""
     domain = f"/local/domain/{GUEST_DOMAIN}"
     uuid = "00000000-0000-4000-8000-000000000001"
@@ -265,8 +278,7 @@ def preset_domain(store: Store, *, memory_kib: int, store_mfn: int, store_port: 
         ("console/ring-ref", str(console_mfn)),
     ):
         store.preset(f"{domain}/{path}", value)
-    for path in ("control/shutdown", "control/feature-poweroff", "control/feature-reboot", "control/feature-suspend",
-                 "control/sysrq", "device/suspend/event-channel", "data", "drivers", "feature", "attr", "error"):  # fmt: skip
+    for path in GUEST_WRITABLE:
         store.preset(f"{domain}/{path}", "", writable)
     store.preset(f"/vm/{uuid}", b"", readable)
     store.preset(f"/vm/{uuid}/name", name)

@@ -90,10 +90,10 @@ class FrameTable:
         # What the hypervisor puts into its own slots of every top table (64-bit) or slot-3 L2 (PAE).
         self.xen_slots: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
         # Indexing a memoryview gives Python integers several times faster than indexing the array.
-        self._owner = memoryview(self.owner)
-        self._kind = memoryview(self.kind)
-        self._count = memoryview(self.count)
-        self._references = memoryview(self.references)
+        self._owner = self.owner.data
+        self._kind = self.kind.data
+        self._count = self.count.data
+        self._references = self.references.data
         self._validators = {
             L1: lambda mfn: self._validate_l1s(np.array([mfn])),
             L2: lambda mfn: self._validate_l2(mfn, WORDS),
@@ -134,7 +134,7 @@ class FrameTable:
     # --- type references
 
     def get_type(self, mfn: int, kind: int) -> int:
-        """Take one reference as a table or descriptor frame, validating the frame if it has to change its type; 0 or -errno."""
+        """Take one reference as a table or descriptor frame, validating it if its type changes; 0 or -errno."""
         if not self.owns(mfn):
             return -errno.EINVAL
         if not self._count[mfn]:

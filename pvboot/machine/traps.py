@@ -11,7 +11,7 @@ from pvboot.machine import abi as xen
 from pvboot.machine.cpuid import cpuid
 from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
-from pvboot.machine.errors import GuestCrash, GuestFault
+from pvboot.machine.errors import GuestCrashError, GuestFaultError
 from pvboot.machine.hypercalls import Hypercalls
 from pvboot.machine.pagewrite import (
     AND_BYTE,
@@ -90,8 +90,8 @@ class Traps:
         build = self._frame64 if self.domain.wide else self._frame32
         try:
             stack, frame_user = build(state, saved, code)
-        except GuestFault as fault:
-            raise GuestCrash(f"no stack to deliver a trap on: {fault}") from fault
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"no stack to deliver a trap on: {fault}") from fault
         if frame_user:
             self._enter_kernel()
         if mask:
@@ -138,7 +138,7 @@ class Traps:
 
     def _enter_user(self) -> None:
         if not self.vcpu.user_root:
-            raise GuestCrash("return to user mode without a user page table")
+            raise GuestCrashError("return to user mode without a user page table")
         self.vcpu.in_kernel = False
         self.engine.write("gs_base", self.vcpu.user_gs_base)
         self.engine.set_root(self.vcpu.user_root << 12)
@@ -214,8 +214,8 @@ class Traps:
     def _iret64(self, sp: int, flags_now: int, r11_now: int) -> None:
         try:
             frame = self.domain.space.unpack(IRET64, sp)
-        except GuestFault as fault:
-            raise GuestCrash(f"iret without a frame: {fault}") from fault
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"iret without a frame: {fault}") from fault
         ax, r11, cx, how, ip, code_selector, flags, new_sp, stack_selector = frame
         if how & IRET_IN_SYSCALL:
             cx, r11 = ip, flags
@@ -232,7 +232,7 @@ class Traps:
     def _check_user_selectors(self, code_selector: int, stack_selector: int) -> None:
         if code_selector & 0xFFFF not in (USER_CODE_SELECTOR, 0x33):
             self.domain.counters["returns to foreign code segments"] += 1
-            raise GuestCrash(f"return to user mode with code selector {code_selector:#x}: only 64-bit code runs here")
+            raise GuestCrashError(f"return to user code selector {code_selector:#x}: only 64-bit code runs here")
         self.vcpu.user_code_selector = code_selector & 0xFFFF
         self.vcpu.user_stack_selector = stack_selector & 0xFFFF
 
@@ -251,10 +251,10 @@ class Traps:
         sp = self.engine.read("sp")
         try:
             ax, ip, code_selector, flags = self.domain.space.unpack(IRET32, sp)
-        except GuestFault as fault:
-            raise GuestCrash(f"iret without a frame: {fault}") from fault
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"iret without a frame: {fault}") from fault
         if code_selector & 3 != 1:
-            raise GuestCrash(f"return to code selector {code_selector:#x}: 32-bit user programs do not run here")
+            raise GuestCrashError(f"return to code selector {code_selector:#x}: 32-bit user programs do not run here")
         self.vcpu.mask = 0 if flags & FLAG_INTERRUPTS else 1
         flags = (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
         if self.deliver_events([sp + IRET32.size, ip, flags]):
@@ -295,7 +295,8 @@ class Traps:
             where = self.engine.read("ip")
             detail = f", address {self.last_fault:#x}" if vector == VECTOR_PAGE_FAULT and self.last_fault else ""
             mode = "kernel" if self.vcpu.in_kernel else "user"
-            raise GuestCrash(f"no handler for trap {vector} in {mode} mode at {where:#x}, error code {code}{detail}")
+            trap = f"trap {vector} in {mode} mode at {where:#x}, error code {code}{detail}"
+            raise GuestCrashError(f"no handler for {trap}")
         self.bounce(handler.address, code, mask=handler.masks_events, state=state)
 
     def _software_interrupt(self, vector: int) -> None:
@@ -314,7 +315,7 @@ class Traps:
             ip = self._state.read()[1]
             try:
                 after = self.privileged.emulate(ip)
-            except GuestFault:
+            except GuestFaultError:
                 after = None
             if after is not None:
                 self.engine.jump(after)

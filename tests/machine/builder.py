@@ -190,7 +190,6 @@ class Builder:
         stack_top = base + (stack + 1) * PAGE
         assist = 0 if self.wide else 8
         machine.set_vcpu(VcpuContext(elf.width, entry, stack_top, base + start_info * PAGE, top_mfn, assist))
-        machine.set_pause_ranges([(base + s.address, s.data) for s in elf.segments if s.executable])
 
     def start_info(self, flags, store, console, top, count, p2m_va, module, p2m_frames, base) -> bytes:
         machine = self.machine
