@@ -132,7 +132,7 @@ def _domain(image: DomainImage) -> dict[str, Any]:
         "flags": hex(layout.flags),
         "initrd_start": hex(layout.mod_start),
         "initrd_len": hex(layout.mod_len),
-        "f_active": hex(kernel.features_required),
+        "f_active": hex(kernel.features_active),
         **{f"{name}_pfn": hex(layout.segment(name).pfn) for name in ("start_info", "xenstore", "console", "bootstack")},
         "shared_info_mfn": hex(image.shared_info_mfn),
         **{f"{name}_mfn": hex(image.mfn_of(name)) for name in ("xenstore", "console", "start_info")},
