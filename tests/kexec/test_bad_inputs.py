@@ -23,6 +23,7 @@ REFUSED_THOUGH_XEN_BUILDS = {
     "elf-cut-seg": "",
     "elf-off-out": "",
     "elf-filesz-gt-memsz": "",
+    "elf-machine-386-in-64": "hypervisor's address range",  # a 32-bit domain at a 64-bit address
     "base32-in-hv": "hypervisor's address range",
     "base32-wrap": "hypervisor's address range",
     "base64-hv": "hypervisor's address range",
