@@ -226,3 +226,25 @@ def test_damaged_payload_gives_a_kernel_or_a_kernel_error(
 def test_any_bytes_give_a_kernel_error(junk: bytes, head: bytes) -> None:
     with pytest.raises(KernelError):
         parse_kernel(head + junk, name="junk")
+
+
+def test_hostile_tables_of_full_size_are_read_once() -> None:
+    kernel = bytearray(TinyKernel().build())
+    empty = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, 0, 0x100000, 0, 0, 0x1000)
+    phdrs = bytes(kernel[64 : 64 + 2 * 56]) + empty * 65533
+    struct.pack_into("<Q", kernel, 32, len(kernel))
+    struct.pack_into("<H", kernel, 56, 65535)
+    assert len(parse_kernel(bytes(kernel) + phdrs, name="many").pieces) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "message"),
+    [("GNU", 65537, "too many ELF notes.*at most 65536"), ("Xen", 1025, "too many Xen notes.*at most 1024")],
+)
+def test_number_of_notes_is_bounded(name: str, count: int, message: str) -> None:
+    kernel = bytearray(TinyKernel().build())
+    notes = note(name, NOTE_TYPES["FEATURES"], b"x|" * 100 + b"\0") * count
+    struct.pack_into("<Q", kernel, 64 + 56 + 8, len(kernel))
+    struct.pack_into("<Q", kernel, 64 + 56 + 32, len(notes))
+    with pytest.raises(KernelError, match=message):
+        parse_kernel(bytes(kernel) + notes, name="many")
