@@ -25,6 +25,7 @@ images: .venv/installed
 lint: .venv/installed
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m mypy fixtures
 
 test: lint parts
 	$(PY) -m pytest

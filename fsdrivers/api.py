@@ -113,6 +113,9 @@ class Filesystem(Protocol):
     def listdir(self, path: str) -> Iterator[DirEntry]:
         """The names in a directory in on-disk order, without "." and ".."."""
 
+    def names(self, path: str) -> Iterator[str]:
+        """As `listdir`, but names only: nothing is read about what they stand for."""
+
     def open(self, path: str) -> File:
         """Open a regular file, links followed."""
 
@@ -124,7 +127,8 @@ class Volume:
     `scheme` is "none" (the whole disk without a table), "msdos" or "gpt"; `number` counts from 1 as GRUB 2
     and Linux do (logical partitions from 5), 0 for the whole disk.  GRUB Legacy's number is `number - 1`.
     `type_id` is the MBR type ("0x83") or the GPT type GUID; `label` and `uuid` are the table's, not the
-    file system's.
+    file system's.  `source` reads the volume's own bytes (0 is its first byte); `offset` tells where on the
+    disk it starts.
     """
 
     source: BlockSource

@@ -1,5 +1,6 @@
 """Errors of the drivers.  Every one names what is wrong, where, what was expected and what was found."""
 
+# ruff: noqa: N818  (the names say what is wrong; "Error" would only make them longer)
 from __future__ import annotations
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fixtures import fetch_parts
+from fixtures import fetch_parts, make_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 
 
 @pytest.fixture(scope="session")
@@ -34,25 +35,44 @@ def parts() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`images(name)`: an image of `fixtures/make_images.py --list`, made once a session; do not write to it."""
+    folder = tmp_path_factory.mktemp("images")
+
+    def image(name: str) -> Path:
+        path = folder / name
+        try:
+            return path if path.exists() else make_images.make(name, folder)
+        except (make_images.ImageError, fetch_parts.PartsError) as err:
+            pytest.fail(f"image {name}: {err}", pytrace=False)
+
+    return image
+
+
+@pytest.fixture(scope="session")
 def run_cli() -> RunCli:
     """`run_cli("menu", "disk.img", timeout=..., input=..., env={...})`: `python -m pvboot` as a user runs it.
 
-    Returns the completed process with text output; standard input is empty unless `input` is given.
+    Returns the completed process; output is text (bytes that are not UTF-8 as surrogate escapes), or bytes with
+    `binary=True`.  Standard input is empty unless `input` is given.
     """
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
-        extra = options.pop("env", None) or {}
-        assert isinstance(extra, dict)
-        if "input" not in options:
-            options["stdin"] = subprocess.DEVNULL
+    def run(
+        *arguments: str | Path,
+        timeout: float = 120,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        binary: bool = False,
+    ) -> subprocess.CompletedProcess[Any]:
+        decoding = {} if binary else {"encoding": "utf-8", "errors": "surrogateescape"}
         return subprocess.run(  # type: ignore[call-overload,no-any-return]
             [sys.executable, "-m", "pvboot", *map(str, arguments)],
             cwd=REPOSITORY,
             capture_output=True,
-            text=True,
             timeout=timeout,
-            env={**os.environ, "NO_COLOR": "1", **extra},
-            **options,
+            env={**os.environ, "NO_COLOR": "1", **(env or {})},
+            **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),
+            **decoding,
         )
 
     return run

@@ -53,4 +53,16 @@ class KernelImage:
     loader: str = ""
     features_supported: int = 0
     features_required: int = 0
+    features_active: int = 0  # required by the kernel or insisted on by the caller
     elf_size: int = 0  # bytes of the unpacked file
+
+    @property
+    def usable_p2m_base(self) -> int | None:
+        """INIT_P2M if the builder honours it: 64-bit, page aligned, below VIRT_BASE; else it is silently dropped.
+
+        Source: alloc_p2m_list_x86_64 and its callers in tools/libs/guest/xg_dom_x86.c.
+        """
+        base = self.p2m_base
+        if base is None or self.width != 64 or base % 4096 or base >= self.virt_base:
+            return None
+        return base

@@ -79,6 +79,6 @@ def test_an_interrupted_part_leaves_nothing_behind_under_its_name(
 
 def test_without_apt_the_message_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(fetch_parts.PartsError, match="apt-get not found.*Debian") as caught:
+    with pytest.raises(fetch_parts.PartsError, match=r"apt-get not found.*Debian") as caught:
         fetch_parts.ensure("busybox", tmp_path / "parts")
     assert caught.value.exit_code == 3

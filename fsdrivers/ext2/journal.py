@@ -1,0 +1,311 @@
+"""Virtual replay of a dirty jbd2 journal: which blocks of the volume are to be read from the log.
+
+A guest that was destroyed or snapshotted has a dirty journal nearly always; without replay the directory or
+inode of the kernel it installed last is stale.  Rules: fs/jbd2/recovery.c, e2fsck/recovery.c.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Any
+
+from fsdrivers.api import BlockSource
+from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
+from fsdrivers.ext2.jbd2_layout import (
+    BLOCK_COMMIT,
+    BLOCK_DESCRIPTOR,
+    BLOCK_REVOKE,
+    BLOCK_SUPER_V1,
+    BLOCK_SUPER_V2,
+    COMMIT,
+    FAST_COMMIT_HEAD,
+    FAST_COMMIT_TAG_HEAD,
+    HEADER,
+    JOURNAL_MAGIC,
+    JOURNAL_SUPER,
+    JOURNAL_SUPER_BYTES,
+    REVOKE,
+    TAG,
+    TAG3,
+    JournalCompat,
+    JournalIncompat,
+    TagFlag,
+)
+from fsdrivers.ext2.overlay import OverlaySource
+from fsdrivers.ext2.superblock import SuperBlock
+from fsdrivers.runfile import Run
+
+CHECKSUM_CRC32, CHECKSUM_CRC32C = 1, 4
+DEFAULT_FAST_COMMIT_BLOCKS = 256
+# The largest journal that mke2fs makes by itself is 1 GiB of 4 KiB blocks; it also bounds the tags in memory.
+MAX_LOG_BLOCKS = 1 << 20
+VERIFY_BYTES = 4 << 20
+_REVERSED_BITS = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One block of a transaction: its home, its place in the log, and the checksum of the copy (None: none)."""
+
+    block: int
+    log_block: int
+    escaped: bool
+    checksum: int | None
+    sequence: int
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What one transaction says; `damage` is what was wrong with it, of interest once it turns out committed.
+
+    `covered` are the log blocks that a version 1 commit checksum is made of: descriptors and copies.
+    """
+
+    tags: list[Tag] = field(default_factory=list)
+    revoked: set[int] = field(default_factory=set)
+    covered: list[int] = field(default_factory=list)
+    damage: str = ""
+
+
+class Log:
+    """The journal's blocks and what its super block says about them."""
+
+    def __init__(self, source: BlockSource, runs: list[Run], block_size: int, where: str) -> None:
+        """Raises `Corrupt` for a journal that contradicts itself, `Unsupported` for unknown features."""
+        self.source = source
+        self.where = where
+        self.block_size = block_size
+        self._runs = runs
+        self._starts = [run.file_block for run in runs]
+        raw = self.read(0)[:JOURNAL_SUPER_BYTES]
+        sb = JOURNAL_SUPER.read(raw, where=where)
+        self._check_super(sb, raw)
+        self.sequence: int = sb["sequence"]
+        self.start: int = sb["start"]
+        self.first: int = sb["first"]
+        self.has_checksums = bool(self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3))
+        self.seed = crc32c(FRESH, sb["uuid"]) if self.has_checksums else 0
+        self.fast_commit_blocks = 0
+        if self.incompat & JournalIncompat.FAST_COMMIT:
+            self.fast_commit_blocks = sb["fast_commit_blocks"] or DEFAULT_FAST_COMMIT_BLOCKS
+        self.end: int = sb["max_length"] - self.fast_commit_blocks
+        if self.start and not 1 <= self.first <= self.start < self.end:
+            raise Corrupt("bad limits of the log", where=where,
+                          found=f"first {self.first}, start {self.start}, end {self.end}")
+
+    def _check_super(self, sb: dict[str, Any], raw: bytes) -> None:
+        where = self.where
+        if sb["magic"] != JOURNAL_MAGIC or sb["blocktype"] not in (BLOCK_SUPER_V1, BLOCK_SUPER_V2):
+            raise Corrupt("no journal super block", where=where, expected=f"{JOURNAL_MAGIC:#x}",
+                          found=f"{sb['magic']:#x}, type {sb['blocktype']}")
+        # Version 1 ends before the feature words.
+        dynamic = sb["blocktype"] == BLOCK_SUPER_V2
+        self.compat: int = sb["feature_compat"] if dynamic else 0
+        self.incompat: int = sb["feature_incompat"] if dynamic else 0
+        if self.incompat & ~JournalIncompat.KNOWN:
+            raise Unsupported("journal feature is not supported", where=where,
+                              found=f"{self.incompat & ~JournalIncompat.KNOWN:#x}")
+        if sb["block_size"] != self.block_size:
+            raise Corrupt("bad journal block size", where=where, expected=str(self.block_size),
+                          found=str(sb["block_size"]))
+        file_blocks = self._runs[-1].file_block + self._runs[-1].blocks if self._runs else 0
+        if not 2 <= sb["max_length"] <= min(file_blocks, MAX_LOG_BLOCKS):
+            raise Corrupt("bad journal length", where=where, expected=f"2..{min(file_blocks, MAX_LOG_BLOCKS)} blocks",
+                          found=str(sb["max_length"]))
+        if self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3):
+            if sb["checksum_type"] != CHECKSUM_CRC32C:
+                raise Unsupported("journal checksum is not supported", where=where, expected="crc32c",
+                                  found=str(sb["checksum_type"]))
+            crc = crc32c(FRESH, raw[:0xFC] + bytes(4) + raw[0x100:])
+            if crc != sb["checksum"]:
+                raise Corrupt("bad checksum of the journal super block", where=where,
+                              expected=f"{sb['checksum']:#x}", found=f"{crc:#x}")
+
+    def offset(self, log_block: int) -> int:
+        """Byte of the volume where a block of the log lies."""
+        i = bisect_right(self._starts, log_block) - 1
+        if i < 0 or log_block >= self._runs[i].file_block + self._runs[i].blocks:
+            raise Corrupt("journal has a hole", where=f"{self.where}: log block {log_block}")
+        return (self._runs[i].disk_block + log_block - self._runs[i].file_block) * self.block_size
+
+    def read(self, log_block: int) -> bytes:
+        """One block of the log."""
+        return self.source.read_at(self.offset(log_block), self.block_size)
+
+    def next(self, log_block: int) -> int:
+        """The block behind one; the log wraps, even inside a transaction."""
+        return log_block + 1 if log_block + 1 < self.end else self.first
+
+
+def replay(source: BlockSource, sb: SuperBlock, runs: list[Run], where: str) -> tuple[BlockSource, int]:
+    """The source as it is after replay, and how many transactions that took.
+
+    `runs` is the block map of the journal inode.  A torn last transaction ends the log, as a crash leaves it.
+    Raises `Corrupt` for damage inside committed transactions, `Unsupported` for unknown journal features and
+    for fast commits that wait to be replayed.
+    """
+    log = Log(source, runs, sb.block_size, where)
+    if not log.start:
+        return source, 0
+    transactions = _scan(log)
+    _refuse_fast_commits(log, len(transactions))
+    final = _last_writers(transactions)
+    _check_homes(final, sb, runs, where)
+    _verify(log, list(final.values()))
+    if not final:
+        return source, len(transactions)
+    copies = {block: log.offset(tag.log_block) for block, tag in final.items()}
+    magic = JOURNAL_MAGIC.to_bytes(4, "big")
+    patches = {block: magic for block, tag in final.items() if tag.escaped}
+    return OverlaySource(source, sb.block_size, copies, patches), len(transactions)
+
+
+def _scan(log: Log) -> list[Transaction]:
+    """The committed transactions in order.  Every block of the log is visited at most once."""
+    committed: list[Transaction] = []
+    current = Transaction()
+    position, sequence, budget = log.start, log.sequence, log.end
+    while budget > 0:
+        block = log.read(position)
+        magic, kind, found_sequence = HEADER.unpack_from(block)
+        # Leftovers of an older lap have other sequence numbers.
+        if magic != JOURNAL_MAGIC or found_sequence != sequence:
+            break
+        here, position = position, log.next(position)
+        budget -= 1
+        if kind == BLOCK_DESCRIPTOR:
+            current.covered.append(here)
+            tags = _descriptor_tags(log, block, current)
+            for home, flags, checksum in tags[: max(0, budget)]:
+                current.tags.append(Tag(home, position, bool(flags & TagFlag.ESCAPED), checksum, sequence))
+                current.covered.append(position)
+                position = log.next(position)
+            budget -= len(tags)
+        elif kind == BLOCK_REVOKE:
+            current.revoked |= _revoked(log, block, current)
+        elif kind == BLOCK_COMMIT:
+            if not _commit_is_good(log, block, current):
+                break
+            if current.damage:
+                raise Corrupt(current.damage, where=f"{log.where}: transaction {sequence}")
+            committed.append(current)
+            current = Transaction()
+            sequence = sequence + 1 & 0xFFFFFFFF
+        else:
+            break
+    return committed
+
+
+def _tail_is_good(log: Log, block: bytes) -> bool:
+    """Whether the checksum in the last four bytes of a descriptor or revoke block is right."""
+    if not log.has_checksums:
+        return True
+    return crc32c(log.seed, block[:-4] + bytes(4)) == int.from_bytes(block[-4:], "big")
+
+
+def _descriptor_tags(log: Log, block: bytes, current: Transaction) -> list[tuple[int, int, int | None]]:
+    """(home block, flags, checksum) of the blocks that follow a descriptor."""
+    if not _tail_is_good(log, block):
+        current.damage = "bad checksum of a journal descriptor"
+    version3 = bool(log.incompat & JournalIncompat.CSUM_V3)
+    wide = bool(log.incompat & JournalIncompat.BIT64)
+    # jbd2 gives version 2 tags two bytes that it never uses.
+    tag_bytes = TAG3.size if version3 else TAG.size + 4 * wide + 2 * bool(log.incompat & JournalIncompat.CSUM_V2)
+    end = len(block) - (4 if log.has_checksums else 0)
+    tags: list[tuple[int, int, int | None]] = []
+    position = HEADER.size
+    while position + tag_bytes <= end:
+        if version3:
+            number, flags, high, checksum = TAG3.unpack_from(block, position)
+        else:
+            number, checksum, flags = TAG.unpack_from(block, position)
+            high = int.from_bytes(block[position + 8 : position + 12], "big") if wide else 0
+        tags.append((number | (high << 32 if wide else 0), flags, checksum if log.has_checksums else None))
+        position += tag_bytes + (0 if flags & TagFlag.SAME_UUID else 16)
+        if flags & TagFlag.LAST:
+            break
+    return tags
+
+
+def _revoked(log: Log, block: bytes, current: Transaction) -> set[int]:
+    """The block numbers of a revoke block."""
+    if not _tail_is_good(log, block):
+        current.damage = "bad checksum of a journal revoke block"
+    (used,) = REVOKE.unpack_from(block)
+    width = 8 if log.incompat & JournalIncompat.BIT64 else 4
+    limit = len(block) - (4 if log.has_checksums else 0)
+    if not REVOKE.size <= used <= limit:
+        current.damage = f"bad size of a journal revoke block: {used} bytes"
+        return set()
+    return {int.from_bytes(block[i : i + width], "big") for i in range(REVOKE.size, used - width + 1, width)}
+
+
+def _commit_is_good(log: Log, block: bytes, current: Transaction) -> bool:
+    """Whether a commit block vouches for its transaction; a bad one is torn and ends the log."""
+    kind, size, stored = COMMIT.unpack_from(block)
+    if log.has_checksums:
+        return bool(crc32c(log.seed, block[:16] + bytes(4) + block[20:]) == stored)
+    if log.compat & JournalCompat.CHECKSUM and (kind or size or stored):
+        return bool(kind == CHECKSUM_CRC32 and size == 4 and _transaction_crc(log, current) == stored)
+    return True
+
+
+def _transaction_crc(log: Log, transaction: Transaction) -> int:
+    """The version 1 checksum: big-endian CRC-32 over the descriptors and the blocks behind each.
+
+    zlib computes the mirrored one, so that the bytes and the result are mirrored.
+    """
+    import zlib
+
+    crc = 0
+    for log_block in transaction.covered:
+        crc = zlib.crc32(log.read(log_block).translate(_REVERSED_BITS), crc)
+    return int(f"{crc ^ 0xFFFFFFFF:032b}"[::-1], 2)
+
+
+def _refuse_fast_commits(log: Log, transactions: int) -> None:
+    """Changes behind the last full commit are logged by name, not by block: only fsck or the kernel replay them."""
+    if not log.fast_commit_blocks:
+        return
+    tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
+    if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
+        raise Unsupported("the journal ends with fast commits; run fsck or mount it once", where=log.where,
+                          found=f"fast commit of transaction {tid}")
+
+
+def _last_writers(transactions: list[Transaction]) -> dict[int, Tag]:
+    """The copy that counts for each home block: the last one that no transaction from its own on revokes."""
+    last_revoke = {block: i for i, transaction in enumerate(transactions) for block in transaction.revoked}
+    return {tag.block: tag for i, transaction in enumerate(transactions) for tag in transaction.tags
+            if last_revoke.get(tag.block, -1) < i}
+
+
+def _check_homes(final: dict[int, Tag], sb: SuperBlock, runs: list[Run], where: str) -> None:
+    """Every home must lie inside the file system and outside the journal, which would be replaying itself."""
+    by_disk = sorted(runs, key=lambda run: run.disk_block)
+    starts = [run.disk_block for run in by_disk]
+    for block in final:
+        if block >= sb.blocks_count:
+            raise Corrupt("journal holds a block outside the file system", where=where, found=str(block),
+                          expected=f"0..{sb.blocks_count - 1}")
+        i = bisect_right(starts, block) - 1
+        if i >= 0 and block < starts[i] + by_disk[i].blocks:
+            raise Corrupt("journal holds a block of itself", where=where, found=str(block))
+
+
+def _verify(log: Log, tags: list[Tag]) -> None:
+    """Check the copies that will be read against the checksums of their tags (as stored, still escaped)."""
+    if not log.has_checksums:
+        return
+    mask = 0xFFFFFFFF if log.incompat & JournalIncompat.CSUM_V3 else 0xFFFF
+    step = max(1, VERIFY_BYTES // log.block_size)
+    for i in range(0, len(tags), step):
+        batch = tags[i : i + step]
+        seeds = [crc32c(log.seed, tag.sequence.to_bytes(4, "big")) for tag in batch]
+        sums = crc32c_blocks(seeds, [log.read(tag.log_block) for tag in batch])
+        for tag, crc in zip(batch, sums, strict=True):
+            if crc & mask != tag.checksum:
+                raise Corrupt("bad checksum of a journalled block", where=f"{log.where}: log block {tag.log_block}",
+                              expected=f"{tag.checksum:#x}", found=f"{crc & mask:#x}")

@@ -1,0 +1,257 @@
+"""A mounted ISO 9660 volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fsdrivers import paths
+from fsdrivers.api import BlockSource, DirEntry, File, Stat
+from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
+from fsdrivers.iso9660 import names
+from fsdrivers.iso9660.dates import short_date
+from fsdrivers.iso9660.descriptors import VolumeSet, read_descriptors
+from fsdrivers.iso9660.layout import SECTOR_BYTES
+from fsdrivers.iso9660.records import SELF, Member, members, parse_record
+from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
+from fsdrivers.iso9660.zisofs import ZisofsFile
+from fsdrivers.runfile import Run, RunFile
+
+# A record takes 34 bytes or more: this is half a million names.
+MAX_DIRECTORY_BYTES = 32 << 20
+MODE_FORMAT, MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK = 0xF000, 0x4000, 0x8000, 0xA000
+RRIP_SIGNATURES = frozenset({b"RR", b"PX", b"NM", b"TF", b"SL"})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A directory member with its meaning; `version` orders files of one plain name."""
+
+    name: bytes
+    version: int
+    exact: bool
+    mode: int
+    mtime: int
+    member: Member
+    rock_ridge: RockRidge | None
+
+    @property
+    def inode(self) -> int:
+        """Where the content lies tells objects apart; what has none is known by its record."""
+        start, size = self.member.sections[0]
+        return start if size and self.mode & MODE_FORMAT in (MODE_DIRECTORY, MODE_REGULAR) else self.member.position
+
+
+class IsoFilesystem:
+    """Read-only ISO 9660; names come from Rock Ridge, else Joliet, else the plain ones without regard to case."""
+
+    kind = "iso9660"
+
+    def __init__(self, source: BlockSource, volumes: VolumeSet) -> None:
+        self.source = source
+        self.label = volumes.label
+        self.uuid = volumes.uuid
+        self._skip: int | None = None
+        self._joliet = False
+        root = self._root_member(volumes.root)
+        self._skip = self._find_susp(root)
+        if self._skip is None and volumes.joliet_root is not None:
+            self._joliet = True
+            root = self._root_member(volumes.joliet_root)
+        self._root = Node(b"", 0, True, MODE_DIRECTORY | 0o555, short_date(root.date), root, None)
+
+    def lookup(self, path: str, *, follow: bool = True) -> Stat:
+        """Facts about a path; `NotFound`, `NotADirectory`, `LinkLoop`, `Corrupt`, `Unsupported`, `SourceError`."""
+        return self._stat(paths.resolve(self, path, follow=follow, where=self.source.name))
+
+    def listdir(self, path: str) -> Iterator[DirEntry]:
+        """The entries of a directory in on-disk order."""
+        for node in self._visible(self._resolve_directory(path)):
+            yield DirEntry(paths.decode(node.name), self._stat(node))
+
+    def names(self, path: str) -> Iterator[str]:
+        """The names in a directory in on-disk order."""
+        for node in self._visible(self._resolve_directory(path)):
+            yield paths.decode(node.name)
+
+    def open(self, path: str) -> File:
+        """Open a regular file, links followed; sparse and interleaved files are refused."""
+        node = paths.resolve(self, path, follow=True, where=self.source.name)
+        where = f"{self.source.name}: {path}"
+        if node.mode & MODE_FORMAT != MODE_REGULAR:
+            raise IsADirectory("not a regular file", where=where,
+                               found="a directory" if self.is_directory(node) else "a special file")
+        if node.member.interleaved:
+            raise Unsupported("interleaved files are not supported", where=where)
+        if node.rock_ridge is not None and node.rock_ridge.sparse:
+            raise Unsupported("Rock Ridge sparse files are not supported", where=where)
+        raw = self._raw_file(node.member, path)
+        if node.rock_ridge is not None and node.rock_ridge.compression is not None:
+            return ZisofsFile(raw, node.rock_ridge.compression, where)
+        return raw
+
+    def _raw_file(self, member: Member, path: str) -> RunFile:
+        runs: list[Run] = []
+        position = 0
+        for start, size in member.sections:
+            if size:
+                runs.append(Run(position, start, size))
+            position += size
+        return RunFile(self.source, path, position, 1, runs)
+
+    # -- for `paths.resolve`
+
+    def root(self) -> Node:
+        """The root directory."""
+        return self._root
+
+    def is_directory(self, node: Node) -> bool:
+        """Whether the node is a directory."""
+        return node.mode & MODE_FORMAT == MODE_DIRECTORY
+
+    def link_target(self, node: Node) -> bytes | None:
+        """Target of a Rock Ridge link."""
+        if node.mode & MODE_FORMAT != MODE_SYMLINK or node.rock_ridge is None:
+            return None
+        return node.rock_ridge.target or b""
+
+    def child(self, node: Node, name: bytes) -> Node | None:
+        """The member of a name; of several versions the highest, unless one is asked for."""
+        plain, version = names.split_version(name)
+        folded = plain.lower()
+        best: Node | None = None
+        for found in self._nodes(node):
+            if found.name == name:
+                return found
+            if found.exact:
+                if found.version and found.name == plain and found.version == version:
+                    return found
+            elif found.name == folded and version in (0, found.version) and (
+                    best is None or found.version > best.version):
+                best = found
+        return best
+
+    # -- directories
+
+    def _resolve_directory(self, path: str) -> Node:
+        node = paths.resolve(self, path, follow=True, where=self.source.name)
+        if not self.is_directory(node):
+            raise NotADirectory("not a directory", where=f"{self.source.name}: {path}")
+        return node
+
+    def _visible(self, directory: Node) -> Iterator[Node]:
+        """The nodes of a directory, older versions of a file left out (the standard puts the newest first)."""
+        last: Node | None = None
+        for node in self._nodes(directory):
+            if last is None or node.exact or node.name != last.name:
+                yield node
+            last = node
+
+    def _nodes(self, directory: Node) -> Iterator[Node]:
+        where = self._where(directory.member)
+        data = self._directory_data(directory.member)
+        for member in members(data, directory.member.sections[0][0], where):
+            node = self._node(member)
+            if node is not None:
+                yield node
+
+    def _directory_data(self, member: Member) -> bytes:
+        where = self._where(member)
+        if member.size > MAX_DIRECTORY_BYTES:
+            raise Unsupported("directory is too large", where=where, expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
+                              found=f"{member.size} bytes")
+        if member.interleaved:
+            raise Unsupported("interleaved directories are not supported", where=where)
+        return b"".join(self.source.read_at(start, size) for start, size in member.sections)
+
+    def _node(self, member: Member) -> Node | None:
+        """What a member means; None for the true place of a relocated directory, which is found by its CL."""
+        mode = (MODE_DIRECTORY if member.is_directory else MODE_REGULAR) | 0o555
+        mtime = short_date(member.date)
+        if self._joliet:
+            name, version = names.split_version(names.joliet(member.name))
+            return Node(self._checked(name, member), version, True, mode, mtime, member, None)
+        rock_ridge = None
+        if self._skip is not None:
+            rock_ridge = read_rock_ridge(self.source, member.system_use[self._skip :], self._where(member))
+            if rock_ridge.relocated:
+                return None
+            if rock_ridge.child_block is not None:
+                member = self._relocated(rock_ridge.child_block, member)
+                mode = MODE_DIRECTORY | 0o555
+            elif rock_ridge.mode is not None:
+                mode = self._checked_mode(rock_ridge.mode, member)
+            mtime = rock_ridge.mtime if rock_ridge.mtime is not None else mtime
+            if rock_ridge.name is not None:
+                return Node(self._checked(rock_ridge.name, member), 0, True, mode, mtime, member, rock_ridge)
+        name, version = names.split_version(member.name)
+        return Node(self._checked(name.lower(), member), version, False, mode, mtime, member, rock_ridge)
+
+    def _checked(self, name: bytes, member: Member) -> bytes:
+        if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
+            raise Corrupt("bad name", where=self._where(member), found=repr(name))
+        return name
+
+    def _checked_mode(self, mode: int, member: Member) -> int:
+        """A PX mode; the directory bit of the record must agree, or data would be read as a directory."""
+        if (mode & MODE_FORMAT == MODE_DIRECTORY) != member.is_directory:
+            raise Corrupt("Rock Ridge mode contradicts the directory record", where=self._where(member),
+                          found=f"{mode:#o}")
+        return mode
+
+    def _relocated(self, block: int, placeholder: Member) -> Member:
+        """The directory that a CL entry points to, known by its own "." record."""
+        where = self._where(placeholder)
+        data = self.source.read_at(block * SECTOR_BYTES, SECTOR_BYTES)
+        member, _ = parse_record(data, 0, block * SECTOR_BYTES, where)
+        if member.name != SELF or not member.is_directory:
+            raise Corrupt("relocated directory is not there", where=where, found=f"block {block}")
+        return member
+
+    # -- the root
+
+    def _root_member(self, record: bytes) -> Member:
+        member, _ = parse_record(record, 0, 0, f"{self.source.name}: root record")
+        if not member.is_directory:
+            raise Corrupt("root record is not a directory", where=self.source.name)
+        return member
+
+    def _find_susp(self, root: Member) -> int | None:
+        """The bytes to skip in every system use area, None without Rock Ridge.
+
+        The SP entry stands in the root's own "." record (not in the descriptor's copy) and is not skipped itself.
+        """
+        start = root.sections[0][0]
+        where = self._where(root)
+        data = self.source.read_at(start, SECTOR_BYTES)
+        member, length = parse_record(data, 0, start, where)
+        area = member.system_use
+        if area[:2] != b"SP" or area[2:3] != b"\x07" or area[4:6] != b"\xbe\xef":
+            return None
+        skip = area[6]
+        if read_rock_ridge(self.source, area, where).signatures & RRIP_SIGNATURES:
+            return skip
+        # SP without any Rock Ridge entry in "." (the extension's name may be all there is): ask its neighbour.
+        if length < len(data) and data[length]:
+            member, _ = parse_record(data, length, start + length, where)
+            if read_rock_ridge(self.source, member.system_use[skip:], where).signatures & RRIP_SIGNATURES:
+                return skip
+        return None
+
+    def _where(self, member: Member) -> str:
+        return f"{self.source.name}: directory record at byte {member.position:#x}"
+
+    def _stat(self, node: Node) -> Stat:
+        target = self.link_target(node)
+        size = node.member.size
+        if node.rock_ridge is not None and node.rock_ridge.compression is not None:
+            size = node.rock_ridge.compression.size
+        kind = {MODE_DIRECTORY: "dir", MODE_REGULAR: "file", MODE_SYMLINK: "symlink"}.get(
+            node.mode & MODE_FORMAT, "other")
+        return Stat(kind, len(target) if target is not None else size, node.inode, node.mode, node.mtime,
+                    None if target is None else paths.decode(target))
+
+
+def open_iso(source: BlockSource) -> IsoFilesystem:
+    """Mount an ISO 9660 volume; `NotThisFilesystem`, `Corrupt`, `Unsupported`, `SourceError`."""
+    return IsoFilesystem(source, read_descriptors(source))

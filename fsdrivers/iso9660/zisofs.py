@@ -1,0 +1,86 @@
+"""zisofs: files compressed block by block with zlib, marked by Rock Ridge ZF entries."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from fsdrivers.api import Extent
+from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.iso9660.layout import ZISOFS_HEADER
+from fsdrivers.iso9660.susp import Compression
+from fsdrivers.runfile import RunFile
+
+MAGIC = b"\x37\xe4\x53\x96\xc9\xdb\xd6\x07"
+LOG_BLOCK_SIZES = range(15, 18)
+
+
+class ZisofsFile:
+    """A compressed file as its readers see it."""
+
+    __slots__ = ("_block_bytes", "_cached", "_cached_block", "_pointers_at", "_raw", "_where", "path", "size")
+
+    def __init__(self, raw: RunFile, facts: Compression, where: str) -> None:
+        """`raw` is the file as it lies on disk.  Raises `Unsupported` for other algorithms, `Corrupt`."""
+        if facts.algorithm != b"pz":
+            raise Unsupported("compression is not supported", where=where, expected="zisofs version 1",
+                              found=repr(facts.algorithm))
+        header = ZISOFS_HEADER.read(raw.read_at(0, ZISOFS_HEADER.size), where=where)
+        if header["magic"] != MAGIC:
+            raise Corrupt("no zisofs header", where=where, expected=MAGIC.hex(), found=header["magic"].hex())
+        for name in ("size", "header_words", "log_block_size"):
+            if header[name] != getattr(facts, name):
+                raise Corrupt(f"zisofs header contradicts the directory ({name})", where=where,
+                              expected=str(getattr(facts, name)), found=str(header[name]))
+        if facts.log_block_size not in LOG_BLOCK_SIZES or facts.header_words * 4 < ZISOFS_HEADER.size:
+            raise Corrupt("bad zisofs block or header size", where=where,
+                          found=f"1 << {facts.log_block_size}, {facts.header_words * 4}")
+        self._raw = raw
+        self._where = where
+        self._block_bytes = 1 << facts.log_block_size
+        self._pointers_at = facts.header_words * 4
+        self._cached_block, self._cached = -1, b""
+        self.path = raw.path
+        self.size = facts.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`; fewer only at the end of the file."""
+        end = min(self.size, offset + size)
+        if offset < 0 or offset >= end:
+            return b""
+        first, last = offset // self._block_bytes, (end - 1) // self._block_bytes
+        data = b"".join(self._block(block) for block in range(first, last + 1))
+        return data[offset - first * self._block_bytes : end - first * self._block_bytes]
+
+    def extents(self) -> Iterator[Extent]:
+        """Block by block, decompressed."""
+        for block in range(-(-self.size // self._block_bytes)):
+            data = self._block(block)
+            yield Extent(len(data), data=data)
+
+    def _block(self, block: int) -> bytes:
+        if block == self._cached_block:
+            return self._cached
+        where = f"{self._where}: zisofs block {block}"
+        wanted = min(self._block_bytes, self.size - block * self._block_bytes)
+        pointers = self._raw.read_at(self._pointers_at + 4 * block, 8)
+        start, end = struct.unpack("<II", pointers) if len(pointers) == 8 else (0, -1)
+        if not 0 <= start <= end <= self._raw.size or end - start > 2 * self._block_bytes:
+            raise Corrupt("bad zisofs block pointer", where=where, found=f"{start}..{end}",
+                          expected=f"inside {self._raw.size} bytes")
+        # A block without bytes is a block of zeros.
+        data = bytes(wanted) if start == end else self._inflate(self._raw.read_at(start, end - start), wanted, where)
+        self._cached_block, self._cached = block, data
+        return data
+
+    @staticmethod
+    def _inflate(packed: bytes, wanted: int, where: str) -> bytes:
+        try:
+            data = zlib.decompressobj().decompress(packed, wanted)
+        except zlib.error as err:
+            raise Corrupt(f"bad compressed data: {err}", where=where) from err
+        if len(data) != wanted:
+            raise Corrupt("compressed block is too short", where=where, expected=f"{wanted} bytes",
+                          found=f"{len(data)} bytes")
+        return data

@@ -1,0 +1,261 @@
+"""`pvboot plan`: the domain layout of a kernel, and its relocation from a running loader."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pvboot.cli.common import add_source_options
+from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
+from pvboot.errors import BootError, KernelError, PlanError, UsageError
+
+if TYPE_CHECKING:
+    from pvboot.kernel.image import KernelImage
+    from pvboot.kexec.build import DomainImage
+    from pvboot.kexec.layout import Blob, DomainLayout
+    from pvboot.kexec.pagetables import FrameArray
+    from pvboot.kexec.relocate import KexecPlan
+
+HELP = "show a kernel's domain layout and relocation plan"
+
+DESCRIPTION = """\
+Lay out the domain that a kernel needs, exactly as Xen's domain builder does, and print it. With --loader also plan
+how a loader that runs in the domain relocates it (PV-kexec). The kernel comes from a menu entry of SOURCE or from
+--kernel.
+"""
+EXAMPLES = """\
+examples:
+  pvboot plan disk.img                         the default entry, 256 MiB
+  pvboot plan --kernel vmlinuz --ramdisk initrd.img --memory 4096 --json
+  pvboot plan --kernel vmlinuz --p2m-in frames.u64 --loader busy.json --m2p-out updates.u64
+  pvboot plan disk.img --svg plan.svg          a picture of the page moves
+"""
+
+FIRST_MFN = 0x100000  # page p stands in frame p + 0x100000 unless --p2m-in says otherwise
+MAX_MIB = 16 << 20
+LIMIT_BYTES = 1 << 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = DESCRIPTION
+    parser.epilog = EXAMPLES
+    add_source_options(parser, required=False, with_json=False)
+    add_entry_options(parser)
+    kernel = parser.add_argument_group("kernel instead of SOURCE")
+    kernel.add_argument("--kernel", metavar="FILE", help="kernel file: ELF, ELF.gz or bzImage")
+    kernel.add_argument("--ramdisk", metavar="FILE", action="append", default=[], help="ramdisk; several are joined")
+    kernel.add_argument("--cmdline", metavar="S", help="command line (bytes behind the 1023rd are cut, as Xen does)")
+    kernel.add_argument("--cmdline-file", metavar="FILE", help="file that holds the command line")
+    domain = parser.add_argument_group("domain")
+    domain.add_argument("--memory", metavar="MIB", type=int, default=256, help="size of the domain (256)")
+    domain.add_argument("--p2m-in", metavar="FILE", help="frames: raw little-endian u64 MFN for each page")
+    domain.add_argument("--loader", metavar="FILE", help="JSON: busy pages of the running loader")
+    domain.add_argument("--features", metavar="S", default="", help="features to insist on, as in a FEATURES note")
+    domain.add_argument(
+        "--capabilities",
+        metavar="S",
+        default="xen-3.0-x86_64 xen-3.0-x86_32p",
+        help="guest types that the hypervisor offers",
+    )
+    domain.add_argument(
+        "--no-low-memory", action="store_true", help="assume that the hypervisor has no free frame below 4 GiB"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="one JSON document (to FILE)")
+    output.add_argument("--dump", metavar="FILE", help="the domain's memory in PFN order, a sparse file")
+    output.add_argument(
+        "--poison",
+        metavar="BYTE",
+        nargs="?",
+        const=0xA5,
+        default=0,
+        type=lambda text: int(text, 0) & 0xFF,
+        help="show what the builder leaves alone in its pages as BYTE (0xa5) in dump and hashes",
+    )
+    output.add_argument("--p2m-out", metavar="FILE", help="the new p2m, u64 a page")
+    output.add_argument("--m2p-out", metavar="FILE", help="M2P updates: pairs of u64 (mfn<<12|1, pfn)")
+    output.add_argument("--svg", metavar="FILE", help="a picture of the domain and of the moves")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan and print; exit code 0, or 3 for a kernel or domain that is impossible."""
+    _settle_source(args)
+    kernel, ramdisk, cmdline, flags = _kernel_of(args)
+    plan, image = _make_plan(args, kernel, ramdisk, cmdline, flags)
+    _write_outputs(args, plan, image)
+    if args.json is None:
+        _print_text(plan, image)
+    return 0
+
+
+def _settle_source(args: argparse.Namespace) -> None:
+    """`plan --json disk.img`: the optional FILE of --json must not eat the only SOURCE."""
+    if args.source is None and args.kernel is None and args.json not in (None, "-"):
+        args.source, args.json = args.json, "-"
+    if (args.source is None) == (args.kernel is None):
+        raise UsageError("give either SOURCE or --kernel FILE")
+    if not 0 <= args.memory <= MAX_MIB:
+        raise UsageError("impossible --memory", expected=f"0 to {MAX_MIB} MiB", found=str(args.memory))
+
+
+def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
+    from pvboot.kernel.loader import parse_kernel
+
+    capabilities = tuple(args.capabilities.split())
+    if args.source is not None:
+        return _kernel_of_entry(args)
+    data = _read_file(args.kernel, "kernel")
+    kernel = parse_kernel(
+        data, name=args.kernel, capabilities=capabilities, requested_features=args.features, max_size=LIMIT_BYTES
+    )
+    return kernel, _ramdisk_of(args), _cmdline_of(args), 0
+
+
+def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
+    from pvboot.boot import boot_from
+    from pvboot.shell.request import PowerControl
+
+    devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
+    choose = menu_chooser(args)
+    loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
+    if isinstance(loaded, PowerControl):
+        raise BootError(f"the entry boots no kernel, it says {loaded.action}")
+    return loaded.kernel, loaded.ramdisk, loaded.cmdline, loaded.flags
+
+
+def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
+    from pvboot.blobs import join_ramdisks, ramdisk_of_old_builders
+    from pvboot.kexec.layout import BytesBlob
+
+    if not args.ramdisk:
+        return None
+    blobs = [BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk]
+    blob = join_ramdisks(blobs)
+    return ramdisk_of_old_builders(blob) if args.compat == "xen-4.17" else blob
+
+
+def _cmdline_of(args: argparse.Namespace) -> bytes:
+    if args.cmdline_file:
+        return _read_file(args.cmdline_file, "command line").split(b"\0")[0]
+    text = args.cmdline or ""
+    if args.append:
+        text = f"{text} {args.append}".strip()
+    return os.fsencode(text)
+
+
+def _read_file(path: str, what: str) -> bytes:
+    """A file given by name; an empty one, a directory and a huge one are refused before they are read."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LIMIT_BYTES:
+                limit = f"at most {LIMIT_BYTES} bytes"
+                raise KernelError(f"the {what} file is too large", where=path, expected=limit, found=str(size))
+            data = file.read(LIMIT_BYTES + 1)
+    except OSError as err:
+        raise KernelError(f"cannot read the {what} file", where=path, found=err.strerror or str(err)) from err
+    if not data and what != "command line":
+        raise KernelError(f"the {what} file is empty", where=path)
+    return data
+
+
+def _make_plan(
+    args: argparse.Namespace, kernel: KernelImage, ramdisk: Blob | None, cmdline: bytes, flags: int
+) -> tuple[KexecPlan | None, DomainImage]:
+    import numpy as np
+
+    from pvboot.kexec.build import build_domain
+    from pvboot.kexec.layout import plan_layout
+    from pvboot.kexec.loader_file import parse_loader
+    from pvboot.kexec.relocate import plan_relocation
+
+    nr_pages = args.memory * 256
+    loader = _read_json(args.loader) if args.loader else None
+    ports = {key: loader[key] for key in ("console_port", "store_port") if isinstance(loader, dict) and key in loader}
+    layout = plan_layout(kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, **ports)
+    p2m = _p2m_of(args.p2m_in, nr_pages) if args.p2m_in else np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
+    shared_info_mfn = int(p2m.max()) + 1
+    if loader is None:
+        image = build_domain(layout, p2m, shared_info_mfn, low_mfn=_low_frame(args, p2m, layout))
+        return None, image
+    source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)
+    plan = plan_relocation(layout, source)
+    return plan, plan.image
+
+
+def _low_frame(args: argparse.Namespace, p2m: FrameArray, layout: DomainLayout) -> int | None:
+    """The lowest frame below 4 GiB that the domain does not have yet, as a hypervisor might give it."""
+    import numpy as np
+
+    from pvboot.kexec.build import FIRST_HIGH_MFN, needs_low_root
+
+    if args.no_low_memory or not needs_low_root(layout):
+        return None
+    used = np.zeros(FIRST_HIGH_MFN, dtype=np.bool_)
+    used[0] = True
+    used[p2m[p2m < FIRST_HIGH_MFN].astype(np.int64)] = True
+    free = int(np.argmin(used))
+    return None if used[free] else free
+
+
+def _p2m_of(path: str, nr_pages: int) -> FrameArray:
+    import numpy as np
+
+    data = _read_file(path, "p2m")
+    if len(data) != nr_pages * 8:
+        raise PlanError(
+            "the p2m file does not fit the domain",
+            where=path,
+            expected=f"{nr_pages * 8} bytes (8 a page)",
+            found=f"{len(data)} bytes",
+        )
+    p2m = np.frombuffer(data, dtype="<u8")
+    if nr_pages and int(p2m.max()) >= 1 << 40:
+        raise PlanError("the p2m file holds an impossible frame", where=path, found=hex(int(p2m.max())))
+    return p2m
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(_read_file(path, "loader"))
+    except (ValueError, RecursionError) as err:
+        raise PlanError("the loader description is not JSON", where=path, found=str(err)) from err
+
+
+def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: DomainImage) -> None:
+    from pvboot.kexec.report import domain_report, plan_report
+
+    try:
+        if args.json is not None:
+            report = plan_report(plan) if plan is not None else domain_report(image, poison=args.poison)
+            text = json.dumps(report, indent=1)
+            if args.json == "-":
+                print(text)
+            else:
+                Path(args.json).write_text(text + "\n", encoding="utf-8")
+        if args.dump:
+            from pvboot.kexec.contents import dump_domain
+
+            dump_domain(image, args.dump, args.poison)
+        if args.p2m_out:
+            Path(args.p2m_out).write_bytes(image.p2m.astype("<u8").tobytes())
+        if args.m2p_out:
+            updates = plan.m2p_updates.astype("<u8").tobytes() if plan is not None else b""
+            Path(args.m2p_out).write_bytes(updates)
+        if args.svg:
+            from pvboot.kexec.picture import draw
+
+            Path(args.svg).write_text(draw(image, plan), encoding="utf-8")
+    except OSError as err:
+        raise UsageError("cannot write the output", where=err.filename or "", found=err.strerror or str(err)) from err
+
+
+def _print_text(plan: KexecPlan | None, image: DomainImage) -> None:
+    from pvboot.kexec.text import describe
+
+    sys.stdout.write(describe(image, plan))

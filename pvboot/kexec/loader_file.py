@@ -1,0 +1,101 @@
+"""A running loader described by a JSON file: the input of `pvboot plan --loader`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pvboot.errors import PlanError
+from pvboot.kexec.source import AddressSpace, LoaderTable, SourceDomain
+
+if TYPE_CHECKING:
+    from pvboot.kexec.pagetables import FrameArray
+
+MAX_ITEMS = 1 << 20
+
+
+def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int) -> SourceDomain:
+    """Read the description of the loader's domain.
+
+    Keys: `busy` (list of [pfn, pages]), `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's
+    top page table), and optionally `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases`
+    (list of [pfn, machine address of the L1 entry]).  Numbers may be "0x..." strings.
+    Raises `PlanError` for anything else.
+    """
+    import numpy as np
+
+    if not isinstance(data, dict):
+        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    nr_pages = len(p2m)
+    busy = np.zeros(nr_pages, dtype=np.bool_)
+    for item in _items(data, "busy"):
+        pfn, pages = _pair(item, "busy")
+        if pages < 0 or not 0 <= pfn <= nr_pages - pages:
+            inside = f"within {nr_pages} pages"
+            raise PlanError("a busy range lies outside the domain", expected=inside, found=f"{item}")
+        busy[pfn : pfn + pages] = True
+    pfns = {key: _pfn(data, key, nr_pages) for key in ("console_pfn", "xenstore_pfn", "trampoline_pfn", "root_pfn")}
+    busy[list(pfns.values())] = True
+    return SourceDomain(
+        width=width,
+        p2m=p2m,
+        busy=busy,
+        shared_info_mfn=shared_info_mfn,
+        console_pfn=pfns["console_pfn"],
+        xenstore_pfn=pfns["xenstore_pfn"],
+        trampoline_pfn=pfns["trampoline_pfn"],
+        root_mfn=int(p2m[pfns["root_pfn"]]),
+        address_space=_address_space(data, p2m),
+        console_port=_number(data.get("console_port", 2), "console_port"),
+        store_port=_number(data.get("store_port", 1), "store_port"),
+    )
+
+
+def _address_space(data: dict[str, Any], p2m: FrameArray) -> AddressSpace | None:
+    import numpy as np
+
+    if "tables" not in data:
+        return None
+    tables = []
+    for item in _items(data, "tables"):
+        if not isinstance(item, dict) or not {"level", "va", "pfn"} <= item.keys():
+            raise PlanError("a loader table is incomplete", expected="level, va and pfn", found=f"{item}")
+        level, va = _number(item["level"], "level"), _number(item["va"], "va")
+        tables.append(LoaderTable(level, va, int(p2m[_pfn(item, "pfn", len(p2m))])))
+    aliases = np.zeros(len(p2m), dtype=np.uint64)
+    for item in _items(data, "aliases"):
+        pfn, ptr = _pair(item, "aliases")
+        if not 0 <= pfn < len(p2m) or not 0 < ptr < 1 << 52 or ptr % 8:
+            raise PlanError("an alias is impossible", expected="[pfn, machine address of an entry]", found=f"{item}")
+        aliases[pfn] = ptr
+    return AddressSpace(tuple(tables), aliases)
+
+
+def _items(data: dict[str, Any], key: str) -> list[Any]:
+    items = data.get(key, [])
+    if not isinstance(items, list) or len(items) > MAX_ITEMS:
+        raise PlanError(f"'{key}' of the loader description is not a list of at most {MAX_ITEMS} items")
+    return items
+
+
+def _pair(item: Any, key: str) -> tuple[int, int]:
+    if not isinstance(item, list) or len(item) != 2:
+        raise PlanError(f"an item of '{key}' is not a pair", found=f"{item}")
+    return _number(item[0], key), _number(item[1], key)
+
+
+def _pfn(data: dict[str, Any], key: str, nr_pages: int) -> int:
+    if key not in data:
+        raise PlanError(f"the loader description lacks '{key}'")
+    pfn = _number(data[key], key)
+    if not 0 <= pfn < nr_pages:
+        raise PlanError(f"'{key}' lies outside the domain", expected=f"0..{nr_pages - 1}", found=str(pfn))
+    return pfn
+
+
+def _number(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PlanError(f"'{key}' is not a number", found=f"{value!r}")
+    try:
+        return int(value, 0) if isinstance(value, str) else value
+    except ValueError as err:
+        raise PlanError(f"'{key}' is not a number", found=f"{value!r}") from err

@@ -1,0 +1,179 @@
+"""The meaning of `menu.lst`: head commands, entries, default and fallback as GRUB Legacy 0.97 takes them.
+
+Source of the rules: stage2.c (cmain, run_menu) and builtins.c of GRUB 0.97, measured with its real shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from grammars.menu_lst import CommandLine, parse
+from pvboot.grub_rules import GrubError, read_number, skip_word
+from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
+from pvboot.menu.words import TITLE, WORDS
+
+DIALECT = "menu.lst"
+MAXIMUM_FALLBACKS = 8
+PASSWORD_LIMIT = 510
+DEFAULT_FILE_BYTES = 10  # GRUB reads no more of the file `default`
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A menu while its lines are read."""
+
+    default: int = 0
+    timeout: int | None = None
+    hidden: bool = False
+    password: Password | None = None
+    # GRUB writes into a fixed array and may leave the tail of an earlier line behind a broken later one.
+    fallback_slots: list[int | None] = field(default_factory=lambda: [None] * MAXIMUM_FALLBACKS)
+    has_fallback: bool = False
+    warnings: list[MenuWarning] = field(default_factory=list)
+
+    def warn(self, message: str, line: CommandLine) -> None:
+        self.warnings.append(MenuWarning(message, line.name_span))
+
+
+def build(data: bytes, *, source: str, volume: str | None, path: str, saved_default: Callable[[], bytes]) -> Menu:
+    """The menu in `data`.  `saved_default` reads the file `default` beside the menu, b"" if there is none.
+
+    Any bytes give a menu: what GRUB would skip is skipped, with a warning that names line and column.
+    """
+    tree = parse(data, f"{volume or ''}{path}")
+    draft = _Draft()
+    if not tree.complete:
+        draft.warnings.append(MenuWarning(f"{tree.file}: only the first {len(tree.lines)} lines are read"))
+    first_title = next((i for i, line in enumerate(tree.lines) if line.name == TITLE), len(tree.lines))
+    for line in tree.lines:
+        if line.cut:
+            draft.warn("the line is longer than 1500 characters, its end is lost", line)
+    for line in tree.lines[:first_title]:
+        _run_head_line(draft, line, saved_default)
+    entries = _read_entries(draft, tree.lines[first_title:])
+    if draft.password is not None:
+        entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
+    default, fallback = _settle(draft, len(entries))
+    return Menu(source, volume, path, DIALECT, entries, default, fallback, draft.timeout, draft.hidden,
+                draft.password, tuple(draft.warnings))
+
+
+# --- the head ---------------------------------------------------------------------------------------------
+
+
+def _run_head_line(draft: _Draft, line: CommandLine, saved_default: Callable[[], bytes]) -> None:
+    """GRUB discards errors of the head without a word; so do we, with a warning."""
+    word = WORDS.get(line.name)
+    if word is None:
+        draft.warn(f"unknown command {_quoted(line.name)} is skipped", line)
+        return
+    if not word.head:
+        draft.warn(f"{line.name!r} does nothing before the first title", line)
+        return
+    try:
+        if line.name == "default":
+            saved = line.argument == "saved"
+            draft.default = _saved_number(saved_default()) if saved else read_number(line.argument)[0]
+        elif line.name == "timeout":
+            draft.timeout = read_number(line.argument)[0]
+        elif line.name == "hiddenmenu":
+            draft.hidden = True
+        elif line.name == "fallback":
+            _set_fallback(draft, line.argument)
+        elif line.name == "password":
+            _set_password(draft, line)
+    except GrubError as err:
+        draft.warn(f"{line.name!r} has no effect: {err.detail}", line)
+
+
+def _saved_number(saved: bytes) -> int:
+    """The number in the file `default`; `OLD:NEW` (Debian's `savedefault --once`) means NEW."""
+    text = saved[:DEFAULT_FILE_BYTES].decode("latin-1")
+    try:
+        return read_number(text.partition(":")[2] if ":" in text else text)[0]
+    except GrubError:
+        return 0
+
+
+def _set_fallback(draft: _Draft, argument: str) -> None:
+    """Up to eight numbers; a number that repeats with more behind it voids the line, as in GRUB."""
+    count, at = 0, 0
+    while at < len(argument):
+        number, at = read_number(argument, at)
+        if number in draft.fallback_slots[:count]:
+            continue
+        draft.fallback_slots[count] = number
+        count += 1
+        if count == MAXIMUM_FALLBACKS:
+            break
+        at = len(argument) - len(skip_word(argument[at:]))
+    if count < MAXIMUM_FALLBACKS:
+        draft.fallback_slots[count] = None
+    draft.has_fallback = count > 0
+
+
+def _set_password(draft: _Draft, line: CommandLine) -> None:
+    kind, value = "plain", line.argument
+    if value.startswith("--md5"):
+        kind, value = "md5", skip_word(value)
+    if value.startswith("--"):
+        draft.warn("this kind of password never matches", line)
+        kind, value = "unsupported", skip_word(value)
+    if len(value) > PASSWORD_LIMIT:
+        draft.warn(f"a password of more than {PASSWORD_LIMIT} characters is ignored", line)
+        return
+    draft.password = Password(kind, value)
+
+
+# --- entries ----------------------------------------------------------------------------------------------
+
+
+def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...]) -> tuple[Entry, ...]:
+    """The entries behind the first title; those without a known command vanish and are not counted."""
+    entries: list[Entry] = []
+    title: CommandLine | None = None
+    commands: list[Command] = []
+
+    def finish() -> None:
+        if title is None:
+            return
+        if commands:
+            entries.append(Entry(len(entries), title.argument, tuple(commands), title.span))
+        else:
+            draft.warn(f"entry {_quoted(title.argument)} has no known command and is left out", title)
+
+    for line in lines:
+        if line.name == TITLE:
+            finish()
+            title, commands = line, []
+        elif line.name not in WORDS:
+            draft.warn(f"unknown command {_quoted(line.name)} is skipped", line)
+        else:
+            if not WORDS[line.name].entry:
+                draft.warn(f"{line.name!r} in an entry makes it fail", line)
+            commands.append(Command(line.name, line.argument, line.text, line.span, line.argument_span))
+    finish()
+    return tuple(entries)
+
+
+def _needs_password(entry: Entry) -> bool:
+    return any(command.name == "lock" for command in entry.commands)
+
+
+def _settle(draft: _Draft, count: int) -> tuple[int, tuple[int, ...]]:
+    """Default and fallbacks after GRUB's checks: a default out of range takes the first valid fallback."""
+    if not count:
+        return 0, ()
+    slots = draft.fallback_slots
+    given = slots[: slots.index(None)] if None in slots else slots
+    fallback = [number for number in given if number is not None and number < count] if draft.has_fallback else []
+    default = draft.default
+    if default >= count:
+        draft.warnings.append(MenuWarning(f"default {default} is beyond the last of {count} entries"))
+        default = fallback.pop(0) if fallback else 0
+    return default, tuple(fallback)
+
+
+def _quoted(text: str, limit: int = 40) -> str:
+    return repr(text if len(text) <= limit else text[:limit] + "...")

@@ -1,0 +1,76 @@
+"""What every dialect's menu becomes: plain data, free of the dialect it was written in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grammars.spans import SourceSpan
+
+
+@dataclass(frozen=True, slots=True)
+class MenuWarning:
+    """Something in a menu that will not do what its author meant; never a reason to fail."""
+
+    message: str
+    span: SourceSpan | None = None
+
+    def __str__(self) -> str:
+        return f"{self.span}: {self.message}" if self.span else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: `text` is the line as it is echoed, `args` what follows the name, `span` the whole line."""
+
+    name: str
+    args: str
+    text: str
+    span: SourceSpan
+    args_span: SourceSpan
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One choice.  `submenu` holds the titles of the menus around it, `line` is that of its title."""
+
+    index: int
+    title: str
+    commands: tuple[Command, ...]
+    span: SourceSpan
+    id: str | None = None
+    submenu: tuple[str, ...] = ()
+    locked: bool = False
+
+    @property
+    def line(self) -> int:
+        """Line of the title in the menu file, from 1."""
+        return self.span.line
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """`kind` is "plain", "md5" or "unsupported"; `value` the rest of the line as GRUB stores it."""
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A loaded menu.
+
+    `volume` is the canonical device name, None for a plain menu file.  `default` and `fallback` are valid
+    indices (0 for an empty menu); `timeout` in seconds, None waits for ever, 0 boots at once.
+    """
+
+    source: str
+    volume: str | None
+    path: str
+    dialect: str
+    entries: tuple[Entry, ...]
+    default: int = 0
+    fallback: tuple[int, ...] = ()
+    timeout: int | None = None
+    hidden: bool = False
+    password: Password | None = None
+    warnings: tuple[MenuWarning, ...] = ()

@@ -1,0 +1,90 @@
+"""What an entry says it would load, read off its commands without running them or touching any disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pvboot.devices import Device, read_device
+from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.menu.model import Command, Entry
+
+KERNEL_OPTIONS = ("--type=", "--no-mem-option")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file an entry names: `path` less its device, `args` what follows it."""
+
+    path: str
+    args: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySummary:
+    """`root` is the device that `kernel` is relative to; `modules` are all files handed to the kernel, in
+    order, `initrds` those of them that `initrd` named."""
+
+    root: Device | None
+    kernel: LoadedFile | None
+    modules: tuple[LoadedFile, ...]
+    initrds: tuple[LoadedFile, ...]
+
+
+def summarise(
+    entry: Entry, root: Device | None, find_uuid: Callable[[str], Device | None] = lambda _uuid: None
+) -> EntrySummary:
+    """What would be loaded; `root` is the device paths are relative to until the entry names one.
+
+    `find_uuid` answers Ubuntu's `uuid` command.  A command with bad arguments is passed over: it will fail
+    when the entry is run, and say why.
+    """
+    kernel: LoadedFile | None = None
+    kernel_device: Device | None = None
+    modules: list[LoadedFile] = []
+    initrds: list[LoadedFile] = []
+    for command in entry.commands:
+        if command.name in ("root", "rootnoverify"):
+            root = _device_or(command.args, root)
+        elif command.name == "uuid":
+            root = find_uuid(first_word(command.args)) or root
+        elif command.name == "kernel":
+            kernel_device, kernel = _file(skip_kernel_options(command.args), root)
+        elif command.name == "initrd":
+            modules = initrds = [_file(first_word(command.args), root)[1]]
+        elif command.name in ("module", "modulenounzip"):
+            if modules is initrds:  # an initrd before the first module is dropped
+                modules, initrds = [], []
+            modules.append(_file(command.args, root)[1])
+        elif command.name == "boot":
+            break
+    return EntrySummary(kernel_device if kernel else root, kernel, tuple(modules), tuple(initrds))
+
+
+def skip_kernel_options(args: str) -> str:
+    """`kernel`'s argument without its leading options."""
+    while args.startswith(KERNEL_OPTIONS):
+        args = skip_word(args)
+    return args
+
+
+def command_of(entry: Entry, *names: str) -> Command | None:
+    """The last command of one of these names."""
+    return next((command for command in reversed(entry.commands) if command.name in names), None)
+
+
+def _file(text: str, root: Device | None) -> tuple[Device | None, LoadedFile]:
+    """The device that a file stands on, and the file."""
+    word = first_word(text)
+    try:
+        device, path = read_device(word, root) if word.startswith("(") else (root, word)
+    except GrubError:
+        device, path = root, word
+    return device, LoadedFile(path, skip_word(text))
+
+
+def _device_or(text: str, root: Device | None) -> Device | None:
+    try:
+        return read_device(text, root)[0]
+    except GrubError:
+        return root

@@ -1,0 +1,62 @@
+"""Running commands: a line of the prompt, or an entry from its first command to its boot."""
+
+from __future__ import annotations
+
+from fsdrivers import errors as fs_errors
+from grammars.menu_lst import parse_line
+from grammars.spans import SourceSpan
+from pvboot import grub_rules as rules
+from pvboot.devices import Devices, translate
+from pvboot.grub_rules import GrubError
+from pvboot.menu.model import Entry, Menu
+from pvboot.shell import files, loading, settings
+from pvboot.shell.request import Outcome
+from pvboot.shell.state import Console, Shell, new_shell
+from pvboot.shell.table import COMMANDS
+
+# Importing these enters their commands into the table.
+_ROOMS = (files, loading, settings)
+
+
+def run_entry(
+    devices: Devices, menu: Menu, entry: Entry, *, console: Console | None = None, authenticated: bool = False
+) -> Outcome | None:
+    """Run an entry's commands from a fresh state; what it leads to, None if it loads nothing.
+
+    The first error ends it (`GrubError` with its place in the menu).  A kernel that was loaded is booted at
+    the end without being told.
+    """
+    shell = new_shell(devices, menu, entry, console=console, authenticated=authenticated)
+    for command in entry.commands:
+        info = COMMANDS.get(command.name)
+        if info is None or info.echo:
+            shell.out(command.text)
+        outcome = _run(shell, command.name, command.args, command.args_span if command.args else command.span)
+        if outcome is not None:
+            return outcome
+    if shell.kernel is not None:
+        return _run(shell, "boot", "", entry.span)
+    return None
+
+
+def run_line(shell: Shell, text: str) -> Outcome | None:
+    """Run one line as typed at the prompt.  Raises `GrubError`."""
+    line = parse_line(text)
+    if line is None:
+        return None
+    return _run(shell, line.name, line.argument, None)
+
+
+def _run(shell: Shell, name: str, args: str, span: SourceSpan | None) -> Outcome | None:
+    try:
+        info = COMMANDS.get(name)
+        if info is None:
+            raise GrubError(rules.UNKNOWN_COMMAND, repr(rules.shorten(name)))
+        if not info.entry:
+            raise GrubError(rules.UNKNOWN_COMMAND, f"{name!r} acts only before the first title")
+        return info.function(shell, args)
+    except GrubError as err:
+        raise (err.at(span) if span else err) from err.__cause__
+    except fs_errors.FsError as err:
+        located = translate(err)
+        raise (located.at(span) if span else located) from err

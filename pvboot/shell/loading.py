@@ -1,0 +1,135 @@
+"""Commands that choose what to boot."""
+
+from __future__ import annotations
+
+from pvboot import grub_rules as rules
+from pvboot.devices import read_device
+from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.menu.dialects import dialect_of
+from pvboot.menu.discovery import FoundMenu
+from pvboot.menu.summary import KERNEL_OPTIONS
+from pvboot.shell.describe import describe_volume, find_uuid
+from pvboot.shell.request import BootRequest, Module, OpenMenu, Outcome, PowerControl, encode_cmdline
+from pvboot.shell.state import Shell
+from pvboot.shell.table import command
+
+COMMAND_LINE_LIMIT_BYTES = 24576  # of kernel and modules together, GRUB's buffer
+MODULE_LINE_LIMIT_BYTES = 4095  # PV-GRUB gives each module one page for it
+KERNEL_TYPES = ("netbsd", "freebsd", "openbsd", "linux", "biglinux", "multiboot")
+
+
+@command("root [DEVICE [HDBIAS]]", "Set the device of paths without one and say what it holds; alone, show it.")
+def root(shell: Shell, args: str) -> Outcome | None:
+    if not args:
+        device = shell.need_root()
+        shell.out(f" {device}:{describe_volume(shell.devices, device)}")
+        return None
+    device = read_device(args, shell.root)[0]
+    shell.devices.locate(device)
+    shell.root, shell.root_named = device, True
+    # A file system that cannot be read is no error here: block lists still work.
+    shell.out(describe_volume(shell.devices, device))
+    return None
+
+
+@command("rootnoverify [DEVICE [HDBIAS]]", "Like root, but do not look at the device.")
+def rootnoverify(shell: Shell, args: str) -> Outcome | None:
+    if not args:
+        return root(shell, args)
+    shell.root, shell.root_named = read_device(args, shell.root)[0], True
+    return None
+
+
+@command("uuid UUID", "Make the volume whose file system has this UUID the root device.")
+def uuid(shell: Shell, args: str) -> Outcome | None:
+    wanted = first_word(args)
+    device = find_uuid(shell.devices, wanted)
+    if device is None:
+        raise GrubError(rules.FILE_NOT_FOUND, f"no file system with UUID {wanted!r}")
+    shell.root, shell.root_named = device, True
+    return None
+
+
+@command("kernel [--no-mem-option] [--type=TYPE] FILE [ARG ...]", "Load a kernel; the rest of the line is for it.")
+def kernel(shell: Shell, args: str) -> Outcome | None:
+    text = args
+    while text.startswith(KERNEL_OPTIONS):
+        option = first_word(text)
+        kind = option.removeprefix("--type=")
+        if kind != option and not kind.startswith(KERNEL_TYPES):
+            raise GrubError(rules.INVALID_ARGUMENT, f"kernel type {kind!r}, expected {', '.join(KERNEL_TYPES)}")
+        text = skip_word(text)
+    _check_room(shell, text)
+    # Modules loaded before stay, as in PV-GRUB.
+    shell.kernel = None
+    shell.kernel_name, shell.kernel = shell.open(text)
+    shell.kernel_args = skip_word(text)
+    return None
+
+
+@command("initrd FILE [ARG ...]", "Load a ramdisk in the place of all modules before; the last one counts.")
+def initrd(shell: Shell, args: str) -> Outcome | None:
+    if shell.kernel is None:
+        raise GrubError(rules.KERNEL_BEFORE_INITRD)
+    name, file = shell.open(args)
+    shell.modules = [Module(file, name, b"", "initrd")]
+    return None
+
+
+@command("module FILE [ARG ...]", "Load a module; a ramdisk loaded by initrd before is dropped.")
+def module(shell: Shell, args: str) -> Outcome | None:
+    return _add_module(shell, args, decompress=True)
+
+
+@command("modulenounzip FILE [ARG ...]", "Like module, but never unpack the file.")
+def modulenounzip(shell: Shell, args: str) -> Outcome | None:
+    return _add_module(shell, args, decompress=False)
+
+
+def _add_module(shell: Shell, args: str, *, decompress: bool) -> Outcome | None:
+    if shell.kernel is None:
+        raise GrubError(rules.KERNEL_BEFORE_MODULES)
+    _check_room(shell, args)
+    line = encode_cmdline(args)
+    if len(line) > MODULE_LINE_LIMIT_BYTES:
+        raise GrubError(rules.CANNOT_FIT, f"a module's line of {len(line)} bytes")
+    name, file = shell.open(args)
+    kept = [module for module in shell.modules if module.kind == "module"]
+    shell.modules = [*kept, Module(file, name, line, "module", decompress)]
+    return None
+
+
+def _check_room(shell: Shell, args: str) -> None:
+    used = len(encode_cmdline(args)) + sum(len(module.cmdline) + 1 for module in shell.modules)
+    if used + 1 > COMMAND_LINE_LIMIT_BYTES:
+        raise GrubError(rules.CANNOT_FIT, f"command lines of {used} bytes, limit {COMMAND_LINE_LIMIT_BYTES}")
+
+
+@command("boot", "Start what was loaded.")
+def boot(shell: Shell, args: str) -> Outcome | None:
+    if shell.kernel is None:
+        raise GrubError(rules.NO_KERNEL)
+    return BootRequest(shell.kernel, shell.kernel_name, encode_cmdline(shell.kernel_args), tuple(shell.modules))
+
+
+@command("configfile FILE", "Go on with another menu.")
+def configfile(shell: Shell, args: str) -> Outcome | None:
+    name, file = shell.open(args)
+    device, path = read_device(name)
+    return OpenMenu(FoundMenu(device, path, dialect_of(path), file))
+
+
+@command("chainloader [--force] FILE", "Load a boot sector; a PV guest cannot run one.")
+def chainloader(shell: Shell, args: str) -> Outcome | None:
+    name, _file = shell.open(skip_word(args) if args.startswith("--force") else args)
+    raise GrubError(rules.BAD_EXECUTABLE, f"{name}: a boot sector is unsupported in a PV guest")
+
+
+@command("halt [--no-apm]", "Power the guest off.")
+def halt(shell: Shell, args: str) -> Outcome | None:
+    return PowerControl("halt")
+
+
+@command("reboot", "Restart the guest.")
+def reboot(shell: Shell, args: str) -> Outcome | None:
+    return PowerControl("reboot")

@@ -1,0 +1,60 @@
+"""What running an entry leads to: a boot, another menu, or the end of the guest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from fsdrivers.api import File
+    from pvboot.menu.discovery import FoundMenu
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A file handed to the kernel beside itself.
+
+    `kind` is "initrd" or "module"; `cmdline` is what a module's record points to (the words of its line, path
+    included), empty for an initrd; `decompress` says whether GRUB would unpack a gzip'd file.
+    """
+
+    file: File
+    name: str
+    cmdline: bytes
+    kind: str
+    decompress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BootRequest:
+    """A kernel to start: `cmdline` goes into start_info as it stands, without the path, blanks kept.
+
+    `name` is the kernel as messages should call it, with its device: `(hd0,0)/boot/vmlinuz`.
+    """
+
+    kernel: File
+    name: str
+    cmdline: bytes
+    modules: tuple[Module, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMenu:
+    """`configfile`: go on with this menu."""
+
+    found: FoundMenu
+
+
+@dataclass(frozen=True, slots=True)
+class PowerControl:
+    """`action` is "halt" or "reboot"."""
+
+    action: str
+
+
+Outcome: TypeAlias = BootRequest | OpenMenu | PowerControl
+
+
+def encode_cmdline(text: str) -> bytes:
+    """The bytes of a menu's text as they stand on the disk."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,101 @@
+"""The state of one run: devices, root, what is loaded so far, and whom to talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pvboot import grub_rules as rules
+from pvboot.devices import Device, Devices, read_device
+from pvboot.grub_rules import GrubError, first_word
+from pvboot.menu.discovery import open_path
+from pvboot.menu.model import Entry, Menu
+from pvboot.shell.request import Module
+
+if TYPE_CHECKING:
+    from fsdrivers.api import File
+
+
+def _discard(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """How commands talk: `out` takes text, `ask` returns a typed line or None if nobody answers.
+
+    Text comes from the guest and may hold control characters; whoever prints it makes it safe.
+    """
+
+    out: Callable[[str], object] = _discard
+    ask: Callable[[str], str | None] | None = None
+
+
+@dataclass(slots=True)
+class Shell:
+    """One run of an entry, or one session at the prompt.
+
+    `root` is the device of paths without one; until a command names it (`root_named`) it is the volume of the
+    menu, and a file that is not there is looked for on the other volumes.
+    """
+
+    devices: Devices
+    menu: Menu | None = None
+    entry: Entry | None = None
+    console: Console = field(default_factory=Console)
+    root: Device | None = None
+    root_named: bool = False
+    authenticated: bool = False
+    kernel: File | None = None
+    kernel_name: str = ""
+    kernel_args: str = ""
+    modules: list[Module] = field(default_factory=list)
+    pager: bool = False
+
+    def out(self, text: str) -> None:
+        """Print one line."""
+        self.console.out(text + "\n")
+
+    def need_root(self) -> Device:
+        """The root device.  Raises `GrubError` 12 if there is none (a menu from outside of any disk)."""
+        if self.root is None:
+            raise GrubError(rules.INVALID_DEVICE, "no root device is set")
+        return self.root
+
+    def open(self, args: str) -> tuple[str, File]:
+        """The file that `args` begins with and its full name with the device.  Raises `GrubError`."""
+        word = first_word(args)
+        device, rest = read_device(word, self.root) if word.startswith("(") else (self.root, word)
+        searching = not (word.startswith("(") or self.root_named) and rest.startswith("/")
+        if device is None:
+            if not searching:
+                raise GrubError(rules.INVALID_DEVICE, f"{word!r} needs a device, and no root is set")
+            device, file = open_path(self.devices, rest)
+            return f"{device}{rest}", file
+        try:
+            return f"{device}{rest}", self.devices.open(word, device)
+        except GrubError as err:
+            if not searching or err.number not in (rules.FILE_NOT_FOUND, rules.CANNOT_MOUNT):
+                raise
+            try:
+                device, file = open_path(self.devices, rest)
+            except GrubError:
+                raise err from None
+            return f"{device}{rest}", file
+
+
+def new_shell(
+    devices: Devices,
+    menu: Menu | None,
+    entry: Entry | None = None,
+    *,
+    console: Console | None = None,
+    authenticated: bool = False,
+) -> Shell:
+    """A fresh state: nothing loaded, root is the menu's volume, or the first one without a menu."""
+    if menu is not None:
+        root = read_device(menu.volume)[0] if menu.volume else None
+    else:
+        root = next(devices.candidates(), None)
+    return Shell(devices, menu, entry, console or Console(), root, authenticated=authenticated)

@@ -1,0 +1,443 @@
+"""The sixteen invariants of a relocation, as properties over loaders, kernels and frame orders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pvboot.errors import PlanError
+from pvboot.kexec.build import build_domain
+from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
+from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
+from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask, walk_leaves
+from pvboot.kexec.relocate import (
+    EnterTrampoline,
+    KexecPlan,
+    MmuUpdate,
+    PinTable,
+    PointOfNoReturn,
+    plan_relocation,
+)
+from pvboot.kexec.report import plan_report
+from pvboot.kexec.source import SourceDomain, running_loader
+from pvboot.kexec.verify import violations
+from tests.kexec.kernels import PAGE, built, frames, make_kernel, make_loader
+
+SPECIAL = ("console", "xenstore", "bootstack")
+PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def relocations(draw: st.DrawFn) -> tuple[DomainLayout, SourceDomain]:
+    """A running loader and a kernel to come, of every kind that differs in layout."""
+    width = draw(st.sampled_from([64, 32]))
+    nr_pages = draw(st.integers(2100, 6000))
+    seed = draw(st.one_of(st.none(), st.integers(0, 2**16)))
+    loader_base = draw(st.sampled_from([0, 0xFFFFFFFF80000000 if width == 64 else 0xC0000000]))
+    loader = built(make_loader(width, draw(st.integers(16, 500)), loader_base), nr_pages, seed)
+    source = running_loader(loader, trampoline_pfn=draw(st.integers(0, 15)))
+    extra_busy = draw(st.lists(st.integers(0, nr_pages - 1), max_size=200))
+    busy = source.busy.copy()
+    busy[extra_busy] = True
+    low = draw(st.booleans())
+    changes: dict[str, Any] = {"virt_base": 0} if low else {}
+    if width == 64 and not low and draw(st.booleans()):
+        changes |= {"p2m_base": 0x8000000000}
+    if draw(st.booleans()):
+        changes["unmapped_initrd"] = True
+    ramdisk = draw(st.one_of(st.none(), st.binary(min_size=1, max_size=40_000)))
+    layout = plan_layout(
+        make_kernel(width, **changes),
+        nr_pages,
+        ramdisk=None if ramdisk is None else BytesBlob(ramdisk),
+        cmdline=draw(st.binary(max_size=1100)).replace(b"\0", b""),
+    )
+    return layout, replace(source, busy=busy)
+
+
+def planned(case: tuple[DomainLayout, SourceDomain]) -> KexecPlan:
+    return plan_relocation(*case)
+
+
+def special_slots(plan: KexecPlan) -> list[int]:
+    return [plan.layout.segment(name).pfn for name in SPECIAL]
+
+
+def special_frames(plan: KexecPlan) -> list[int]:
+    source = plan.source
+    return [int(source.p2m[pfn]) for pfn in (source.console_pfn, source.xenstore_pfn, source.trampoline_pfn)]
+
+
+def memory_after(plan: KexecPlan) -> dict[int, bytearray]:
+    """Frame -> contents after an executor stored everything; frames start full of rubbish."""
+    memory: dict[int, bytearray] = {}
+    for write in plan.writes():
+        data = write.data if write.data is not None else bytes(write.size)
+        for start in range(0, write.size, PAGE - write.address % PAGE if write.address % PAGE else PAGE):
+            address = write.address + start
+            take = min(PAGE - address % PAGE, write.size - start)
+            frame = int(plan.image.p2m[address // PAGE])
+            page = memory.setdefault(frame, bytearray(b"\xa5" * PAGE))
+            page[address % PAGE : address % PAGE + take] = data[start : start + take]
+    return memory
+
+
+def table_frames(plan: KexecPlan) -> set[int]:
+    return {
+        int(plan.image.p2m[mapping.first_table_pfn + row])
+        for mapping in plan.layout.mappings
+        for row in range(mapping.table_count)
+    }
+
+
+@PROPERTY
+@given(relocations())
+def test_01_the_new_p2m_is_a_permutation_of_the_old_one(case: tuple[DomainLayout, SourceDomain]) -> None:
+    plan = planned(case)
+    assert sorted(plan.image.p2m.tolist()) == sorted(plan.source.p2m.tolist())
+
+
+@PROPERTY
+@given(relocations())
+def test_02_rings_and_trampoline_keep_their_frames(case: tuple[DomainLayout, SourceDomain]) -> None:
+    plan = planned(case)
+    assert [int(plan.image.p2m[slot]) for slot in special_slots(plan)] == special_frames(plan)
+
+
+@PROPERTY
+@given(relocations())
+def test_03_no_busy_frame_lies_in_a_target_slot(case: tuple[DomainLayout, SourceDomain]) -> None:
+    plan = planned(case)
+    busy = set(plan.source.p2m[plan.source.busy].tolist()) - set(special_frames(plan))
+    assert busy.isdisjoint(plan.image.p2m[: plan.layout.pfn_end].tolist())
+
+
+@PROPERTY
+@given(relocations())
+def test_04_the_p2m_list_in_memory_is_the_new_p2m(case: tuple[DomainLayout, SourceDomain]) -> None:
+    plan = planned(case)
+    memory, segment = memory_after(plan), plan.layout.segment("p2m")
+    raw = b"".join(
+        bytes(memory[int(plan.image.p2m[segment.pfn + page])]) for page in range(plan.layout.p2m_list_pages)
+    )
+    entries = np.frombuffer(raw, dtype=np.uint64 if plan.layout.width == 64 else np.uint32)
+    assert np.array_equal(entries[: plan.layout.nr_pages], plan.image.p2m)
+    assert not entries[plan.layout.nr_pages :].any()
+
+
+@PROPERTY
+@given(relocations())
+def test_05_the_m2p_ends_up_as_the_inverse_and_hears_of_displaced_slots_only(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    m2p = {int(mfn): pfn for pfn, mfn in enumerate(plan.source.p2m)}
+    told = []
+    for operation in plan.operations:
+        if isinstance(operation, MmuUpdate):
+            for ptr, value in operation.updates.tolist():
+                if ptr & 3 == 1:
+                    m2p[ptr >> 12] = value
+                    told.append(value)
+    assert all(m2p[int(mfn)] == slot for slot, mfn in enumerate(plan.image.p2m))
+    assert sorted(told) == np.flatnonzero(plan.source.p2m != plan.image.p2m).tolist()
+
+
+@PROPERTY
+@given(relocations())
+def test_06_and_08_the_new_address_space_maps_what_it_should_and_tables_read_only(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    layout, memory = plan.layout, memory_after(plan)
+    slot_of = {int(mfn): slot for slot, mfn in enumerate(plan.image.p2m)}
+    leaves = walk_leaves(
+        layout.width,
+        layout.segment("pgtables").pfn,
+        lambda slot: np.frombuffer(memory[int(plan.image.p2m[slot])], dtype=np.uint64),
+        slot_of.__getitem__,
+    )
+    tables = table_frames(plan)
+    wanted = {layout.kernel.virt_base + slot * PAGE: slot for slot in range(layout.mapped_pages)}
+    if layout.p2m_base is not None:
+        first = layout.segment("p2m").pfn
+        wanted |= {layout.p2m_base + page * PAGE: first + page for page in range(layout.p2m_list_pages)}
+    assert {va: slot for va, slot, _ in leaves} == wanted
+    for _, slot, flags in leaves:
+        assert bool(flags & PTE_RW) == (int(plan.image.p2m[slot]) not in tables)
+
+
+@PROPERTY
+@given(relocations())
+def test_07_tables_of_one_level_are_contiguous_and_as_many_as_planned(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    layout = planned(case).layout
+    for mapping in layout.mappings:
+        position = mapping.first_table_pfn
+        for level in reversed(mapping.ranges):
+            if level.count:
+                assert level.pfn == position
+            position += level.count
+        assert position == mapping.first_table_pfn + mapping.table_count
+    segment = layout.segment("pgtables")
+    assert (segment.pfn, segment.pages) == (layout.mappings[0].first_table_pfn, layout.mappings[0].table_count)
+
+
+@PROPERTY
+@given(relocations())
+def test_08_the_loader_has_no_writable_mapping_of_a_new_table_when_it_is_pinned(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    space = plan.source.address_space
+    assert space is not None
+    aliases = {int(ptr): int(mfn) for ptr, mfn in zip(space.alias_slots, plan.source.p2m, strict=True) if ptr}
+    for operation in plan.operations:
+        if isinstance(operation, PinTable):
+            break
+        if isinstance(operation, MmuUpdate):
+            for ptr, _ in operation.updates.tolist():
+                aliases.pop(ptr, None)
+    assert set(aliases.values()).isdisjoint(table_frames(plan) | {table.mfn for table in plan.loader_tables})
+
+
+@PROPERTY
+@given(relocations())
+def test_09_the_trampoline_lies_at_one_address_in_both_address_spaces(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    layout, trampoline = plan.layout, plan.trampoline
+    slot = layout.segment("bootstack").pfn
+    assert trampoline.target_va == layout.va_of(slot)
+    values = TRAMPOLINE_DATA[layout.width].unpack_from(trampoline.page)
+    target, pte = values[6], values[7]
+    assert target == trampoline.target_va & (1 << layout.width) - 1
+    assert pte >> 12 == plan.trampoline_mfn == int(plan.image.p2m[slot])
+    assert TRAMPOLINE_DATA[layout.width].size <= trampoline.code_offset < len(trampoline.page) == PAGE
+    space, va = plan.source.address_space, trampoline.target_va & va_mask(layout.width)
+    assert space is not None
+    added = [table.level for table in plan.loader_tables]
+    for level in range(1, levels_of(layout.width)):
+        assert (space.find(level, va) is None) == (level in added)
+    for above, below in zip(plan.loader_tables, plan.loader_tables[1:], strict=False):
+        assert above.entry >> 12 == below.mfn
+        assert above.entry_index == va >> (12 + 9 * (above.level - 1)) & 511
+
+
+@PROPERTY
+@given(relocations())
+def test_10_start_info_matches_the_layout_with_frames_through_the_new_p2m(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    layout, p2m = plan.layout, plan.image.p2m
+    page = memory_after(plan)[plan.image.mfn_of("start_info")]
+    info = dict(zip(START_INFO_FIELDS, START_INFO[layout.width].unpack_from(page), strict=True))
+    assert info["magic"].rstrip(b"\0").decode() == layout.kernel.guest_type
+    assert info["nr_pages"] == layout.nr_pages
+    assert info["shared_info"] == (plan.source.shared_info_mfn << 12) % (1 << layout.width)
+    assert info["store_mfn"] == p2m[layout.segment("xenstore").pfn]
+    assert info["console_mfn"] == p2m[layout.segment("console").pfn]
+    assert (info["store_evtchn"], info["console_evtchn"]) == (plan.source.store_port, plan.source.console_port)
+    assert info["pt_base"] == layout.va_of(layout.segment("pgtables").pfn)
+    assert info["cmd_line"] == layout.cmdline.ljust(1024, b"\0")
+    assert len(layout.cmdline) <= 1023
+    if layout.ramdisk is None:
+        assert (info["mod_start"], info["mod_len"]) == (0, 0)
+    elif layout.kernel.unmapped_initrd:
+        assert info["mod_start"] == layout.segment("ramdisk").pfn
+    else:
+        assert info["mod_start"] == layout.va_of(layout.segment("ramdisk").pfn)
+        assert info["mod_len"] == layout.ramdisk.size
+
+
+@PROPERTY
+@given(relocations())
+def test_11_nothing_that_the_loader_needs_is_written_before_the_point_of_no_return(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    busy = set(plan.source.p2m[plan.source.busy].tolist())
+    assert busy.isdisjoint(memory_after(plan))
+    assert busy.isdisjoint(table.mfn for table in plan.loader_tables)
+
+
+@PROPERTY
+@given(relocations())
+def test_12_segments_are_byte_exact_and_the_rest_of_the_window_is_zero(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    memory, layout = memory_after(plan), plan.layout
+    fresh = build_domain(layout, plan.image.p2m, plan.source.shared_info_mfn)
+    wanted = {slot: bytearray(PAGE) for slot in range(layout.pfn_end)}
+    for write in fresh.writes():
+        for start in range(write.size):
+            if write.data is None:
+                break
+            address = write.address + start
+            if address % PAGE == 0 or start == 0:
+                take = min(PAGE - address % PAGE, write.size - start)
+                wanted[address // PAGE][address % PAGE : address % PAGE + take] = write.data[start : start + take]
+    for slot in special_slots(plan):
+        del wanted[slot]
+        assert int(plan.image.p2m[slot]) not in memory
+    assert {slot: bytes(memory[int(plan.image.p2m[slot])]) for slot in wanted} == {
+        slot: bytes(page) for slot, page in wanted.items()
+    }
+
+
+@PROPERTY
+@given(relocations())
+def test_14_exactly_one_top_table_is_pinned_in_the_end(case: tuple[DomainLayout, SourceDomain]) -> None:
+    plan = planned(case)
+    pinned = {plan.source.root_mfn}
+    for operation in plan.operations:
+        if isinstance(operation, PinTable):
+            assert operation.level == levels_of(plan.layout.width)
+            assert operation.mfn not in pinned
+            pinned.add(operation.mfn)
+    _, _, _, _, unpinned, *_ = TRAMPOLINE_DATA[plan.layout.width].unpack_from(plan.trampoline.page)
+    assert pinned - {unpinned} == {plan.image.root_mfn}
+    kinds = [type(operation) for operation in plan.operations]
+    assert kinds.index(PinTable) < kinds.index(PointOfNoReturn) < kinds.index(EnterTrampoline) == len(kinds) - 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(relocations())
+def test_15_the_same_input_gives_the_same_plan(case: tuple[DomainLayout, SourceDomain]) -> None:
+    first, second = planned(case), planned(case)
+    assert plan_report(first) == plan_report(second)
+    assert np.array_equal(first.m2p_updates, second.m2p_updates)
+
+
+@PROPERTY
+@given(relocations(), st.data())
+def test_16_it_fails_exactly_when_there_are_too_few_free_frames(
+    case: tuple[DomainLayout, SourceDomain], data: st.DataObject
+) -> None:
+    layout, source = case
+    busy = source.busy.copy()
+    donors = np.flatnonzero(~busy[layout.pfn_end :]) + layout.pfn_end
+    kept = data.draw(st.integers(0, len(donors)))
+    busy[donors[kept:]] = True
+    starved = replace(source, busy=busy, address_space=None)
+    free = layout.nr_pages - int(busy.sum())
+    if free < layout.pfn_end - len(SPECIAL):
+        with pytest.raises(PlanError, match="too little free memory"):
+            plan_relocation(layout, starved)
+    else:
+        assert plan_relocation(layout, starved).displaced is not None
+
+
+@PROPERTY
+@given(relocations())
+def test_the_verifier_agrees(case: tuple[DomainLayout, SourceDomain]) -> None:
+    assert violations(planned(case)) == []
+
+
+@PROPERTY
+@given(relocations())
+def test_no_plan_moves_more_than_each_busy_slot_and_a_donor_and_the_special_pages(
+    case: tuple[DomainLayout, SourceDomain],
+) -> None:
+    plan = planned(case)
+    bound = 2 * int(plan.source.busy[: plan.layout.pfn_end].sum()) + 6
+    assert len(plan.displaced) <= bound
+
+
+def damage(plan: KexecPlan, kind: str) -> KexecPlan:
+    """A plan with one planted fault."""
+    image, layout = plan.image, plan.layout
+    p2m = image.p2m.copy()
+    if kind == "swap special":
+        slots = special_slots(plan)[:2]
+        p2m[slots] = p2m[slots[::-1]]
+    elif kind == "frame twice":
+        p2m[0] = p2m[1]
+    elif kind == "busy in window":
+        old = plan.source.p2m
+        busy = int(old[plan.source.root_mfn == old][0])
+        where = int(np.flatnonzero(p2m == np.uint64(busy))[0])
+        p2m[[0, where]] = p2m[[where, 0]]
+    if kind in ("swap special", "frame twice", "busy in window"):
+        return replace(plan, image=replace(image, p2m=p2m))
+    if kind == "writable table":
+        tables = tuple(array.copy() for array in image.tables)
+        leaf = layout.mappings[0].ranges[0]
+        entry = tables[0][leaf.pfn - layout.mappings[0].first_table_pfn :].reshape(-1)
+        entry[np.flatnonzero(entry & np.uint64(PTE_RW) == 0)[0]] |= np.uint64(PTE_RW)
+        return replace(plan, image=replace(image, tables=tables))
+    if kind == "start_info":
+        info = bytearray(image.start_info)
+        info[32] ^= 1
+        return replace(plan, image=replace(image, start_info=bytes(info)))
+    if kind == "unpin another":
+        page = bytearray(plan.trampoline.page)
+        page[32 if layout.width == 64 else 16] ^= 1
+        return replace(plan, trampoline=replace(plan.trampoline, page=bytes(page)))
+    operations = [operation for operation in plan.operations if not isinstance(operation, MmuUpdate)]
+    if kind == "no pin":
+        operations = [operation for operation in plan.operations if not isinstance(operation, PinTable)]
+    return replace(plan, operations=tuple(operations))
+
+
+@pytest.mark.parametrize("width", [64, 32])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("frame twice", "1:"),
+        ("swap special", "2:"),
+        ("busy in window", "3:"),
+        ("no updates", "5:"),
+        ("writable table", "8:"),
+        ("unpin another", "9:"),
+        ("start_info", "10:"),
+        ("no pin", "14:"),
+    ],
+)
+def test_the_verifier_names_a_planted_fault(width: int, kind: str, number: str) -> None:
+    source = running_loader(built(make_loader(width), 2048), trampoline_pfn=3)
+    plan = plan_relocation(plan_layout(make_kernel(width), 2048), source)
+    assert violations(plan) == []
+    assert any(text.startswith(number) for text in violations(damage(plan, kind)))
+
+
+def test_a_loader_of_the_other_width_is_refused() -> None:
+    source = running_loader(built(make_loader(64), 2048), trampoline_pfn=3)
+    with pytest.raises(PlanError, match="own width"):
+        plan_relocation(plan_layout(make_kernel(32), 2048), source)
+
+
+def test_a_contradictory_source_is_refused() -> None:
+    source = running_loader(built(make_loader(64), 2048), trampoline_pfn=3)
+    twice = source.p2m.copy()
+    twice[7] = twice[8]
+    layout = plan_layout(make_kernel(64), 2048)
+    for broken in (
+        replace(source, p2m=twice),
+        replace(source, console_pfn=5000),
+        replace(source, console_pfn=source.xenstore_pfn),
+        replace(source, busy=source.busy[:-1]),
+    ):
+        with pytest.raises(PlanError):
+            plan_relocation(layout, broken)
+
+
+def test_a_page_directory_below_4_gib_comes_from_the_domains_own_frames() -> None:
+    mixed = np.concatenate([frames(2000, first=0x100000), frames(96, first=0x500)])
+    loader = build_domain(plan_layout(make_loader(32), 2096), mixed, 0x900)
+    source = running_loader(loader, trampoline_pfn=3)
+    plan = plan_relocation(plan_layout(make_kernel(32, pae="yes"), 2096), source)
+    assert plan.image.root_mfn < 0x100000
+    assert violations(plan) == []
+    high = running_loader(built(make_loader(32), 2096), trampoline_pfn=3)
+    with pytest.raises(PlanError, match="below 4 GiB"):
+        plan_relocation(plan_layout(make_kernel(32, pae="yes"), 2096), high)
