@@ -26,11 +26,12 @@ class KernelImage:
     Addresses are virtual addresses as the notes (or `__xen_guest`) define them, unsigned; None where
     the kernel says nothing.  `width` is 64 or 32 and follows e_machine, not EI_CLASS.  `pae` is one of
     "no", "yes" (page directory below 4 GiB), "yes[extended-cr3]", "bimodal".
-    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.
+    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.  A BSD symbol table may
+    end behind virt_kend (as in Xen), but never behind its last page.
     """
 
     name: str
-    container: str  # "elf", "elf.gz", "bzImage/<codec>", "bin"
+    container: str  # "elf", "elf.gz", "bzImage/<codec>" ("none" is a codec too), "bin", "bin.gz"
     width: int
     guest_type: str  # "xen-3.0-x86_64" or "xen-3.0-x86_32p"
     virt_base: int

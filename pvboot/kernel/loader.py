@@ -100,7 +100,7 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
     default_offset = 0 if facts.notes_seen else virt_base
     paddr_offset = default_offset if facts.paddr_offset is None else facts.paddr_offset
     shift = virt_base - paddr_offset
-    pieces = tuple(_piece(elf, segment, pstart) for segment in loadable)
+    pieces = tuple(_piece(elf, segment, pstart) for segment in loadable if segment.memsz)
     virt_kstart, virt_kend = (pstart + shift) & _U64, (pend + shift) & _U64
     symtab = bsd_symtab(elf, pstart, pend) if facts.bsd_symtab else None
     if symtab is not None:
