@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.devices import Device, Devices, read_device, translate
+from pvboot.devices import Device, Devices, read_device
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, dialect_of
@@ -96,7 +96,7 @@ def _find_named(devices: Devices, config: str) -> FoundMenu:
 def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> tuple[Device, File]:
     """The first volume that has the file (of `only`, if given), and the file.
 
-    Raises `GrubError`: what the last volume said, or 15.
+    Raises `FsError`: `NotFound`, or a graver reason that one of the volumes gave.
     """
     path = path if path.startswith("/") else f"/{path}"
     problem: fs_errors.FsError | None = None
@@ -106,7 +106,7 @@ def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> 
         except fs_errors.FsError as err:
             if problem is None or isinstance(problem, (fs_errors.NotFound, fs_errors.UnknownFilesystem)):
                 problem = err
-    raise translate(problem or fs_errors.NotFound("no such file", where=path)) from problem
+    raise problem or fs_errors.NotFound("no such file", where=path)
 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
