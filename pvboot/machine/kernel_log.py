@@ -1,7 +1,7 @@
 """Finding a Linux kernel's log in the memory of a guest that died before it could print it.
 
 Two layouts are known.  Since 5.10 (printk_ringbuffer.c) a text block is its descriptor's number in a word, then the
-text; numbers of successive messages differ by one, so the log is a chain of words id, id+1 ... with text between.
+text; numbers of successive messages differ by one, so the log is a chain of words n, n+1 ... with text between.
 Before (printk.c, struct printk_log) a record has a header with its length in front of the text.
 """
 
@@ -20,6 +20,8 @@ MESSAGES_MAX = 20_000
 CHUNK_FRAMES = 16384
 OVERLAP_FRAMES = 512  # 2 MiB: a log goes on behind the end of a chunk
 SECONDS_MAX = 5.0
+NUMBER_BITS = (62, 32, 30)  # width of the message counter in kernels met so far
+FIRST_NUMBER_BITS = 20
 PRINTABLE = re.compile(rb"[\x20-\x7e\t\x80-\xff]*")
 
 
@@ -43,37 +45,41 @@ def _chunks(frames: npt.NDArray[np.uint64], mfns: npt.NDArray[np.int64]) -> Iter
         yield frames[mfns[start : start + CHUNK_FRAMES + OVERLAP_FRAMES]].tobytes()
 
 
-def _text(block: bytes) -> str | None:
+def _text(block: bytes) -> str:
+    """The message in a block: up to the first control character, less what editing in place has left behind.
+
+    The kernel cuts the two-byte level prefix off by moving the text, so the last two characters stand there twice.
+    """
     match = PRINTABLE.match(block)
     assert match is not None
     text = match.group()
-    rest = block[len(text) :]
-    if rest[:1] not in (b"", b"\0", b"\n"):
-        return None
+    if block[len(text) : len(text) + 1] == b"\n" and len(text) > 3 and text[-2:] == text[-4:-2]:
+        text = text[:-2]
     return text.decode("utf-8", "replace")
 
 
 def _ring_messages(data: bytes, banner: int) -> Iterator[str]:
     """The chain of text blocks that starts with the banner's block."""
-    at = banner - 8
-    # Old kernels would put something else there; numbers start 4097 (or so) below 2**62, or 2**30 on 32 bits.
-    number = int.from_bytes(data[at:banner], "little")
-    if at < 0 or banner % 8 or not 0 < (1 << 62) - number < 1 << 24:
-        return
+    for word in (8, 4):
+        if banner < word or banner % word:
+            continue
+        number = int.from_bytes(data[banner - word : banner], "little")
+        for bits in NUMBER_BITS:
+            # The first message has the number -(descriptors + 1), or so, in the counter's width.
+            if 0 < (1 << bits) - number < 1 << FIRST_NUMBER_BITS:
+                yield from _chain(data, banner - word, word, (1 << bits) - 1)
+                return
+
+
+def _chain(data: bytes, at: int, word: int, mask: int) -> Iterator[str]:
     for _ in range(MESSAGES_MAX):
-        number = (number + 1) & ((1 << 62) - 1)
-        end = at + 8
-        needle = number.to_bytes(8, "little")
-        while True:
-            end = data.find(needle, end, at + BLOCK_BYTES_MAX)
-            if end < 0 or end % 8 == 0:
-                break
-            end += 1
-        block = data[at + 8 : end if end >= 0 else at + BLOCK_BYTES_MAX]
-        text = _text(block)
-        if text is None:
-            return
-        yield text
+        number = int.from_bytes(data[at : at + word], "little")
+        needle = ((number + 1) & mask).to_bytes(word, "little")
+        limit = at + BLOCK_BYTES_MAX
+        end = data.find(needle, at + word, limit)
+        while end >= 0 and end % word:
+            end = data.find(needle, end + 1, limit)
+        yield _text(data[at + word : end if end >= 0 else limit])
         if end < 0:
             return
         at = end
@@ -97,8 +103,5 @@ def _records(data: bytes, at: int, header: int) -> Iterator[str]:
         text_length = int.from_bytes(data[at + 10 : at + 12], "little")
         if length < header or length % 4 or header + text_length > length or length > BLOCK_BYTES_MAX:
             return
-        text = _text(data[at + header : at + header + text_length])
-        if text is None:
-            return
-        yield text
+        yield data[at + header : at + header + text_length].decode("utf-8", "replace")
         at += length
