@@ -44,6 +44,8 @@ packages() {
         say "some packages could not be installed: $missing"
 }
 
+pip_install() { .venv/bin/python -m pip install -q --disable-pip-version-check "$@" </dev/null; }
+
 find_python() {
     for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -60,7 +62,8 @@ venv() {
         python=$(find_python)
         "$python" -m venv .venv || { say "cannot make .venv: is python3-venv installed?"; rm -rf .venv; return 1; }
     fi
-    retry .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[test]' </dev/null ||
+    # The build back end goes into the environment itself: no second download into an isolated one.
+    { retry pip_install 'setuptools>=68' wheel && retry pip_install --no-build-isolation -e '.[test]'; } ||
         { say "the Python packages named in pyproject.toml could not be installed (no network?)"; return 1; }
     touch .venv/installed
 }

@@ -24,12 +24,6 @@ def add_source_options(parser: argparse.ArgumentParser, *, required: bool = True
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
-def add_entry_options(parser: argparse.ArgumentParser) -> None:
-    """Which entry of the menu, and what to add to its kernel's command line."""
-    parser.add_argument("--entry", metavar="N|TITLE|ID", help="the menu entry to take instead of the default")
-    parser.add_argument("--append", metavar="ARGS", default="", help="add this to the kernel's command line")
-
-
 def print_json(document: object) -> None:
     """One JSON document; what is not ASCII is escaped, so that surrogate escapes survive any terminal."""
     import json

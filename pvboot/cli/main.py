@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pvboot import __version__
 
-VERBS = ("menu", "ls", "cat", "cp", "plan", "completion")
+VERBS = ("boot", "menu", "plan", "ls", "cat", "cp", "completion")
 
 INTERRUPTED = 130
 
@@ -21,6 +21,7 @@ verbs:
 {verbs}
 
 examples:
+  pvboot boot disk.img                     the guest's menu, then the guest, in this terminal
   pvboot menu disk.img                     the boot menu of a disk image
   pvboot ls disk.img /boot                 what lies in /boot
   pvboot cat disk.img '(hd0,0)/etc/fstab'  a file of the first partition

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ZERO_PAGE = bytes(PAGE_SIZE)
 HASH_STEP = 1 << 20
+LEFT_ALONE = ("start_info",)  # segments that the builder does not clear to their end
 
 
 def kernel_pages(image: DomainImage) -> npt.NDArray[np.uint8]:
@@ -31,8 +32,8 @@ def kernel_pages(image: DomainImage) -> npt.NDArray[np.uint8]:
     return memory
 
 
-def segment_hashes(image: DomainImage) -> dict[str, str]:
-    """SHA-256 of the pages of every segment."""
+def segment_hashes(image: DomainImage, poison: int = 0) -> dict[str, str]:
+    """SHA-256 of the pages of every segment; bytes that nobody writes hold `poison`."""
     hashes = {}
     for segment in image.layout.segments:
         digest = hashlib.sha256()
@@ -40,8 +41,9 @@ def segment_hashes(image: DomainImage) -> dict[str, str]:
         for data in _segment_data(image, segment.name):
             digest.update(data)
             length += len(data)
+        filler = poison if segment.name in LEFT_ALONE else 0
         for start in range(length, segment.pages * PAGE_SIZE, HASH_STEP):
-            digest.update(bytes(min(HASH_STEP, segment.pages * PAGE_SIZE - start)))
+            digest.update(bytes([filler]) * min(HASH_STEP, segment.pages * PAGE_SIZE - start))
         hashes[segment.name] = digest.hexdigest()
     return hashes
 
@@ -66,8 +68,11 @@ def _segment_data(image: DomainImage, name: str) -> Iterator[memoryview]:
                 position = write.address + write.size
 
 
-def dump_domain(image: DomainImage, path: str) -> None:
-    """Write one sparse file in which page p is PFN p; pages that are all zero are holes."""
+def dump_domain(image: DomainImage, path: str, poison: int = 0) -> None:
+    """Write one sparse file in which page p is PFN p; pages that are all zero are holes.
+
+    With `poison` the bytes that the builder leaves alone in pages it uses hold that value.
+    """
     size = image.layout.nr_pages * PAGE_SIZE
     with open(path, "wb", buffering=0) as file:
         file.truncate(size)
@@ -77,6 +82,11 @@ def dump_domain(image: DomainImage, path: str) -> None:
             image.layout.segment("kernel").pages * PAGE_SIZE,
             kernel_pages(image).data,
         )
+        if poison:
+            for name in LEFT_ALONE:
+                segment = image.layout.segment(name)
+                filler = bytes([poison]) * (segment.pages * PAGE_SIZE)
+                _pwrite_all(fd, memoryview(filler), segment.pfn * PAGE_SIZE)
         _write_sparse(fd, kernel)
         for write in (*image.ramdisk_writes(), *image.page_writes()):
             _write_sparse(fd, write)

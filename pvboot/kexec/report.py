@@ -33,7 +33,7 @@ M64 = (1 << 64) - 1
 LEAF_FLAGS = 0x8000000000000FFF
 
 
-def domain_report(image: DomainImage, *, hashes: bool = True) -> dict[str, Any]:
+def domain_report(image: DomainImage, *, hashes: bool = True, poison: int = 0) -> dict[str, Any]:
     """The domain as a dictionary: status, parms, domain, segments, start_info, vcpu, page_tables ..."""
     layout = image.layout
     return {
@@ -42,7 +42,7 @@ def domain_report(image: DomainImage, *, hashes: bool = True) -> dict[str, Any]:
         "errors": [],
         "parms": parms_json(layout.kernel),
         "domain": _domain(image),
-        "segments": _segments(image, hashes),
+        "segments": _segments(image, hashes, poison),
         "start_info": _start_info(image),
         "vcpu": _vcpu(image),
         "page_tables": page_table_report(image),
@@ -132,7 +132,7 @@ def _domain(image: DomainImage) -> dict[str, Any]:
         "flags": hex(layout.flags),
         "initrd_start": hex(layout.mod_start),
         "initrd_len": hex(layout.mod_len),
-        "f_active": hex(kernel.features_required),
+        "f_active": hex(kernel.features_active),
         **{f"{name}_pfn": hex(layout.segment(name).pfn) for name in ("start_info", "xenstore", "console", "bootstack")},
         "shared_info_mfn": hex(image.shared_info_mfn),
         **{f"{name}_mfn": hex(image.mfn_of(name)) for name in ("xenstore", "console", "start_info")},
@@ -142,8 +142,8 @@ def _domain(image: DomainImage) -> dict[str, Any]:
     }
 
 
-def _segments(image: DomainImage, hashes: bool) -> list[dict[str, Any]]:
-    digests = segment_hashes(image) if hashes else {}
+def _segments(image: DomainImage, hashes: bool, poison: int) -> list[dict[str, Any]]:
+    digests = segment_hashes(image, poison) if hashes else {}
     order = ("kernel", "ramdisk", "p2m", "start_info", "xenstore", "console", "pgtables", "bootstack")
     by_name = {segment.name: segment for segment in image.layout.segments}
     rows = []

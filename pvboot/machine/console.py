@@ -1,0 +1,99 @@
+"""The console ring (Xen: public/io/console.h): guest output to a callback, typed input to the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+
+from pvboot.machine.abi import PAGE_BYTES
+from pvboot.machine.memory import Memory
+
+INPUT_BYTES = 1024
+OUTPUT_OFFSET = 1024
+OUTPUT_BYTES = 2048
+INDEXES_OFFSET = 3072
+INDEXES = Struct("<IIII")  # in_cons, in_prod, out_cons, out_prod
+INDEX = Struct("<I")
+INPUT_QUEUE_MAX = 1 << 20
+
+
+def ring_bytes(page: memoryview, offset: int, size: int, start: int, count: int) -> bytes:
+    """`count` bytes of a ring of `size` bytes at `offset`, from a free-running index on."""
+    first = start % size
+    head = bytes(page[offset + first : offset + min(first + count, size)])
+    return head + bytes(page[offset : offset + count - len(head)])
+
+
+def ring_store(page: memoryview, offset: int, size: int, start: int, data: bytes) -> None:
+    """Put bytes into a ring from a free-running index on; the caller knows that they fit."""
+    first = start % size
+    head = data[: size - first]
+    page[offset + first : offset + first + len(head)] = head
+    page[offset : offset + len(data) - len(head)] = data[len(head) :]
+
+
+class Console:
+    """Back end of one console ring.  The guest's indexes are never trusted: an impossible one is stepped over."""
+
+    def __init__(self, memory: Memory, sink: Callable[[bytes], None], notify: Callable[[], None]) -> None:
+        self._memory = memory
+        self._sink = sink
+        self._notify = notify
+        self._page: memoryview | None = None
+        self._queue = bytearray()
+        self.bad_indexes = 0
+
+    def attach(self, mfn: int) -> None:
+        """Serve the ring in this frame."""
+        self._page = self._memory.page(mfn)
+        assert len(self._page) == PAGE_BYTES
+
+    def feed(self, data: bytes) -> None:
+        """Queue input for the guest (any thread); what exceeds a megabyte is dropped."""
+        self._queue += data[: max(INPUT_QUEUE_MAX - len(self._queue), 0)]
+
+    @property
+    def has_input(self) -> bool:
+        """Whether typed input waits for the guest."""
+        return bool(self._queue)
+
+    def serve(self) -> None:
+        """Move bytes both ways, and notify the guest if anything moved."""
+        if self._page is None:
+            return
+        moved = self._take_output()
+        if self._queue:
+            moved = self._give_input() or moved
+        if moved:
+            self._notify()
+
+    def _take_output(self) -> bool:
+        assert self._page is not None
+        _, _, consumed, produced = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
+        count = (produced - consumed) & 0xFFFFFFFF
+        if not count:
+            return False
+        data = b""
+        if count > OUTPUT_BYTES:
+            self.bad_indexes += 1
+        else:
+            data = ring_bytes(self._page, OUTPUT_OFFSET, OUTPUT_BYTES, consumed, count)
+        INDEX.pack_into(self._page, INDEXES_OFFSET + 8, produced)
+        if data:
+            self._sink(data)
+        return True
+
+    def _give_input(self) -> bool:
+        assert self._page is not None
+        consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
+        used = (produced - consumed) & 0xFFFFFFFF
+        if used > INPUT_BYTES:
+            self.bad_indexes += 1
+            return False
+        data = bytes(self._queue[: INPUT_BYTES - used])
+        if not data:
+            return False
+        del self._queue[: len(data)]
+        ring_store(self._page, 0, INPUT_BYTES, produced, data)
+        INDEX.pack_into(self._page, INDEXES_OFFSET + 4, (produced + len(data)) & 0xFFFFFFFF)
+        return True

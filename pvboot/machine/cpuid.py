@@ -1,0 +1,55 @@
+"""What `cpuid` tells the guest: an unknown vendor with the features that the engine really has, and Xen's leaves.
+
+An unknown vendor keeps kernels out of vendor-specific probing of leaves and MSRs that do not exist here.
+"""
+
+from __future__ import annotations
+
+import struct
+
+XEN_VERSION_MAJOR = 4
+XEN_VERSION_MINOR = 17
+
+VENDOR = b"PVBootMachin"
+BRAND = b"pvboot embedded PV machine".ljust(48, b"\0")
+SIGNATURE = 0x00600F12
+APIC_ID_BYTES = 0x00000800  # CLFLUSH line of 64 bytes
+
+# Leaf 1: SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT, hypervisor / FPU, TSC, MSR, PAE, CX8, CMOV, CLFLUSH, MMX, FXSR,
+# SSE, SSE2.  No XSAVE, PCID, APIC, MTRR.
+FEATURES_1C = 1 << 0 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 23 | 1 << 31
+FEATURES_1D = (
+    1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26
+)  # fmt: skip
+# Leaf 0x80000001: LAHF / FPU, TSC, MSR, PAE, CX8, SYSCALL, CMOV, NX, MMX, FXSR, LM.
+FEATURES_81C = 1 << 0
+FEATURES_81D = (
+    1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 11 | 1 << 15 | 1 << 20 | 1 << 23 | 1 << 24 | 1 << 29
+)  # fmt: skip
+ADDRESS_BITS = 0x3028  # 48 virtual, 40 physical
+
+
+def _registers(text: bytes, offset: int = 0) -> tuple[int, int, int]:
+    first, second, third = struct.unpack_from("<III", text, offset)
+    return first, second, third
+
+
+def cpuid(leaf: int) -> tuple[int, int, int, int]:
+    """eax, ebx, ecx, edx of a leaf; zero where nothing is offered."""
+    if leaf in (0, 0x80000000):
+        ebx, edx, ecx = _registers(VENDOR)
+        return (1 if leaf == 0 else 0x80000008), ebx, ecx, edx
+    if leaf == 1:
+        return SIGNATURE, APIC_ID_BYTES, FEATURES_1C, FEATURES_1D
+    if leaf == 0x80000001:
+        return SIGNATURE, 0, FEATURES_81C, FEATURES_81D
+    if 0x80000002 <= leaf <= 0x80000004:
+        eax, ebx, ecx, edx = struct.unpack_from("<IIII", BRAND, 16 * (leaf - 0x80000002))
+        return eax, ebx, ecx, edx
+    if leaf == 0x80000008:
+        return ADDRESS_BITS, 0, 0, 0
+    if leaf == 0x40000000:
+        return 0x40000002, *_registers(b"XenVMMXenVMM")
+    if leaf == 0x40000001:
+        return XEN_VERSION_MAJOR << 16 | XEN_VERSION_MINOR, 0, 0, 0
+    return 0, 0, 0, 0

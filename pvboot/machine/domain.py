@@ -1,0 +1,237 @@
+"""One guest with everything the hypervisor and the toolstack keep for it.  No CPU is needed to build or change it."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pvboot.machine.abi import GRANT_ENTRY_V1, abi_for
+from pvboot.machine.clock import Clock
+from pvboot.machine.console import Console
+from pvboot.machine.events import Events, Timer
+from pvboot.machine.hypervisor import Hypervisor
+from pvboot.machine.memory import GRANT_FRAMES_MAX, Memory
+from pvboot.machine.space import AddressSpace
+from pvboot.machine.store import Store
+from pvboot.machine.tables import FrameTable
+from pvboot.machine.vcpu import Vcpu
+from pvboot.machine.xenstore import XenstoreRing
+
+STORE_PORT = 1
+CONSOLE_PORT = 2
+RECENT_HYPERCALLS = 32
+CONSOLE_TAIL_BYTES = 1 << 16
+PERMIT_ACCESS = 1
+GRANT_CONSOLE = 0
+GRANT_XENSTORE = 1
+
+
+class Cpu(Protocol):
+    """What the hypervisor needs of the CPU."""
+
+    def set_root(self, address: int) -> None:
+        """Load cr3."""
+
+    def flush_tlb(self) -> None:
+        """Drop all translations."""
+
+    def write(self, name: str, value: int) -> None:
+        """Set a register."""
+
+    def read(self, name: str) -> int:
+        """Read a register."""
+
+    def set_task_switched(self, on: bool) -> None:
+        """CR0.TS."""
+
+    def stop(self) -> None:
+        """Stop executing (from inside a hook)."""
+
+
+class NoCpu:
+    """Stands for the CPU before the guest first runs: there is nothing to tell it yet."""
+
+    def set_root(self, address: int) -> None:
+        """Loaded when the CPU starts."""
+
+    def flush_tlb(self) -> None:
+        """Nothing is cached."""
+
+    def write(self, name: str, value: int) -> None:
+        """The start context sets all registers."""
+
+    def read(self, name: str) -> int:
+        """No register has a value."""
+        return 0
+
+    def set_task_switched(self, on: bool) -> None:
+        """Clear at the start."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why the guest no longer runs; `code` is the shutdown code if it said one."""
+
+    reason: str
+    code: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A hypercall as remembered for reports."""
+
+    name: str
+    arguments: tuple[int, ...]
+    result: int
+
+
+class Domain:
+    """State of the guest; the hypercalls and traps work on it."""
+
+    def __init__(
+        self,
+        width: int,
+        nr_pages: int,
+        *,
+        strict: bool = True,
+        frame_seed: int | None = None,
+        output: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.abi = abi_for(width) if width in (32, 64) else abi_for(64)
+        self.memory = Memory(width, nr_pages, frame_seed)
+        self.width = width
+        self.wide = width == 64
+        self.hypervisor = Hypervisor(self.memory)
+        self.space = AddressSpace(self.memory)
+        self.frames = FrameTable(self.memory, strict=strict)
+        self.frames.xen_slots = self.hypervisor.slots
+        self.frames.flush = self.flush
+        self.frames.forget = self.space.forget
+        self.clock = Clock()
+        self.vcpu = Vcpu(self.memory, self.abi)
+        self.vcpu.mask_all()
+        self.events = Events(self.memory, self.abi, self.vcpu)
+        self.events.bind_backend(STORE_PORT, "xenstore")
+        self.events.bind_backend(CONSOLE_PORT, "console")
+        self.timer = Timer(self.clock, self.events)
+        self.console = Console(self.memory, self.console_output, lambda: self.events.raise_port(CONSOLE_PORT))
+        self.store = Store()
+        self.xenstore = XenstoreRing(self.memory, self.store, lambda: self.events.raise_port(STORE_PORT))
+        self.cpu: Cpu = NoCpu()
+        self.counters: Counter[str] = Counter()
+        self.recent: deque[Call] = deque(maxlen=RECENT_HYPERCALLS)
+        self.ending: Ending | None = None
+        self.abandoned = ""  # set by the watching thread: give up with this reason
+        self.publish_time: Callable[[], None] = lambda: None  # write vcpu_time_info where it now belongs
+        self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
+        self.gdt_frames: list[int] = []
+        self.free_frames: list[int] = []
+        self.vm_assist = 0
+        self.grant_frames = 0
+        self.guest_handle = bytes(range(16))
+        self._output = output
+        self._until: bytes | None = None
+        self.console_tail = bytearray()
+        self.console_bytes = 0
+        self.console_cpu_seconds = 0.0  # of the latest output, or of the start of the run
+        self.console_moment = 0.0  # the same on the monotonic clock
+        self.sleeping = False  # the guest waits inside a hypercall
+        self.cpu_seconds: Callable[[], float] = time.thread_time  # CPU time the guest has used so far
+        self.first_console_cpu_seconds: float | None = None
+        self.first_hypercall_cpu_seconds: float | None = None
+        self.frames.share(self.memory.shared_info_mfn)
+        self._grow_grant_table(1)
+
+    # --- translations
+
+    def flush(self) -> None:
+        """Drop all translations, the CPU's and the hypervisor's."""
+        self.space.forget()
+        if self.wide or not self.vcpu.kernel_root:
+            self.cpu.flush_tlb()
+        else:
+            # The CPU walks a copy of the PAE top table; loading it again also flushes.
+            self.cpu.set_root(self.hypervisor.load_pae_root(self.vcpu.kernel_root))
+
+    def root_address(self) -> int:
+        """What cr3 has to be for the mode the guest is in."""
+        if not self.wide:
+            return self.hypervisor.load_pae_root(self.vcpu.kernel_root)
+        return (self.vcpu.kernel_root if self.vcpu.in_kernel else self.vcpu.user_root) << 12
+
+    def set_kernel_root(self, mfn: int) -> None:
+        """Use these tables for the guest kernel (its type reference was taken by the caller)."""
+        self.vcpu.kernel_root = mfn
+        self.space.set_root(mfn)
+        if self.vcpu.in_kernel:
+            self.cpu.set_root(self.root_address())
+
+    # --- grants
+
+    def _grow_grant_table(self, frames: int) -> None:
+        while self.grant_frames < frames:
+            self.frames.share(self.memory.grant_mfn + self.grant_frames)
+            self.grant_frames += 1
+
+    def grant_table_frames(self, wanted: int) -> list[int] | None:
+        """The frames of a grant table of at least this size; None if it would be too large."""
+        if wanted > GRANT_FRAMES_MAX:
+            return None
+        self._grow_grant_table(wanted)
+        return [self.memory.grant_mfn + index for index in range(wanted)]
+
+    def seed_grant(self, reference: int, mfn: int) -> None:
+        """The toolstack's entries for console and xenstore: domain 0 may map the ring."""
+        self.memory.write(self.memory.grant_mfn, reference * 8, GRANT_ENTRY_V1.pack(PERMIT_ACCESS, 0, mfn))
+
+    def attach_ring(self, mfn: int) -> int:
+        """Count domain 0's writable mapping of a ring frame; 0 or -errno."""
+        return self.frames.get_mapping(mfn, 2) if self.frames.owns(mfn) else -errno.EINVAL
+
+    # --- ending and output
+
+    def end(self, reason: str, code: int | None = None, detail: str = "") -> None:
+        """The guest stops here (from inside a hook)."""
+        if self.ending is None:
+            self.ending = Ending(reason, code, detail)
+        self.cpu.stop()
+
+    def give_up_if_told(self) -> bool:
+        """Whether the watching thread wants the run to end; loops of unbounded length ask between steps."""
+        if self.abandoned and self.ending is None:
+            self.end(self.abandoned)
+        return self.ending is not None
+
+    def look_for(self, pattern: bytes | None) -> None:
+        """End with reason "until" as soon as the console shows this from now on."""
+        self._until = pattern or None
+        self.console_tail.clear()
+
+    def console_output(self, data: bytes) -> None:
+        """Bytes the guest has printed, by ring or hypercall."""
+        self.console_bytes += len(data)
+        self.console_cpu_seconds = self.cpu_seconds()
+        self.console_moment = time.monotonic()
+        if self.first_console_cpu_seconds is None:
+            self.first_console_cpu_seconds = self.console_cpu_seconds
+        before = len(self.console_tail)
+        self.console_tail += data
+        if self._output is not None:
+            self._output(data)
+        if self._until is not None and self._until in self.console_tail[max(before - len(self._until), 0) :]:
+            self._until = None
+            self.end("until")
+        del self.console_tail[:-CONSOLE_TAIL_BYTES]
+
+    def serve_backends(self) -> None:
+        """Let console and xenstore do their work."""
+        self.console.serve()
+        self.xenstore.serve()

@@ -1,0 +1,545 @@
+"""The hypercall table: what the guest asks of the hypervisor, beside memory (`mmu.py`) and iret (`traps.py`).
+
+A handler gets the argument words and returns the result word; what cannot be read or written ends as -EFAULT in the
+dispatcher.  A number that is not in the table is -ENOSYS and counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+
+from pvboot.machine import abi as xen
+from pvboot.machine.cpuid import XEN_VERSION_MAJOR, XEN_VERSION_MINOR
+from pvboot.machine.domain import Call, Domain
+from pvboot.machine.errors import GuestFaultError
+from pvboot.machine.events import STATUS_CLOSED, STATUS_INTERDOMAIN, STATUS_IPI, STATUS_UNBOUND, STATUS_VIRQ, Port
+from pvboot.machine.memory import GRANT_FRAMES_MAX
+from pvboot.machine.mmu import OWN_DOMAINS, Mmu
+from pvboot.machine.vcpu import Callback, TrapHandler
+
+Handler = Callable[..., int]
+
+# XENFEAT_*: mmu_pt_update_preserve_ad, gnttab_map_avail_bits, vcpu_time etc. as Xen reports them to a PV domU.
+FEATURES = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 13 | 1 << 17
+FEATURE_PAE_ABOVE_4GB = 1 << 4
+VM_ASSIST_PAE_EXTENDED_CR3 = 3
+VM_ASSIST_MAX = 5
+
+SHUTDOWN_REASONS = {0: "poweroff", 1: "reboot", 2: "suspend", 3: "crash", 4: "watchdog"}
+SCHED_YIELD, SCHED_BLOCK, SCHED_SHUTDOWN, SCHED_POLL = range(4)
+POLL_PORTS_MAX = 128
+CONSOLE_IO_MAX = 1 << 16
+
+VCPU_DOWN, VCPU_IS_UP, VCPU_GET_RUNSTATE, VCPU_REGISTER_RUNSTATE = 2, 3, 4, 5
+VCPU_SET_PERIODIC, VCPU_STOP_PERIODIC, VCPU_SET_SINGLESHOT, VCPU_STOP_SINGLESHOT, VCPU_REGISTER_INFO = range(6, 11)
+SINGLESHOT_FUTURE = 1
+PERIOD_MIN_NS = 1_000_000
+
+GRANT_SETUP_TABLE, GRANT_QUERY_SIZE, GRANT_SET_VERSION, GRANT_GET_VERSION = 2, 6, 8, 10
+GRANT_STATUS_GENERAL_ERROR = -1
+GRANT_STATUS_NO_SPACE = -8
+
+SLEEP_STEP_SECONDS = 0.01
+
+
+class Hypercalls:
+    """Handlers for one domain."""
+
+    def __init__(self, domain: Domain, *, interactive: bool = False) -> None:
+        self._domain = domain
+        self._space = domain.space
+        self._vcpu = domain.vcpu
+        self._events = domain.events
+        self._abi = domain.abi
+        self.mmu = Mmu(domain)
+        self.interactive = interactive
+        self._in_multicall = False
+        self._table = self._make_table()
+        self._event_ops: dict[int, Handler] = {
+            1: self._bind_virq, 3: self._close, 4: self._send, 5: self._status, 6: self._alloc_unbound,
+            7: self._bind_ipi, 8: self._bind_vcpu, 9: self._unmask, 10: self._reset_ports,
+        }  # fmt: skip
+
+    def _make_table(self) -> dict[int, tuple[str, int, Handler]]:
+        """Number -> name, how many arguments the handler takes, handler."""
+        mmu, wide = self.mmu, self._domain.wide
+        handlers: dict[str, tuple[int, Handler]] = {
+            "set_trap_table": (1, self.set_trap_table),
+            "mmu_update": (4, mmu.mmu_update),
+            "set_gdt": (2, mmu.set_gdt),
+            "stack_switch": (2, self.stack_switch),
+            "set_callbacks": (3, self.set_callbacks) if wide else (4, self.set_callbacks32),
+            "fpu_taskswitch": (1, self.fpu_taskswitch),
+            "set_debugreg": (2, self.set_debugreg),
+            "get_debugreg": (1, self.get_debugreg),
+            "update_descriptor": (2, mmu.update_descriptor) if wide else (4, mmu.update_descriptor_halves),
+            "memory_op": (2, mmu.memory_op),
+            "multicall": (2, self.multicall),
+            "update_va_mapping": (3, mmu.update_va_mapping) if wide else (4, mmu.update_va_mapping_halves),
+            "set_timer_op": (1, self.set_timer) if wide else (2, self.set_timer32),
+            "xen_version": (2, self.xen_version),
+            "console_io": (3, self.console_io),
+            "grant_table_op": (3, self.grant_table_op),
+            "vm_assist": (2, self.set_vm_assist),
+            "vcpu_op": (3, self.vcpu_op),
+            "mmuext_op": (4, mmu.mmuext_op),
+            "sched_op": (2, self.sched_op),
+            "callback_op": (2, self.callback_op),
+            "event_channel_op": (2, self.event_channel_op),
+            "physdev_op": (2, self.physdev_op),
+        }
+        if wide:
+            handlers["set_segment_base"] = (2, self.set_segment_base)
+        numbers = {name: number for number, name in xen.HYPERCALL_NAMES.items()}
+        return {numbers[name]: (name, arity, handler) for name, (arity, handler) in handlers.items()}
+
+    def call(self, number: int, arguments: tuple[int, ...]) -> int:
+        """Perform one hypercall; the result as a signed number."""
+        domain = self._domain
+        entry = self._table.get(number)
+        if entry is None:
+            name = xen.HYPERCALL_NAMES.get(number, f"hypercall {number}" if number < 64 else "hypercall")
+            domain.counters[f"unknown {name}"] += 1
+            result = -errno.ENOSYS
+        else:
+            name, arity, handler = entry
+            try:
+                result = handler(*arguments[:arity])
+            except GuestFaultError:
+                result = -errno.EFAULT
+        domain.counters[name] += 1
+        domain.recent.append(Call(name, arguments, result))
+        return result
+
+    def multicall(self, address: int, count: int) -> int:
+        """A list of hypercalls, each with its own result."""
+        if self._in_multicall:
+            return -errno.EINVAL
+        layout = self._abi.multicall_entry
+        size = self._abi.word_bytes
+        self._in_multicall = True
+        try:
+            for index in range(count & 0xFFFFFFFF):
+                if self._domain.ending is not None or (not index & 63 and self._domain.give_up_if_told()):
+                    return 0
+                at = address + index * layout.size
+                number, _, *arguments = self._space.unpack(layout, at)
+                result = self.call(number, tuple(arguments))
+                self._space.write(at + size, self._abi.result.pack(_wrap(result, self._abi.width)))
+        finally:
+            self._in_multicall = False
+        return 0
+
+    # --- traps, callbacks, stacks
+
+    def set_trap_table(self, address: int) -> int:
+        """Register trap handlers; a null table forgets them all."""
+        if not address:
+            self._vcpu.traps.clear()
+            return 0
+        layout = self._abi.trap_info
+        for index in range(257):
+            vector, flags, selector, handler = self._space.unpack(layout, address + index * layout.size)
+            if not handler:
+                break
+            masks = bool(flags & xen.TRAP_MASKS_EVENTS)
+            self._vcpu.traps[vector] = TrapHandler(handler, selector, flags & 3, masks)
+        return 0
+
+    def set_callbacks(self, event: int, failsafe: int, syscall: int) -> int:
+        """The old way to register the three callbacks (64-bit)."""
+        self._vcpu.callbacks[xen.CALLBACK_EVENT] = Callback(event, 0, True)
+        self._vcpu.callbacks[xen.CALLBACK_FAILSAFE] = Callback(failsafe, 0, False)
+        self._vcpu.callbacks[xen.CALLBACK_SYSCALL] = Callback(syscall, 0, False)
+        return 0
+
+    def set_callbacks32(self, event_cs: int, event: int, failsafe_cs: int, failsafe: int) -> int:
+        """The old way to register the two callbacks (32-bit)."""
+        self._vcpu.callbacks[xen.CALLBACK_EVENT] = Callback(event, event_cs, True)
+        self._vcpu.callbacks[xen.CALLBACK_FAILSAFE] = Callback(failsafe, failsafe_cs, False)
+        return 0
+
+    def callback_op(self, command: int, address: int) -> int:
+        """CALLBACKOP_register and _unregister."""
+        if command == 0:
+            kind, flags, *where = self._space.unpack(self._abi.callback_register, address)
+            selector, handler = (0, where[0]) if self._domain.wide else (where[0], where[1])
+        elif command == 1:
+            kind, flags, selector, handler = *self._read_halves(address), 0, 0
+        else:
+            return -errno.ENOSYS
+        kinds = [xen.CALLBACK_EVENT, xen.CALLBACK_FAILSAFE, xen.CALLBACK_NMI, xen.CALLBACK_SYSENTER]
+        if self._domain.wide:
+            kinds += [xen.CALLBACK_SYSCALL, xen.CALLBACK_SYSCALL32]
+        if kind not in kinds:
+            return -errno.ENOSYS
+        if command == 1:
+            if kind != xen.CALLBACK_NMI:
+                return -errno.EINVAL  # Xen lets only the NMI callback go
+            self._vcpu.callbacks.pop(kind, None)
+            return 0
+        masks = bool(flags & xen.CALLBACK_MASKS_EVENTS) or kind == xen.CALLBACK_EVENT
+        self._vcpu.callbacks[kind] = Callback(handler, selector, masks)
+        return 0
+
+    def _read_halves(self, address: int) -> tuple[int, int]:
+        data = self._space.read(address, 4)
+        return int.from_bytes(data[:2], "little"), int.from_bytes(data[2:], "little")
+
+    def stack_switch(self, selector: int, pointer: int) -> int:
+        """The stack on which traps from user mode arrive."""
+        self._vcpu.kernel_stack_selector = selector
+        self._vcpu.kernel_stack = pointer
+        return 0
+
+    def set_segment_base(self, which: int, base: int) -> int:
+        """FS base, user GS base, kernel GS base, or the user's GS selector."""
+        if which < 3 and not self._space.is_guest_address(base):
+            return -errno.EINVAL
+        if which == 0:
+            self._domain.cpu.write("fs_base", base)
+        elif which == 1:
+            self._vcpu.user_gs_base = base
+        elif which == 2:
+            self._vcpu.kernel_gs_base = base
+            self._domain.cpu.write("gs_base", base)
+        elif which != 3:
+            return -errno.EINVAL
+        return 0
+
+    def fpu_taskswitch(self, on: int) -> int:
+        """Set or clear the guest's CR0.TS."""
+        self._vcpu.task_switched = bool(on)
+        self._domain.cpu.set_task_switched(bool(on))
+        return 0
+
+    def set_debugreg(self, register: int, value: int) -> int:
+        """Stored only: the machine sets no hardware breakpoints."""
+        if register not in (0, 1, 2, 3, 6, 7):
+            return -errno.EINVAL
+        self._vcpu.debug_registers[register] = value
+        return 0
+
+    def get_debugreg(self, register: int) -> int:
+        """The stored value."""
+        if register not in (0, 1, 2, 3, 6, 7):
+            return -errno.EINVAL
+        return self._vcpu.debug_registers.get(register, 0)
+
+    def set_vm_assist(self, command: int, kind: int) -> int:
+        """Enable or disable a guest assist."""
+        if command not in (0, 1) or kind > VM_ASSIST_MAX:
+            return -errno.ENOSYS
+        bit = 1 << kind
+        self._domain.vm_assist = self._domain.vm_assist | bit if command == 0 else self._domain.vm_assist & ~bit
+        self._domain.frames.extended_cr3 = bool(self._domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
+        return 0
+
+    # --- information
+
+    def xen_version(self, command: int, address: int) -> int:
+        """Version, names, features."""
+        if command == 0:
+            return XEN_VERSION_MAJOR << 16 | XEN_VERSION_MINOR
+        if command == 6:
+            return self._features(address)
+        if command == 7:
+            return xen.PAGE_BYTES
+        if command == 5:
+            self._space.write(address, self._abi.word.pack(self._domain.hypervisor.m2p_va))
+            return 0
+        texts = {
+            1: b".0-pvboot".ljust(16, b"\0"),
+            2: b"python".ljust(64, b"\0") + b"pvboot".ljust(16, b"\0") + bytes(64),
+            3: (self._abi.capability + b" ").ljust(1024, b"\0"),
+            4: b"unavailable".ljust(64, b"\0"),
+            8: self._domain.guest_handle,
+            9: bytes(1024),
+        }
+        if command not in texts:
+            return -errno.ENOSYS
+        self._space.write(address, texts[command])
+        return 0
+
+    def _features(self, address: int) -> int:
+        index = int.from_bytes(self._space.read(address, 4), "little")
+        features = 0
+        if index == 0:
+            features = FEATURES
+            if self._domain.frames.extended_cr3 or self._domain.wide:
+                features |= FEATURE_PAE_ABOVE_4GB
+        self._space.write(address + 4, features.to_bytes(4, "little"))
+        return 0
+
+    def console_io(self, command: int, count: int, address: int) -> int:
+        """The emergency console: early output of kernels before their ring driver runs."""
+        if command != 0:
+            return 0
+        count &= 0xFFFFFFFF
+        for offset in range(0, count, CONSOLE_IO_MAX):
+            if self._domain.give_up_if_told():
+                break
+            self._domain.console_output(self._space.read(address + offset, min(count - offset, CONSOLE_IO_MAX)))
+        return 0
+
+    def physdev_op(self, command: int, address: int) -> int:
+        """I/O privilege is granted in name only: every port access traps anyway."""
+        return 0 if command in (6, 7) else -errno.ENOSYS
+
+    # --- vCPU and time
+
+    def vcpu_op(self, command: int, vcpu: int, address: int) -> int:
+        """Operations on vCPU 0; no other exists."""
+        if vcpu:
+            return -errno.ENOENT
+        if command == VCPU_IS_UP:
+            return 1
+        if command == VCPU_DOWN:
+            self._domain.end("halted", detail="the guest took its only vCPU down")
+            return 0
+        if command == VCPU_GET_RUNSTATE:
+            self._space.write(address, self._runstate())
+            return 0
+        if command == VCPU_REGISTER_RUNSTATE:
+            area = int.from_bytes(self._space.read(address, self._abi.word_bytes), "little")
+            if area:
+                self._space.write(area, self._runstate())
+            self._vcpu.runstate_area = area
+            return 0
+        if command == VCPU_REGISTER_INFO:
+            return self._register_vcpu_info(address)
+        return self._vcpu_timer_op(command, address)
+
+    def _vcpu_timer_op(self, command: int, address: int) -> int:
+        timer = self._domain.timer
+        if command == VCPU_SET_PERIODIC:
+            period = int.from_bytes(self._space.read(address, 8), "little")
+            if period < PERIOD_MIN_NS:
+                return -errno.EINVAL
+            timer.set_period(period)
+        elif command == VCPU_STOP_PERIODIC:
+            timer.set_period(None)
+        elif command == VCPU_SET_SINGLESHOT:
+            deadline, flags = self._space.unpack(self._abi.singleshot_timer, address)
+            if flags & SINGLESHOT_FUTURE and deadline < self._domain.clock.now():
+                return -errno.ETIME
+            timer.set_deadline(deadline)
+        elif command == VCPU_STOP_SINGLESHOT:
+            timer.set_deadline(None)
+        else:
+            return -errno.ENOSYS
+        return 0
+
+    def _runstate(self) -> bytes:
+        """Running since now: nobody competes for the CPU."""
+        now = self._domain.clock.now()
+        return self._abi.runstate_info.pack(0, now, now, 0, 0, 0)
+
+    def _register_vcpu_info(self, address: int) -> int:
+        mfn, offset, _ = self._space.unpack(xen.VCPU_REGISTER_INFO, address)
+        if self._vcpu.info_registered or offset > xen.PAGE_BYTES - xen.VCPU_INFO_BYTES:
+            return -errno.EINVAL
+        # The hypervisor keeps a writable reference for good.
+        if not self._domain.frames.owns(mfn) or self._domain.frames.get_mapping(mfn, xen.PTE_RW):
+            return -errno.EINVAL
+        self._vcpu.move_info(mfn << 12 | offset)
+        return 0
+
+    def set_timer(self, deadline: int) -> int:
+        """Single-shot timer; 0 stops it."""
+        self._domain.timer.set_deadline(deadline or None)
+        return 0
+
+    def set_timer32(self, low: int, high: int) -> int:
+        """The same with a 32-bit guest's two words."""
+        return self.set_timer(low | high << 32)
+
+    # --- scheduling
+
+    def sched_op(self, command: int, address: int) -> int:
+        """Yield, block, poll, shut down."""
+        domain = self._domain
+        if command == SCHED_YIELD:
+            domain.serve_backends()
+            return 0
+        if command == SCHED_BLOCK:
+            self._vcpu.mask = 0
+            self._sleep(lambda: self._vcpu.upcall_pending, None)
+            return 0
+        if command == SCHED_SHUTDOWN:
+            code = int.from_bytes(self._space.read(address, 4), "little")
+            domain.serve_backends()
+            domain.end(SHUTDOWN_REASONS.get(code, "crash"), code)
+            return 0
+        if command == SCHED_POLL:
+            ports_address, count, timeout = self._space.unpack(self._abi.sched_poll, address)
+            if count > POLL_PORTS_MAX:
+                return -errno.EINVAL
+            data = self._space.read(ports_address, 4 * count) if count else b""
+            ports = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
+            if any(port >= self._abi.port_count for port in ports):
+                return -errno.EINVAL
+            self._sleep(lambda: any(map(self._events.is_pending, ports)), timeout or None)
+            return 0
+        return -errno.ENOSYS
+
+    def _sleep(self, awake: Callable[[], bool], timeout: int | None) -> None:
+        """Serve back ends and timer until something has happened, or until the absolute time `timeout` (ns).
+
+        With nothing that could ever happen the guest is halted.
+        """
+        domain = self._domain
+        domain.counters["sleeps"] += 1
+        domain.sleeping = True
+        try:
+            self._wait(awake, timeout)
+        finally:
+            domain.sleeping = False
+
+    def _wait(self, awake: Callable[[], bool], timeout: int | None) -> None:
+        domain = self._domain
+        while not domain.give_up_if_told():
+            domain.serve_backends()
+            domain.timer.check()
+            if awake() or domain.ending is not None:
+                return
+            now = domain.clock.now()
+            if timeout is not None and now >= timeout:
+                return
+            due = [moment for moment in (domain.timer.next_due, timeout) if moment is not None]
+            if not due and not self.interactive:
+                domain.end("halted", detail="blocked, and nothing is left that could wake the guest")
+                return
+            wait = max((min(due) - now) / 1e9, 0) + 0.00002 if due else SLEEP_STEP_SECONDS
+            time.sleep(min(wait, SLEEP_STEP_SECONDS))
+
+    # --- event channels
+
+    def event_channel_op(self, command: int, address: int) -> int:
+        """Event channel operations; the FIFO ABI's are -ENOSYS, which leaves guests with the 2-level one."""
+        handler = self._event_ops.get(command)
+        return handler(address) if handler else -errno.ENOSYS
+
+    def _port_at(self, address: int) -> int:
+        return int.from_bytes(self._space.read(address, 4), "little")
+
+    def _bind_virq(self, address: int) -> int:
+        virq, vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_VIRQ, address)
+        if vcpu:
+            return -errno.ENOENT
+        port = self._events.bind_virq(virq)
+        return self._store_port(port, address + 8)
+
+    def _bind_ipi(self, address: int) -> int:
+        vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_IPI, address)
+        if vcpu:
+            return -errno.ENOENT
+        return self._store_port(self._events.bind(Port(STATUS_IPI)), address + 4)
+
+    def _alloc_unbound(self, address: int) -> int:
+        own, remote, _ = self._space.unpack(xen.EVTCHN_ALLOC_UNBOUND, address)
+        if own not in OWN_DOMAINS:
+            return -errno.EPERM
+        return self._store_port(self._events.bind(Port(STATUS_UNBOUND, remote)), address + 4)
+
+    def _store_port(self, port: int, address: int) -> int:
+        if port < 0:
+            return port
+        try:
+            self._space.write(address, port.to_bytes(4, "little"))
+        except GuestFaultError:
+            self._events.close(port)
+            raise
+        return 0
+
+    def _close(self, address: int) -> int:
+        return self._events.close(self._port_at(address))
+
+    def _send(self, address: int) -> int:
+        number = self._port_at(address)
+        port = self._events.ports.get(number)
+        if port is None:
+            return -errno.EINVAL
+        if port.status == STATUS_IPI:
+            self._events.raise_port(number)
+        elif port.status == STATUS_VIRQ:
+            return -errno.EINVAL
+        elif port.backend == "console":
+            self._domain.console.serve()
+        elif port.backend == "xenstore":
+            self._domain.xenstore.serve()
+        return 0
+
+    def _status(self, address: int) -> int:
+        own, number, *_ = self._space.unpack(xen.EVTCHN_STATUS, address)
+        if own not in OWN_DOMAINS:
+            return -errno.EPERM
+        if number >= self._abi.port_count:
+            return -errno.EINVAL
+        port = self._events.ports.get(number, Port(STATUS_CLOSED))
+        detail, extra = port.detail, 0
+        if port.status == STATUS_INTERDOMAIN:
+            detail, extra = port.detail, port.remote_port
+        self._space.write(address, xen.EVTCHN_STATUS.pack(own, number, port.status, 0, detail, extra))
+        return 0
+
+    def _bind_vcpu(self, address: int) -> int:
+        number = self._port_at(address)
+        if number not in self._events.ports:
+            return -errno.EINVAL
+        return -errno.ENOENT if self._port_at(address + 4) else 0
+
+    def _unmask(self, address: int) -> int:
+        return self._events.unmask(self._port_at(address))
+
+    def _reset_ports(self, address: int) -> int:
+        own = int.from_bytes(self._space.read(address, 2), "little")
+        if own not in OWN_DOMAINS:
+            return -errno.EPERM
+        self._events.reset()
+        return 0
+
+    # --- grants
+
+    def grant_table_op(self, command: int, address: int, count: int) -> int:
+        """Version 1 only, one operation a call: no back end takes grants from here yet."""
+        if count != 1:
+            return -errno.ENOSYS if count else 0
+        if command == GRANT_SET_VERSION:
+            wanted = int.from_bytes(self._space.read(address, 4), "little")
+            self._space.write(address, (1).to_bytes(4, "little"))
+            return 0 if wanted == 1 else -errno.EINVAL
+        if command == GRANT_GET_VERSION:
+            self._space.write(address + 4, (1).to_bytes(4, "little"))
+            return 0
+        if command == GRANT_QUERY_SIZE:
+            own, _, _, _ = self._space.unpack(xen.GRANT_QUERY_SIZE, address)
+            limits = (own, self._domain.grant_frames, GRANT_FRAMES_MAX, 0)
+            self._space.write(address, xen.GRANT_QUERY_SIZE.pack(*limits))
+            return 0
+        if command == GRANT_SETUP_TABLE:
+            return self._grant_setup(address)
+        return -errno.ENOSYS
+
+    def _grant_setup(self, address: int) -> int:
+        layout = self._abi.grant_setup_table
+        own, count, _, target = self._space.unpack(layout, address)
+        status = 0
+        if own not in OWN_DOMAINS:
+            status = GRANT_STATUS_GENERAL_ERROR
+        else:
+            frames = self._domain.grant_table_frames(count)
+            if frames is None:
+                status = GRANT_STATUS_NO_SPACE
+            else:
+                self._space.write(target, b"".join(map(self._abi.word.pack, frames)))
+        self._space.write(address, layout.pack(own, count, status, target))
+        return 0
+
+
+def _wrap(value: int, width: int) -> int:
+    """A result as the signed word that fits the guest's register."""
+    value &= (1 << width) - 1
+    return value - (1 << width) if value >> (width - 1) else value

@@ -1,0 +1,86 @@
+"""Where a kernel spins: the addresses of its `pause` instructions, at which it can be preempted.
+
+The machine knows no kernel files.  It looks through what is mapped executable when the guest starts, and again when
+the guest first switches to other tables, which is when a loader hands over to its kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from pvboot.machine.abi import HYPERVISOR_END64, HYPERVISOR_START64, M2P_VA32, PTE_ADDRESS, PTE_NX, PTE_PRESENT
+from pvboot.machine.memory import Memory
+
+PAUSE = b"\xf3\x90"
+SITES_MAX = 4000
+SEARCHED_BYTES_MAX = 512 << 20
+CANONICAL_HIGH = 0xFFFF_0000_0000_0000
+
+
+class PauseSearch:
+    """Finds `pause` instructions (and, rarely, data that look like one) in executable memory, each address once."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._searched: set[int] = set()  # start addresses of the L1 tables' windows seen so far
+        self._bytes_left = SEARCHED_BYTES_MAX
+        self._sites_left = SITES_MAX
+
+    def sites(self, root: int) -> list[int]:
+        """Addresses found below a top table in windows that were not searched before."""
+        found: list[int] = []
+        for va, table in l1_tables(self._memory, root):
+            if va in self._searched or self._bytes_left <= 0:
+                continue
+            self._searched.add(va)
+            for start, code in _executable_runs(self._memory, va, table):
+                self._bytes_left -= len(code)
+                found += self._pauses(start, code)
+        return found
+
+    def _pauses(self, start: int, code: bytes) -> Iterator[int]:
+        at = code.find(PAUSE)
+        while at >= 0 and self._sites_left:
+            self._sites_left -= 1
+            yield start + at
+            at = code.find(PAUSE, at + len(PAUSE))
+
+
+def _executable_runs(memory: Memory, va: int, table: int) -> Iterator[tuple[int, bytes]]:
+    """What an L1 table maps executable, in runs of consecutive addresses and frames."""
+    entries = memory.frames[table]
+    usable = np.flatnonzero((entries & np.uint64(PTE_PRESENT | PTE_NX)) == PTE_PRESENT)
+    mfns = _frames_of(entries[usable])
+    breaks = np.flatnonzero((np.diff(usable) != 1) | (np.diff(mfns) != 1)) + 1
+    for run in np.split(np.arange(len(usable)), breaks):
+        if len(run) and int(mfns[run[-1]]) < memory.total:
+            yield va + (int(usable[run[0]]) << 12), memory.read(int(mfns[run[0]]), 0, len(run) << 12)
+
+
+def _frames_of(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    return ((entries & np.uint64(PTE_ADDRESS)) >> np.uint64(12)).astype(np.int64)
+
+
+def l1_tables(memory: Memory, root: int) -> Iterator[tuple[int, int]]:
+    """First virtual address and frame of every L1 table in the guest's part of the address space."""
+    yield from _tables_below(memory, root, 4 if memory.width == 64 else 3, 0)
+
+
+def _tables_below(memory: Memory, table: int, level: int, va: int) -> Iterator[tuple[int, int]]:
+    if level == 1:
+        yield va, table
+        return
+    wide = memory.width == 64
+    entries = memory.frames[table, : 512 if wide or level == 2 else 4]
+    present = np.flatnonzero(entries & np.uint64(PTE_PRESENT))
+    for index, target in zip(present, _frames_of(entries[present]), strict=True):
+        start = va | int(index) << (3 + 9 * level)
+        if wide and start >> 47:
+            start |= CANONICAL_HIGH
+        hypervisor = HYPERVISOR_START64 <= start < HYPERVISOR_END64 if wide else start >= M2P_VA32
+        # A table that contains itself would lead back up.
+        if not hypervisor and target < memory.total and target != table:
+            yield from _tables_below(memory, int(target), level - 1, start)

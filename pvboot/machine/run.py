@@ -1,0 +1,265 @@
+"""Starting the CPU and keeping it running: the loop around the engine, limits, and the report at the end."""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from pvboot.kexec.vcpu import VcpuContext
+from pvboot.machine.abi import PTE_DIRTY, PTE_RW
+from pvboot.machine.clock import scale_for
+from pvboot.machine.domain import Domain, Ending
+from pvboot.machine.engine import Engine
+from pvboot.machine.errors import EngineFaultError, GuestCrashError, GuestFaultError, MachineError
+from pvboot.machine.hypercalls import Hypercalls
+from pvboot.machine.hypervisor import (
+    ENTRY_FRAME_OFFSET,
+    GDT_LIMIT,
+    RING0_CODE,
+    RING0_DATA,
+    TSC_CODE_OFFSET,
+    UNTIL_OFFSET,
+)
+from pvboot.machine.kernel_log import kernel_log
+from pvboot.machine.outcome import Limits, Outcome, Report
+from pvboot.machine.pauses import PAUSE, PauseSearch
+from pvboot.machine.tables import GUEST
+from pvboot.machine.traps import Traps
+from pvboot.machine.watcher import Watcher
+
+CALIBRATION_SECONDS = 0.02
+STACK_WORDS = 16
+RESUMABLE = ("until", "stopped")
+
+
+class Runner:
+    """One guest on one engine."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        hypercalls: Hypercalls,
+        context: VcpuContext,
+    ) -> None:
+        self.domain = domain
+        self.traps = Traps(domain, hypercalls)
+        self._until_va = domain.hypervisor.entry_va + UNTIL_OFFSET
+        self.engine = Engine(domain.memory, self.traps, self._until_va)
+        self._start_clock()
+        self.engine.enable_paging(domain.root_address(), domain.hypervisor.gdt_va, GDT_LIMIT)
+        self._enter(context)
+        self.traps.connect(self.engine)
+        self.engine.add_hooks()
+        domain.cpu = self.engine
+        self._pauses = PauseSearch(domain.memory)
+        self._hook_pauses(context.cr3_mfn)
+        domain.on_first_new_base = self._hook_pauses
+        self._finished = False
+        self._used_cpu = 0.0
+
+    # --- starting
+
+    def _start_clock(self) -> None:
+        """Measure the TSC against the host's clock and publish the factors; system time starts at zero."""
+        domain = self.domain
+        code = (domain.hypervisor.entry_mfn << 12) + TSC_CODE_OFFSET
+        self.engine.tsc(code)  # the first run translates
+        first_tsc, first_ns = self.engine.tsc(code), time.monotonic_ns()
+        time.sleep(CALIBRATION_SECONDS)
+        second_tsc, second_ns = self.engine.tsc(code), time.monotonic_ns()
+        if second_tsc <= first_tsc:
+            raise MachineError("the CPU engine's time stamp counter does not advance")
+        frequency = (second_tsc - first_tsc) * 1e9 / (second_ns - first_ns)
+        self.scale = scale_for(frequency, second_tsc)
+        domain.clock.start()
+        domain.publish_time = self._publish_time
+        self._publish_time()
+        wall = time.time_ns()
+        shared = domain.memory.shared_info_mfn << 12
+        abi = domain.abi
+        seconds, nanoseconds = divmod(wall, 10**9)
+        struct.pack_into(
+            "<III", domain.memory.mm, shared + abi.shared_wallclock, 2, seconds & 0xFFFFFFFF, nanoseconds
+        )
+        struct.pack_into("<I", domain.memory.mm, shared + abi.shared_wallclock_high, seconds >> 32)
+
+    def _publish_time(self) -> None:
+        self.domain.vcpu.write_time(self.scale.base, 0, self.scale.multiplier, self.scale.shift)
+
+    def _enter(self, context: VcpuContext) -> None:
+        """Prepare the entry page's iret to start the guest: the engine cannot lower its privilege otherwise."""
+        domain, engine = self.domain, self.engine
+        flags = context.rflags | 0x202  # Xen forces interrupts on: masking is by upcall_mask only
+        ring = 3 if domain.wide else 1
+        layout = "<5Q" if domain.wide else "<5I"
+        frame = struct.pack(layout, context.ip, context.cs | ring, flags, context.sp, context.ss | ring)
+        domain.memory.write(domain.hypervisor.entry_mfn, ENTRY_FRAME_OFFSET, frame)
+        if not domain.wide:
+            for name in ("ds", "es", "fs", "gs"):
+                engine.write(name, context.ds)
+            engine.write("cs", RING0_CODE)
+            engine.write("ss", RING0_DATA)
+        for name in ("ax", "bx", "cx", "dx", "di", "bp"):
+            engine.write(name, 0)
+        engine.write("si", context.si)
+        engine.write("sp", domain.hypervisor.entry_va + ENTRY_FRAME_OFFSET)
+        self._resume_at = domain.hypervisor.entry_va
+
+    def _hook_pauses(self, root: int) -> None:
+        for site in self._pauses.sites(root):
+            # The engine ends a block at `pause`; the next one starts behind it.
+            self.engine.add_block_hook(site + len(PAUSE), self.traps.on_pause)
+
+    # --- running
+
+    def run(self, limits: Limits, until: bytes | None) -> Outcome:
+        """See `Machine.run`."""
+        domain = self.domain
+        if self._finished:
+            raise MachineError("the guest has ended and cannot run again")
+        domain.ending = None
+        domain.abandoned = ""
+        domain.look_for(until)
+        started = time.thread_time()
+        used_before = self._used_cpu
+        domain.cpu_seconds = lambda: used_before + time.thread_time() - started
+        domain.console_cpu_seconds = used_before
+        domain.console_moment = time.monotonic()
+        watcher = Watcher(domain, self.traps, self.engine, limits)
+        watcher.start()
+        try:
+            self._loop()
+        finally:
+            watcher.finish()
+            self._used_cpu = domain.cpu_seconds()
+        ending = domain.ending
+        assert ending is not None
+        self._finished = ending.reason not in RESUMABLE
+        return self._outcome(ending)
+
+    def _loop(self) -> None:
+        domain = self.domain
+        while domain.ending is None:
+            try:
+                self.engine.run(self._resume_at)
+            except GuestCrashError as crash:
+                domain.ending = Ending("crash", None, str(crash))
+            except EngineFaultError as fault:
+                domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
+            self._resume_at = self.engine.read("ip")
+            if domain.ending is None:
+                self._between(self._resume_at)
+
+    def _between(self, address: int) -> None:
+        """The engine has stopped and the guest is to go on: do what could not be done inside a hook."""
+        domain = self.domain
+        if domain.abandoned:
+            # The watcher had to stop it, perhaps in the middle of an instruction.
+            domain.ending = Ending(domain.abandoned)
+            self._finished = True
+            return
+        if address == self._until_va:
+            domain.ending = Ending("crash", None, "the guest jumped into the hypervisor's entry page")
+            return
+        try:
+            if self.traps.wants_step is not None:
+                self._step()
+            else:
+                domain.serve_backends()
+                self.traps.deliver_events()
+        except GuestCrashError as crash:
+            domain.ending = Ending("crash", None, str(crash))
+            return
+        self._resume_at = self.engine.read("ip")
+
+    def _step(self) -> None:
+        """Let the CPU do one store to a page table on a copy of it, then apply the changed entries with their checks.
+
+        If an entry is refused, or the instruction meets another fault, it has not happened and the guest gets the
+        first fault.
+        """
+        domain, traps = self.domain, self.traps
+        assert traps.wants_step is not None
+        address, code = traps.wants_step
+        memory = domain.memory
+        leaf = domain.space.leaf(address)
+        assert leaf is not None
+        slot, entry = leaf
+        table = domain.space.machine_address(address) >> 12
+        scratch = domain.hypervisor.scratch_mfn
+        before = self.engine.snapshot()
+        memory.frames[scratch] = memory.frames[table]
+        memory.words[slot] = scratch << 12 | (entry & 0xFFF0_0000_0000_0FFF) | PTE_RW | PTE_DIRTY
+        domain.flush()
+        traps.step_failed = False
+        try:
+            self.engine.run(self.engine.read("ip"), count=1)
+        finally:
+            memory.words[slot] = entry
+            domain.flush()
+            traps.wants_step = None
+        if traps.step_failed or not self._apply(table, scratch):
+            self.engine.restore(before)
+            traps.deliver_page_fault(address, code)
+
+    def _apply(self, table: int, scratch: int) -> bool:
+        frames = self.domain.memory.frames
+        for index in np.flatnonzero(frames[table] != frames[scratch]):
+            value = int(frames[scratch, index])
+            if self.domain.frames.update_entry((table << 12) + 8 * int(index), value):
+                return False
+        return True
+
+    # --- the end
+
+    def _outcome(self, ending: Ending) -> Outcome:
+        domain = self.domain
+        counters = dict(domain.counters)
+        counters.update(domain.frames.counters)
+        counters["timer events"] = domain.timer.fired
+        counters["xenstore requests"] = domain.xenstore.requests
+        outcome = Outcome(
+            reason=ending.reason,
+            code=ending.code,
+            detail=ending.detail,
+            cpu_seconds=self._used_cpu,
+            counters=counters,
+            first_hypercall=domain.first_hypercall_cpu_seconds,
+            first_console=domain.first_console_cpu_seconds,
+            console_tail=bytes(domain.console_tail),
+        )
+        if outcome.ok or ending.reason == "stopped":
+            return outcome
+        return replace(outcome, report=self.report())
+
+    def report(self) -> Report:
+        """Registers, last hypercalls, page walk, stack and kernel log of the stopped guest."""
+        domain = self.domain
+        fault = self.traps.last_fault
+        root = domain.vcpu.kernel_root if domain.vcpu.in_kernel else domain.vcpu.user_root
+        return Report(
+            registers=self.engine.registers(),
+            in_kernel=domain.vcpu.in_kernel,
+            hypercalls=tuple(domain.recent),
+            fault_address=fault,
+            fault_walk=tuple(domain.space.walk(fault, root)) if fault is not None else (),
+            stack=self._stack(),
+            kernel_log=kernel_log(domain.memory.frames, self._guest_order()),
+        )
+
+    def _stack(self) -> tuple[int, ...]:
+        size = self.domain.abi.word_bytes
+        try:
+            data = self.domain.space.prefix(self.engine.read("sp"), STACK_WORDS * size)
+        except GuestFaultError:
+            return ()
+        return tuple(int.from_bytes(data[at : at + size], "little") for at in range(0, len(data) - size + 1, size))
+
+    def _guest_order(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The guest's frames in the order of the pseudo-physical numbers it gives them now."""
+        owned = np.flatnonzero(self.domain.frames.owner == GUEST)
+        return owned[np.argsort(self.domain.memory.m2p[owned], kind="stable")]
+

@@ -1,0 +1,413 @@
+"""Entries into the hypervisor: system calls, exceptions, and the frames with which the guest is told of them.
+
+Frames are those of Xen's create_bounce_frame (xen/arch/x86/x86_64/entry.S, compat/entry.S) and of the iret hypercall.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pvboot.machine import abi as xen
+from pvboot.machine.cpuid import cpuid
+from pvboot.machine.domain import Domain
+from pvboot.machine.engine import Engine
+from pvboot.machine.errors import GuestCrashError, GuestFaultError
+from pvboot.machine.hypercalls import Hypercalls
+from pvboot.machine.pagewrite import (
+    AND_BYTE,
+    COMPARE_EXCHANGE,
+    EXCHANGE,
+    MOVE_IMMEDIATE,
+    MOVE_REGISTER,
+    PageWrite,
+    compare_flags,
+    decode,
+    logic_flags,
+)
+from pvboot.machine.privileged import PrivilegedInstructions
+
+VECTOR_DEBUG, VECTOR_INVALID, VECTOR_NO_FPU, VECTOR_PROTECTION, VECTOR_PAGE_FAULT = 1, 6, 7, 13, 14
+WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17))
+HYPERCALL_VECTOR = 0x82
+EXCEPTION_VECTORS = 32
+
+ERROR_PRESENT, ERROR_WRITE, ERROR_USER, ERROR_RESERVED = 1, 2, 4, 8
+FLAG_INTERRUPTS = 0x200
+FLAG_ALWAYS = 2
+FLAGS_IOPL = 0x3000
+FLAGS_CLEARED_FOR_HANDLER = 0x100 | 0x4000 | 0x10000 | 0x20000 | 0x40000  # TF, NT, RF, VM, AC
+FLAGS_FROM_GUEST = 0x3F4FD7 & ~FLAGS_IOPL & ~0x20000
+IRET_IN_SYSCALL = 0x100
+
+USER_CODE_SELECTOR = 0xE033
+USER_STACK_SELECTOR = 0xE02B
+CPUID_MARKER = b"\x0f\x0bxen\x0f\xa2"  # ud2, "xen", cpuid: Xen's forced emulation prefix
+
+FRAME64 = struct.Struct("<QQQQQ")
+IRET64 = struct.Struct("<9Q")
+ERROR64 = struct.Struct("<Q")
+PAIR64 = struct.Struct("<QQ")
+FRAME32 = struct.Struct("<III")
+IRET32 = struct.Struct("<IIII")
+ERROR32 = struct.Struct("<I")
+
+
+class Traps:
+    """Handles every exit of the CPU for one domain; state between exits is in the domain's vCPU."""
+
+    def __init__(self, domain: Domain, hypercalls: Hypercalls) -> None:
+        self.domain = domain
+        self.vcpu = domain.vcpu
+        self.hypercalls = hypercalls
+        self.boundaries = 0  # how often the guest has come in: the watching thread looks at it
+        self.wants_step: tuple[int, int] | None = None  # a store to a table the run loop must step: address, error
+        self.step_failed = False
+        self.last_fault: int | None = None
+
+    def connect(self, engine: Engine) -> None:
+        """Use this CPU."""
+        self.engine = engine
+        self.privileged = PrivilegedInstructions(self.domain, engine, self.hypercalls.mmu)
+        if self.domain.wide:
+            self._call = engine.batch("ax", "di", "si", "dx", "r10", "r8", "sp", "ip", "cx", "r11", "flags", "r9")
+            self._state = engine.batch("sp", "ip", "flags", "cx", "r11")
+            self._return = engine.batch("ax", "sp", "cx", "r11", "flags", "ip")
+        else:
+            self._call = engine.batch("ax", "bx", "cx", "dx", "si", "di", "bp")
+            self._state = engine.batch("sp", "ip", "flags")
+            self._return = engine.batch("ax", "sp", "flags", "ip")
+        self._frame = engine.batch("sp", "flags", "ip")
+
+    # --- frames
+
+    def bounce(self, handler: int, code: int | None, *, mask: bool, state: list[int] | None = None) -> None:
+        """Make the guest continue in a handler, with a frame of where it was.
+
+        `state` replaces the CPU's sp, ip, flags (and cx, r11) when those are not up to date.
+        """
+        state = self._state.read() if state is None else state
+        saved = self.vcpu.mask
+        build = self._frame64 if self.domain.wide else self._frame32
+        try:
+            stack, frame_user = build(state, saved, code)
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"no stack to deliver a trap on: {fault}") from fault
+        if frame_user:
+            self._enter_kernel()
+        if mask:
+            self.vcpu.mask = 1
+        flags = (state[2] & ~FLAGS_CLEARED_FOR_HANDLER & ~FLAGS_IOPL) | FLAG_INTERRUPTS | FLAG_ALWAYS
+        self._frame.write(stack, flags, self._target(handler))
+
+    def _target(self, address: int) -> int:
+        return (address - self.engine.ip_bias) & self.domain.abi.word_mask
+
+    def _frame64(self, state: list[int], saved: int, code: int | None) -> tuple[int, bool]:
+        pointer, address, flags, cx, r11 = state
+        vcpu = self.vcpu
+        if vcpu.in_kernel:
+            top, code_selector, stack_selector = pointer, USER_CODE_SELECTOR & ~3, USER_STACK_SELECTOR & ~3
+        else:
+            top, code_selector, stack_selector = (
+                vcpu.kernel_stack, vcpu.user_code_selector, vcpu.user_stack_selector
+            )  # fmt: skip
+        flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved else FLAG_INTERRUPTS)
+        frame = FRAME64.pack(address, code_selector | saved << 32, flags, pointer, stack_selector)
+        if code is not None:
+            frame = ERROR64.pack(code) + frame
+        frame = PAIR64.pack(cx, r11) + frame
+        stack = ((top & ~15) - len(frame)) & self.domain.abi.word_mask
+        # `space` always walks the kernel's tables.
+        self.domain.space.write(stack, frame)
+        return stack, not vcpu.in_kernel
+
+    def _frame32(self, state: list[int], saved: int, code: int | None) -> tuple[int, bool]:
+        pointer, address, flags = state
+        flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved else FLAG_INTERRUPTS)
+        frame = FRAME32.pack(address, 0xE019 | saved << 16, flags)
+        if code is not None:
+            frame = ERROR32.pack(code) + frame
+        stack = (pointer - len(frame)) & self.domain.abi.word_mask
+        self.domain.space.write(stack, frame)
+        return stack, False
+
+    def _enter_kernel(self) -> None:
+        self.vcpu.in_kernel = True
+        self.engine.write("gs_base", self.vcpu.kernel_gs_base)
+        self.engine.set_root(self.vcpu.kernel_root << 12)
+
+    def _enter_user(self) -> None:
+        if not self.vcpu.user_root:
+            raise GuestCrashError("return to user mode without a user page table")
+        self.vcpu.in_kernel = False
+        self.engine.write("gs_base", self.vcpu.user_gs_base)
+        self.engine.set_root(self.vcpu.user_root << 12)
+
+    # --- events
+
+    def deliver_events(self, state: list[int] | None = None) -> bool:
+        """Let the timer and typed input make events, then an upcall if one is due; whether it was."""
+        domain = self.domain
+        domain.timer.check()
+        if domain.console.has_input:
+            domain.console.serve()
+        if not self.vcpu.pending:
+            return False
+        callback = self.vcpu.callbacks.get(xen.CALLBACK_EVENT)
+        if callback is None or not callback.address:
+            return False
+        domain.counters["upcalls"] += 1
+        self.bounce(callback.address, None, mask=True, state=state)
+        return True
+
+    def on_pause(self) -> None:
+        """The guest kernel spins: stop, so that the run loop can deliver a due tick.
+
+        Registers written from this kind of hook are partly lost, hence not here.
+        """
+        domain = self.domain
+        if domain.give_up_if_told():
+            return
+        due = domain.timer.next_due
+        if self.vcpu.mask or not ((due is not None and domain.clock.now() >= due) or domain.console.has_input):
+            return
+        self.boundaries += 1
+        domain.counters["pause stops"] += 1
+        self.engine.stop()
+
+    # --- system calls
+
+    def on_syscall(self) -> None:
+        """`syscall`: a hypercall of the kernel, or a system call of a user program for the kernel."""
+        self.boundaries += 1
+        ax, di, si, dx, r10, r8, sp, ip, _, r11, flags, r9 = self._call.read()
+        if not self.vcpu.in_kernel:
+            self._user_syscall(sp, ip + 2, flags)
+            return
+        number = ax & 0xFFFFFFFF
+        if number == xen.IRET:
+            self.domain.counters["iret"] += 1
+            self._iret64(sp, flags, r11)
+            return
+        result = self._hypercall(number, (di, si, dx, r10, r8, r9))
+        self.engine.write("ax", result & 0xFFFF_FFFF_FFFF_FFFF)
+        if self.domain.ending is None:
+            # The CPU would return behind the instruction with rcx and r11 as `syscall` leaves them.
+            self.deliver_events([sp, ip + 2, flags, ip + 2, flags])
+
+    def _hypercall(self, number: int, arguments: tuple[int, ...]) -> int:
+        domain = self.domain
+        if domain.first_hypercall_cpu_seconds is None:
+            domain.first_hypercall_cpu_seconds = domain.cpu_seconds()
+        if domain.abandoned:
+            domain.give_up_if_told()
+        return self.hypercalls.call(number, arguments)
+
+    def _user_syscall(self, sp: int, after: int, flags: int) -> None:
+        self.domain.counters["user system calls"] += 1
+        callback = self.vcpu.callbacks.get(xen.CALLBACK_SYSCALL)
+        if callback is None or not callback.address:
+            self._deliver(VECTOR_INVALID, None, [sp, after - 2, flags, after, flags])
+            return
+        self.bounce(callback.address, None, mask=callback.masks_events, state=[sp, after, flags, after, flags])
+
+    def _iret64(self, sp: int, flags_now: int, r11_now: int) -> None:
+        try:
+            frame = self.domain.space.unpack(IRET64, sp)
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"iret without a frame: {fault}") from fault
+        ax, r11, cx, how, ip, code_selector, flags, new_sp, stack_selector = frame
+        if how & IRET_IN_SYSCALL:
+            cx, r11 = ip, flags
+        self.vcpu.mask = 0 if flags & FLAG_INTERRUPTS else 1
+        flags = (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
+        if code_selector & 3 == 3:
+            self._check_user_selectors(code_selector, stack_selector)
+            self._enter_user()
+        if not self.deliver_events([new_sp, ip, flags, cx, r11]):
+            self._return.write(ax, new_sp, cx, r11, flags, self._target(ip))
+        else:
+            self.engine.write("ax", ax)
+
+    def _check_user_selectors(self, code_selector: int, stack_selector: int) -> None:
+        if code_selector & 0xFFFF not in (USER_CODE_SELECTOR, 0x33):
+            self.domain.counters["returns to foreign code segments"] += 1
+            raise GuestCrashError(f"return to user code selector {code_selector:#x}: only 64-bit code runs here")
+        self.vcpu.user_code_selector = code_selector & 0xFFFF
+        self.vcpu.user_stack_selector = stack_selector & 0xFFFF
+
+    def _hypercall32(self) -> None:
+        ax, bx, cx, dx, si, di, bp = self._call.read()
+        if ax == xen.IRET:
+            self.domain.counters["iret"] += 1
+            self._iret32()
+            return
+        result = self._hypercall(ax, (bx, cx, dx, si, di, bp))
+        self.engine.write("ax", result & 0xFFFF_FFFF)
+        if self.domain.ending is None:
+            self.deliver_events()
+
+    def _iret32(self) -> None:
+        sp = self.engine.read("sp")
+        try:
+            ax, ip, code_selector, flags = self.domain.space.unpack(IRET32, sp)
+        except GuestFaultError as fault:
+            raise GuestCrashError(f"iret without a frame: {fault}") from fault
+        if code_selector & 3 != 1:
+            raise GuestCrashError(f"return to code selector {code_selector:#x}: 32-bit user programs do not run here")
+        self.vcpu.mask = 0 if flags & FLAG_INTERRUPTS else 1
+        flags = (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
+        if self.deliver_events([sp + IRET32.size, ip, flags]):
+            self.engine.write("ax", ax)
+        else:
+            self._return.write(ax, sp + IRET32.size, flags, self._target(ip))
+
+    # --- exceptions
+
+    def on_interrupt(self, vector: int, error_code: int) -> None:
+        """An exception of the guest, or a software interrupt."""
+        self.boundaries += 1
+        if vector == HYPERCALL_VECTOR and not self.domain.wide:
+            self._hypercall32()
+            return
+        self.domain.counters[f"trap {vector}"] += 1
+        if self.wants_step is not None:
+            # Either the engine has come here once more before stopping, or the stepped store meets another fault:
+            # then the run loop gives the first one to the guest.
+            self.step_failed = True
+            self.engine.stop()
+            return
+        if vector == VECTOR_PAGE_FAULT:
+            self._page_fault(error_code)
+        elif vector == VECTOR_PROTECTION:
+            self._protection_fault(error_code)
+        elif vector >= EXCEPTION_VECTORS:
+            self._software_interrupt(vector)
+        else:
+            if vector == VECTOR_NO_FPU:
+                self.vcpu.task_switched = False
+                self.engine.set_task_switched(False)
+            self._deliver(vector, error_code if vector in WITH_ERROR_CODE else None)
+
+    def _deliver(self, vector: int, code: int | None, state: list[int] | None = None) -> None:
+        handler = self.vcpu.traps.get(vector)
+        if handler is None or not handler.address:
+            where = self.engine.read("ip")
+            detail = f", address {self.last_fault:#x}" if vector == VECTOR_PAGE_FAULT and self.last_fault else ""
+            mode = "kernel" if self.vcpu.in_kernel else "user"
+            trap = f"trap {vector} in {mode} mode at {where:#x}, error code {code}{detail}"
+            raise GuestCrashError(f"no handler for {trap}")
+        self.bounce(handler.address, code, mask=handler.masks_events, state=state)
+
+    def _software_interrupt(self, vector: int) -> None:
+        """`int n`: the guest's handler if the privilege in its trap table allows it, else #GP at the instruction."""
+        handler = self.vcpu.traps.get(vector)
+        needed = 3 if not self.vcpu.in_kernel else 0
+        if handler is not None and handler.address and handler.privilege >= needed:
+            self._deliver(vector, None)
+            return
+        state = self._state.read()
+        state[1] -= 2
+        self._deliver(VECTOR_PROTECTION, vector * 8 + 2, state)
+
+    def _protection_fault(self, code: int) -> None:
+        if self.vcpu.in_kernel and not code:
+            ip = self._state.read()[1]
+            try:
+                after = self.privileged.emulate(ip)
+            except GuestFaultError:
+                after = None
+            if after is not None:
+                self.engine.jump(after)
+                return
+        self._deliver(VECTOR_PROTECTION, code)
+
+    def _page_fault(self, code: int) -> None:
+        address = self.engine.read("cr2")
+        self.last_fault = address
+        in_kernel = self.vcpu.in_kernel
+        code = code & ~ERROR_USER if in_kernel else code | ERROR_USER
+        wanted = ERROR_PRESENT | ERROR_WRITE
+        if in_kernel and code & (wanted | ERROR_RESERVED) == wanted and self._is_table_write(address):
+            self._table_write(address, code)
+            return
+        self.deliver_page_fault(address, code)
+
+    def deliver_page_fault(self, address: int, code: int) -> None:
+        """Give a page fault to the guest."""
+        self.vcpu.fault_address = address
+        self._deliver(VECTOR_PAGE_FAULT, code)
+
+    def _is_table_write(self, address: int) -> bool:
+        leaf = self.domain.space.leaf(address)
+        if leaf is None or not self.domain.space.is_guest_address(address):
+            return False
+        entry = leaf[1]
+        return not entry & xen.PTE_RW and self.domain.frames.is_l1((entry & xen.PTE_ADDRESS) >> 12)
+
+    # --- stores to page tables
+
+    def _table_write(self, address: int, code: int) -> None:
+        self.domain.counters["page-table stores"] += 1
+        ip = self._state.read()[1]
+        store = decode(self.domain.space.prefix(ip, 15).ljust(24, b"\0"), wide=self.domain.wide)
+        if store is None or address & (store.size - 1):
+            self.domain.counters["page-table stores stepped"] += 1
+            self.wants_step = (address, code)
+            self.engine.stop()
+            return
+        if self._store(store, self.domain.space.machine_address(address)):
+            self.engine.jump(ip + store.length)
+        else:
+            self.deliver_page_fault(address, code)
+
+    def _store(self, store: PageWrite, target: int) -> bool:
+        """Perform a decoded store at a machine address; False if the new entry is refused."""
+        engine = self.engine
+        slot = target & ~7
+        shift = 8 * (target & 7)
+        mask = (1 << 8 * store.size) - 1
+        word = self.domain.memory.words[slot >> 3]
+        old = word >> shift & mask
+        flags = None
+        if store.kind == MOVE_IMMEDIATE:
+            new = store.immediate
+        elif store.kind in (MOVE_REGISTER, EXCHANGE):
+            new = engine.read(store.register) & mask
+        elif store.kind == AND_BYTE:
+            new = old & store.immediate
+            flags = logic_flags(engine.read("flags"), new, 1)
+        else:
+            assert store.kind == COMPARE_EXCHANGE
+            expected = engine.read("ax") & mask
+            new = engine.read(store.register) & mask if expected == old else old
+            flags = compare_flags(engine.read("flags"), expected, old, store.size)
+        if new != old and self.domain.frames.update_entry(slot, word & ~(mask << shift) | new << shift):
+            return False
+        if flags is not None:
+            engine.write("flags", flags)
+        if store.kind == EXCHANGE:
+            engine.write(store.register, old)
+        elif store.kind == COMPARE_EXCHANGE and new == old:
+            engine.write("ax", old)
+        return True
+
+    # --- instructions
+
+    def on_invalid(self) -> None:
+        """#UD, or Xen's forced emulation prefix in front of cpuid."""
+        self.boundaries += 1
+        ip = self._state.read()[1]
+        if self.vcpu.in_kernel and self.domain.space.prefix(ip, len(CPUID_MARKER)) == CPUID_MARKER:
+            self.on_cpuid()
+            self.engine.jump(ip + len(CPUID_MARKER))
+            return
+        self.domain.counters[f"trap {VECTOR_INVALID}"] += 1
+        self._deliver(VECTOR_INVALID, None)
+
+    def on_cpuid(self) -> None:
+        """Answer cpuid for any mode."""
+        self.domain.counters["cpuid"] += 1
+        values = cpuid(self.engine.read("ax") & 0xFFFFFFFF)
+        for name, value in zip(("ax", "bx", "cx", "dx"), values, strict=True):
+            self.engine.write(name, value)

@@ -1,0 +1,118 @@
+"""What the hypervisor remembers of the one virtual CPU beside its registers, and its vcpu_info."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvboot.machine.abi import SHARED_INFO_PENDING, VCPU_INFO_BYTES, VCPU_TIME, Abi
+from pvboot.machine.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class TrapHandler:
+    """One entry of the guest's trap table."""
+
+    address: int
+    selector: int
+    privilege: int
+    masks_events: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A registered callback (event, failsafe, syscall)."""
+
+    address: int
+    selector: int
+    masks_events: bool
+
+
+class Vcpu:
+    """State of virtual CPU 0.  `info` is the machine address of its vcpu_info."""
+
+    def __init__(self, memory: Memory, abi: Abi) -> None:
+        self._mm = memory.mm
+        self._abi = abi
+        self._shared = memory.shared_info_mfn << 12
+        self.info = self._shared
+        self.info_registered = False
+        self.traps: dict[int, TrapHandler] = {}
+        self.callbacks: dict[int, Callback] = {}
+        self.in_kernel = True
+        self.kernel_stack = 0
+        self.kernel_stack_selector = 0
+        self.user_code_selector = 0
+        self.user_stack_selector = 0
+        self.kernel_gs_base = 0
+        self.user_gs_base = 0
+        self.kernel_root = 0
+        self.user_root = 0
+        self.debug_registers = {6: 0xFFFF0FF0, 7: 0x400}
+        self.cr4 = 0x20
+        self.task_switched = False
+        self.msrs: dict[int, int] = {}
+        self.runstate_area = 0
+
+    @property
+    def pending(self) -> bool:
+        """An upcall is due: events pending and not masked."""
+        return self._mm[self.info] != 0 and self._mm[self.info + 1] == 0
+
+    @property
+    def mask(self) -> int:
+        """evtchn_upcall_mask."""
+        return self._mm[self.info + 1]
+
+    @mask.setter
+    def mask(self, value: int) -> None:
+        self._mm[self.info + 1] = value
+
+    @property
+    def upcall_pending(self) -> bool:
+        """evtchn_upcall_pending, whether masked or not."""
+        return self._mm[self.info] != 0
+
+    def raise_upcall(self) -> None:
+        """Set evtchn_upcall_pending (one byte: also safe from another thread)."""
+        self._mm[self.info] = 1
+
+    def select(self, word: int) -> None:
+        """Mark one word of event bits in the selector and raise the upcall."""
+        layout = self._abi.word
+        address = self.info + self._abi.vcpu_pending_sel
+        (selector,) = layout.unpack_from(self._mm, address)
+        if not selector >> word & 1:
+            layout.pack_into(self._mm, address, selector | 1 << word)
+            self._mm[self.info] = 1
+
+    def select_all(self) -> None:
+        """Mark every word: after vcpu_info has moved nothing may be lost."""
+        self._abi.word.pack_into(self._mm, self.info + self._abi.vcpu_pending_sel, self._abi.word_mask)
+        self._mm[self.info] = 1
+
+    @property
+    def fault_address(self) -> int:
+        """arch.cr2."""
+        return int(self._abi.word.unpack_from(self._mm, self.info + self._abi.vcpu_cr2)[0])
+
+    @fault_address.setter
+    def fault_address(self, address: int) -> None:
+        self._abi.word.pack_into(self._mm, self.info + self._abi.vcpu_cr2, address & self._abi.word_mask)
+
+    def write_time(self, tsc: int, system_time: int, multiplier: int, shift: int) -> None:
+        """Publish vcpu_time_info: ns = system_time + ((tsc - timestamp) << shift) * multiplier >> 32."""
+        address = self.info + self._abi.vcpu_time
+        version = (VCPU_TIME.unpack_from(self._mm, address)[0] + 2) & 0xFFFFFFFE
+        VCPU_TIME.pack_into(self._mm, address, version, 0, tsc, system_time, multiplier, shift, 1)
+
+    def move_info(self, address: int) -> None:
+        """Continue with a vcpu_info at another machine address, keeping its contents."""
+        self._mm[address : address + VCPU_INFO_BYTES] = self._mm[self.info : self.info + VCPU_INFO_BYTES]
+        self.info = address
+        self.info_registered = True
+        self.select_all()
+
+    def mask_all(self) -> None:
+        """The start state of a domain: events masked for every vCPU of shared_info."""
+        for offset in range(0, SHARED_INFO_PENDING, VCPU_INFO_BYTES):
+            self._mm[self._shared + offset + 1] = 1

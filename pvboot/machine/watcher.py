@@ -1,0 +1,75 @@
+"""The thread beside a running guest: timer kicks and limits.
+
+It never stops the guest in the middle: a due tick only sets the upcall byte, which the guest sees when it next enables
+events, and a limit sets a flag that the next hypercall, trap or pause obeys.  Only a guest that does none of these
+for a while is stopped for good.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from pvboot.machine.domain import Domain
+from pvboot.machine.engine import Engine
+from pvboot.machine.outcome import Limits
+from pvboot.machine.traps import Traps
+
+STEP_SECONDS = 0.004
+KICK_AFTER_NS = 100_000
+ABANDON_SECONDS = 0.25
+
+
+class Watcher(threading.Thread):
+    """Watches one run of the thread that creates it."""
+
+    def __init__(self, domain: Domain, traps: Traps, engine: Engine, limits: Limits) -> None:
+        super().__init__(name="pvboot-machine-watcher", daemon=True)
+        self._domain = domain
+        self._traps = traps
+        self._engine = engine
+        self._limits = limits
+        self._done = threading.Event()
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._start_cpu = time.clock_gettime(self._clock)
+        self._base_cpu = domain.cpu_seconds()
+
+    def finish(self) -> None:
+        """End the thread; nothing of the run is touched afterwards."""
+        self._done.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look every few milliseconds until the run is over."""
+        boundaries = -1
+        told_at: float | None = None
+        while not self._done.wait(STEP_SECONDS):
+            stuck = self._traps.boundaries == boundaries and not self._domain.sleeping
+            boundaries = self._traps.boundaries
+            if not self._domain.abandoned:
+                self._domain.abandoned = self._exceeded()
+            if self._domain.abandoned:
+                told_at = time.monotonic() if told_at is None or not stuck else told_at
+                if time.monotonic() - told_at > ABANDON_SECONDS:
+                    self._engine.abandon()
+            elif stuck:
+                self._kick()
+
+    def _kick(self) -> None:
+        due = self._domain.timer.next_due
+        if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
+            self._domain.vcpu.raise_upcall()
+
+    def _exceeded(self) -> str:
+        """The reason to end the run, or nothing."""
+        limits, domain = self._limits, self._domain
+        used = time.clock_gettime(self._clock) - self._start_cpu
+        if limits.cpu_seconds is not None and used > limits.cpu_seconds:
+            return "cpu-limit"
+        silent = self._base_cpu + used - domain.console_cpu_seconds
+        if limits.silent_seconds is not None and silent > limits.silent_seconds:
+            return "silent"
+        idle = time.monotonic() - domain.console_moment - silent
+        if limits.idle_seconds is not None and domain.sleeping and idle > limits.idle_seconds:
+            return "silent"
+        return ""
