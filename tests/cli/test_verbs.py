@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pvboot import __version__
-from pvboot.cli.main import VERBS, verb_parser
+from pvboot.cli.main import VERBS, main, verb_parser
+from pvboot.errors import PvbootError
 from tests.conftest import RunCli
 
 HEAVY = {"requests", "tftpy", "unicorn", "numpy", "asyncio", "rich", "construct"}
@@ -98,6 +99,33 @@ def test_error_is_one_line_with_its_exit_code(run_cli: RunCli, guest: Path, argu
     done = run_cli(*[argument.format(guest) for argument in arguments])
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("pvboot: ") and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "stderr"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 0, ""),
+        (PvbootError("no \x1b", where="x"), 3, "pvboot: x: no \\x1b\n"),
+        (OSError(28, "No space left on device", "/out"), 1, "pvboot: /out: No space left on device\n"),
+        (
+            RecursionError("deep"),
+            3,
+            "pvboot: internal error, please report it: RecursionError: deep (--debug shows where)\n",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exception_becomes_a_line_and_a_code(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], problem: BaseException, code: int, stderr: str
+) -> None:
+    def run(_args: object) -> int:
+        raise problem
+
+    monkeypatch.setattr("pvboot.cli.menu.run", run)
+    monkeypatch.setattr("pvboot.cli.main._reader_is_gone", lambda: 0)
+    assert main(["menu", "x"]) == code
+    assert capfd.readouterr().err == stderr
 
 
 def test_debug_shows_the_traceback(run_cli: RunCli, guest: Path) -> None:

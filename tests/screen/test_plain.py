@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
-from pvboot.screen.plain import choose
+from pvboot.screen.plain import choose, terminal_console
 from pvboot.screen.safe_text import safe, safe_lines
 from pvboot.shell.session import Choice
 
@@ -104,6 +104,14 @@ def test_without_a_terminal_the_default_is_taken(stream: Callable[[], io.StringI
     output = io.StringIO()
     assert choose(_menu("default 1\n" + ABC), stream(), output) == Choice(1)
     assert output.getvalue() == ""
+
+
+def test_console_without_a_terminal_prints_safely_and_asks_nothing() -> None:
+    output = io.StringIO()
+    console = terminal_console(io.StringIO(), output)
+    console.out("a\tb\n\x1b[2J\n")
+    assert output.getvalue() == "a       b\n\\x1b[2J\n"
+    assert console.ask is None
 
 
 @given(st.text())

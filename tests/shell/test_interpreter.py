@@ -133,6 +133,22 @@ def test_uuid_finds_the_volume_in_any_case(images: Callable[[str], Path], tmp_pa
             run_line(shell, "uuid 1234")
 
 
+@pytest.mark.parametrize(
+    ("index", "kernel", "modules"),
+    [(0, "(hd0,0)/boot/tiny64.elf", []), (1, "(hd0,0)/boot/tiny64.elf", ["(hd0,0)/boot/module.txt"]),
+     (4, "(hd0,4)/tiny64.elf", [])],
+)  # fmt: skip
+def test_entries_of_a_real_disk(
+    images: Callable[[str], Path], index: int, kernel: str, modules: list[str]
+) -> None:
+    with open_devices(str(images("mbr.img"))) as devices:
+        menu = load(devices, find(devices))
+        outcome = run_entry(devices, menu, menu.entries[index])
+        assert isinstance(outcome, BootRequest)
+        assert (outcome.name, [module.name for module in outcome.modules]) == (kernel, modules)
+        assert outcome.kernel.read_at(0, 4) == b"\x7fELF"
+
+
 # --- errors
 
 
