@@ -57,7 +57,8 @@ def directory(block: int, *records: bytes, parent: int | None = None, dot: bytes
     return data.ljust(sectors * SECTOR, b"\0")
 
 
-def descriptor(kind: int, root_block: int, *, sectors: int = 1, escapes: bytes = b"", block_size: int = SECTOR) -> bytes:
+def descriptor(kind: int, root_block: int, *, sectors: int = 1, escapes: bytes = b"",
+               block_size: int = SECTOR) -> bytes:
     """A primary (1) or supplementary (2) descriptor."""
     data = bytearray(SECTOR)
     data[0:7] = bytes([kind]) + b"CD001\x01"

@@ -107,7 +107,8 @@ class JournalWriter:
         """Write the journal's super block and mark the file system dirty."""
         old = self.homes[0] * self.block_size
         sb = bytearray(self.data[old : old + 1024])
-        struct.pack_into(">IIIIIIII", sb, 0, MAGIC, 4, 0, self.block_size, len(self.homes), 1, self.sequence, self.start)
+        struct.pack_into(">IIIIIIII", sb, 0, MAGIC, 4, 0, self.block_size, len(self.homes), 1, self.sequence,
+                         self.start)
         struct.pack_into(">III", sb, 0x24, int(self.v1_checksum), self.incompat, 0)
         sb[0x30:0x40] = self.uuid
         sb[0x50] = 4 if self.checksummed else 0

@@ -41,7 +41,7 @@ def test_every_source_reads_the_same(image: Path) -> None:
 def test_file_cut_while_open(image: Path) -> None:
     source = open_source(image)
     os.truncate(image, 1000)
-    with pytest.raises(SourceError, match="short read.*expected 600 bytes, found 100 bytes"):
+    with pytest.raises(SourceError, match=r"short read.*expected 600 bytes, found 100 bytes"):
         source.read_at(900, 600)
 
 

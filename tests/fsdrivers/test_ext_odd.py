@@ -212,7 +212,7 @@ def test_extent_index_that_lists_itself_ends(tmp_path: Path) -> None:
     root = struct.pack("<HHHHI", 0xF30A, 1, 4, 5, 0) + struct.pack("<IIHH", 0, block, 0, 0)
     source = patched(image, (inode + 0x28, root), (inode + 4, struct.pack("<I", 0xFFFFFFFF)),
                      (block * 1024, _extent_bomb(image, block, 4)))
-    with pytest.raises(Corrupt, match="leads into itself|not in order|depth"):
+    with pytest.raises(Corrupt, match=r"leads into itself|not in order|depth"):
         open_ext(source).open("/file")
 
 

@@ -136,8 +136,9 @@ def test_extended_attribute_record_is_skipped() -> None:
 def test_parts_of_a_file_across_sector_padding() -> None:
     parts = [record(b"P%02d.;1" % i, 30, 1) for i in range(48)]
     big = [record(b"BIG.;1", 30 + i, SECTOR, flags=0x80 if i < 9 else 0) for i in range(10)]
-    filesystem = mount(image({20: directory(20, *parts, *big, sectors=2), **{30 + i: bytes([i]) * SECTOR for i in range(10)}},
-                             descriptor(1, 20, sectors=2)))
+    blocks = {30 + i: bytes([i]) * SECTOR for i in range(10)}
+    blocks[20] = directory(20, *parts, *big, sectors=2)
+    filesystem = mount(image(blocks, descriptor(1, 20, sectors=2)))
     assert filesystem.open("/big").read_at(0, 99999) == b"".join(bytes([i]) * SECTOR for i in range(10))
 
 
@@ -178,7 +179,8 @@ def test_system_use_skip() -> None:
 
 def test_name_over_several_entries_and_continuations() -> None:
     rest = nm(b"c" * 100, 1) + ce(41, 8, 50)
-    filesystem = rock_ridge(record(b"A.;1", 30, 1, system_use=nm(b"a" * 50, 1) + nm(b"b" * 20, 1) + ce(40, 0, len(rest))),
+    first = nm(b"a" * 50, 1) + nm(b"b" * 20, 1) + ce(40, 0, len(rest))
+    filesystem = rock_ridge(record(b"A.;1", 30, 1, system_use=first),
                             blocks={40: rest, 41: bytes(8) + nm(b"end").ljust(50, b"\0")})
     assert list(filesystem.names("/")) == ["a" * 50 + "b" * 20 + "c" * 100 + "end"]
 
@@ -214,7 +216,8 @@ def test_deep_directory_is_found_at_its_relocated_place() -> None:
         20: directory(20, record(b"MOVED", 21, SECTOR, flags=2, system_use=px(0o40755) + nm(b"rr_moved")),
                       record(b"D.;1", 0, 0, system_use=px(0o40755) + nm(b"deep") + entry(b"CL", both32(22))),
                       dot=sp() + px(0o40755)),
-        21: directory(21, record(b"DEEP", 22, SECTOR, flags=2, system_use=px(0o40755) + nm(b"deep") + entry(b"RE", b""))),
+        21: directory(21, record(b"DEEP", 22, SECTOR, flags=2,
+                                 system_use=px(0o40755) + nm(b"deep") + entry(b"RE", b""))),
         22: directory(22, record(b"F.;1", 30, 4, system_use=px(0o100644) + nm(b"file"))),
         30: b"here"}))
     assert filesystem.open("/deep/file").read_at(0, 4) == b"here"

@@ -166,7 +166,7 @@ def test_bad_home_is_an_error(home: str, image: Path) -> None:
     writer = JournalWriter(image)
     writer.add(Change({1 << 30 if home == "outside" else writer.homes[5]: b"x"}))
     writer.finish()
-    with pytest.raises(Corrupt, match="outside the file system|block of itself"):
+    with pytest.raises(Corrupt, match=r"outside the file system|block of itself"):
         open_ext(open_source(image))
 
 

@@ -54,8 +54,8 @@ def gpt_disk(partitions: dict[int, tuple[int, int]], *, sector_size: int = 512, 
     """A disk with primary and backup tables; `partitions` maps the number to (first, last) sector."""
     table = bytearray(128 * entry_bytes)
     for number, (first, last) in partitions.items():
-        struct.pack_into("<16s16sQQQ72s", table, (number - 1) * entry_bytes, LINUX_GUID, bytes([number] * 16), first, last,
-                         4 if number == 2 else 0, f"part{number}".encode("utf-16-le"))
+        struct.pack_into("<16s16sQQQ72s", table, (number - 1) * entry_bytes, LINUX_GUID, bytes([number] * 16), first,
+                         last, 4 if number == 2 else 0, f"part{number}".encode("utf-16-le"))
     protective = boot_record(mbr_entry(0xEE, 1, 0xFFFFFFFF)) if mbr is None else mbr
     table_sectors = -(-len(table) // sector_size)
     backup = sectors - 1
