@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
         return choose_default
 
     def ask(menu: Menu) -> Choice:
+        from dataclasses import replace
+
         from pvboot.screen.plain import choose
 
         if args.timeout is not None:

@@ -6,6 +6,7 @@ import argparse
 import stat
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pvboot.cli.common import add_source_options
@@ -70,7 +71,8 @@ def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple
     while waiting:
         folder, above = waiting.pop()
         below = []
-        for entry in sorted(filesystem.listdir(folder), key=lambda entry: entry.name):
+        names = islice(filesystem.listdir(folder), LISTED_LIMIT + 1)  # one directory may be without end, too
+        for entry in sorted(names, key=lambda entry: entry.name):
             count += 1
             if count > LISTED_LIMIT:
                 raise PvbootError("too many names", where=top, expected=f"at most {LISTED_LIMIT}")

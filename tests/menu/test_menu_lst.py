@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.devices import Device
-from pvboot.errors import MenuError
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
-from pvboot.menu.select import find_entry
 from pvboot.menu.summary import summarise
 
 AB = b"title A\nboot\ntitle B\nboot\n"
@@ -99,13 +97,3 @@ def test_summary(
     assert (summary.kernel and (summary.kernel.path, summary.kernel.args)) == kernel
     assert [(module.path, module.args) for module in summary.modules] == modules
     assert [initrd.path for initrd in summary.initrds] == initrds
-
-
-@pytest.mark.parametrize(("wanted", "index"), [("1", 1), ("B", 1), ("A", 0), ("7", 2)])
-def test_find_entry_by_number_then_title(wanted: str, index: int) -> None:
-    assert find_entry(_build(AB + b"title 7\nboot\n"), wanted).index == index
-
-
-def test_unknown_entry_lists_what_there_is() -> None:
-    with pytest.raises(MenuError, match=r"'C'.*expected 0 'A', 1 'B'"):
-        find_entry(_build(AB), "C")
