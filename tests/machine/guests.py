@@ -88,7 +88,7 @@ PRELUDE = {
 @lru_cache(maxsize=64)
 def assemble(width: int, source: str) -> bytes:
     """Machine code of a program at its base address."""
-    text = PRELUDE[width].format(base=hex(BASE[width])) + source
+    text = PRELUDE[width].format(base=hex(BASE[width])) + source + "\n"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "guest.s").write_text(text)

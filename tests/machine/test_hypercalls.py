@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH
+from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ESRCH
 
 import numpy as np
 import pytest
@@ -169,11 +169,13 @@ def test_multicall(width: int) -> None:
     guest = caller(width)
     layout = abi_for(width).multicall_entry
     numbers = [(17, 0, 0), (63, 0, 0), (13, guest.va(DATA_PAGE), 1), (17, 1, NOWHERE), (18, 0, 3)]
-    entries = [layout.pack(number, 0x55, first, second, guest.va(DATA_PAGE + 1), 0, 0, 0) for number, first, second in numbers]
+    text = guest.va(DATA_PAGE + 1)
+    entries = [layout.pack(number, 0x55, first, second, text, 0, 0, 0) for number, first, second in numbers]
     guest.poke(DATA_PAGE, 0, b"".join(entries))
     guest.poke(DATA_PAGE + 1, 0, b"abc")
     assert perform(guest, [("multicall", (guest.va(DATA_PAGE), 5)), ("multicall", (NOWHERE, 5))]) == [0, -EFAULT]
-    results = [abi_for(width).result.unpack(guest.peek(DATA_PAGE, index * layout.size + guest.word, guest.word))[0] for index in range(5)]
+    places = [index * layout.size + guest.word for index in range(5)]
+    results = [abi_for(width).result.unpack(guest.peek(DATA_PAGE, place, guest.word))[0] for place in places]
     assert results == [4 << 16 | 17, -ENOSYS, -EINVAL, -EFAULT, 0]
     assert guest.printed == b"abc"
 
@@ -260,7 +262,8 @@ def test_grant_table(width: int) -> None:
     assert layout.unpack(guest.peek(DATA_PAGE, 192, layout.size))[2] == -8
     first = guest.words(DATA_PAGE + 1, 0, 4)[0]
     entries = guest.machine.read(first, 0, 16)
-    assert struct.unpack("<HHIHHI", entries) == (1, 0, guest.image.mfn_of("console"), 1, 0, guest.image.mfn_of("xenstore"))
+    console, store = guest.image.mfn_of("console"), guest.image.mfn_of("xenstore")
+    assert struct.unpack("<HHIHHI", entries) == (1, 0, console, 1, 0, store)
 
 
 @BOTH
@@ -319,7 +322,8 @@ def test_gdt(width: int) -> None:
 def test_misc(width: int) -> None:
     guest = caller(width)
     results = perform(guest, [
-        ("vm_assist", (0, 2)), ("vm_assist", (1, 2)), ("vm_assist", (0, 9)), ("physdev_op", (6, 0)), ("physdev_op", (1, 0)),
+        ("vm_assist", (0, 2)), ("vm_assist", (1, 2)), ("vm_assist", (0, 9)),
+        ("physdev_op", (6, 0)), ("physdev_op", (1, 0)),
         ("set_debugreg", (7, 0x455)), ("get_debugreg", (7,)), ("set_debugreg", (5, 0)), ("fpu_taskswitch", (0,)),
         ("stack_switch", (0xE02B, 0x1000)), ("sched_op", (9, 0)), ("sched_op", (0, 0)), ("callback_op", (9, 0)),
         ("set_trap_table", (0,)), ("set_trap_table", (NOWHERE,)), ("console_io", (0, 5, NOWHERE)),
@@ -361,4 +365,4 @@ def test_mmu_update_by_array_equals_one_by_one() -> None:
         assert guest.machine.mmu_update(argument) == 0
         assert guest.machine.mmu_update(np.array([[2 << 12 | 1, 0]], dtype=np.uint64)) == -EINVAL
     assert (one_by_one.machine.m2p == at_once.machine.m2p).all()
-    assert at_once.machine.mmu_update([(5, 0)]) == -ENOSYS and EPERM
+    assert at_once.machine.mmu_update([(5, 0)]) == -ENOSYS
