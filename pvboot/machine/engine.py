@@ -6,6 +6,7 @@ What is particular to this engine (version 2.1.4) is kept here:
   lies in the saved context is found by a probe at start-up, and so is the error code.
 - In the hook of a `syscall` the engine adds the instruction's length to RIP afterwards, even to a RIP written there;
   other hooks use a written RIP as it is (`ip_bias`).
+- `in` and `out` do not check the privilege level; their hooks stand for the empty bus that Xen shows to a guest.
 - Stopping from another thread may hit the middle of an instruction: only `abandon` does it, and the guest cannot
   continue after that.  Everything else stops from inside a hook.
 - The `until` address is looked up through the guest's tables, so it lies in a page of the machine's own.
@@ -59,6 +60,9 @@ class Handlers(Protocol):
 
     def on_cpuid(self) -> None:
         """The guest executed `cpuid`; RIP is advanced by the engine."""
+
+    def on_port(self, port: int) -> None:
+        """The guest has used an I/O port."""
 
 
 class RegisterBatch:
@@ -252,6 +256,8 @@ class Engine:
         add(uc_const.UC_HOOK_INTR, self._on_interrupt)
         add(uc_const.UC_HOOK_INSN_INVALID, self._on_invalid)
         add(uc_const.UC_HOOK_INSN, self._on_cpuid, None, 1, 0, x86_const.UC_X86_INS_CPUID)
+        add(uc_const.UC_HOOK_INSN, self._on_in, None, 1, 0, x86_const.UC_X86_INS_IN)
+        add(uc_const.UC_HOOK_INSN, self._on_out, None, 1, 0, x86_const.UC_X86_INS_OUT)
 
     def add_block_hook(self, address: int, callback: Callable[[], None]) -> None:
         """Call back whenever a block of code starts at this virtual address."""
@@ -328,6 +334,14 @@ class Engine:
     def _invalid(self) -> None:
         self._acknowledge()
         self._handlers.on_invalid()
+
+    def _on_in(self, uc: Any, port: int, size: int, user: object) -> int:
+        self._guarded(self._handlers.on_port, port)
+        # There are no devices: all ones, as from an empty bus.
+        return (1 << 8 * size) - 1
+
+    def _on_out(self, uc: Any, port: int, size: int, value: int, user: object) -> None:
+        self._guarded(self._handlers.on_port, port)
 
     def _on_cpuid(self, uc: Any, user: object) -> int:
         self._guarded(self._handlers.on_cpuid)

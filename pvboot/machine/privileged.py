@@ -41,33 +41,11 @@ class PrivilegedInstructions:
         opcode = code[at : at + 2]
         if not opcode:
             return None
-        length = self._one_byte(code, at) if opcode[0] != 0x0F else self._two_byte(code, at + 1, rex)
-        return None if length is None else address + length
-
-    def _one_byte(self, code: bytes, at: int) -> int | None:
-        opcode = code[at]
-        if opcode in (0xFA, 0xFB):  # cli, sti: Xen masks events by upcall_mask only
+        if opcode[0] in (0xFA, 0xFB):  # cli, sti: Xen masks events by upcall_mask only
             self._domain.counters["cli, sti"] += 1
-            return at + 1
-        if opcode in (0xE4, 0xE5, 0xEC, 0xED):
-            self._input(opcode & 1, 0x66 in code[:at])
-            return at + 1 if opcode >= 0xEC else at + 2
-        if opcode in (0xE6, 0xE7, 0xEE, 0xEF):
-            self._domain.counters["port writes"] += 1
-            return at + 1 if opcode >= 0xEE else at + 2
-        return None
-
-    def _input(self, wide: int, operand_16: bool) -> None:
-        """There are no ports: all ones, as from an empty bus."""
-        self._domain.counters["port reads"] += 1
-        value = self._cpu.read("ax")
-        if not wide:
-            value |= 0xFF
-        elif operand_16:
-            value |= 0xFFFF
-        else:
-            value = 0xFFFFFFFF
-        self._cpu.write("ax", value)
+            return address + at + 1
+        length = self._two_byte(code, at + 1, rex) if opcode[0] == 0x0F else None
+        return None if length is None else address + length
 
     def _two_byte(self, code: bytes, at: int, rex: int) -> int | None:
         if at >= len(code):

@@ -405,6 +405,13 @@ class Traps:
         self.domain.counters[f"trap {VECTOR_INVALID}"] += 1
         self._deliver(VECTOR_INVALID, None)
 
+    def on_port(self, port: int) -> None:
+        """Count the access; nothing is behind any port."""
+        self.boundaries += 1
+        self.domain.counters["port accesses"] += 1
+        if self.domain.abandoned:
+            self.domain.give_up_if_told()
+
     def on_cpuid(self) -> None:
         """Answer cpuid for any mode."""
         self.domain.counters["cpuid"] += 1

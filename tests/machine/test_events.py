@@ -1,0 +1,175 @@
+"""Event channels and timers."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from pvboot.machine.abi import SHARED_INFO_PENDING, abi_for
+from pvboot.machine.clock import Clock, scale_for
+from pvboot.machine.events import STATUS_IPI, STATUS_UNBOUND, Events, Port, Timer
+from pvboot.machine.memory import Memory
+from pvboot.machine.vcpu import Vcpu
+
+BOTH = pytest.mark.parametrize("width", [64, 32])
+
+
+class Channel:
+    """Events of a small memory, with the guest's view of shared_info."""
+
+    def __init__(self, width: int) -> None:
+        self.memory = Memory(width, 16)
+        self.abi = abi_for(width)
+        self.vcpu = Vcpu(self.memory, self.abi)
+        self.events = Events(self.memory, self.abi, self.vcpu)
+        self.shared = self.memory.shared_info_mfn << 12
+
+    def mask(self, port: int, masked: bool) -> None:
+        at = self.shared + self.abi.shared_mask + port // 8
+        bit = 1 << port % 8
+        self.memory.mm[at] = self.memory.mm[at] | bit if masked else self.memory.mm[at] & ~bit & 0xFF
+
+    def clear_pending(self, port: int) -> None:
+        self.memory.mm[self.shared + SHARED_INFO_PENDING + port // 8] &= ~(1 << port % 8) & 0xFF
+
+    def selector(self) -> int:
+        return int(self.abi.word.unpack_from(self.memory.mm, self.vcpu.info + self.abi.vcpu_pending_sel)[0])
+
+
+@BOTH
+def test_raising_selects_the_word_and_the_upcall(width: int) -> None:
+    channel = Channel(width)
+    port = width + 3  # in the second word
+    channel.events.raise_port(port)
+    assert channel.events.is_pending(port) and not channel.events.is_pending(port + 1)
+    assert channel.selector() == 2 and channel.vcpu.upcall_pending and channel.vcpu.pending
+    channel.vcpu.mask = 1
+    assert not channel.vcpu.pending
+
+
+@BOTH
+def test_a_masked_port_stays_silent_until_unmasked(width: int) -> None:
+    channel = Channel(width)
+    port = channel.events.bind(Port(STATUS_IPI))
+    channel.mask(port, True)
+    channel.events.raise_port(port)
+    assert channel.events.is_pending(port) and not channel.vcpu.upcall_pending
+    assert channel.events.unmask(port) == 0
+    assert channel.vcpu.upcall_pending and channel.selector() == 1
+
+
+@BOTH
+def test_a_pending_port_is_not_raised_twice(width: int) -> None:
+    channel = Channel(width)
+    channel.events.raise_port(5)
+    channel.memory.mm[channel.vcpu.info] = 0
+    channel.events.raise_port(5)
+    assert not channel.vcpu.upcall_pending
+    channel.clear_pending(5)
+    channel.abi.word.pack_into(channel.memory.mm, channel.vcpu.info + channel.abi.vcpu_pending_sel, 0)
+    channel.events.raise_port(5)
+    assert channel.vcpu.upcall_pending
+
+
+@BOTH
+def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
+    events = Channel(width).events
+    events.bind_backend(1, "xenstore")
+    events.bind_backend(2, "console")
+    assert [events.bind(Port(STATUS_UNBOUND)) for _ in range(3)] == [3, 4, 5]
+    assert events.close(4) == 0 and events.close(4) == -errno.EINVAL
+    assert events.bind(Port(STATUS_IPI)) == 4
+    assert events.unmask(77) == -errno.EINVAL
+
+
+@BOTH
+def test_ports_run_out(width: int) -> None:
+    channel = Channel(width)
+    count = channel.abi.port_count
+    numbers = [channel.events.bind(Port(STATUS_IPI)) for _ in range(count)]
+    assert numbers[-2:] == [count - 1, -errno.ENOSPC]
+    channel.events.raise_port(count - 1)
+    assert channel.selector() >> (width - 1) == 1
+    channel.events.reset()
+    assert not channel.events.ports and channel.events.bind(Port(STATUS_IPI)) == 1
+
+
+@BOTH
+def test_virqs_are_bound_once(width: int) -> None:
+    events = Channel(width).events
+    port = events.bind_virq(0)
+    assert events.bind_virq(0) == -errno.EEXIST and events.bind_virq(24) == -errno.EINVAL
+    assert events.raise_virq(0) and events.is_pending(port)
+    events.close(port)
+    assert not events.raise_virq(0) and not events.is_pending(port)
+    assert events.bind_virq(0) > 0
+
+
+@BOTH
+def test_a_moved_vcpu_info_keeps_events(width: int) -> None:
+    channel = Channel(width)
+    channel.events.raise_port(9)
+    channel.vcpu.mask = 1
+    target = (channel.memory.guest_base + 3) << 12 | 0x140
+    channel.vcpu.move_info(target)
+    assert channel.vcpu.upcall_pending and channel.vcpu.mask == 1
+    assert channel.selector() == channel.abi.word_mask  # everything is looked at again
+
+
+class FixedClock(Clock):
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moment = 0
+
+    def now(self) -> int:
+        return self.moment
+
+
+def timer_with_port() -> tuple[FixedClock, Timer, Channel, int]:
+    channel, clock = Channel(64), FixedClock()
+    timer = Timer(clock, channel.events)
+    timer.set_period(None)
+    return clock, timer, channel, channel.events.bind_virq(0)
+
+
+def test_single_shot_fires_once() -> None:
+    clock, timer, channel, port = timer_with_port()
+    timer.set_deadline(1_000_000)
+    clock.moment = 999_999
+    timer.check()
+    assert not channel.events.is_pending(port) and timer.next_due == 1_000_000
+    clock.moment = 1_100_000
+    timer.check()
+    assert channel.events.is_pending(port) and timer.next_due is None
+    channel.clear_pending(port)
+    timer.check()
+    assert not channel.events.is_pending(port) and timer.fired == 1
+
+
+def test_periodic_fires_again_and_again() -> None:
+    clock, timer, channel, port = timer_with_port()
+    timer.set_period(10_000_000)
+    for tick in range(1, 4):
+        clock.moment = tick * 10_100_000
+        timer.check()
+        assert channel.events.is_pending(port)
+        channel.clear_pending(port)
+    assert timer.fired == 3
+
+
+def test_new_vcpus_tick_at_100_hz() -> None:
+    channel, clock = Channel(64), FixedClock()
+    timer = Timer(clock, channel.events)
+    assert timer.next_due == 10_000_000
+
+
+@pytest.mark.parametrize("frequency", [1e6, 24e6, 999_999_999.0, 1e9, 2.596e9, 4e9, 9e9])
+def test_tsc_factors_give_nanoseconds(frequency: float) -> None:
+    scale = scale_for(frequency, 0)
+    assert 1 << 31 <= scale.multiplier < 1 << 32
+    ticks = int(frequency * 10)
+    shifted = ticks << scale.shift if scale.shift >= 0 else ticks >> -scale.shift
+    assert abs((shifted * scale.multiplier >> 32) - 10**10) < 10_000

@@ -1,0 +1,368 @@
+"""Hypercalls made by a real guest through the CPU, for both widths."""
+
+from __future__ import annotations
+
+import struct
+from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ESRCH
+
+import numpy as np
+import pytest
+
+from pvboot.machine.abi import PTE_GLOBAL, PTE_GUEST_KERNEL, abi_for
+from tests.machine.guests import DATA_PAGE, DOMID_SELF, PAGE, SPARE_PAGE, Guest, caller, perform
+
+BOTH = pytest.mark.parametrize("width", [64, 32])
+NOWHERE = 0x1000_0000  # mapped in neither width
+READ_ONLY, WRITABLE = 0x21, 0x23
+
+
+def one(guest: Guest, name: str | int, *arguments: int) -> int:
+    return perform(guest, [(name, arguments)])[0]
+
+
+def update_va_args(width: int, va: int, entry: int, flags: int) -> tuple[int, ...]:
+    return (va, entry, flags) if width == 64 else (va, entry & 0xFFFFFFFF, entry >> 32, flags)
+
+
+@BOTH
+def test_unknown_hypercalls(width: int) -> None:
+    guest = caller(width)
+    assert perform(guest, [(38, ()), (63, ()), (0x7FFFFFFF, ()), ("hvm_op", (1, 2))]) == [-ENOSYS] * 4
+    counters = guest.machine.domain.counters
+    assert counters["unknown tmem_op"] == 1 and counters["unknown hvm_op"] == 1
+
+
+@BOTH
+def test_version_and_features(width: int) -> None:
+    guest = caller(width)
+    buffer = guest.va(DATA_PAGE)
+    results = perform(guest, [
+        ("xen_version", (0, 0)), ("xen_version", (3, buffer)), ("xen_version", (6, guest.va(DATA_PAGE + 1))),
+        ("xen_version", (5, guest.va(DATA_PAGE + 2))), ("xen_version", (7, 0)), ("xen_version", (77, buffer)),
+        ("xen_version", (1, NOWHERE)),
+    ])  # fmt: skip
+    assert results == [4 << 16 | 17, 0, 0, 0, PAGE, -ENOSYS, -EFAULT]
+    assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[width]
+    features = int.from_bytes(guest.peek(DATA_PAGE + 1, 4, 4), "little")
+    assert features & 0xE0 == 0xE0  # preserve-AD, highmem assist, gnttab_map_avail_bits
+    assert guest.words(DATA_PAGE + 2, 0, 1) == [{64: 0xFFFF_8000_0000_0000, 32: 0xF580_0000}[width]]
+
+
+@BOTH
+def test_m2p_window(width: int) -> None:
+    guest = caller(width)
+    assert one(guest, "memory_op", 12, guest.va(DATA_PAGE)) == 0
+    start, end, last = guest.words(DATA_PAGE, 0, 3)
+    assert start == guest.machine.domain.hypervisor.m2p_va and last == guest.machine.domain.memory.total - 1
+    assert end - start >= (last + 1) * guest.word
+
+
+@BOTH
+def test_memory_map(width: int) -> None:
+    guest = caller(width)
+    layout = abi_for(width).memory_map
+    guest.poke(DATA_PAGE, 0, layout.pack(8, guest.va(DATA_PAGE + 1)))
+    guest.poke(DATA_PAGE + 2, 0, layout.pack(0, guest.va(DATA_PAGE + 1)))
+    results = perform(guest, [
+        ("memory_op", (9, guest.va(DATA_PAGE))), ("memory_op", (9, guest.va(DATA_PAGE + 2))),
+        ("memory_op", (3, 0)), ("memory_op", (4, 0)), ("memory_op", (11, 0)),
+    ])  # fmt: skip
+    assert results == [0, -EINVAL, guest.machine.nr_pages, guest.machine.nr_pages, -ENOSYS]
+    assert struct.unpack("<QQI", guest.peek(DATA_PAGE + 1, 0, 20)) == (0, guest.machine.nr_pages * PAGE, 1)
+
+
+@BOTH
+def test_mmu_update(width: int) -> None:
+    guest = caller(width)
+    slot = guest.l1_slot
+    requests = [
+        (slot(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE),  # another frame
+        (slot(SPARE_PAGE) | 2, guest.mfn(SPARE_PAGE + 1) << 12 | READ_ONLY),  # keeping A and D
+        (guest.mfn(5) << 12 | 1, 0x1234),  # M2P
+        (slot(SPARE_PAGE + 2), guest.l1_mfn << 12 | WRITABLE),  # refused
+        (slot(SPARE_PAGE + 3), 0),  # not reached
+    ]
+    guest.poke(DATA_PAGE, 0, b"".join(struct.pack("<QQ", *request) for request in requests))
+    before = guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16)
+    results = perform(guest, [
+        ("mmu_update", (guest.va(DATA_PAGE), len(requests), guest.va(DATA_PAGE + 1), DOMID_SELF)),
+        ("mmu_update", (guest.va(DATA_PAGE), 1, 0, 7)),
+        ("mmu_update", (NOWHERE, 1, 0, DOMID_SELF)),
+    ])  # fmt: skip
+    assert results == [-EBUSY, -ESRCH, -EFAULT]
+    assert int.from_bytes(guest.peek(DATA_PAGE + 1, 0, 4), "little") == 3
+    entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
+    marks = PTE_GUEST_KERNEL | 4 if width == 64 else 0
+    # The dirty bit was not set, the accessed bit was.
+    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | READ_ONLY | marks
+    assert int(guest.machine.m2p[guest.mfn(5)]) == 0x1234
+    assert guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16) == before
+
+
+@BOTH
+def test_update_va_mapping(width: int) -> None:
+    guest = caller(width)
+    va = guest.va(SPARE_PAGE)
+    guest.poke(SPARE_PAGE + 1, 0, guest.word.to_bytes(guest.word, "little"))
+    results = perform(guest, [
+        ("update_va_mapping", update_va_args(width, va, guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4, 2)),
+        ("update_va_mapping", update_va_args(width, NOWHERE, 0, 0)),
+        ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.m2p_va, 0, 0)),
+        ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.gdt_va, 0, 0)),
+        ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | WRITABLE, 0)),
+        ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80, 0)),
+    ])  # fmt: skip
+    assert results == [0, -EINVAL, -EINVAL, -EINVAL, -EBUSY, -EINVAL]
+    entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
+    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if width == 64 else 0)
+
+
+def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE) -> tuple[int, ...]:
+    layout = abi_for(guest.width).mmuext_op
+    guest.poke(page, 0, b"".join(layout.pack(*op) for op in ops))
+    return guest.va(page), len(ops), guest.va(page, 2048), DOMID_SELF
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "ops", "result", "done"),
+    [
+        ("pin the running top table again", [("pin", 0)], -EINVAL, 0),
+        ("unpin twice", [("unpin", 0), ("unpin", 0)], -EINVAL, 1),
+        ("flushes", [(6, 0, 0), (7, 0, 0), (8, 0, 0), (9, 0, 0), (10, 0, 0), (11, 0, 0)], 0, 6),
+        ("cache flush without devices", [(12, 0, 0)], -13, 0),
+        ("new base that is no table", [(5, "spare", 0)], -EINVAL, 0),
+        ("new base that is a hypervisor frame", [(5, 2, 0)], -EINVAL, 0),
+        ("the base it has", [(5, "top", 0)], 0, 1),
+        ("pin a mapped frame", [(0, "spare", 0)], -EINVAL, 0),
+        ("no LDT", [(13, 0, 0)], 0, 1),
+        ("unknown operation", [(6, 0, 0), (14, 0, 0)], -ENOSYS, 1),
+        ("clear a page", [(16, "spare", 0)], 0, 1),
+        ("copy a page", [(17, "spare", "code")], 0, 1),
+        ("clear a page table", [(16, "top", 0)], -EINVAL, 0),
+        ("copy to a page table", [(17, "top", "code")], -EINVAL, 0),
+        ("copy from a hypervisor frame", [(17, "spare", 2)], -EINVAL, 0),
+        ("mark superpage", [(19, "spare", 0)], -ENOSYS, 0),
+    ],
+)
+def test_mmuext_op(width: int, name: str, ops: list[tuple[int | str, ...]], result: int, done: int) -> None:
+    guest = caller(width)
+    guest.poke(SPARE_PAGE, 0, b"something")
+    names = {"spare": guest.mfn(SPARE_PAGE), "top": guest.table_mfn(0), "code": guest.mfn(0)}
+    prepared = []
+    for op in ops:
+        if op[0] in ("pin", "unpin"):
+            prepared.append((width // 32 + 1 if op[0] == "pin" else 4, names["top"], 0))
+        else:
+            command, first, second = (names[value] if isinstance(value, str) else value for value in op)
+            prepared.append((command, first, second))
+    assert one(guest, "mmuext_op", *ext_ops(guest, prepared)) == result
+    assert int.from_bytes(guest.peek(DATA_PAGE, 2048, 4), "little") == done
+    if name == "clear a page":
+        assert guest.peek(SPARE_PAGE, 0, PAGE) == bytes(PAGE)
+    if name == "copy a page":
+        assert guest.peek(SPARE_PAGE, 0, PAGE) == guest.peek(0, 0, PAGE)
+
+
+@BOTH
+def test_multicall(width: int) -> None:
+    guest = caller(width)
+    layout = abi_for(width).multicall_entry
+    numbers = [(17, 0, 0), (63, 0, 0), (13, guest.va(DATA_PAGE), 1), (17, 1, NOWHERE), (18, 0, 3)]
+    text = guest.va(DATA_PAGE + 1)
+    entries = [layout.pack(number, 0x55, first, second, text, 0, 0, 0) for number, first, second in numbers]
+    guest.poke(DATA_PAGE, 0, b"".join(entries))
+    guest.poke(DATA_PAGE + 1, 0, b"abc")
+    assert perform(guest, [("multicall", (guest.va(DATA_PAGE), 5)), ("multicall", (NOWHERE, 5))]) == [0, -EFAULT]
+    places = [index * layout.size + guest.word for index in range(5)]
+    results = [abi_for(width).result.unpack(guest.peek(DATA_PAGE, place, guest.word))[0] for place in places]
+    assert results == [4 << 16 | 17, -ENOSYS, -EINVAL, -EFAULT, 0]
+    assert guest.printed == b"abc"
+
+
+@BOTH
+def test_event_channels(width: int) -> None:
+    guest = caller(width)
+    at = [guest.va(DATA_PAGE, 64 * index) for index in range(12)]
+
+    def put(index: int, *values: int) -> None:
+        guest.poke(DATA_PAGE, 64 * index, b"".join(value.to_bytes(4, "little") for value in values))
+
+    put(0, 0, 0, 0)  # VIRQ 0 on vCPU 0
+    put(1, 1, 5, 0)  # VIRQ 1 on a vCPU that does not exist
+    put(2, 0, 0)  # IPI
+    put(3, DOMID_SELF | 0 << 16, 0)  # unbound for domain 0
+    put(4, DOMID_SELF, 3)
+    put(5, DOMID_SELF, 2)
+    put(6, DOMID_SELF, 77)
+    put(7, 4)
+    put(8, 99)
+    put(9, 4, 0)
+    put(10, 4, 7)
+    results = perform(guest, [
+        ("event_channel_op", (1, at[0])), ("event_channel_op", (1, at[0])), ("event_channel_op", (1, at[1])),
+        ("event_channel_op", (7, at[2])), ("event_channel_op", (6, at[3])),
+        ("event_channel_op", (5, at[4])), ("event_channel_op", (5, at[5])), ("event_channel_op", (5, at[6])),
+        ("event_channel_op", (4, at[7])), ("event_channel_op", (4, at[8])), ("event_channel_op", (9, at[7])),
+        ("event_channel_op", (8, at[9])), ("event_channel_op", (8, at[10])),
+        ("event_channel_op", (3, at[7])), ("event_channel_op", (3, at[7])),
+        ("event_channel_op", (11, at[0])), ("event_channel_op", (1, NOWHERE)),
+    ])  # fmt: skip
+    assert results == [0, -EEXIST, -ENOENT, 0, 0, 0, 0, 0, 0, -EINVAL, 0, 0, -ENOENT, 0, -EINVAL, -ENOSYS, -EFAULT]
+
+    def word(index: int, number: int) -> int:
+        return int.from_bytes(guest.peek(DATA_PAGE, 64 * index + 4 * number, 4), "little")
+
+    assert word(0, 2) == 3 and word(2, 1) == 4 and word(3, 1) == 5
+    assert [word(4, 2), word(4, 4)] == [4, 0]  # VIRQ 0
+    assert [word(5, 2), word(5, 4), word(5, 5)] == [2, 0, 2]  # the console, connected to domain 0
+    assert word(6, 2) == 0
+    assert guest.machine.domain.events.is_pending(4) is False  # closing forgets
+
+
+@BOTH
+def test_vcpu_op(width: int) -> None:
+    guest = caller(width)
+    info, timer = guest.va(DATA_PAGE), guest.va(DATA_PAGE, 64)
+    guest.poke(DATA_PAGE, 0, struct.pack("<QII", guest.mfn(SPARE_PAGE), 128, 0))
+    guest.poke(DATA_PAGE, 64, (1 << 62).to_bytes(8, "little"))
+    guest.poke(DATA_PAGE, 128, struct.pack("<QII", guest.mfn(SPARE_PAGE), 4090, 0))
+    guest.poke(DATA_PAGE, 192, guest.va(DATA_PAGE + 1).to_bytes(8, "little"))
+    results = perform(guest, [
+        ("vcpu_op", (3, 0, 0)), ("vcpu_op", (3, 1, 0)), ("vcpu_op", (10, 0, guest.va(DATA_PAGE, 128))),
+        ("vcpu_op", (10, 0, info)), ("vcpu_op", (10, 0, info)), ("vcpu_op", (8, 0, timer)), ("vcpu_op", (9, 0, 0)),
+        ("vcpu_op", (7, 0, 0)), ("vcpu_op", (5, 0, guest.va(DATA_PAGE, 192))), ("vcpu_op", (13, 0, 0)),
+    ])  # fmt: skip
+    assert results == [1, -ENOENT, -EINVAL, 0, -EINVAL, 0, 0, 0, 0, -ENOSYS]
+    page = guest.peek(SPARE_PAGE, 128, 64)
+    assert page[0] == 1 and page[1] == 1 and struct.unpack_from("<I", page, 56)[0] != 0  # mask kept, TSC factor
+    assert guest.peek(DATA_PAGE + 1, 0, 4) == bytes(4)  # RUNSTATE_running
+    domain = guest.machine.domain
+    assert domain.timer.next_due is None
+    assert domain.frames.kind[guest.mfn(SPARE_PAGE)] == 6
+
+
+@BOTH
+def test_grant_table(width: int) -> None:
+    guest = caller(width)
+    layout = abi_for(width).grant_setup_table
+    guest.poke(DATA_PAGE, 0, (1).to_bytes(4, "little"))
+    guest.poke(DATA_PAGE, 64, struct.pack("<H2xIIh2x", DOMID_SELF, 0, 0, 9))
+    guest.poke(DATA_PAGE, 128, layout.pack(DOMID_SELF, 4, 9, guest.va(DATA_PAGE + 1)))
+    guest.poke(DATA_PAGE, 192, layout.pack(DOMID_SELF, 400, 9, guest.va(DATA_PAGE + 1)))
+    guest.poke(DATA_PAGE, 256, (2).to_bytes(4, "little"))
+    results = perform(guest, [
+        ("grant_table_op", (8, guest.va(DATA_PAGE), 1)), ("grant_table_op", (6, guest.va(DATA_PAGE, 64), 1)),
+        ("grant_table_op", (2, guest.va(DATA_PAGE, 128), 1)), ("grant_table_op", (2, guest.va(DATA_PAGE, 192), 1)),
+        ("grant_table_op", (8, guest.va(DATA_PAGE, 256), 1)), ("grant_table_op", (0, 0, 1)),
+    ])  # fmt: skip
+    assert results == [0, 0, 0, 0, -EINVAL, -ENOSYS]
+    assert struct.unpack("<H2xIIh2x", guest.peek(DATA_PAGE, 64, 16))[3] == 0
+    assert layout.unpack(guest.peek(DATA_PAGE, 128, layout.size))[2] == 0
+    assert layout.unpack(guest.peek(DATA_PAGE, 192, layout.size))[2] == -8
+    first = guest.words(DATA_PAGE + 1, 0, 4)[0]
+    entries = guest.machine.read(first, 0, 16)
+    console, store = guest.image.mfn_of("console"), guest.image.mfn_of("xenstore")
+    assert struct.unpack("<HHIHHI", entries) == (1, 0, console, 1, 0, store)
+
+
+@BOTH
+def test_balloon(width: int) -> None:
+    guest = caller(width)
+    layout = abi_for(width).memory_reservation
+    word = guest.word
+    frames = [guest.mfn(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1), 2]
+    guest.poke(DATA_PAGE, 0, layout.pack(guest.va(DATA_PAGE, 256), 3, 0, 0, DOMID_SELF))
+    guest.poke(DATA_PAGE, 256, b"".join(frame.to_bytes(word, "little") for frame in frames))
+    guest.poke(DATA_PAGE, 64, layout.pack(guest.va(DATA_PAGE, 512), 2, 0, 0, DOMID_SELF))
+    guest.poke(DATA_PAGE, 512, b"".join(pfn.to_bytes(word, "little") for pfn in (7, 8)))
+    guest.poke(DATA_PAGE, 128, layout.pack(guest.va(DATA_PAGE, 256), 1, 9, 0, 5))
+    guest.poke(SPARE_PAGE, 0, b"secret")
+    calls: list[tuple[str | int, tuple[int, ...]]] = [
+        # Unmap the second frame only: the first stays mapped and must not be given out again.
+        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 1), 0, 2)),
+        ("memory_op", (1, guest.va(DATA_PAGE))), ("memory_op", (3, 0)), ("memory_op", (6, guest.va(DATA_PAGE, 64))),
+        ("memory_op", (3, 0)), ("memory_op", (1, guest.va(DATA_PAGE, 128))),
+        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 2), frames[0] << 12 | READ_ONLY, 2)),
+    ]  # fmt: skip
+    total = guest.machine.nr_pages
+    assert perform(guest, calls) == [0, 2, total - 2, 1, total - 1, -ESRCH, -EBUSY]
+    assert guest.words(DATA_PAGE, 512, 2) == [frames[1], 8]
+    assert int(guest.machine.m2p[frames[1]]) == 7
+    assert guest.machine.read(frames[1], 0, PAGE) == bytes(PAGE)
+
+
+@BOTH
+def test_gdt(width: int) -> None:
+    guest = caller(width)
+    guest.poke(SPARE_PAGE, 8, (0x00CF_9200_0000_FFFF).to_bytes(8, "little"))
+    guest.poke(DATA_PAGE, 0, guest.mfn(SPARE_PAGE).to_bytes(guest.word, "little"))
+    entry = (guest.mfn(SPARE_PAGE) << 12) + 16
+    good, bad = 0x00CF_9200_0000_FFFF, 0x0000_8900_0000_0067
+    descriptor = {
+        64: lambda value: (entry, value),
+        32: lambda value: (entry, 0, value & 0xFFFFFFFF, value >> 32),
+    }[width]
+    results = perform(guest, [
+        ("set_gdt", (guest.va(DATA_PAGE), 512)),  # still mapped writable
+        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE), guest.mfn(SPARE_PAGE) << 12 | READ_ONLY, 2)),
+        ("set_gdt", (guest.va(DATA_PAGE), 512)),
+        ("update_descriptor", descriptor(good)),
+        ("update_descriptor", descriptor(bad)),
+        ("set_gdt", (guest.va(DATA_PAGE), 7169)),
+        ("set_gdt", (NOWHERE, 512)),
+    ])  # fmt: skip
+    assert results == [-EINVAL, 0, 0, 0, -EINVAL, -EINVAL, -EFAULT]
+    for offset in (8, 16):
+        value = int.from_bytes(guest.peek(SPARE_PAGE, offset, 8), "little")
+        assert value >> 45 & 3 == (3 if width == 64 else 1) and value >> 40 & 1
+
+
+@BOTH
+def test_misc(width: int) -> None:
+    guest = caller(width)
+    results = perform(guest, [
+        ("vm_assist", (0, 2)), ("vm_assist", (1, 2)), ("vm_assist", (0, 9)),
+        ("physdev_op", (6, 0)), ("physdev_op", (1, 0)),
+        ("set_debugreg", (7, 0x455)), ("get_debugreg", (7,)), ("set_debugreg", (5, 0)), ("fpu_taskswitch", (0,)),
+        ("stack_switch", (0xE02B, 0x1000)), ("sched_op", (9, 0)), ("sched_op", (0, 0)), ("callback_op", (9, 0)),
+        ("set_trap_table", (0,)), ("set_trap_table", (NOWHERE,)), ("console_io", (0, 5, NOWHERE)),
+    ])  # fmt: skip
+    assert results == [0, 0, -ENOSYS, 0, -ENOSYS, 0, 0x455, -EINVAL, 0, 0, -ENOSYS, 0, -ENOSYS, 0, -EFAULT, -EFAULT]
+
+
+@BOTH
+def test_read_only_memory_is_not_written_for_the_guest(width: int) -> None:
+    """A result address in a page table must fail like any other read-only page."""
+    guest = caller(width)
+    table = guest.layout.va_of(guest.layout.segment("pgtables").pfn)
+    before = guest.machine.frames[guest.table_mfn(0)].copy()
+    assert one(guest, "xen_version", 5, table + 8) == -EFAULT
+    assert (guest.machine.frames[guest.table_mfn(0)] == before).all()
+
+
+@BOTH
+def test_huge_counts_end_with_the_limit_or_a_fault(width: int) -> None:
+    guest = caller(width)
+    huge = 0x7FFF_FFFF
+    results = perform(guest, [
+        ("mmu_update", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
+        ("mmuext_op", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
+        ("multicall", (guest.va(DATA_PAGE), huge)),
+        ("console_io", (0, huge, guest.va(DATA_PAGE))),
+    ])  # fmt: skip
+    assert all(result < 0 for result in results[:2])
+    assert results[2] == -EFAULT and results[3] == -EFAULT
+
+
+def test_mmu_update_by_array_equals_one_by_one() -> None:
+    one_by_one, at_once = caller(64), caller(64)
+    pfns = np.arange(100, 200, dtype=np.uint64)
+    for guest, as_array in ((one_by_one, False), (at_once, True)):
+        mfns = guest.image.p2m[pfns.astype(int)]
+        updates = np.stack([mfns << np.uint64(12) | np.uint64(1), pfns[::-1]], axis=1)
+        argument = updates if as_array else [(int(pointer), int(value)) for pointer, value in updates]
+        assert guest.machine.mmu_update(argument) == 0
+        assert guest.machine.mmu_update(np.array([[2 << 12 | 1, 0]], dtype=np.uint64)) == -EINVAL
+    assert (one_by_one.machine.m2p == at_once.machine.m2p).all()
+    assert at_once.machine.mmu_update([(5, 0)]) == -ENOSYS
