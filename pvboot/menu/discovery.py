@@ -73,16 +73,21 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
                     passed.append(MenuWarning(f"{device}{path} is passed over: {err}"))
                     continue
                 return FoundMenu(device, path, dialect, file, tuple(passed))
-    raise _nothing_found(devices, looked_at, [*passed, *unknown])
+    raise _nothing_found(devices, looked_at, passed, unknown)
 
 
-def _nothing_found(devices: Devices, looked_at: int, passed: list[MenuWarning]) -> PvbootError:
+def _nothing_found(
+    devices: Devices, looked_at: int, passed: list[MenuWarning], unknown: list[MenuWarning]
+) -> MenuError:
+    """Why: the disk cannot be read, holds no file system, or a file system without a menu."""
     names = [path for dialect in DIALECTS for path in dialect.paths]
-    if looked_at:
+    where = devices.source_name
+    if looked_at and not passed:
         found = f"none of them on {looked_at} file system(s)"
-        return MenuError("no boot menu", where=devices.source_name, expected=", ".join(names), found=found)
-    reasons = "; ".join(warning.message for warning in passed) or "no disk at all"
-    error = MenuError("no file system to look for a menu", where=devices.source_name, found=shorten(reasons, 600))
+        return MenuError("no boot menu", where=where, expected=", ".join(names), found=found)
+    reasons = "; ".join(warning.message for warning in (passed or unknown)) or "no disk at all"
+    what = "no boot menu that can be read" if passed else "no file system to look for a boot menu"
+    error = MenuError(what, where=where, found=shorten(reasons, 600))
     error.exit_code = 3  # the image is the trouble, not the menu
     return error
 
@@ -145,11 +150,16 @@ def _read(found: FoundMenu) -> tuple[bytes, bool]:
 
 
 def _unpack(data: bytes, found: FoundMenu) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    where = f"{found.device or ''}{found.path}"
     try:
-        return zlib.decompressobj(wbits=31).decompress(data, MENU_LIMIT_BYTES + 1)
+        text = unpacker.decompress(data, MENU_LIMIT_BYTES + 1)
     except zlib.error as err:
-        raise MenuError("the compressed menu is damaged", where=f"{found.device or ''}{found.path}",
-                        expected="gzip data", found=str(err)) from err
+        raise MenuError("the compressed menu is damaged", where=where, expected="gzip data", found=str(err)) from err
+    if not unpacker.eof and len(text) <= MENU_LIMIT_BYTES:
+        raise MenuError("the compressed menu is damaged", where=where, expected="the end of the gzip data",
+                        found="the end of the file")
+    return text
 
 
 def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
 from typing import TextIO
 
 from pvboot.menu.model import Menu
-from pvboot.screen.safe_text import safe
+from pvboot.screen.safe_text import safe, safe_lines
 from pvboot.shell.passwords import matches
 from pvboot.shell.session import Choice
+from pvboot.shell.state import Console
 
 LINE_LIMIT_BYTES = 4096  # what one types is a number
 
@@ -130,9 +130,14 @@ def _unlock(menu: Menu, lines: TypedLines, stdout: TextIO) -> bool:
     return right
 
 
-def terminal_prompt(stdin: TextIO, stdout: TextIO) -> Callable[[str], str | None] | None:
-    """A function that asks for a line on the terminal, None if there is no terminal."""
+def terminal_console(stdin: TextIO, stdout: TextIO) -> Console:
+    """What commands print made safe for `stdout`; questions are asked only if both sides are a terminal."""
+
+    def out(text: str) -> None:
+        stdout.write(safe_lines(text))
+        stdout.flush()
+
     if not (stdin.isatty() and stdout.isatty()):
-        return None
+        return Console(out)
     lines = TypedLines(stdin)
-    return lambda prompt: _ask(lines, stdout, prompt)
+    return Console(out, lambda prompt: _ask(lines, stdout, prompt))

@@ -9,8 +9,8 @@ def safe(text: str) -> str:
 
 
 def safe_lines(text: str) -> str:
-    """As `safe`, but line ends stay."""
-    return "\n".join(safe(line) for line in text.split("\n"))
+    """As `safe`, but line ends stay and tabs become blanks."""
+    return "\n".join(safe(line.expandtabs()) for line in text.split("\n"))
 
 
 def _escape(character: str) -> str:

@@ -168,8 +168,8 @@ _HEAD = [b"default 1", b"default=2", b"timeout 8", b"timeout=9", b"hiddenmenu", 
 _ENTRY = [b"root (hd0,0)", b"kernel /vmlinuz root=/dev/xvda1  ro ", b"initrd /initrd", b"module /m  a b", b"boot",
           b"savedefault", b"lock", b"default 2", b"makeactive", b"chainloader +1", b"Kernel /x", b"junk a b",
           b"rootnoverify (hd0)", b"configfile /x", b"pause hm"]  # fmt: skip
-_JOINTS = [b"\n"] * 10 + [b"\r\n", b"\n\n", b"\\\n", b"\\\r\n", b" \\\n\t", b"\n# remark\n", b"\n# remark \\\n", b"\n\t",
-           b"\n  ", b"\\ \n", b"\r", b"\0\n"]  # fmt: skip
+_JOINTS = [b"\n"] * 10 + [b"\r\n", b"\n\n", b"\\\n", b"\\\r\n", b" \\\n\t", b"\n# remark\n", b"\n# remark \\\n",
+           b"\n\t", b"\n  ", b"\\ \n", b"\r", b"\0\n"]  # fmt: skip
 
 
 def random_menu(seed: int) -> bytes:

@@ -12,10 +12,21 @@ from pvboot.menu import Menu, find, load
 from tests.grub_oracle.shell import GrubShell, make_disk
 from tests.menu import corpus
 
-SAVED = {"default 1": b"1\n\n\n\n", "old and new": b"0:2\n", "ten digits": b"0000000002\n", "eleven": b"00000000012\n",
-         "colon first": b":2", "nothing behind the colon": b"1:", "junk": b"x", "overflow": b"9999999999", "hex": b"0x2"}
-FALLBACKS = [b"1", b"1 2", b"1 1", b"1 1 2", b"2 9 1", b"9 8", b"1 x", b"x", b"", b"1 2\nfallback 3", b"3 1\nfallback 1 x",
-             b"3 1 2\nfallback 1 1 2", b"1 2\nfallback", b"1 2 3 1", b"0x1", b"1,2", b"2  1"]  # fmt: skip
+SAVED = {
+    "default 1": b"1\n\n\n\n",
+    "old and new": b"0:2\n",
+    "ten digits": b"0000000002\n",
+    "eleven": b"00000000012\n",
+    "colon first": b":2",
+    "nothing behind the colon": b"1:",
+    "junk": b"x",
+    "overflow": b"9999999999",
+    "hex": b"0x2",
+}
+FALLBACKS = [
+    b"1", b"1 2", b"1 1", b"1 1 2", b"2 9 1", b"9 8", b"1 x", b"x", b"", b"1 2\nfallback 3", b"3 1\nfallback 1 x",
+    b"3 1 2\nfallback 1 1 2", b"1 2\nfallback", b"1 2 3 1", b"0x1", b"1,2", b"2  1",
+]  # fmt: skip
 FAILING = b"".join(b"title %c\ncat (hd0,0)/nowhere\n" % letter for letter in b"ABCD")
 RANDOM_MENUS = 120
 
