@@ -12,7 +12,8 @@ import pytest
 
 from fsdrivers.blocks import MemorySource, open_source
 from fsdrivers.errors import Corrupt, IsADirectory, NotFound, UnknownFilesystem, Unsupported
-from fsdrivers.iso9660 import IsoFilesystem, open_iso
+from fsdrivers.iso9660 import open_iso
+from fsdrivers.iso9660.filesystem import IsoFilesystem
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
 from tests.fsdrivers import trees
