@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pvboot.cli.common import add_source_options, complain, print_json, print_warnings
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
 from pvboot.errors import UsageError
-from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.boot import LoadedBoot
@@ -67,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("impossible --timeout", expected="-1 (wait) or more", found=str(args.timeout))
     with open_guest(args) as devices:
         from pvboot.boot import boot_from
+        from pvboot.screen.plain import terminal_console
 
         interactive = not args.no_menu and args.entry is None and sys.stdin.isatty() and sys.stdout.isatty()
         loaded = boot_from(
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             config=args.config,
             choose=menu_chooser(args),
             options=load_options(args),
-            console=_console(args),
+            console=terminal_console(sys.stdin, sys.stderr),
             interactive=interactive,
             warn=lambda menu: print_warnings(menu.warnings),
         )
@@ -99,16 +99,6 @@ def parse_memory(text: str) -> int:
     if not 1 <= mib <= MEMORY_LIMIT_MIB:
         raise UsageError("impossible --memory", expected=f"1 to {MEMORY_LIMIT_MIB} MiB", found=text)
     return mib
-
-
-def _console(args: argparse.Namespace) -> Any:
-    from pvboot.shell.state import Console
-
-    def say(text: str) -> None:
-        sys.stderr.write("\n".join(safe(line) for line in text.split("\n")))
-        sys.stderr.flush()
-
-    return Console(out=say)
 
 
 def _show_plan(args: argparse.Namespace, loaded: LoadedBoot, nr_pages: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from struct import Struct
 
@@ -41,6 +42,8 @@ class Console:
         self._notify = notify
         self._page: memoryview | None = None
         self._queue = bytearray()
+        self._input_lock = threading.Lock()
+        self._untold = False  # input lies in the ring of which the guest was not notified
         self.bad_indexes = 0
 
     def attach(self, mfn: int) -> None:
@@ -50,12 +53,21 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Queue input for the guest (any thread); what exceeds a megabyte is dropped."""
-        self._queue += data[: max(INPUT_QUEUE_MAX - len(self._queue), 0)]
+        with self._input_lock:
+            self._queue += data[: max(INPUT_QUEUE_MAX - len(self._queue), 0)]
 
     @property
     def has_input(self) -> bool:
         """Whether typed input waits for the guest."""
         return bool(self._queue)
+
+    def offer_input(self) -> None:
+        """Put queued input into the ring while the guest runs (any thread); the next `serve` notifies it.
+
+        For guests that look at the ring in a loop without ever calling the hypervisor, as GRUB does.
+        """
+        if self._page is not None and self._give_input():
+            self._untold = True
 
     def serve(self) -> None:
         """Move bytes both ways, and notify the guest if anything moved."""
@@ -64,7 +76,8 @@ class Console:
         moved = self._take_output()
         if self._queue:
             moved = self._give_input() or moved
-        if moved:
+        if moved or self._untold:
+            self._untold = False
             self._notify()
 
     def _take_output(self) -> bool:
@@ -84,6 +97,10 @@ class Console:
         return True
 
     def _give_input(self) -> bool:
+        with self._input_lock:
+            return self._fill_ring()
+
+    def _fill_ring(self) -> bool:
         assert self._page is not None
         consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
         used = (produced - consumed) & 0xFFFFFFFF

@@ -56,8 +56,11 @@ class Watcher(threading.Thread):
                 self._kick()
 
     def _kick(self) -> None:
-        due = self._domain.timer.next_due
-        if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
+        due, console = self._domain.timer.next_due, self._domain.console
+        if console.has_input:
+            console.offer_input()
+            self._domain.vcpu.raise_upcall()
+        elif due is not None and self._domain.clock.now() > due + KICK_AFTER_NS:
             self._domain.vcpu.raise_upcall()
 
     def _exceeded(self) -> str:
