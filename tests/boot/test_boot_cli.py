@@ -205,7 +205,8 @@ def test_an_unknown_entry_is_an_answer(images: Images, run_cli: RunCli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mib"), [("512", 512), ("64M", 64), ("2G", 2048), ("65536K", 64), ("0", None), ("x", None), ("9" * 30, None)]
+    ("text", "mib"),
+    [("512", 512), ("64M", 64), ("2G", 2048), ("65536K", 64), ("0", None), ("x", None), ("9" * 30, None)],
 )
 def test_memory_sizes(text: str, mib: int | None) -> None:
     if mib is None:
