@@ -41,6 +41,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
@@ -63,6 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _report(err)
+
+
+def _open_missing_streams() -> None:
+    """A caller may have closed the standard streams (`<&-`); what is said then goes nowhere."""
+    import os
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for the process's life)
 
 
 def _dispatch(arguments: list[str]) -> int:
