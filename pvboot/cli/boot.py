@@ -31,7 +31,7 @@ examples:
 """
 
 DEFAULT_MEMORY = "512M"
-MEMORY_LIMIT_MIB = 1 << 20
+MEMORY_LIMIT_MIB = 64 << 10
 CPU_LIMIT_SECONDS = 600.0  # of a guest that nobody watches
 SILENT_SECONDS = 120.0
 

@@ -36,7 +36,7 @@ examples:
 """
 
 FIRST_MFN = 0x100000  # page p stands in frame p + 0x100000 unless --p2m-in says otherwise
-MAX_MIB = 16 << 20
+MAX_MIB = 512 << 10  # the p2m and its companions of a domain this large already take 4 GiB here
 LIMIT_BYTES = 1 << 30
 
 
