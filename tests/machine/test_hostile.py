@@ -1,4 +1,4 @@
-"""Guests that mean harm: any hypercall, any memory, any code must end in an error or an outcome, never in a traceback."""
+"""Guests that mean harm: any hypercall, memory or code must end in an error or an outcome, never in a traceback."""
 
 from __future__ import annotations
 
