@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_USER
+from pvboot.machine.abi import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
 
 # Flags a domain without devices may not set: PWT, PCD, PAT/PSE; G only in L1.
 L1_FORBIDDEN = 0x098
@@ -32,8 +32,8 @@ def adjust_l1_entry(entry: int) -> int:
 def adjust_upper_entry(entry: int, level: int, *, wide: bool) -> int:
     """A present entry of an L2, L3 or L4 as Xen keeps it."""
     if not wide:
-        # Xen also sets USER and RW in a PAE L3, which its own long-mode walk needs; a PAE walk reserves both bits.
-        return entry
+        # Xen's own long-mode walk of a PAE L3 needs both; the machine's CPU walks a copy without them.
+        return entry | PTE_USER | PTE_RW if level == 3 else entry
     if level == 4:
         entry |= PTE_ACCESSED
     return entry | PTE_USER

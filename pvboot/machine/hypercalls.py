@@ -22,7 +22,8 @@ from pvboot.machine.vcpu_ops import VcpuOps
 
 Handler = Callable[..., int]
 
-# XENFEAT_*: mmu_pt_update_preserve_ad, gnttab_map_avail_bits, vcpu_time etc. as Xen reports them to a PV domU.
+# XENFEAT_* as Xen reports them to a PV domU: mmu_pt_update_preserve_ad, highmem_assist, gnttab_map_avail_bits,
+# memory_op_vnode_supported, linux_rsdp_unrestricted; and, once the assist is on, pae_pgdir_above_4gb.
 FEATURES = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 13 | 1 << 17
 FEATURE_PAE_ABOVE_4GB = 1 << 4
 VM_ASSIST_PAE_EXTENDED_CR3 = 3
@@ -259,7 +260,7 @@ class Hypercalls:
         features = 0
         if index == 0:
             features = FEATURES
-            if self._domain.frames.extended_cr3 or self._domain.wide:
+            if self._domain.frames.extended_cr3:
                 features |= FEATURE_PAE_ABOVE_4GB
         self._space.write(address + 4, features.to_bytes(4, "little"))
         return 0

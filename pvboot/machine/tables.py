@@ -80,8 +80,8 @@ class FrameTable:
         self.owner: npt.NDArray[np.uint8] = np.zeros(memory.total, dtype=np.uint8)
         self.owner[memory.guest_base :] = GUEST
         self.kind: npt.NDArray[np.uint8] = np.zeros(memory.total, dtype=np.uint8)
-        self.count: npt.NDArray[np.int32] = np.zeros(memory.total, dtype=np.int32)
-        self.references: npt.NDArray[np.int32] = np.zeros(memory.total, dtype=np.int32)
+        self.count: npt.NDArray[np.int64] = np.zeros(memory.total, dtype=np.int64)
+        self.references: npt.NDArray[np.int64] = np.zeros(memory.total, dtype=np.int64)
         self.pinned: set[int] = set()
         self.counters: Counter[str] = Counter()
         self.extended_cr3 = False
@@ -292,22 +292,22 @@ class FrameTable:
             return -errno.EINVAL
         new = tables[fresh]
         self.kind[new] = L1
-        self.count[tables] += times.astype(np.int32)
+        self.count[tables] += times
         if len(new):
             self.flush()
             result = self._validate_l1s(new)
             if result:
-                self.count[tables] -= times.astype(np.int32)
+                self.count[tables] -= times
                 self.kind[new] = NONE
                 return result
             self.counters["validated L1"] += len(new)
-        self.references[tables] += times.astype(np.int32)
+        self.references[tables] += times
         return 0
 
     def _put_l1s(self, targets: npt.NDArray[np.int64]) -> None:
         tables, times = np.unique(targets, return_counts=True)
-        self.count[tables] -= times.astype(np.int32)
-        self.references[tables] -= times.astype(np.int32)
+        self.count[tables] -= times
+        self.references[tables] -= times
         gone = tables[self.count[tables] == 0]
         self.kind[gone] = NONE
         if len(gone):
