@@ -9,17 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pvboot.menu.model import Menu
+
+if TYPE_CHECKING:
+    from pvboot.devices import Devices
+
+
+@dataclass(frozen=True, slots=True)
+class MenuContext:
+    """Where a menu file was found, for builders that need more than its bytes.
+
+    `source` is what the user named, `volume` the canonical device name (None: a plain file outside of any disk),
+    `path` the file; `devices` are the guest's disks.  `saved_default` reads GRUB Legacy's file `default` beside the
+    menu, b"" if there is none.
+    """
+
+    source: str
+    volume: str | None
+    path: str
+    devices: Devices
+    saved_default: Callable[[], bytes] = lambda: b""
 
 
 class Builder(Protocol):
     """What every dialect's module offers."""
 
-    def __call__(
-        self, data: bytes, *, source: str, volume: str | None, path: str, saved_default: Callable[[], bytes]
-    ) -> Menu: ...
+    def __call__(self, data: bytes, context: MenuContext) -> Menu:
+        """The menu in `data`; never fails for what the bytes say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from fsdrivers import errors as fs_errors
 from pvboot.devices import Device, Devices, read_device
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
-from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, dialect_of
+from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, MenuContext, dialect_of
 from pvboot.menu.menu_lst import DEFAULT_FILE_BYTES
 from pvboot.menu.model import Menu, MenuWarning
 
@@ -118,13 +118,14 @@ def load(devices: Devices, found: FoundMenu) -> Menu:
     """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
     data, complete = _read(found)
     volume = str(found.device) if found.device else None
-    menu = found.dialect.builder()(
-        data,
+    context = MenuContext(
         source=devices.source_name,
         volume=volume,
         path=found.path,
+        devices=devices,
         saved_default=lambda: _read_default_file(devices, found),
     )
+    menu = found.dialect.builder()(data, context)
     notes = found.warnings
     if not complete:
         message = f"{volume or ''}{found.path}: only the first {MENU_LIMIT_BYTES} bytes are read"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from grammars.menu_lst import CommandLine, parse
 from pvboot.grub_rules import GrubError, read_number, skip_word
+from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
 from pvboot.menu.words import TITLE, WORDS
 
@@ -36,12 +37,12 @@ class _Draft:
         self.warnings.append(MenuWarning(message, line.name_span))
 
 
-def build(data: bytes, *, source: str, volume: str | None, path: str, saved_default: Callable[[], bytes]) -> Menu:
-    """The menu in `data`.  `saved_default` reads the file `default` beside the menu, b"" if there is none.
+def build(data: bytes, context: MenuContext) -> Menu:
+    """The menu in `data`.
 
     Any bytes give a menu: what GRUB would skip is skipped, with a warning that names line and column.
     """
-    tree = parse(data, f"{volume or ''}{path}")
+    tree = parse(data, f"{context.volume or ''}{context.path}")
     draft = _Draft()
     if not tree.complete:
         draft.warnings.append(MenuWarning(f"{tree.file}: only the first {len(tree.lines)} lines are read"))
@@ -50,13 +51,13 @@ def build(data: bytes, *, source: str, volume: str | None, path: str, saved_defa
         if line.cut:
             draft.warn("the line is longer than 1500 characters, its end is lost", line)
     for line in tree.lines[:first_title]:
-        _run_head_line(draft, line, saved_default)
+        _run_head_line(draft, line, context.saved_default)
     entries = _read_entries(draft, tree.lines[first_title:])
     if draft.password is not None:
         entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
     default, fallback = _settle(draft, len(entries))
-    return Menu(source, volume, path, DIALECT, entries, default, fallback, draft.timeout, draft.hidden,
-                draft.password, tuple(draft.warnings))
+    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, fallback, draft.timeout,
+                draft.hidden, draft.password, tuple(draft.warnings))
 
 
 # --- the head ---------------------------------------------------------------------------------------------

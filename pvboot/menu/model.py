@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from grammars.spans import SourceSpan
 
@@ -30,8 +31,27 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class BootFiles:
+    """What an entry loads, in dialects whose entries are no list of GRUB Legacy's commands.
+
+    File names are `[DEVICE]/path` in GRUB's syntax; `root` is the device of those without one (None: the menu's
+    volume).  Several initrds are joined.  `modules` are (file, arguments) of a multiboot entry.
+    """
+
+    kernel: str | None
+    args: str = ""
+    initrds: tuple[str, ...] = ()
+    modules: tuple[tuple[str, str], ...] = ()
+    root: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One choice.  `submenu` holds the titles of the menus around it, `line` is that of its title."""
+    """One choice.  `submenu` holds the titles of the menus around it, `line` is that of its title.
+
+    An entry of GRUB Legacy has `commands`; one of another dialect has `files`, which says what it loads (and may run
+    the entry's script for it: it raises `PvbootError` or `FsError` as running commands does).
+    """
 
     index: int
     title: str
@@ -40,6 +60,7 @@ class Entry:
     id: str | None = None
     submenu: tuple[str, ...] = ()
     locked: bool = False
+    files: Callable[[], BootFiles] | None = field(default=None, compare=False, repr=False)
 
     @property
     def line(self) -> int:

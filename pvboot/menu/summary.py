@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pvboot.devices import Device, read_device
 from pvboot.grub_rules import GrubError, first_word, skip_word
-from pvboot.menu.model import Entry
+from pvboot.menu.model import BootFiles, Entry
 
 KERNEL_OPTIONS = ("--type=", "--no-mem-option")
 
@@ -39,6 +39,8 @@ def summarise(
     `find_uuid` answers Ubuntu's `uuid` command.  A command with bad arguments is passed over: it will fail
     when the entry is run, and say why.
     """
+    if entry.files is not None:
+        return _summarise_files(entry.files(), root)
     kernel: LoadedFile | None = None
     kernel_device: Device | None = None
     modules: list[LoadedFile] = []
@@ -59,6 +61,17 @@ def summarise(
         elif command.name == "boot":
             break
     return EntrySummary(kernel_device if kernel else root, kernel, tuple(modules), tuple(initrds))
+
+
+def _summarise_files(files: BootFiles, root: Device | None) -> EntrySummary:
+    if files.root is not None:
+        root = _device_or(files.root, root)
+    initrds = tuple(_file(name, root)[1] for name in files.initrds)
+    modules = tuple(LoadedFile(_file(name, root)[1].path, args) for name, args in files.modules)
+    if files.kernel is None:
+        return EntrySummary(root, None, modules + initrds, initrds)
+    device, kernel = _file(files.kernel, root)
+    return EntrySummary(device, LoadedFile(kernel.path, files.args), modules + initrds, initrds)
 
 
 def skip_kernel_options(args: str) -> str:

@@ -6,11 +6,11 @@ from fsdrivers import errors as fs_errors
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
 from pvboot import grub_rules as rules
-from pvboot.devices import Devices, translate
+from pvboot.devices import Devices, read_device, translate
 from pvboot.grub_rules import GrubError
-from pvboot.menu.model import Entry, Menu
+from pvboot.menu.model import BootFiles, Entry, Menu
 from pvboot.shell import files, loading, settings
-from pvboot.shell.request import Outcome
+from pvboot.shell.request import BootRequest, Module, Outcome, encode_cmdline
 from pvboot.shell.state import Console, Shell, new_shell
 from pvboot.shell.table import COMMANDS
 
@@ -27,6 +27,8 @@ def run_entry(
     the end without being told.
     """
     shell = new_shell(devices, menu, entry, console=console, authenticated=authenticated)
+    if entry.files is not None:
+        return _load_files(shell, entry.files(), entry.span)
     for command in entry.commands:
         info = COMMANDS.get(command.name)
         if info is None or info.echo:
@@ -37,6 +39,23 @@ def run_entry(
     if shell.kernel is not None:
         return _run(shell, "boot", "", entry.span)
     return None
+
+
+def _load_files(shell: Shell, files: BootFiles, span: SourceSpan) -> BootRequest | None:
+    """Open what an entry of another dialect names; None if it names no kernel."""
+    if files.kernel is None:
+        return None
+    try:
+        if files.root is not None:
+            shell.root, shell.root_named = read_device(files.root, shell.root)[0], True
+        name, kernel = shell.open(files.kernel)
+        modules = [Module(file, full, b"", "initrd") for full, file in map(shell.open, files.initrds)]
+        for text, args in files.modules:
+            full, file = shell.open(text)
+            modules.append(Module(file, full, encode_cmdline(f"{text} {args}".rstrip()), "module"))
+    except GrubError as err:
+        raise err.at(span) from err.__cause__
+    return BootRequest(kernel, name, encode_cmdline(files.args), tuple(modules))
 
 
 def run_line(shell: Shell, text: str) -> Outcome | None:

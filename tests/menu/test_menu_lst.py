@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.devices import Device
+from pvboot.devices import Device, Devices
+from pvboot.menu.dialects import MenuContext
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
 from pvboot.menu.summary import summarise
@@ -15,7 +16,7 @@ AB = b"title A\nboot\ntitle B\nboot\n"
 
 
 def _build(text: bytes, saved: bytes = b"") -> Menu:
-    return build(text, source="disk.img", volume="(hd0,0)", path="/boot/grub/menu.lst", saved_default=lambda: saved)
+    return build(text, MenuContext("disk.img", "(hd0,0)", "/boot/grub/menu.lst", Devices(()), lambda: saved))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pvboot.devices import Devices
+from pvboot.menu.dialects import MenuContext
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
 from pvboot.screen.plain import choose, terminal_console
@@ -24,7 +26,7 @@ ABC = "title A\nboot\ntitle B\nboot\ntitle C\nlock\nboot\n"
 
 def _menu(text: str) -> Menu:
     data = text.encode("utf-8", "surrogateescape")
-    return build(data, source="d", volume="(hd0)", path="/m", saved_default=lambda: b"")
+    return build(data, MenuContext("d", "(hd0)", "/m", Devices(())))
 
 
 def _choose(menu: Menu, typed: str) -> tuple[Choice, str]:
