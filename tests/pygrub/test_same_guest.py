@@ -103,8 +103,11 @@ def test_the_first_volume_with_a_menu_wins(ours: Loader, pygrub: Loader, tmp_pat
     assert score.started == 4
 
 
+QUOTES = "--args=it's \"quoted\" \\ ü"
+
+
+@pytest.mark.parametrize("extra", [(), ("-n",), (QUOTES,)], ids=["plain", "not really", "quotes"])
 @pytest.mark.parametrize("output_format", ["simple", "simple0", "sxp"])
-@pytest.mark.parametrize("extra", [(), ("-n",), ("--args=it's \\"quoted\\" \\\\ ü",)], ids=["plain", "-n", "quotes"])
 def test_output_bytes(
     ours: Loader, pygrub: Loader, tmp_path: Path, output_format: str, extra: tuple[str, ...]
 ) -> None:
