@@ -137,7 +137,7 @@ class Runner:
             self._used_cpu = domain.cpu_seconds()
         ending = domain.ending
         assert ending is not None
-        self._finished = ending.reason not in RESUMABLE
+        self._finished = self._finished or domain.call_undone or ending.reason not in RESUMABLE
         return self._outcome(ending)
 
     def _loop(self) -> None:
@@ -145,7 +145,7 @@ class Runner:
         while domain.ending is None:
             try:
                 self.engine.run(self._resume_at)
-            except GuestCrashError as crash:
+            except (GuestCrashError, GuestFaultError) as crash:
                 domain.ending = Ending("crash", None, str(crash))
             except EngineFaultError as fault:
                 domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
@@ -170,7 +170,7 @@ class Runner:
             else:
                 domain.serve_backends()
                 self.traps.deliver_events()
-        except GuestCrashError as crash:
+        except (GuestCrashError, GuestFaultError) as crash:
             domain.ending = Ending("crash", None, str(crash))
             return
         self._resume_at = self.engine.read("ip")

@@ -49,7 +49,7 @@ class Watcher(threading.Thread):
             if not self._domain.abandoned:
                 self._domain.abandoned = self._exceeded()
             if self._domain.abandoned:
-                told_at = time.monotonic() if told_at is None or not stuck else told_at
+                told_at = time.monotonic() if told_at is None else told_at
                 if time.monotonic() - told_at > ABANDON_SECONDS:
                     self._engine.abandon()
             elif stuck:
@@ -57,6 +57,7 @@ class Watcher(threading.Thread):
 
     def _kick(self) -> None:
         due = self._domain.timer.next_due
+        self._domain.console.push()
         if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
             self._domain.vcpu.raise_upcall()
 

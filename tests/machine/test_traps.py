@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -709,6 +711,53 @@ def test_running_on_after_a_pattern(width: int) -> None:
     assert outcome.first_console is not None and outcome.first_hypercall is not None
 
 
+POLLER = """
+    start:
+        say prompt, 2
+        movq data(%rip), %rbx
+    wait:
+        movl 3076(%rbx), %eax       # in_prod
+        cmpl %eax, 3072(%rbx)
+        je wait
+        movb (%rbx), %al
+        movb %al, prompt(%rip)
+        say prompt, 2
+        shutdown 0
+    prompt: .ascii "> "
+"""
+
+
+def test_typed_input_reaches_a_guest_that_only_polls() -> None:
+    """A loop over the ring without hypercalls, as a boot loader's prompt may be."""
+    guest = Guest(64, POLLER.replace("data(%rip)", "data"))
+    guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
+    typist = threading.Thread(target=lambda: (wait_for(guest.printed, b"> "), guest.machine.feed(b"k")))
+    typist.start()
+    outcome = guest.run()
+    typist.join()
+    assert outcome.reason == "poweroff" and guest.printed == b"> k ", describe(outcome)
+
+
+def wait_for(text: bytearray, pattern: bytes) -> None:
+    """Until a guest in another thread has printed something."""
+    for _ in range(2000):
+        if pattern in text:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{pattern!r} was not printed")
+
+
+def test_a_run_is_stopped_from_another_thread() -> None:
+    guest = Guest(64, 'start: say text, 1\n again: hypercall 17\n jmp again\n text: .ascii "x"')
+    stopper = threading.Thread(target=lambda: (wait_for(guest.printed, b"x"), guest.machine.stop()))
+    stopper.start()
+    outcome = guest.run()
+    stopper.join()
+    assert outcome.reason == "stopped" and not outcome.ok
+    # It was responsive, so it can go on.
+    assert guest.run(Limits(cpu_seconds=0.1)).reason == "cpu-limit"
+
+
 def test_a_pattern_may_come_in_pieces() -> None:
     guest = Guest(64, """
         start: say first, 3
@@ -725,3 +774,18 @@ def test_user_entries_keep_their_flags() -> None:
     guest = Guest(64, "start: shutdown 0")
     marks = PTE_USER | PTE_GUEST_KERNEL
     assert int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE]) & marks == marks
+
+
+@BOTH
+@pytest.mark.parametrize("loop", ["ud2", "int3", "cli", "inb $0x80, %al", "cpuid", "pause"])
+def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
+    """A guest that only ever traps, and never makes a hypercall."""
+    handlers = HANDLERS64 if width == 64 else HANDLERS32
+    load = "movq $traps, %rdi" if width == 64 else "movl $traps, %ebx"
+    reset = "movq data + 0x110, %rsp" if width == 64 else "movl data + 0x110, %esp"
+    sp = "movq %rsp, data + 0x110" if width == 64 else "movl %esp, data + 0x110"
+    start = f"start: {load}\n hypercall 0\n {sp}\n"
+    guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
+    outcome = guest.run(Limits(cpu_seconds=0.3))
+    assert outcome.reason == "cpu-limit", describe(outcome)
+
