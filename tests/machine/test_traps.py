@@ -9,7 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.abi import PTE_GUEST_KERNEL, PTE_USER
+from pvboot.machine.errors import MachineError, RefusedError
+from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import Limits, describe
 from tests.machine.guests import BASE, DATA_PAGE, PAGE, SPARE_PAGE, Guest
 
@@ -789,3 +792,58 @@ def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
     outcome = guest.run(Limits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit", describe(outcome)
 
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_what_the_output_raises_comes_out_of_run(error: type[BaseException]) -> None:
+    def broken(data: bytes) -> None:
+        raise error
+
+    guest = Guest(64, 'start: say text, 1\n shutdown 0\n text: .ascii "x"')
+    guest.machine.domain._output = broken
+    with pytest.raises(error):
+        guest.run()
+
+
+def test_a_machine_without_a_context_does_not_run() -> None:
+    with pytest.raises(MachineError):
+        Machine(64, 64).run()
+
+
+def test_an_ended_guest_does_not_run_again() -> None:
+    guest = Guest(64, "start: shutdown 0")
+    guest.run()
+    with pytest.raises(MachineError):
+        guest.run()
+
+
+@BOTH
+def test_the_toolstack_is_refused_what_xen_refuses(width: int) -> None:
+    machine = Machine(width, 64)
+    free = int(machine.p2m[3])
+    machine.frames[free, 0] = 2 << 12 | 0x67  # a hypervisor frame
+    with pytest.raises(RefusedError) as caught:
+        machine.toolstack_pin(free, width // 32 + 1 if width == 64 else 3)
+    assert caught.value.number == 22 and "EINVAL" in str(caught.value)
+    context = VcpuContext(width, 0, 0, 0, cr3_mfn=2)
+    with pytest.raises(RefusedError):
+        machine.set_vcpu(context)
+    with pytest.raises(RefusedError):
+        machine.attach_console(2)
+    with pytest.raises(MachineError):
+        machine.fill_hypercall_page(2)
+    with pytest.raises(MachineError):
+        machine.toolstack_pin(free, 5)
+
+
+@BOTH
+def test_hypercall_page_stubs(width: int) -> None:
+    """A guest calls through its hypercall page."""
+    if width == 64:
+        source = "start: xorl %edi, %edi\n movq $spare + 17 * 32, %rax\n call *%rax\n movq %rax, data\n shutdown 0"
+    else:
+        source = "start: xorl %ebx, %ebx\n movl $spare + 17 * 32, %eax\n call *%eax\n movl %eax, data\n shutdown 0"
+    guest = Guest(width, source)
+    guest.machine.fill_hypercall_page(guest.mfn(SPARE_PAGE))
+    assert guest.run().reason == "poweroff"
+    assert guest.words(DATA_PAGE, 0, 1) == [4 << 16 | 17]
