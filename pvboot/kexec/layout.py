@@ -15,7 +15,7 @@ from pvboot.errors import PlanError
 from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, KernelImage
 from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.pagetables import Mapping, plan_mapping
-from pvboot.kexec.vcpu import VcpuContext, fold_cr3
+from pvboot.kexec.vcpu import VcpuContext
 
 SIF_MULTIBOOT_MOD: Final = 1 << 2
 SIF_MOD_START_PFN: Final = 1 << 3
@@ -159,10 +159,6 @@ class DomainLayout:
             cr3_mfn=cr3_mfn,
             vm_assist=VMASST_PAE_EXTENDED_CR3 if extended else 0,
         )
-
-    def folded_cr3(self, mfn: int) -> int:
-        """cr3 value of a top-level table."""
-        return fold_cr3(self.width, mfn)
 
 
 def pages_for(size_bytes: int) -> int:
