@@ -25,6 +25,7 @@ PTE_RW: Final = 1 << 1
 PTE_USER: Final = 1 << 2
 PTE_ACCESSED: Final = 1 << 5
 PTE_DIRTY: Final = 1 << 6
+PTE_FRAME: Final = 0x000FFFFFFFFFF000  # bits of an entry that hold the frame's address
 
 LEAF_PROT: Final = PTE_PRESENT | PTE_RW | PTE_ACCESSED
 TABLE_PROT: Final = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY

@@ -89,11 +89,7 @@ def memory_after(plan: KexecPlan) -> dict[int, bytearray]:
 
 
 def table_frames(plan: KexecPlan) -> set[int]:
-    return {
-        int(plan.image.p2m[mapping.first_table_pfn + row])
-        for mapping in plan.layout.mappings
-        for row in range(mapping.table_count)
-    }
+    return {int(plan.image.p2m[slot]) for slot in plan.layout.table_slots}
 
 
 @PROPERTY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pvboot.kexec.pagetables import ENTRIES, PTE_PRESENT, levels_of
+from pvboot.kexec.pagetables import ENTRIES, PTE_FRAME, PTE_PRESENT, levels_of
 
 
 def walk_leaves(
@@ -27,7 +27,7 @@ def walk_leaves(
             va = base | index << (12 + 9 * (level - 1))
             if level == 4 and index >= 256:
                 va |= 0xFFFF << 48
-            child = slot_of((entry & 0x000FFFFFFFFFF000) >> 12)
+            child = slot_of((entry & PTE_FRAME) >> 12)
             if level > 1:
                 descend(child, level - 1, va)
             else:
