@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 COMPAT_OLD_RAMDISK: Final = "xen-4.17"
 MAX_FILE_BYTES: Final = 1 << 30
-CMDLINE_BYTES: Final = 1023
 
 
 @dataclass(frozen=True, slots=True)
