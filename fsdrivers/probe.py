@@ -5,6 +5,7 @@ from __future__ import annotations
 from fsdrivers.api import BlockSource, Filesystem
 from fsdrivers.errors import NotThisFilesystem, UnknownFilesystem
 from fsdrivers.ext2 import open_ext
+from fsdrivers.iso9660 import open_iso
 from fsdrivers.iso9660.descriptors import looks_like_iso
 
 # (byte offset, magic, name): formats that guests carry and that no driver reads.
@@ -62,8 +63,6 @@ def probe(source: BlockSource) -> Filesystem:
     system that it knows but cannot mount (`Corrupt`, `Unsupported`).
     """
     if looks_like_iso(source):
-        from fsdrivers.iso9660 import open_iso
-
         return open_iso(source)
     try:
         return open_ext(source)

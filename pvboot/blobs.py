@@ -47,7 +47,7 @@ class FileBlob:
 class PaddedBlob:
     """Bytes followed by zeros up to `size`."""
 
-    data: bytes
+    data: bytes | bytearray
     size: int
 
     def chunks(self) -> Iterator[tuple[int, memoryview]]:
@@ -85,14 +85,14 @@ def join_ramdisks(blobs: Sequence[Blob]) -> Blob:
     return blobs[0] if len(blobs) == 1 else JoinedBlob(tuple(blobs))
 
 
-def read_whole(blob: Blob, limit: int, what: str) -> bytes:
+def read_whole(blob: Blob, limit: int, what: str) -> bytearray:
     """All bytes of a blob; `BootError` if there are more than `limit`."""
     if blob.size > limit:
         raise BootError(f"{what} is too large", expected=f"at most {limit} bytes", found=f"{blob.size} bytes")
     data = bytearray(blob.size)
     for offset, chunk in blob.chunks():
         data[offset : offset + len(chunk)] = chunk
-    return bytes(data)
+    return data
 
 
 def is_gzip(blob: Blob) -> bool:
@@ -140,10 +140,10 @@ def ramdisk_of_old_builders(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob
     """
     data = read_whole(blob, limit, "the ramdisk")
     if len(data) < 6 or data[:2] != GZIP_MAGIC:
-        return BytesBlob(data)
+        return BytesBlob(memoryview(data))
     unpacked_bytes = struct.unpack_from("<I", data, len(data) - 4)[0]
     if unpacked_bytes > limit:
-        return BytesBlob(data)
+        return BytesBlob(memoryview(data))
     reserved = max(unpacked_bytes + XEN_GZIP_SLACK, len(data))
     engine = zlib.decompressobj(wbits=31)
     try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_DRIVES = 8  # GRUB names hd0 to hd7
 MAXIMUM_PARTITION = 254
-SLICES = "abcdefgh"
+SLICES = tuple("abcdefgh")
 MENU_FILE_LIMIT_BYTES = 1 << 20  # of a menu given as a file instead of a disk
 
 _BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
@@ -104,12 +104,13 @@ def _read_partition(text: str, at: int, drive: Device, root: Device | None) -> t
             raise GrubError(rules.BAD_DEVICE_SYNTAX, err.detail) from err
         if drive.kind != "hd" or number > MAXIMUM_PARTITION:
             raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: no such partition is possible")
-        letter = text[at + 1 : at + 2] if text[at : at + 1] == "," else ""
-        if letter and letter in SLICES:
-            return replace(drive, partition=number, slice=letter), at + 2
+        if text[at : at + 1] == ",":
+            at += 1
+            if text[at : at + 1] in SLICES:
+                return replace(drive, partition=number, slice=text[at]), at + 1
         return replace(drive, partition=number), at
     letter = text[at : at + 1]
-    if letter and letter in SLICES:
+    if letter in SLICES:
         return replace(drive, slice=letter), at + 1
     if letter == ")" and root is not None:
         return replace(drive, partition=root.partition, slice=root.slice, scheme=root.scheme), at

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from fixtures import fetch_parts, make_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +53,26 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def run_cli() -> RunCli:
     """`run_cli("menu", "disk.img", timeout=..., input=..., env={...})`: `python -m pvboot` as a user runs it.
 
-    Returns the completed process with text output; standard input is empty unless `input` is given.
+    Returns the completed process; output is text (bytes that are not UTF-8 as surrogate escapes), or bytes with
+    `binary=True`.  Standard input is empty unless `input` is given.
     """
 
-    def run(*arguments: str | Path, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
-        extra = options.pop("env", None) or {}
-        assert isinstance(extra, dict)
-        if "input" not in options:
-            options["stdin"] = subprocess.DEVNULL
+    def run(
+        *arguments: str | Path,
+        timeout: float = 120,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        binary: bool = False,
+    ) -> subprocess.CompletedProcess[Any]:
+        decoding = {} if binary else {"encoding": "utf-8", "errors": "surrogateescape"}
         return subprocess.run(  # type: ignore[call-overload,no-any-return]
             [sys.executable, "-m", "pvboot", *map(str, arguments)],
             cwd=REPOSITORY,
             capture_output=True,
-            text=True,
             timeout=timeout,
-            env={**os.environ, "NO_COLOR": "1", **extra},
-            **options,
+            env={**os.environ, "NO_COLOR": "1", **(env or {})},
+            **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),
+            **decoding,
         )
 
     return run

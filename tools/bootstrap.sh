@@ -23,6 +23,12 @@ retry() {
     "$@"
 }
 
+# Old lists name versions that the servers have replaced, so a failure refreshes them for the next try.
+apt_install() {
+    apt-get -qq -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@" </dev/null >/dev/null ||
+        { apt-get -qq update </dev/null; return 1; }
+}
+
 packages() {
     if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
         say "no apt here: install the counterparts of fixtures/debian-packages.txt yourself"
@@ -40,8 +46,7 @@ packages() {
     say "installing $missing"
     # Unquoted on purpose: one word a package.
     # shellcheck disable=SC2086
-    retry apt-get -qq install -y --no-install-recommends $missing </dev/null >/dev/null ||
-        say "some packages could not be installed: $missing"
+    retry apt_install $missing || say "some packages could not be installed: $missing"
 }
 
 pip_install() { .venv/bin/python -m pip install -q --disable-pip-version-check "$@" </dev/null; }
@@ -62,8 +67,7 @@ venv() {
         python=$(find_python)
         "$python" -m venv .venv || { say "cannot make .venv: is python3-venv installed?"; rm -rf .venv; return 1; }
     fi
-    # The build back end goes into the environment itself: no second download into an isolated one, where older
-    # versions of pip forget the user's certificate settings.
+    # The build back end goes into the environment itself: no second download into an isolated one.
     { retry pip_install 'setuptools>=68' wheel && retry pip_install --no-build-isolation -e '.[test]'; } ||
         { say "the Python packages named in pyproject.toml could not be installed (no network?)"; return 1; }
     touch .venv/installed

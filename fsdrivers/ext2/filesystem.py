@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from fsdrivers import paths
 from fsdrivers.api import BlockSource, DirEntry, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
-from fsdrivers.ext2 import directory
+from fsdrivers.ext2.checksum import Checksums
+from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
 from fsdrivers.ext2.inode import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK, Inode, inline_tail, parse_inode
 from fsdrivers.ext2.layout import ROOT_INODE, Incompat, InodeFlag
@@ -23,11 +24,13 @@ SCAN_BYTES = 1 << 20
 class ExtFilesystem:
     """Read-only ext2/3/4 over a source; make one with `open_ext`."""
 
-    def __init__(self, source: BlockSource, superblock: SuperBlock, limits: Limits) -> None:
+    def __init__(self, source: BlockSource, superblock: SuperBlock, limits: Limits, *, verify: bool = True) -> None:
+        """`verify` checks metadata checksums where the file system has them."""
         self.source = source
         self.superblock = superblock
         self._limits = limits
-        self._groups = GroupTable(source, superblock)
+        self._checksums = Checksums(superblock) if verify and Checksums.are_used(superblock) else None
+        self._groups = GroupTable(source, superblock, self._checksums)
         self._large_dir = bool(superblock.incompat & Incompat.LARGE_DIR)
         self._wide_names = not superblock.incompat & Incompat.FILETYPE
 
@@ -51,9 +54,12 @@ class ExtFilesystem:
         return self._stat(self._resolve(path, follow=follow))
 
     def listdir(self, path: str) -> Iterator[DirEntry]:
-        """The entries of a directory in on-disk order; each costs the read of its inode."""
+        """The entries of a directory in on-disk order; each costs the read of its inode.
+
+        Those inodes' checksums are not computed, which would take most of the time; `lookup` and `open` do.
+        """
         for number, name in self._entries(self._directory(path)):
-            yield DirEntry(paths.decode(name), self._stat(self.inode(number)))
+            yield DirEntry(paths.decode(name), self._stat(self._unchecked_inode(number)))
 
     def names(self, path: str) -> Iterator[str]:
         """The names in a directory in on-disk order; no inode is read."""
@@ -74,7 +80,13 @@ class ExtFilesystem:
     # -- inodes and their data
 
     def inode(self, number: int) -> Inode:
-        """Read an inode by number; `Corrupt` for a number outside the file system."""
+        """Read an inode by number; `Corrupt` for a number outside the file system or a bad checksum."""
+        inode = self._unchecked_inode(number)
+        if self._checksums is not None:
+            self._checksums.check_inode(inode, f"{self.source.name}: inode {number}")
+        return inode
+
+    def _unchecked_inode(self, number: int) -> Inode:
         where = f"{self.source.name}: inode {number}"
         raw = self._groups.read_inode(number, where)
         return parse_inode(number, raw, where, large_dir=self._large_dir)
@@ -84,7 +96,13 @@ class ExtFilesystem:
         sb = self.superblock
         where = f"{self.source.name}: inode {inode.number}"
         file_blocks = -(-inode.size // sb.block_size)
-        reader = MapReader(self._read_block, sb.block_size, sb.blocks_count, where, self._limits)
+        checksums = self._checksums
+
+        def verify(block: int, data: bytes) -> None:
+            if checksums is not None:
+                checksums.check_extent_block(inode, data, f"{where}: extent block {block}")
+
+        reader = MapReader(self._read_block, sb.block_size, sb.blocks_count, where, self._limits, verify)
         if inode.flags & InodeFlag.EXTENTS:
             return extent_runs(inode.block, reader, file_blocks)
         return indirect_runs(inode.block, reader, file_blocks)
@@ -159,17 +177,17 @@ class ExtFilesystem:
         """
         where = f"{self.source.name}: directory inode {node.number}"
         for data, block_size in self._regions(node):
-            number = directory.find(data, name, block_size, where, wide_names=self._wide_names)
+            number = find_name(data, name, block_size, where, wide_names=self._wide_names)
             if number is not None:
                 return self.inode(number)
         for _ in self._entries(node):
             pass
         return None
 
-    def _entries(self, node: Inode) -> Iterator[directory.RawEntry]:
+    def _entries(self, node: Inode) -> Iterator[RawEntry]:
         where = f"{self.source.name}: directory inode {node.number}"
         for data, block_size in self._regions(node):
-            yield from directory.entries(data, block_size, where, wide_names=self._wide_names)
+            yield from live_entries(data, block_size, where, wide_names=self._wide_names)
 
     def _regions(self, node: Inode) -> Iterator[tuple[bytes, int]]:
         """The directory's bytes in pieces of whole blocks, with the size that bounds a record."""
@@ -193,7 +211,10 @@ class ExtFilesystem:
         for run in runs:
             for first in range(0, run.blocks, step):
                 count = min(step, run.blocks - first)
-                yield self.source.read_at((run.disk_block + first) * block_size, count * block_size), block_size
+                data = self.source.read_at((run.disk_block + first) * block_size, count * block_size)
+                if self._checksums is not None:
+                    self._checksums.check_directory(node, data, block_size, where)
+                yield data, block_size
 
 
 def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesystem:
@@ -204,12 +225,10 @@ def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesys
     """
     limits = limits or Limits()
     superblock = read_superblock(source)
-    filesystem = ExtFilesystem(source, superblock, limits)
     if not superblock.incompat & Incompat.RECOVER:
-        return filesystem
-    replayed = _replayed_source(filesystem)
-    if replayed is source:
-        return filesystem
+        return ExtFilesystem(source, superblock, limits)
+    # What stands in the journal may be all that makes the checksums of the descriptors right again.
+    replayed = _replayed_source(ExtFilesystem(source, superblock, limits, verify=False))
     # The super block and the descriptors may themselves stand in the journal.
     after = read_superblock(replayed)
     if after.block_size != superblock.block_size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt
+from fsdrivers.ext2.checksum import Checksums
 from fsdrivers.ext2.layout import GROUP, GROUP_INODE_TABLE_HI_OFFSET, SUPER_OFFSET, Compat, Incompat, RoCompat
 from fsdrivers.ext2.superblock import SuperBlock
 
@@ -14,7 +15,8 @@ TABLE_CACHE_BYTES = 16 << 10
 class GroupTable:
     """Finds inodes; descriptors are read when their group is first needed."""
 
-    def __init__(self, source: BlockSource, superblock: SuperBlock) -> None:
+    def __init__(self, source: BlockSource, superblock: SuperBlock, checksums: Checksums | None) -> None:
+        self._checksums = checksums
         self._source = source
         self._sb = superblock
         self._tables: dict[int, int] = {}
@@ -49,6 +51,8 @@ class GroupTable:
         sb = self._sb
         where = f"{self._source.name}: group descriptor {group}"
         raw = self._source.read_at(self.descriptor_offset(group), sb.desc_size)
+        if self._checksums is not None:
+            self._checksums.check_group(group, raw, where)
         low, _, _ = GROUP.unpack_from(raw)
         block = int(low)
         if sb.desc_size >= 64:

@@ -4,6 +4,21 @@ What lives here: everything that knows ISO structures; `open_iso(source)` is the
 Torito booting, partition tables, importing construct at run time (`structs.py` is for readers and tests).
 """
 
-from fsdrivers.iso9660.filesystem import IsoFilesystem, open_iso
+from __future__ import annotations
 
-__all__ = ["IsoFilesystem", "open_iso"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsdrivers.api import BlockSource
+    from fsdrivers.iso9660.filesystem import IsoFilesystem
+
+
+def open_iso(source: BlockSource) -> IsoFilesystem:
+    """Mount an ISO 9660 volume; `NotThisFilesystem`, `Corrupt`, `Unsupported`, `SourceError`.
+
+    The driver is imported here and not with the package: looking for a descriptor must not cost it.
+    """
+    from fsdrivers.iso9660.descriptors import read_descriptors
+    from fsdrivers.iso9660.filesystem import IsoFilesystem
+
+    return IsoFilesystem(source, read_descriptors(source))

@@ -10,7 +10,7 @@ from fsdrivers.api import BlockSource, DirEntry, File, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
 from fsdrivers.iso9660 import names
 from fsdrivers.iso9660.dates import short_date
-from fsdrivers.iso9660.descriptors import VolumeSet, read_descriptors
+from fsdrivers.iso9660.descriptors import VolumeSet
 from fsdrivers.iso9660.layout import SECTOR_BYTES
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
@@ -43,7 +43,10 @@ class Node:
 
 
 class IsoFilesystem:
-    """Read-only ISO 9660; names come from Rock Ridge, else Joliet, else the plain ones without regard to case."""
+    """Read-only ISO 9660; names come from Rock Ridge, else Joliet, else the plain ones without regard to case.
+
+    Make one with `open_iso`.
+    """
 
     kind = "iso9660"
 
@@ -250,8 +253,3 @@ class IsoFilesystem:
             node.mode & MODE_FORMAT, "other")
         return Stat(kind, len(target) if target is not None else size, node.inode, node.mode, node.mtime,
                     None if target is None else paths.decode(target))
-
-
-def open_iso(source: BlockSource) -> IsoFilesystem:
-    """Mount an ISO 9660 volume; `NotThisFilesystem`, `Corrupt`, `Unsupported`, `SourceError`."""
-    return IsoFilesystem(source, read_descriptors(source))

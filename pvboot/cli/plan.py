@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pvboot.errors import KernelError, PlanError, UsageError
+from pvboot.cli.common import add_source_options
+from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
+from pvboot.errors import BootError, KernelError, PlanError, UsageError
 
 if TYPE_CHECKING:
     from pvboot.kernel.image import KernelImage
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
     from pvboot.kexec.relocate import KexecPlan
 
-HELP = "show the domain layout and the relocation plan"
+HELP = "show a kernel's domain layout and relocation plan"
 
 DESCRIPTION = """\
 Lay out the domain that a kernel needs, exactly as Xen's domain builder does, and print it. With --loader also plan
@@ -34,17 +36,14 @@ examples:
 """
 
 FIRST_MFN = 0x100000  # page p stands in frame p + 0x100000 unless --p2m-in says otherwise
-MAX_MIB = 16 << 20
+MAX_MIB = 512 << 10  # the p2m and its companions of a domain this large already take 4 GiB here
 LIMIT_BYTES = 1 << 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from pvboot.cli.common import add_entry_options, add_source_options
-
     parser.description = DESCRIPTION
     parser.epilog = EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_source_options(parser, required=False, with_json=False)
     add_entry_options(parser)
     kernel = parser.add_argument_group("kernel instead of SOURCE")
@@ -66,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     domain.add_argument(
         "--no-low-memory", action="store_true", help="assume that the hypervisor has no free frame below 4 GiB"
     )
-    domain.add_argument("--compat", choices=["xen-4.17"], help="unpack a gzip'd ramdisk as builders before Xen 4.20 do")
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", nargs="?", const="-", help="one JSON document (to FILE)")
     output.add_argument("--dump", metavar="FILE", help="the domain's memory in PFN order, a sparse file")
@@ -87,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan and print; exit code 0, or 3 for a kernel or domain that is impossible."""
     _settle_source(args)
-    kernel, ramdisk, cmdline = _kernel_of(args)
-    plan, image = _make_plan(args, kernel, ramdisk, cmdline)
+    kernel, ramdisk, cmdline, flags = _kernel_of(args)
+    plan, image = _make_plan(args, kernel, ramdisk, cmdline, flags)
     _write_outputs(args, plan, image)
     if args.json is None:
         _print_text(plan, image)
@@ -105,22 +103,29 @@ def _settle_source(args: argparse.Namespace) -> None:
         raise UsageError("impossible --memory", expected=f"0 to {MAX_MIB} MiB", found=str(args.memory))
 
 
-def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes]:
+def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
     from pvboot.kernel.loader import parse_kernel
 
     capabilities = tuple(args.capabilities.split())
     if args.source is not None:
-        from pvboot.boot import load_request, request_of
-
-        loaded = load_request(
-            request_of(args), compat=args.compat, capabilities=capabilities, features=args.features
-        )
-        return loaded.kernel, loaded.ramdisk, loaded.cmdline
+        return _kernel_of_entry(args)
     data = _read_file(args.kernel, "kernel")
     kernel = parse_kernel(
         data, name=args.kernel, capabilities=capabilities, requested_features=args.features, max_size=LIMIT_BYTES
     )
-    return kernel, _ramdisk_of(args), _cmdline_of(args)
+    return kernel, _ramdisk_of(args), _cmdline_of(args), 0
+
+
+def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
+    from pvboot.boot import boot_from
+    from pvboot.shell.request import PowerControl
+
+    devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
+    choose = menu_chooser(args)
+    loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
+    if isinstance(loaded, PowerControl):
+        raise BootError(f"the entry boots no kernel, it says {loaded.action}")
+    return loaded.kernel, loaded.ramdisk, loaded.cmdline, loaded.flags
 
 
 def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
@@ -160,7 +165,7 @@ def _read_file(path: str, what: str) -> bytes:
 
 
 def _make_plan(
-    args: argparse.Namespace, kernel: KernelImage, ramdisk: Blob | None, cmdline: bytes
+    args: argparse.Namespace, kernel: KernelImage, ramdisk: Blob | None, cmdline: bytes, flags: int
 ) -> tuple[KexecPlan | None, DomainImage]:
     import numpy as np
 
@@ -172,7 +177,7 @@ def _make_plan(
     nr_pages = args.memory * 256
     loader = _read_json(args.loader) if args.loader else None
     ports = {key: loader[key] for key in ("console_port", "store_port") if isinstance(loader, dict) and key in loader}
-    layout = plan_layout(kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, **ports)
+    layout = plan_layout(kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, **ports)
     p2m = _p2m_of(args.p2m_in, nr_pages) if args.p2m_in else np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
     shared_info_mfn = int(p2m.max()) + 1
     if loader is None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pvboot.errors import BootError
 from pvboot.handoff.loader import HYPERCALL_PFN, TRAMPOLINE_PFN, loader_kernel
-from pvboot.kexec.build import DomainImage, Write, build_domain, needs_low_root
+from pvboot.kexec.build import FIRST_HIGH_MFN, DomainImage, Write, build_domain, needs_low_root
 from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.layout import DomainLayout, plan_layout
 from pvboot.kexec.pagetables import levels_of
-from pvboot.kexec.relocate import KexecPlan, MmuUpdate, PinTable, PointOfNoReturn, plan_relocation
+from pvboot.kexec.relocate import KexecPlan, MmuUpdate, PinTable, plan_relocation
 from pvboot.kexec.source import running_loader
 from pvboot.kexec.verify import violations
 
@@ -65,6 +65,7 @@ def start_direct(machine: Machine, layout: DomainLayout) -> DomainImage:
         _require_low_frames(machine)
     image = build_domain(layout, machine.p2m, machine.shared_info_mfn)
     _install(machine, image)
+    machine.set_vcpu(image.vcpu)
     return image
 
 
@@ -74,25 +75,34 @@ def start_by_kexec(machine: Machine, layout: DomainLayout) -> KexecPlan:
     Afterwards the vCPU stands at the first instruction of the trampoline: `machine.run()` executes the hand-over.
     Raises `PlanError` if there is no plan, `BootError` if the hypervisor refuses a step.
     """
-    loader = build_domain(
-        plan_layout(
-            loader_kernel(layout.width),
-            layout.nr_pages,
-            console_port=layout.console_port,
-            store_port=layout.store_port,
-        ),
-        machine.p2m,
-        machine.shared_info_mfn,
-    )
+    loader = _loader_domain(layout, machine.p2m, machine.shared_info_mfn)
     _install(machine, loader)
     hypercalls = machine.read(int(machine.p2m[HYPERCALL_PFN]), 0, PAGE_SIZE)
-    source = running_loader(loader, TRAMPOLINE_PFN, hypercall_page=hypercalls)
-    plan = plan_relocation(layout, source)
+    plan = plan_relocation(layout, running_loader(loader, TRAMPOLINE_PFN, hypercall_page=hypercalls))
     problems = violations(plan)
     if problems:
         raise BootError("the relocation plan breaks an invariant", found="; ".join(problems[:3]))
-    _do_loaders_part(machine, plan, loader)
+    entry = loader.layout.va_of(TRAMPOLINE_PFN) + plan.trampoline.code_offset
+    machine.set_vcpu(replace(loader.vcpu, ip=entry))
+    _do_loaders_part(machine, plan)
     return plan
+
+
+def plan_in_fresh_domain(layout: DomainLayout) -> KexecPlan:
+    """The plan that `start_by_kexec` would carry out, without a machine; page p stands in frame p + 0x100000."""
+    import numpy as np
+
+    p2m = np.arange(layout.nr_pages, dtype=np.uint64) + np.uint64(FIRST_HIGH_MFN)
+    loader = _loader_domain(layout, p2m, FIRST_HIGH_MFN + layout.nr_pages)
+    return plan_relocation(layout, running_loader(loader, TRAMPOLINE_PFN))
+
+
+def _loader_domain(layout: DomainLayout, p2m: FrameArray, shared_info_mfn: int) -> DomainImage:
+    """The loader's own domain, of the size and with the ports of the one to come."""
+    loader = plan_layout(
+        loader_kernel(layout.width), layout.nr_pages, console_port=layout.console_port, store_port=layout.store_port
+    )
+    return build_domain(loader, p2m, shared_info_mfn)
 
 
 def _install(machine: Machine, image: DomainImage) -> None:
@@ -103,11 +113,10 @@ def _install(machine: Machine, image: DomainImage) -> None:
     machine.attach_console(image.mfn_of("console"))
     machine.attach_xenstore(image.mfn_of("xenstore"))
     machine.toolstack_pin(image.root_mfn, levels_of(image.layout.width))
-    machine.set_vcpu(image.vcpu)
 
 
-def _do_loaders_part(machine: Machine, plan: KexecPlan, loader: DomainImage) -> None:
-    """What the loader's code would do: fill frames, make the hypercalls in order, jump to the trampoline."""
+def _do_loaders_part(machine: Machine, plan: KexecPlan) -> None:
+    """What the loader's code does before it jumps to the trampoline: fill frames, make the hypercalls in order."""
     for table in plan.loader_tables:
         entries = bytearray(PAGE_SIZE)
         if table.entry_index >= 0:
@@ -120,9 +129,6 @@ def _do_loaders_part(machine: Machine, plan: KexecPlan, loader: DomainImage) -> 
             _expect_success(machine.mmu_update(operation.updates), operation.why)
         elif isinstance(operation, PinTable):
             _expect_success(machine.mmuext_op([(operation.level - 1, operation.mfn, 0)]), operation.why)
-        elif not isinstance(operation, PointOfNoReturn):
-            entry = loader.layout.va_of(TRAMPOLINE_PFN) + operation.offset
-            machine.set_vcpu(replace(loader.vcpu, ip=entry))
 
 
 def _expect_success(result: int, why: str) -> None:

@@ -26,11 +26,12 @@ class KernelImage:
     Addresses are virtual addresses as the notes (or `__xen_guest`) define them, unsigned; None where
     the kernel says nothing.  `width` is 64 or 32 and follows e_machine, not EI_CLASS.  `pae` is one of
     "no", "yes" (page directory below 4 GiB), "yes[extended-cr3]", "bimodal".
-    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.
+    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.  A BSD symbol table may
+    end behind virt_kend (as in Xen), but never behind its last page.
     """
 
     name: str
-    container: str  # "elf", "elf.gz", "bzImage/<codec>", "bin"
+    container: str  # "elf", "elf.gz", "bzImage/<codec>" ("none" is a codec too), "bin", "bin.gz"
     width: int
     guest_type: str  # "xen-3.0-x86_64" or "xen-3.0-x86_32p"
     virt_base: int
@@ -52,4 +53,16 @@ class KernelImage:
     loader: str = ""
     features_supported: int = 0
     features_required: int = 0
+    features_active: int = 0  # required by the kernel or insisted on by the caller
     elf_size: int = 0  # bytes of the unpacked file
+
+    @property
+    def usable_p2m_base(self) -> int | None:
+        """INIT_P2M if the builder honours it: 64-bit, page aligned, below VIRT_BASE; else it is silently dropped.
+
+        Source: alloc_p2m_list_x86_64 and its callers in tools/libs/guest/xg_dom_x86.c.
+        """
+        base = self.p2m_base
+        if base is None or self.width != 64 or base % 4096 or base >= self.virt_base:
+            return None
+        return base

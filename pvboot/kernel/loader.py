@@ -7,6 +7,7 @@ a domain rightly the same image comes out here; what Xen refuses, or would build
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pvboot.errors import KernelError
 from pvboot.kernel.binary import BinaryTable, binary_layout, find_table
@@ -63,8 +64,8 @@ def parse_kernel(
             found=f"{len(view)} bytes that start with {bytes(view[:8]).hex(' ')}",
         )
     _check_placement(image)
-    _check_offer(image, capabilities, requested_features)
-    return image
+    active = _check_offer(image, capabilities, requested_features)
+    return replace(image, features_active=active)
 
 
 def _binary_image(
@@ -99,7 +100,7 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
     default_offset = 0 if facts.notes_seen else virt_base
     paddr_offset = default_offset if facts.paddr_offset is None else facts.paddr_offset
     shift = virt_base - paddr_offset
-    pieces = tuple(_piece(elf, segment, pstart) for segment in loadable)
+    pieces = tuple(_piece(elf, segment, pstart) for segment in loadable if segment.memsz)
     virt_kstart, virt_kend = (pstart + shift) & _U64, (pend + shift) & _U64
     symtab = bsd_symtab(elf, pstart, pend) if facts.bsd_symtab else None
     if symtab is not None:
@@ -264,8 +265,8 @@ def _check_placement(image: KernelImage) -> None:
         )
 
 
-def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: str) -> None:
-    """Does the hypervisor run such guests, and can the kernel live with the features asked for?"""
+def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: str) -> int:
+    """Does the hypervisor run such guests, and can the kernel live with the features asked for?  The active ones."""
     if image.features_required & DOM0:
         raise KernelError("the kernel can only run as dom0", where=f"{image.name}, FEATURES", found="!dom0")
     if image.guest_type not in capabilities:
@@ -291,6 +292,7 @@ def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: s
             where=image.name,
             found="auto_translated_physmap required",
         )
+    return active
 
 
 def _with_remarks(found: str, facts: GuestFacts) -> str:

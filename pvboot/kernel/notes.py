@@ -18,7 +18,9 @@ INIT_P2M, MOD_START_PFN, SUPPORTED_FEATURES, PHYS32_ENTRY = 15, 16, 17, 18
 
 NOTE_FORMAT = "III"  # n_namesz, n_descsz, n_type
 NOTE_HEADER_BYTES = 12
-MAX_NOTES = 65536
+MAX_NOTES = 65536  # Xen's bound
+# Ours: each may hold 4 KiB of text to read.  A kernel has about twenty.
+MAX_XEN_NOTES = 1024
 MAX_TEXT = 15  # Xen keeps GUEST_OS, GUEST_VERSION, XEN_VERSION and LOADER in 16 bytes
 
 NOTE_NAMES = {
@@ -145,6 +147,8 @@ class _NoteWalker:
                 # Only its start must be in the area, and n_descsz of a string means nothing: the last note of
                 # GRUB's i386 image passes the end of its segment, and claims to pass the end of the file.
                 self.xen_notes += 1
+                if self.xen_notes > MAX_XEN_NOTES:
+                    raise KernelError("too many Xen notes", where=elf.at(offset), expected=f"at most {MAX_XEN_NOTES}")
                 _read_note(elf, kind, offset, desc, desc_bytes, self.facts)
             if after > _padded(end):
                 self.facts.remarks.append(

@@ -6,21 +6,14 @@ from pvboot.kernel.image import KernelImage
 
 _UNSET64 = (1 << 64) - 1
 _UNSET32 = (1 << 32) - 1
-PAGE_BYTES = 4096
-
-
-def uses_init_p2m(image: KernelImage) -> bool:
-    """Whether the builder puts the p2m list where INIT_P2M says.
-
-    Only for 64-bit kernels, page aligned and below VIRT_BASE; otherwise Xen drops the wish without a word
-    (alloc_p2m_list_x86_64 and its callers in tools/libs/guest/xg_dom_x86.c).
-    """
-    base = image.p2m_base
-    return base is not None and image.width == 64 and base % PAGE_BYTES == 0 and base < image.virt_base
 
 
 def parms_json(image: KernelImage) -> dict[str, str | bool]:
-    """The `parms` object: addresses and masks as "0x...", all ones where the kernel says nothing."""
+    """The `parms` object: addresses and masks as "0x...", all ones where the kernel says nothing.
+
+    For a multiboot-binary Xen leaves the record of ELF facts untouched: its zeros are repeated here.
+    """
+    is_elf = not image.container.startswith("bin")
 
     def number(value: int | None, unset: int = _UNSET64) -> str:
         return f"{unset if value is None else value:#x}"
@@ -30,13 +23,13 @@ def parms_json(image: KernelImage) -> dict[str, str | bool]:
         "virt_entry": number(image.virt_entry),
         "virt_hypercall": number(image.hypercall_page),
         "hv_start_low": number(image.hv_start_low),
-        "p2m_base": number(image.p2m_base if uses_init_p2m(image) else None),
-        "elf_paddr_offset": number(image.paddr_offset),
-        "virt_kstart": number(image.virt_kstart),
-        "virt_kend": number(image.virt_kend),
+        "p2m_base": number(image.usable_p2m_base),
+        "elf_paddr_offset": number(image.paddr_offset if is_elf else None),
+        "virt_kstart": number(image.virt_kstart if is_elf else 0),
+        "virt_kend": number(image.virt_kend if is_elf else 0),
         "f_supported": number(image.features_supported),
         "f_required": number(image.features_required),
-        "phys_entry": number(image.phys_entry, _UNSET32),
+        "phys_entry": number(image.phys_entry if is_elf else 0, _UNSET32),
         "pae": image.pae,
         "unmapped_initrd": image.unmapped_initrd,
         "bsd_symtab": image.bsd_symtab,

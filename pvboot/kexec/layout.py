@@ -14,13 +14,16 @@ from typing import Final, Protocol
 from pvboot.errors import PlanError
 from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, KernelImage
 from pvboot.kexec.formats import PAGE_SIZE
-from pvboot.kexec.pagetables import Mapping, levels_of, plan_mapping
-from pvboot.kexec.vcpu import VcpuContext, fold_cr3
+from pvboot.kexec.pagetables import Mapping, plan_mapping
+from pvboot.kexec.vcpu import VcpuContext
 
 SIF_MULTIBOOT_MOD: Final = 1 << 2
 SIF_MOD_START_PFN: Final = 1 << 3
 
 VMASST_PAE_EXTENDED_CR3: Final = 1 << 3
+
+MAX_CMDLINE_BYTES: Final = 1023  # start_info's field holds one more, its NUL
+SPECIAL_SEGMENTS: Final = ("console", "xenstore", "bootstack")  # a relocation gives these slots the loader's frames
 
 SLACK_PAGES: Final = 128  # 512 KiB of free, mapped memory behind the boot stack
 MAPPING_ROUND: Final = (4 << 20) - 1
@@ -130,12 +133,17 @@ class DomainLayout:
     @property
     def p2m_base(self) -> int | None:
         """Virtual address of the p2m list if it has a mapping of its own (INIT_P2M), else None."""
-        return usable_p2m_base(self.kernel)
+        return self.kernel.usable_p2m_base
 
     @property
     def p2m_list_pages(self) -> int:
         """Pages of the p2m list itself."""
         return pages_for(self.nr_pages * self.word_bytes)
+
+    @property
+    def table_slots(self) -> list[int]:
+        """PFNs of all page tables, mapping by mapping."""
+        return [mapping.first_table_pfn + row for mapping in self.mappings for row in range(mapping.table_count)]
 
     @property
     def hypercall_slot(self) -> int | None:
@@ -160,22 +168,10 @@ class DomainLayout:
             vm_assist=VMASST_PAE_EXTENDED_CR3 if extended else 0,
         )
 
-    def folded_cr3(self, mfn: int) -> int:
-        """cr3 value of a top-level table."""
-        return fold_cr3(self.width, mfn)
-
 
 def pages_for(size_bytes: int) -> int:
     """Pages that hold so many bytes."""
     return -(-size_bytes // PAGE_SIZE)
-
-
-def usable_p2m_base(kernel: KernelImage) -> int | None:
-    """INIT_P2M if the builder honours it: 64-bit, page aligned, below VIRT_BASE; otherwise it is silently dropped."""
-    base = kernel.p2m_base
-    if base is None or kernel.width != 64 or base % PAGE_SIZE or base >= kernel.virt_base:
-        return None
-    return base
 
 
 class _Allocator:
@@ -239,7 +235,7 @@ def plan_layout(
     if ramdisk is not None and not kernel.unmapped_initrd:
         segment = slots.add("ramdisk", ramdisk.size)
         mod_start, mod_len = segment.vstart, ramdisk.size
-    p2m_base = usable_p2m_base(kernel)
+    p2m_base = kernel.usable_p2m_base
     list_bytes = nr_pages * (8 if kernel.width == 64 else 4)
     if p2m_base is None:
         slots.add("p2m", pages_for(list_bytes) * PAGE_SIZE, "p2m list")
@@ -259,7 +255,7 @@ def plan_layout(
     layout = DomainLayout(
         kernel=kernel,
         nr_pages=nr_pages,
-        cmdline=cmdline[:1023],
+        cmdline=cmdline[:MAX_CMDLINE_BYTES],
         ramdisk=ramdisk,
         flags=flags,
         segments=tuple(slots.segments),
@@ -282,7 +278,7 @@ def _check_request(kernel: KernelImage, nr_pages: int) -> None:
         raise PlanError("impossible domain size", expected=f"1 to {limit} pages", found=f"{nr_pages} pages")
     if kernel.features_required & FEATURE_AUTO_TRANSLATED_PHYSMAP:
         raise PlanError("the kernel requires auto_translated_physmap", found="PV domains have none")
-    base = usable_p2m_base(kernel)
+    base = kernel.usable_p2m_base
     if base is not None:
         end = base + pages_for(nr_pages * 8) * PAGE_SIZE
         _check_range(kernel.width, base, end, "INIT_P2M mapping")
@@ -354,8 +350,3 @@ def _check_hypercall_page(layout: DomainLayout) -> None:
             expected=f"page 0..{layout.nr_pages - 1}",
             found=f"page {slot} (address {layout.kernel.hypercall_page:#x})",
         )
-
-
-def table_levels(layout: DomainLayout) -> int:
-    """Levels of the layout's page tables."""
-    return levels_of(layout.width)

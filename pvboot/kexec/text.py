@@ -36,14 +36,18 @@ def _domain(image: DomainImage) -> list[str]:
 
 def _segments(layout: DomainLayout) -> list[str]:
     rows = [f"{'segment':<12} {'pfn':>9} {'pages':>8}  virtual address"]
-    shown = sorted(layout.segments, key=lambda segment: segment.pfn)
-    if shown and shown[0].pfn:
-        rows.append(f"{'(padding)':<12} {0:>#9x} {shown[0].pfn:>8}  {layout.kernel.virt_base:#018x}")
-    rows += [_row(layout, segment) for segment in shown]
-    stack_end = layout.segment("bootstack").end_pfn
-    slack, va = layout.mapped_pages - stack_end, layout.va_of(stack_end) & M64
-    rows.append(f"{'(padding)':<12} {stack_end:>#9x} {slack:>8}  {va:#018x}")
-    return rows
+    position = 0
+    for segment in sorted(layout.segments, key=lambda segment: segment.pfn):
+        rows += _padding(layout, position, segment.pfn)
+        rows.append(_row(layout, segment))
+        position = segment.end_pfn
+    return rows + _padding(layout, position, layout.mapped_pages)
+
+
+def _padding(layout: DomainLayout, start: int, stop: int) -> list[str]:
+    if start >= stop:
+        return []
+    return [f"{'(padding)':<12} {start:>#9x} {stop - start:>8}  {layout.va_of(start) & M64:#018x}"]
 
 
 def _row(layout: DomainLayout, segment: Segment) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.devices import Device, Devices, read_device, translate
+from pvboot.devices import Device, Devices, read_device
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, dialect_of
@@ -16,7 +17,7 @@ from pvboot.menu.menu_lst import DEFAULT_FILE_BYTES
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:
-    from fsdrivers.api import File
+    from fsdrivers.api import File, Filesystem, Stat
 
 MENU_LIMIT_BYTES = 1 << 20
 
@@ -49,10 +50,14 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
     if devices.menu_file is not None:
         return FoundMenu(None, devices.menu_file, MENU_LST, None)
     passed: list[MenuWarning] = []
+    unknown: list[MenuWarning] = []
     looked_at = 0
     for device in devices.candidates(lambda err: passed.append(MenuWarning(str(err)))):
         try:
             filesystem = devices.mount(device)
+        except fs_errors.UnknownFilesystem as err:
+            unknown.append(MenuWarning(f"{device}: {err}"))  # swap, LVM ...: every disk has some
+            continue
         except fs_errors.FsError as err:
             passed.append(MenuWarning(f"{device}: {err}"))
             continue
@@ -68,16 +73,21 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
                     passed.append(MenuWarning(f"{device}{path} is passed over: {err}"))
                     continue
                 return FoundMenu(device, path, dialect, file, tuple(passed))
-    raise _nothing_found(devices, looked_at, passed)
+    raise _nothing_found(devices, looked_at, passed, unknown)
 
 
-def _nothing_found(devices: Devices, looked_at: int, passed: list[MenuWarning]) -> PvbootError:
+def _nothing_found(
+    devices: Devices, looked_at: int, passed: list[MenuWarning], unknown: list[MenuWarning]
+) -> MenuError:
+    """Why: the disk cannot be read, holds no file system, or a file system without a menu."""
     names = [path for dialect in DIALECTS for path in dialect.paths]
-    if looked_at:
+    where = devices.source_name
+    if looked_at and not passed:
         found = f"none of them on {looked_at} file system(s)"
-        return MenuError("no boot menu", where=devices.source_name, expected=", ".join(names), found=found)
-    reasons = "; ".join(warning.message for warning in passed) or "no disk at all"
-    error = MenuError("no file system to look for a menu", where=devices.source_name, found=shorten(reasons, 600))
+        return MenuError("no boot menu", where=where, expected=", ".join(names), found=found)
+    reasons = "; ".join(warning.message for warning in (passed or unknown)) or "no disk at all"
+    what = "no boot menu that can be read" if passed else "no file system to look for a boot menu"
+    error = MenuError(what, where=where, found=shorten(reasons, 600))
     error.exit_code = 3  # the image is the trouble, not the menu
     return error
 
@@ -91,7 +101,7 @@ def _find_named(devices: Devices, config: str) -> FoundMenu:
 def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> tuple[Device, File]:
     """The first volume that has the file (of `only`, if given), and the file.
 
-    Raises `GrubError`: what the last volume said, or 15.
+    Raises `FsError`: `NotFound`, or a graver reason that one of the volumes gave.
     """
     path = path if path.startswith("/") else f"/{path}"
     problem: fs_errors.FsError | None = None
@@ -101,7 +111,7 @@ def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> 
         except fs_errors.FsError as err:
             if problem is None or isinstance(problem, (fs_errors.NotFound, fs_errors.UnknownFilesystem)):
                 problem = err
-    raise translate(problem or fs_errors.NotFound("no such file", where=path)) from problem
+    raise problem or fs_errors.NotFound("no such file", where=path)
 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
@@ -140,11 +150,16 @@ def _read(found: FoundMenu) -> tuple[bytes, bool]:
 
 
 def _unpack(data: bytes, found: FoundMenu) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    where = f"{found.device or ''}{found.path}"
     try:
-        return zlib.decompressobj(wbits=31).decompress(data, MENU_LIMIT_BYTES + 1)
+        text = unpacker.decompress(data, MENU_LIMIT_BYTES + 1)
     except zlib.error as err:
-        raise MenuError("the compressed menu is damaged", where=f"{found.device or ''}{found.path}",
-                        expected="gzip data", found=str(err)) from err
+        raise MenuError("the compressed menu is damaged", where=where, expected="gzip data", found=str(err)) from err
+    if not unpacker.eof and len(text) <= MENU_LIMIT_BYTES:
+        raise MenuError("the compressed menu is damaged", where=where, expected="the end of the gzip data",
+                        found="the end of the file")
+    return text
 
 
 def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
@@ -156,3 +171,34 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
         return devices.open(path, found.device).read_at(0, DEFAULT_FILE_BYTES)
     except (GrubError, fs_errors.FsError):
         return b""  # as GRUB: no such file means entry 0
+
+
+def locate_path(devices: Devices, text: str, config: str | None = None) -> tuple[Device, Filesystem, str, Stat]:
+    """Where `[DEVICE]/path` is: its device, file system, path there, and what it is.
+
+    Without a device it is looked up on the volume of the menu, else on the first volume that has it.
+    Raises `FsError` (`NotFound` with what the first volume said), `GrubError` for a bad device.
+    """
+    if text.startswith("("):
+        device, path = read_device(text)
+        filesystem = devices.mount(device)
+        return device, filesystem, path or "/", filesystem.lookup(path or "/")
+    problem: fs_errors.FsError | None = None
+    for device in _lookup_order(devices, config):
+        try:
+            filesystem = devices.mount(device)
+            return device, filesystem, text, filesystem.lookup(text)
+        except fs_errors.FsError as err:
+            if problem is None or isinstance(problem, fs_errors.UnknownFilesystem):
+                problem = err
+    raise problem or fs_errors.NotFound("no file system", where=devices.source_name)
+
+
+def _lookup_order(devices: Devices, config: str | None) -> Iterator[Device]:
+    try:
+        first = find(devices, config).device
+    except (PvbootError, fs_errors.FsError):
+        first = None
+    if first is not None:
+        yield first
+    yield from (device for device in devices.candidates() if device != first)

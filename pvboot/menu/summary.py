@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pvboot.devices import Device, read_device
 from pvboot.grub_rules import GrubError, first_word, skip_word
-from pvboot.menu.model import Command, Entry
+from pvboot.menu.model import Entry
 
 KERNEL_OPTIONS = ("--type=", "--no-mem-option")
 
@@ -66,11 +66,6 @@ def skip_kernel_options(args: str) -> str:
     while args.startswith(KERNEL_OPTIONS):
         args = skip_word(args)
     return args
-
-
-def command_of(entry: Entry, *names: str) -> Command | None:
-    """The last command of one of these names."""
-    return next((command for command in reversed(entry.commands) if command.name in names), None)
 
 
 def _file(text: str, root: Device | None) -> tuple[Device | None, LoadedFile]:

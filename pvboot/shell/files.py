@@ -21,7 +21,7 @@ COMPARE_LIMIT_BYTES = 1 << 30
 DIFFERENCES_SHOWN = 10
 BIOS_HARD_DISK = 0x80
 
-_PRINTABLE = {*range(0x20, 0x7F), *b"\t\n\r"}
+_PRINTABLE = {*range(0x20, 0x7F), *b"\t\n"}
 _AS_PRINTED = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(256))
 
 
@@ -29,7 +29,7 @@ _AS_PRINTED = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(2
 def cat(shell: Shell, args: str) -> Outcome | None:
     _name, file = shell.open(args)
     for piece in content(file, PRINT_LIMIT_BYTES):
-        shell.console.out(piece.translate(_AS_PRINTED).decode("ascii"))
+        shell.console.out(piece.translate(_AS_PRINTED, b"\r").decode("ascii"))
     return None
 
 

@@ -86,7 +86,7 @@ def modulenounzip(shell: Shell, args: str) -> Outcome | None:
     return _add_module(shell, args, decompress=False)
 
 
-def _add_module(shell: Shell, args: str, *, decompress: bool) -> None:
+def _add_module(shell: Shell, args: str, *, decompress: bool) -> Outcome | None:
     if shell.kernel is None:
         raise GrubError(rules.KERNEL_BEFORE_MODULES)
     _check_room(shell, args)
@@ -96,6 +96,7 @@ def _add_module(shell: Shell, args: str, *, decompress: bool) -> None:
     name, file = shell.open(args)
     kept = [module for module in shell.modules if module.kind == "module"]
     shell.modules = [*kept, Module(file, name, line, "module", decompress)]
+    return None
 
 
 def _check_room(shell: Shell, args: str) -> None:

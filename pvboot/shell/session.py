@@ -56,7 +56,8 @@ def boot_menu(
     `BootError` with the reasons of every entry that was tried.
     """
     console = console or Console()
-    for _hop in range(CONFIGFILE_LIMIT):
+    hops = 0
+    while hops <= CONFIGFILE_LIMIT:
         if not menu.entries:
             raise MenuError("the menu has no entry", where=f"{menu.volume or ''}{menu.path}")
         choice = choose(menu)
@@ -69,6 +70,7 @@ def boot_menu(
             menu = replace(menu, timeout=None, hidden=False)
             continue
         if isinstance(outcome, OpenMenu):
+            hops += 1
             menu = load(devices, outcome.found)
             continue
         return outcome
@@ -82,7 +84,8 @@ def _try_entries(
     """The chosen entry, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
-    for index in (choice.index, *(() if choice.by_key else menu.fallback)):
+    order = (choice.index, *(() if choice.by_key else menu.fallback))
+    for attempt, index in enumerate(order, 1):
         entry = menu.entries[index]
         console.out(f"  Booting '{entry.title}'\n\n")
         try:
@@ -96,6 +99,8 @@ def _try_entries(
         except (PvbootError, FsError) as err:
             cause = err
             failed.append(f"{_name(entry)}: {err}")
+            if attempt < len(order):
+                console.out(f"\n{err}\n\n")
     raise BootError("; ".join(failed)) from cause
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fsdrivers.errors import FsError
 from pvboot import grub_rules as rules
 from pvboot.devices import Device, Devices, read_device
 from pvboot.grub_rules import GrubError, first_word
@@ -80,7 +81,7 @@ class Shell:
                 raise
             try:
                 device, file = open_path(self.devices, rest)
-            except GrubError:
+            except FsError:
                 raise err from None
             return f"{device}{rest}", file
 

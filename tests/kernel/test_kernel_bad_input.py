@@ -77,7 +77,7 @@ REASONS = {
     "note-descsz-huge": "PT_NOTE segment 1 ends in a note.*0xfffffff0",
     "note-desc-3": "entry point.*note ENTRY has 3 bytes",
     "note-desc-4-in-64": r"entry point \(ENTRY\) is outside.*found 0x80100000",
-    "notes-70000": "too many ELF notes.*65536",
+    "notes-70000": "too many Xen notes.*1024",
     "guest-section-no-offset": "outside the kernel.*0xffffffff80000000 .PADDR_OFFSET",
     "guest-section-bad-ver": "another version of the Xen interface",
     "guest-section-empty": "generic loader.*GUEST_OS",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import random
 import struct
 import subprocess
@@ -39,10 +38,9 @@ def refuses(image: bytes, message: str, **options: int) -> None:
 
 
 def lzop(oracle: Path, data: bytes, *options: str) -> bytes:
-    program = oracle / "tools" / "usr" / "bin" / "lzop"
-    command = [program, "-c", *options]
-    done = subprocess.run(command, input=data, capture_output=True, check=True, env=tool_environment(oracle))
-    return done.stdout + struct.pack("<I", len(data))
+    program, environment = oracle / "tools" / "usr" / "bin" / "lzop", tool_environment(oracle)
+    packed = subprocess.check_output([program, "-c", *options], input=data, env=environment)
+    return packed + struct.pack("<I", len(data))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -103,17 +101,17 @@ def test_bomb_costs_no_more_memory_than_it_claims(codec: str, oracle: Path, tmp_
     path = tmp_path / "bomb"
     path.write_bytes(bzimage(patch(bomb, len(bomb) - 4, "I", 1 << 20)))
     code = (
-        "import resource, sys\n"
+        "import sys\n"
         "from pvboot.errors import KernelError\n"
         "from pvboot.kernel.loader import parse_kernel\n"
         "try:\n"
         "    parse_kernel(open(sys.argv[1], 'rb').read(), name='bomb')\n"
         "except KernelError as err:\n"
         "    print(err)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        # Not getrusage: its peak outlives exec, so it would be that of the tests.
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
-    # A fresh process without our memory: a child of fork starts with the parent's peak.
-    output = subprocess.check_output([sys.executable, "-c", code, str(path)], text=True, env={**os.environ})
+    output = subprocess.check_output([sys.executable, "-c", code, str(path)], text=True)
     message, peak_kib = output.splitlines()
     assert message.startswith("bomb")
     assert int(peak_kib) < 64 << 10
@@ -243,4 +241,5 @@ def test_debian_kernel_repacked(codec: str, oracle: Path, parts: Callable[[str],
     middle = len(payload) // 2
     refuses(bzimage(payload[:middle] + payload[-4:]), f"packed, {codec} payload")
     flipped = payload[:middle] + bytes(byte ^ 0x5A for byte in payload[middle : middle + 8]) + payload[middle + 8 :]
-    refuses(bzimage(flipped), f"packed, {codec} payload")
+    if codec != "lz4":  # the legacy format has no checksum: other text may come out
+        refuses(bzimage(flipped), f"packed, {codec} payload")

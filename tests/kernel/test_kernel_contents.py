@@ -182,8 +182,7 @@ def test_multiboot_binary(
     assert result["domain"]["guest_type"] == image.guest_type
     segment = kernel_segment(result)
     assert (int(segment["vstart"], 16), int(segment["vend"], 16)) == (image.virt_kstart, image.virt_kend)
-    assert int(result["parms"]["virt_base"], 16) == image.virt_base
-    assert int(result["parms"]["virt_entry"], 16) == image.virt_entry
+    assert differences(image, result) == {}
     assert kernel_memory(image) == xen_memory(result, dump)
 
 

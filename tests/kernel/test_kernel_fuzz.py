@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvboot.errors import KernelError
+from pvboot.kernel import elf
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
-from tests.oracle.images import NOTE_TYPES, TinyKernel, bzimage, compress, note
+from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
 
 ORACLE_SETTINGS = settings(
     deadline=None,
@@ -22,6 +24,7 @@ ORACLE_SETTINGS = settings(
 )
 PARSER_SETTINGS = settings(deadline=None, max_examples=600)
 
+Notes = dict[str | int, NoteValue]
 U64 = (1 << 64) - 1
 TOP = 0xFFFFFFFF80000000
 addresses = st.sampled_from(
@@ -37,7 +40,7 @@ features = st.lists(
     max_size=5,
 ).map("|".join)  # fmt: skip
 pae_modes = st.sampled_from(["yes", "no", "bimodal", "yes,bimodal", "yes[extended-cr3]", "", "YES"]) | words
-usual = st.fixed_dictionaries(
+usual: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     {},
     optional={
         "ENTRY": st.none() | numbers,
@@ -60,7 +63,7 @@ usual = st.fixed_dictionaries(
         "BSD_SYMTAB": st.sampled_from(["yes", "no", "yes "]),
     },
 )
-harmless = st.fixed_dictionaries(
+harmless: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     {},
     optional={
         "INIT_P2M": st.integers(0, 1 << 20).map(lambda page: page << 12),
@@ -143,6 +146,37 @@ def test_random_notes_and_program_headers(tiny: TinyKernel, ask_xen: AskXen) -> 
     check_against_xen(tiny.build(), ask_xen)
 
 
+def big_endian(kernel: bytes) -> bytes:
+    """A 64-bit TinyKernel's file with headers and notes in the other byte order."""
+    swapped = bytearray(kernel)
+    swapped[5] = 2
+    header = elf.parse_elf(memoryview(kernel), "little").header
+    struct.pack_into(">" + elf.EHDR_FORMAT[64][3:], swapped, 16, *astuple(header)[1:])
+    for at in range(header.phoff, header.phoff + header.phnum * 56, 56):
+        fields = struct.unpack_from("<" + elf.PHDR_FORMAT[64], kernel, at)
+        struct.pack_into(">" + elf.PHDR_FORMAT[64], swapped, at, *fields)
+        at, size = fields[2], fields[5]
+        end = at + size if fields[0] == elf.PT_NOTE else at
+        while at < end:
+            namesz, descsz, kind = struct.unpack_from("<III", kernel, at)
+            struct.pack_into(">III", swapped, at, namesz, descsz, kind)
+            desc = at + 12 + (namesz + 3 & ~3)
+            if kind not in TEXT_NOTES:
+                swapped[desc : desc + descsz] = swapped[desc : desc + descsz][::-1]
+            at = desc + (descsz + 3 & ~3)
+    return bytes(swapped)
+
+
+TEXTS = ("XEN_VERSION", "GUEST_OS", "GUEST_VERSION", "LOADER", "PAE_MODE", "FEATURES")
+TEXT_NOTES = {NOTE_TYPES[name] for name in TEXTS}
+
+
+def test_big_endian_headers_are_swapped_as_in_xen(ask_xen: AskXen) -> None:
+    kernel = big_endian(TinyKernel().build())
+    assert ask_xen(kernel)["status"] == "ok"
+    check_against_xen(kernel, ask_xen)
+
+
 guest_items = st.lists(
     st.sampled_from(
         ["LOADER=generic", "GUEST_OS=linux", "GUEST_OS=" + "n" * 30, "XEN_VER=xen-3.0", "XEN_VER=xen-3.0-x86_32p",
@@ -190,12 +224,12 @@ def test_flipped_bytes_give_a_kernel_or_a_kernel_error(data: st.DataObject) -> N
 @pytest.fixture(scope="module")
 def packed_tiny(oracle: Path) -> Callable[[str], bytes]:
     """A bzImage around a tiny kernel, packed with the named codec; "gzip file" is a gzip'd ELF file."""
-    elf = TinyKernel().build()
-    made = {"gzip file": compress(elf, "gzip", oracle)}
+    tiny = TinyKernel().build()
+    made = {"gzip file": compress(tiny, "gzip", oracle)}
 
     def get(codec: str) -> bytes:
         if codec not in made:
-            made[codec] = bzimage(compress(elf, codec, oracle))
+            made[codec] = bzimage(compress(tiny, codec, oracle))
         return made[codec]
 
     return get
@@ -225,3 +259,25 @@ def test_damaged_payload_gives_a_kernel_or_a_kernel_error(
 def test_any_bytes_give_a_kernel_error(junk: bytes, head: bytes) -> None:
     with pytest.raises(KernelError):
         parse_kernel(head + junk, name="junk")
+
+
+def test_hostile_tables_of_full_size_are_read_once() -> None:
+    kernel = bytearray(TinyKernel().build())
+    empty = struct.pack("<IIQQQQQQ", 1, 7, 0x1000, 0, 0x100000, 0, 0, 0x1000)
+    phdrs = bytes(kernel[64 : 64 + 2 * 56]) + empty * 65533
+    struct.pack_into("<Q", kernel, 32, len(kernel))
+    struct.pack_into("<H", kernel, 56, 65535)
+    assert len(parse_kernel(bytes(kernel) + phdrs, name="many").pieces) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "message"),
+    [("GNU", 65537, "too many ELF notes.*at most 65536"), ("Xen", 1025, "too many Xen notes.*at most 1024")],
+)
+def test_number_of_notes_is_bounded(name: str, count: int, message: str) -> None:
+    kernel = bytearray(TinyKernel().build())
+    notes = note(name, NOTE_TYPES["FEATURES"], b"x|" * 100 + b"\0") * count
+    struct.pack_into("<Q", kernel, 64 + 56 + 8, len(kernel))
+    struct.pack_into("<Q", kernel, 64 + 56 + 32, len(notes))
+    with pytest.raises(KernelError, match=message):
+        parse_kernel(bytes(kernel) + notes, name="many")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import zlib
 from dataclasses import astuple
+from pathlib import Path
 
 import pytest
 from construct import Struct
 
 from pvboot.kernel import binary, containers, elf, lz4_legacy, lzop, notes, structs
+from pvboot.kernel.codecs import Packed
 from pvboot.kernel.elf import parse_elf
 from tests.oracle.images import TinyKernel
 
@@ -89,13 +91,15 @@ def test_lzop_header_is_read_as_declared(version: int) -> None:
     raw = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})
     checksum = zlib.adler32(raw[len(lzop.LZOP_MAGIC) : -4])
     raw = structs.LZOP_HEADER.build({**fields, "header_checksum": checksum})
-    packed = lzop.Packed("k", "lzo", memoryview(raw + bytes(8)), 0, 1 << 20)
+    packed = Packed("k", "lzo", memoryview(raw + bytes(8)), 0, 1 << 20)
     reader = lzop._Reader(packed, packed.data[:-4])
     assert lzop._read_header(reader) == lzop.ADLER32_D
     assert reader.position == len(raw)
 
 
-def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need() -> None:
+def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(TinyKernel().build())
     code = (
         "import sys\n"
         "from pvboot.kernel.loader import parse_kernel\n"
@@ -104,10 +108,5 @@ def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need
         "heavy = {'construct', 'lzma', 'bz2', 'lz4', 'lzallright', 'backports.zstd', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
-    import tempfile
-
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(TinyKernel().build())
-        file.flush()
-        output = subprocess.check_output([sys.executable, "-c", code, file.name], text=True)
+    output = subprocess.check_output([sys.executable, "-c", code, str(kernel)], text=True)
     assert output == "[]\n"

@@ -164,7 +164,7 @@ def _addresses(make: _Maker) -> None:
     add("hypercall-beyond-ram", "HYPERCALL_PAGE 1 GiB above the base, 64 MiB RAM", {"HYPERCALL_PAGE": TOP + 0x40000000})
     add("hypercall-below-base", "HYPERCALL_PAGE below VIRT_BASE", {"HYPERCALL_PAGE": TOP - 0x10000})
     add("hypercall-unaligned", "HYPERCALL_PAGE not page aligned", {"HYPERCALL_PAGE": TOP + 0x101234}, expect="ok")
-    past = {"HYPERCALL_PAGE": TOP + 0x3000000}
+    past: dict[str | int, NoteValue] = {"HYPERCALL_PAGE": TOP + 0x3000000}
     add("hypercall-unmapped-ram", "HYPERCALL_PAGE in RAM past the initial mapping", past, expect="ok")
     add("init-p2m-inside", "INIT_P2M inside the kernel", {"INIT_P2M": TOP + 0x102000})
     for name, what, address in (

@@ -54,7 +54,9 @@ def ensure(parts: Path) -> Path:
 
 
 def _fetch(folder: Path) -> None:
-    if (folder / "version").exists():
+    wanted = "\n".join((*LIBRARIES, *TOOLS))
+    stamp = folder / "packages"
+    if stamp.exists() and stamp.read_text() == wanted:
         return
     shutil.rmtree(folder, ignore_errors=True)
     for place, packages in (("root", LIBRARIES), ("tools", TOOLS)):
@@ -66,8 +68,9 @@ def _fetch(folder: Path) -> None:
                 run_tool("dpkg-deb", "-x", str(deb), str(target))
                 if package == LIBRARY_PACKAGE:
                     version = run_tool("dpkg-deb", "-f", str(deb), "Version").strip()
+                    (folder / "version").write_text(version)
     # Last, as the mark that all packages are unpacked.
-    (folder / "version").write_text(version)
+    stamp.write_text(wanted)
 
 
 def _compile(folder: Path) -> None:

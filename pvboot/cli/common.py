@@ -1,0 +1,46 @@
+"""Arguments and output that the verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pvboot.screen.safe_text import safe
+
+if TYPE_CHECKING:
+    from pvboot.menu.model import MenuWarning
+
+
+def add_source_options(parser: argparse.ArgumentParser, *, required: bool = True, with_json: bool = True) -> None:
+    """SOURCE, what else belongs to the guest, and --json."""
+    parser.add_argument("source", metavar="SOURCE", nargs=None if required else "?",
+                        help="disk image, block device, directory or menu file")
+    parser.add_argument("--disk", metavar="SOURCE", action="append", default=[],
+                        help="a further disk of the guest: hd1, hd2 ... (may be repeated)")
+    parser.add_argument("--config", metavar="PATH", help="the menu to use, [DEVICE]/path, instead of looking for it")
+    if with_json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def print_json(document: object) -> None:
+    """One JSON document; what is not ASCII is escaped, so that surrogate escapes survive any terminal."""
+    import json
+
+    json.dump(document, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def complain(text: str) -> None:
+    """One line on stderr, harmless to the terminal."""
+    print(f"pvboot: {safe(text)}", file=sys.stderr)
+
+
+def print_warnings(warnings: Iterable[MenuWarning], limit: int = 20) -> None:
+    """What a menu's reader noticed; a broken menu can give thousands."""
+    listed = list(warnings)
+    for warning in listed[:limit]:
+        complain(f"warning: {warning}")
+    if len(listed) > limit:
+        complain(f"warning: {len(listed) - limit} more")

@@ -1,0 +1,68 @@
+"""Options of the verbs that load an entry of a guest's menu: boot and plan."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pvboot.boot import LoadOptions
+    from pvboot.devices import Devices
+    from pvboot.menu import Menu
+    from pvboot.shell.session import Choice
+
+
+def add_entry_options(parser: argparse.ArgumentParser) -> None:
+    """--entry, --append, --compat."""
+    group = parser.add_argument_group("entry")
+    group.add_argument("--entry", metavar="N|TITLE|ID", help="the menu entry to take instead of the default")
+    group.add_argument("--append", metavar="ARGS", default="", help="add this to the kernel's command line")
+    group.add_argument(
+        "--compat", choices=["xen-4.17"], help="unpack a gzip'd ramdisk, as domain builders before Xen 4.20 do"
+    )
+
+
+def open_guest(args: argparse.Namespace) -> Devices:
+    """The guest's disks: SOURCE and --disk."""
+    from pvboot.devices import open_devices
+
+    return open_devices(args.source, args.disk)
+
+
+def load_options(args: argparse.Namespace) -> LoadOptions:
+    """What the command line says about loading; `features` and `capabilities` where the verb has them."""
+    from pvboot.boot import LoadOptions
+
+    defaults = LoadOptions()
+    capabilities = getattr(args, "capabilities", None)
+    return LoadOptions(
+        capabilities=defaults.capabilities if capabilities is None else tuple(capabilities.split()),
+        features=getattr(args, "features", ""),
+        compat=args.compat,
+        append=os.fsencode(args.append),
+    )
+
+
+def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
+    """--entry, --no-menu and --timeout as a function from a menu to a choice."""
+    from pvboot.boot import chooser
+    from pvboot.shell.session import choose_default
+
+    if args.entry is not None:
+        return chooser(args.entry)
+    if getattr(args, "no_menu", True) or getattr(args, "json", None):
+        return choose_default
+
+    def ask(menu: Menu) -> Choice:
+        from dataclasses import replace
+
+        from pvboot.screen.plain import choose
+
+        if args.timeout is not None:
+            menu = replace(menu, timeout=args.timeout)
+        return choose(menu, sys.stdin, sys.stdout)
+
+    return ask

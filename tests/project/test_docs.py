@@ -1,0 +1,59 @@
+"""The documentation names the options that the program has, no more and no fewer; its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCS = REPOSITORY / "docs"
+VERBS = ["boot", "menu", "ls", "cat", "cp", "plan", "completion"]
+EVERYWHERE = {"--help", "--disk", "--config", "--verbose", "--debug"}
+
+RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
+
+
+def long_options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+
+
+def help_of(run_cli: RunCli, verb: str) -> str:
+    done = run_cli(verb, "--help")
+    assert done.returncode == 0
+    return str(done.stdout)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_reference_page_has_every_option_of_a_verb(run_cli: RunCli, verb: str) -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    section = re.search(rf"^### pvboot {verb}\b.*?(?=^##)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    assert long_options(section[0]) - EVERYWHERE == long_options(help_of(run_cli, verb)) - EVERYWHERE
+
+
+def test_the_page_has_every_verb(run_cli: RunCli) -> None:
+    listed = re.search(r"verbs:\n(.*?)\n\n", help_of(run_cli, "--help"), re.DOTALL)
+    assert listed is not None
+    assert {line.split()[0] for line in listed[1].splitlines()} == set(VERBS)
+
+
+def test_the_man_page_has_every_option_of_the_program(run_cli: RunCli) -> None:
+    page = (DOCS / "man" / "pvboot.1").read_text().replace("\\-", "-")
+    program = set().union(*(long_options(help_of(run_cli, verb)) for verb in VERBS))
+    assert long_options(page) == program - {"--help"}
+
+
+def test_links_between_pages_lead_to_files() -> None:
+    pages = [REPOSITORY / "README.md", *DOCS.rglob("*.md")]
+    broken = [
+        f"{page.relative_to(REPOSITORY)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert not broken
