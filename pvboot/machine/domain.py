@@ -131,7 +131,6 @@ class Domain:
         self.ending: Ending | None = None
         self.abandoned = ""  # set by the watching thread: give up with this reason
         self.call_undone = False  # a hypercall was left in the middle
-        self.publish_time: Callable[[], None] = lambda: None  # write vcpu_time_info where it now belongs
         self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
