@@ -355,8 +355,14 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
         assert frames.count[guest.mfn(SPARE_PAGE + 4)] == 2  # its own page and this one
 
 
-@pytest.mark.parametrize("store", ["movq %rax, (%rbx)", "movups %xmm0, (%rbx)"])
-def test_forbidden_page_table_stores_fault(store: str) -> None:
+# store, entries: "bad" is a writable mapping of the L1 itself, "good" one of a spare page
+FORBIDDEN = [("movq %rax, (%rbx)", ("bad",)), ("movups %xmm0, (%rbx)", ("bad", "good")),
+             ("movups %xmm0, (%rbx)", ("good", "bad"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("store", "entries"), FORBIDDEN)
+def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...]) -> None:
+    """Nothing of the store happens, even if its first entry alone would have passed."""
     guest = Guest(64, f"""
         {HANDLERS64}
         start:
@@ -376,7 +382,9 @@ def test_forbidden_page_table_stores_fault(store: str) -> None:
     tables = guest.layout.segment("pgtables")
     l1_index = tables.pages - guest.layout.mappings[0].ranges[0].count
     where = guest.layout.va_of(tables.pfn + l1_index) + 8 * SPARE_PAGE
-    guest.poke(DATA_PAGE, 0x200, struct.pack("<3Q", where, guest.l1_mfn << 12 | 0x27, 0))
+    values = {"bad": guest.l1_mfn << 12 | 0x27, "good": guest.mfn(SPARE_PAGE + 4) << 12 | 0x27}
+    chosen = [values[entry] for entry in entries]
+    guest.poke(DATA_PAGE, 0x200, struct.pack(f"<{1 + len(chosen)}Q", where, *chosen))
     accessed = np.uint64(0x60)
     before = guest.machine.frames[guest.l1_mfn] | accessed
     outcome = guest.run()
@@ -385,6 +393,7 @@ def test_forbidden_page_table_stores_fault(store: str) -> None:
     assert words[2] == 3 and words[3] == guest.words(DATA_PAGE, 0x118, 1)[0]  # present, write; at the store
     assert guest.machine.domain.vcpu.fault_address == where
     assert (guest.machine.frames[guest.l1_mfn] | accessed == before).all()
+    assert guest.machine.domain.frames.count[guest.mfn(SPARE_PAGE + 4)] == 1
 
 
 def test_stores_to_upper_tables_are_left_to_the_guest() -> None:
