@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -142,8 +143,8 @@ class Domain:
         self.console_tail = bytearray()
         self.console_bytes = 0
         self.console_cpu_seconds = 0.0  # of the latest output, or of the start of the run
-        self.console_moment = 0.0  # the same on the monotonic clock
-        self.sleeping = False  # the guest waits inside a hypercall
+        self.asleep_since: float | None = None  # monotonic time since which the guest waits inside a hypercall
+        self.slept_seconds = 0.0  # time slept since the latest output, the present sleep left out
         self.cpu_seconds: Callable[[], float] = time.thread_time  # CPU time the guest has used so far
         self.first_console_cpu_seconds: float | None = None
         self.first_hypercall_cpu_seconds: float | None = None
@@ -198,6 +199,16 @@ class Domain:
 
     # --- ending and output
 
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """The guest waits; the time since then, or since its latest output, counts as slept."""
+        self.asleep_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.slept_seconds += time.monotonic() - self.asleep_since
+            self.asleep_since = None
+
     def end(self, reason: str, code: int | None = None, detail: str = "") -> None:
         """The guest stops here (from inside a hook)."""
         if self.ending is None:
@@ -225,7 +236,9 @@ class Domain:
         """Bytes the guest has printed, by ring or hypercall."""
         self.console_bytes += len(data)
         self.console_cpu_seconds = self.cpu_seconds()
-        self.console_moment = time.monotonic()
+        self.slept_seconds = 0.0
+        if self.asleep_since is not None:
+            self.asleep_since = time.monotonic()
         if self.first_console_cpu_seconds is None:
             self.first_console_cpu_seconds = self.console_cpu_seconds
         before = len(self.console_tail)

@@ -314,13 +314,9 @@ class Hypercalls:
 
         With nothing that could ever happen the guest is halted.
         """
-        domain = self._domain
-        domain.counters["sleeps"] += 1
-        domain.sleeping = True
-        try:
+        self._domain.counters["sleeps"] += 1
+        with self._domain.asleep():
             self._wait(awake, timeout)
-        finally:
-            domain.sleeping = False
 
     def _wait(self, awake: Callable[[], bool], timeout: int | None) -> None:
         domain = self._domain

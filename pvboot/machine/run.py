@@ -121,7 +121,7 @@ class Runner:
         used_before = self._used_cpu
         domain.cpu_seconds = lambda: used_before + time.thread_time() - started
         domain.console_cpu_seconds = used_before
-        domain.console_moment = time.monotonic()
+        domain.slept_seconds = 0.0
         watcher = Watcher(domain, self.traps, self.engine, limits)
         watcher.start()
         try:

@@ -44,7 +44,7 @@ class Watcher(threading.Thread):
         boundaries = -1
         told_at: float | None = None
         while not self._done.wait(STEP_SECONDS):
-            stuck = self._traps.boundaries == boundaries and not self._domain.sleeping
+            stuck = self._traps.boundaries == boundaries and self._domain.asleep_since is None
             boundaries = self._traps.boundaries
             if not self._domain.abandoned:
                 self._domain.abandoned = self._exceeded()
@@ -70,7 +70,8 @@ class Watcher(threading.Thread):
         silent = self._base_cpu + used - domain.console_cpu_seconds
         if limits.silent_seconds is not None and silent > limits.silent_seconds:
             return "silent"
-        idle = time.monotonic() - domain.console_moment - silent
-        if limits.idle_seconds is not None and domain.sleeping and idle > limits.idle_seconds:
+        since = domain.asleep_since
+        slept = domain.slept_seconds + (time.monotonic() - since if since is not None else 0.0)
+        if limits.idle_seconds is not None and slept > limits.idle_seconds:
             return "silent"
         return ""
