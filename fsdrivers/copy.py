@@ -24,6 +24,7 @@ class CopyError(FsError):
     """The destination cannot be written."""
 
     code = "copy-error"
+    exit_code = 1
 
 
 def read_all(file: File, max_bytes: int) -> bytes:
