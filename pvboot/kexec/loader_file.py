@@ -23,8 +23,7 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
     """
     import numpy as np
 
-    if not isinstance(data, dict):
-        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    console_port, store_port = loader_ports(data)
     nr_pages = len(p2m)
     busy = np.zeros(nr_pages, dtype=np.bool_)
     for item in _items(data, "busy"):
@@ -45,9 +44,23 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
         trampoline_pfn=pfns["trampoline_pfn"],
         root_mfn=int(p2m[pfns["root_pfn"]]),
         address_space=_address_space(data, p2m),
-        console_port=_number(data.get("console_port", 2), "console_port"),
-        store_port=_number(data.get("store_port", 1), "store_port"),
+        console_port=console_port,
+        store_port=store_port,
     )
+
+
+def loader_ports(data: Any) -> tuple[int, int]:
+    """The event channels of console and xenstore (2 and 1 unless given).  Raises `PlanError`."""
+    if not isinstance(data, dict):
+        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    return _port(data, "console_port", 2), _port(data, "store_port", 1)
+
+
+def _port(data: dict[str, Any], key: str, usual: int) -> int:
+    port = _number(data.get(key, usual), key)
+    if not 0 <= port < 1 << 32:
+        raise PlanError(f"'{key}' is no event channel", expected=f"0..{(1 << 32) - 1}", found=str(port))
+    return port
 
 
 def _address_space(data: dict[str, Any], p2m: FrameArray) -> AddressSpace | None:
@@ -96,6 +109,9 @@ def _number(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise PlanError(f"'{key}' is not a number", found=f"{value!r}")
     try:
-        return int(value, 0) if isinstance(value, str) else value
+        number = int(value, 0) if isinstance(value, str) else value
     except ValueError as err:
         raise PlanError(f"'{key}' is not a number", found=f"{value!r}") from err
+    if not -1 << 63 <= number < 1 << 64:  # Python cannot even print a number of any length
+        raise PlanError(f"'{key}' is out of range", expected="a number of 64 bits")
+    return number
