@@ -115,7 +115,7 @@ def test_files_of_an_ext_tree_lie_where_they_belong(tmp_path: Path) -> None:
 
 
 def test_a_tree_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(make_images.ImageError, match="debugfs: .*Could not allocate"):
+    with pytest.raises(make_images.ImageError, match=r"debugfs: .*Could not allocate"):
         make_images.make_ext(tmp_path / "image", {"big": bytes(range(1, 256)) * 10_000}, MIB)
 
 
