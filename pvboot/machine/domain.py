@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pvboot.machine.abi import GRANT_ENTRY_V1, abi_for
+from pvboot.machine.abi import GRANT_ENTRY_V1, PTE_RW, abi_for
 from pvboot.machine.clock import Clock
 from pvboot.machine.console import Console
 from pvboot.machine.events import Events, Timer
@@ -105,8 +105,8 @@ class Domain:
         frame_seed: int | None = None,
         output: Callable[[bytes], None] | None = None,
     ) -> None:
-        self.abi = abi_for(width) if width in (32, 64) else abi_for(64)
         self.memory = Memory(width, nr_pages, frame_seed)
+        self.abi = abi_for(width)
         self.width = width
         self.wide = width == 64
         self.hypervisor = Hypervisor(self.memory)
@@ -194,7 +194,7 @@ class Domain:
 
     def attach_ring(self, mfn: int) -> int:
         """Count domain 0's writable mapping of a ring frame; 0 or -errno."""
-        return self.frames.get_mapping(mfn, 2) if self.frames.owns(mfn) else -errno.EINVAL
+        return self.frames.get_mapping(mfn, PTE_RW) if self.frames.owns(mfn) else -errno.EINVAL
 
     # --- ending and output
 

@@ -94,9 +94,9 @@ def register_ids(width: int) -> dict[str, int]:
     ids = {name: getattr(x86_const, f"UC_X86_REG_{prefix}{name.upper()}") for name in WORD_NAMES}
     ids["ip"] = getattr(x86_const, f"UC_X86_REG_{prefix}IP")
     ids["flags"] = getattr(x86_const, f"UC_X86_REG_{prefix}FLAGS")
-    names = [*SEGMENT_NAMES, "cr0", "cr2", "cr3", "cr4", "fs_base", "gs_base"]
+    names = [*SEGMENT_NAMES, "cr0", "cr2", "cr3", "cr4"]
     if width == 64:
-        names += EXTENDED_NAMES
+        names += ["fs_base", "gs_base", *EXTENDED_NAMES]
     ids.update({name: getattr(x86_const, f"UC_X86_REG_{name.upper()}") for name in names})
     return ids
 

@@ -1,4 +1,4 @@
-"""The hypercall table: what the guest asks of the hypervisor, beside memory (`mmu.py`) and iret (`traps.py`).
+"""The hypercall table, and the hypercalls that have no file of their own (iret is with the traps).
 
 A handler gets the argument words and returns the result word; what cannot be read or written ends as -EFAULT in the
 dispatcher.  A number that is not in the table is -ENOSYS and counted.
@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable
 
 from pvboot.machine import abi as xen
+from pvboot.machine.channel_ops import EventChannelOps
 from pvboot.machine.cpuid import XEN_VERSION_MAJOR, XEN_VERSION_MINOR
 from pvboot.machine.domain import Call, Domain
 from pvboot.machine.errors import GuestFaultError
-from pvboot.machine.events import STATUS_CLOSED, STATUS_INTERDOMAIN, STATUS_IPI, STATUS_UNBOUND, STATUS_VIRQ, Port
-from pvboot.machine.memory import GRANT_FRAMES_MAX
-from pvboot.machine.mmu import OWN_DOMAINS, Mmu
+from pvboot.machine.grant_ops import GrantOps
+from pvboot.machine.mmu import Mmu
 from pvboot.machine.vcpu import Callback, TrapHandler
+from pvboot.machine.vcpu_ops import VcpuOps
 
 Handler = Callable[..., int]
 
-# XENFEAT_*: mmu_pt_update_preserve_ad, gnttab_map_avail_bits, vcpu_time etc. as Xen reports them to a PV domU.
+# XENFEAT_* as Xen reports them to a PV domU: mmu_pt_update_preserve_ad, highmem_assist, gnttab_map_avail_bits,
+# memory_op_vnode_supported, linux_rsdp_unrestricted; and, once the assist is on, pae_pgdir_above_4gb.
 FEATURES = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 13 | 1 << 17
 FEATURE_PAE_ABOVE_4GB = 1 << 4
 VM_ASSIST_PAE_EXTENDED_CR3 = 3
@@ -31,15 +33,6 @@ SHUTDOWN_REASONS = {0: "poweroff", 1: "reboot", 2: "suspend", 3: "crash", 4: "wa
 SCHED_YIELD, SCHED_BLOCK, SCHED_SHUTDOWN, SCHED_POLL = range(4)
 POLL_PORTS_MAX = 128
 CONSOLE_IO_MAX = 1 << 16
-
-VCPU_DOWN, VCPU_IS_UP, VCPU_GET_RUNSTATE, VCPU_REGISTER_RUNSTATE = 2, 3, 4, 5
-VCPU_SET_PERIODIC, VCPU_STOP_PERIODIC, VCPU_SET_SINGLESHOT, VCPU_STOP_SINGLESHOT, VCPU_REGISTER_INFO = range(6, 11)
-SINGLESHOT_FUTURE = 1
-PERIOD_MIN_NS = 1_000_000
-
-GRANT_SETUP_TABLE, GRANT_QUERY_SIZE, GRANT_SET_VERSION, GRANT_GET_VERSION = 2, 6, 8, 10
-GRANT_STATUS_GENERAL_ERROR = -1
-GRANT_STATUS_NO_SPACE = -8
 
 SLEEP_STEP_SECONDS = 0.01
 
@@ -54,13 +47,12 @@ class Hypercalls:
         self._events = domain.events
         self._abi = domain.abi
         self.mmu = Mmu(domain)
+        self._vcpu_ops = VcpuOps(domain)
+        self._channel_ops = EventChannelOps(domain)
+        self._grant_ops = GrantOps(domain)
         self.interactive = interactive
         self._in_multicall = False
         self._table = self._make_table()
-        self._event_ops: dict[int, Handler] = {
-            1: self._bind_virq, 3: self._close, 4: self._send, 5: self._status, 6: self._alloc_unbound,
-            7: self._bind_ipi, 8: self._bind_vcpu, 9: self._unmask, 10: self._reset_ports,
-        }  # fmt: skip
 
     def _make_table(self) -> dict[int, tuple[str, int, Handler]]:
         """Number -> name, how many arguments the handler takes, handler."""
@@ -78,16 +70,16 @@ class Hypercalls:
             "memory_op": (2, mmu.memory_op),
             "multicall": (2, self.multicall),
             "update_va_mapping": (3, mmu.update_va_mapping) if wide else (4, mmu.update_va_mapping_halves),
-            "set_timer_op": (1, self.set_timer) if wide else (2, self.set_timer32),
+            "set_timer_op": (1, self._vcpu_ops.set_timer) if wide else (2, self._vcpu_ops.set_timer32),
             "xen_version": (2, self.xen_version),
             "console_io": (3, self.console_io),
-            "grant_table_op": (3, self.grant_table_op),
+            "grant_table_op": (3, self._grant_ops.grant_table_op),
             "vm_assist": (2, self.set_vm_assist),
-            "vcpu_op": (3, self.vcpu_op),
+            "vcpu_op": (3, self._vcpu_ops.vcpu_op),
             "mmuext_op": (4, mmu.mmuext_op),
             "sched_op": (2, self.sched_op),
             "callback_op": (2, self.callback_op),
-            "event_channel_op": (2, self.event_channel_op),
+            "event_channel_op": (2, self._channel_ops.event_channel_op),
             "physdev_op": (2, self.physdev_op),
         }
         if wide:
@@ -268,7 +260,7 @@ class Hypercalls:
         features = 0
         if index == 0:
             features = FEATURES
-            if self._domain.frames.extended_cr3 or self._domain.wide:
+            if self._domain.frames.extended_cr3:
                 features |= FEATURE_PAE_ABOVE_4GB
         self._space.write(address + 4, features.to_bytes(4, "little"))
         return 0
@@ -287,74 +279,6 @@ class Hypercalls:
     def physdev_op(self, command: int, address: int) -> int:
         """I/O privilege is granted in name only: every port access traps anyway."""
         return 0 if command in (6, 7) else -errno.ENOSYS
-
-    # --- vCPU and time
-
-    def vcpu_op(self, command: int, vcpu: int, address: int) -> int:
-        """Operations on vCPU 0; no other exists."""
-        if vcpu:
-            return -errno.ENOENT
-        if command == VCPU_IS_UP:
-            return 1
-        if command == VCPU_DOWN:
-            self._domain.end("halted", detail="the guest took its only vCPU down")
-            return 0
-        if command == VCPU_GET_RUNSTATE:
-            self._space.write(address, self._runstate())
-            return 0
-        if command == VCPU_REGISTER_RUNSTATE:
-            area = int.from_bytes(self._space.read(address, self._abi.word_bytes), "little")
-            if area:
-                self._space.write(area, self._runstate())
-            self._vcpu.runstate_area = area
-            return 0
-        if command == VCPU_REGISTER_INFO:
-            return self._register_vcpu_info(address)
-        return self._vcpu_timer_op(command, address)
-
-    def _vcpu_timer_op(self, command: int, address: int) -> int:
-        timer = self._domain.timer
-        if command == VCPU_SET_PERIODIC:
-            period = int.from_bytes(self._space.read(address, 8), "little")
-            if period < PERIOD_MIN_NS:
-                return -errno.EINVAL
-            timer.set_period(period)
-        elif command == VCPU_STOP_PERIODIC:
-            timer.set_period(None)
-        elif command == VCPU_SET_SINGLESHOT:
-            deadline, flags = self._space.unpack(self._abi.singleshot_timer, address)
-            if flags & SINGLESHOT_FUTURE and deadline < self._domain.clock.now():
-                return -errno.ETIME
-            timer.set_deadline(deadline)
-        elif command == VCPU_STOP_SINGLESHOT:
-            timer.set_deadline(None)
-        else:
-            return -errno.ENOSYS
-        return 0
-
-    def _runstate(self) -> bytes:
-        """Running since now: nobody competes for the CPU."""
-        now = self._domain.clock.now()
-        return self._abi.runstate_info.pack(0, now, now, 0, 0, 0)
-
-    def _register_vcpu_info(self, address: int) -> int:
-        mfn, offset, _ = self._space.unpack(xen.VCPU_REGISTER_INFO, address)
-        if self._vcpu.info_registered or offset > xen.PAGE_BYTES - xen.VCPU_INFO_BYTES:
-            return -errno.EINVAL
-        # The hypervisor keeps a writable reference for good.
-        if not self._domain.frames.owns(mfn) or self._domain.frames.get_mapping(mfn, xen.PTE_RW):
-            return -errno.EINVAL
-        self._vcpu.move_info(mfn << 12 | offset)
-        return 0
-
-    def set_timer(self, deadline: int) -> int:
-        """Single-shot timer; 0 stops it."""
-        self._domain.timer.set_deadline(deadline or None)
-        return 0
-
-    def set_timer32(self, low: int, high: int) -> int:
-        """The same with a 32-bit guest's two words."""
-        return self.set_timer(low | high << 32)
 
     # --- scheduling
 
@@ -415,128 +339,6 @@ class Hypercalls:
             wait = max((min(due) - now) / 1e9, 0) + 0.00002 if due else SLEEP_STEP_SECONDS
             time.sleep(min(wait, SLEEP_STEP_SECONDS))
 
-    # --- event channels
-
-    def event_channel_op(self, command: int, address: int) -> int:
-        """Event channel operations; the FIFO ABI's are -ENOSYS, which leaves guests with the 2-level one."""
-        handler = self._event_ops.get(command)
-        return handler(address) if handler else -errno.ENOSYS
-
-    def _port_at(self, address: int) -> int:
-        return int.from_bytes(self._space.read(address, 4), "little")
-
-    def _bind_virq(self, address: int) -> int:
-        virq, vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_VIRQ, address)
-        if vcpu:
-            return -errno.ENOENT
-        port = self._events.bind_virq(virq)
-        return self._store_port(port, address + 8)
-
-    def _bind_ipi(self, address: int) -> int:
-        vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_IPI, address)
-        if vcpu:
-            return -errno.ENOENT
-        return self._store_port(self._events.bind(Port(STATUS_IPI)), address + 4)
-
-    def _alloc_unbound(self, address: int) -> int:
-        own, remote, _ = self._space.unpack(xen.EVTCHN_ALLOC_UNBOUND, address)
-        if own not in OWN_DOMAINS:
-            return -errno.EPERM
-        return self._store_port(self._events.bind(Port(STATUS_UNBOUND, remote)), address + 4)
-
-    def _store_port(self, port: int, address: int) -> int:
-        if port < 0:
-            return port
-        try:
-            self._space.write(address, port.to_bytes(4, "little"))
-        except GuestFaultError:
-            self._events.close(port)
-            raise
-        return 0
-
-    def _close(self, address: int) -> int:
-        return self._events.close(self._port_at(address))
-
-    def _send(self, address: int) -> int:
-        number = self._port_at(address)
-        port = self._events.ports.get(number)
-        if port is None:
-            return -errno.EINVAL
-        if port.status == STATUS_IPI:
-            self._events.raise_port(number)
-        elif port.status == STATUS_VIRQ:
-            return -errno.EINVAL
-        elif port.backend == "console":
-            self._domain.console.serve()
-        elif port.backend == "xenstore":
-            self._domain.xenstore.serve()
-        return 0
-
-    def _status(self, address: int) -> int:
-        own, number, *_ = self._space.unpack(xen.EVTCHN_STATUS, address)
-        if own not in OWN_DOMAINS:
-            return -errno.EPERM
-        if number >= self._abi.port_count:
-            return -errno.EINVAL
-        port = self._events.ports.get(number, Port(STATUS_CLOSED))
-        detail, extra = port.detail, 0
-        if port.status == STATUS_INTERDOMAIN:
-            detail, extra = port.detail, port.remote_port
-        self._space.write(address, xen.EVTCHN_STATUS.pack(own, number, port.status, 0, detail, extra))
-        return 0
-
-    def _bind_vcpu(self, address: int) -> int:
-        number = self._port_at(address)
-        if number not in self._events.ports:
-            return -errno.EINVAL
-        return -errno.ENOENT if self._port_at(address + 4) else 0
-
-    def _unmask(self, address: int) -> int:
-        return self._events.unmask(self._port_at(address))
-
-    def _reset_ports(self, address: int) -> int:
-        own = int.from_bytes(self._space.read(address, 2), "little")
-        if own not in OWN_DOMAINS:
-            return -errno.EPERM
-        self._events.reset()
-        return 0
-
-    # --- grants
-
-    def grant_table_op(self, command: int, address: int, count: int) -> int:
-        """Version 1 only, one operation a call: no back end takes grants from here yet."""
-        if count != 1:
-            return -errno.ENOSYS if count else 0
-        if command == GRANT_SET_VERSION:
-            wanted = int.from_bytes(self._space.read(address, 4), "little")
-            self._space.write(address, (1).to_bytes(4, "little"))
-            return 0 if wanted == 1 else -errno.EINVAL
-        if command == GRANT_GET_VERSION:
-            self._space.write(address + 4, (1).to_bytes(4, "little"))
-            return 0
-        if command == GRANT_QUERY_SIZE:
-            own, _, _, _ = self._space.unpack(xen.GRANT_QUERY_SIZE, address)
-            limits = (own, self._domain.grant_frames, GRANT_FRAMES_MAX, 0)
-            self._space.write(address, xen.GRANT_QUERY_SIZE.pack(*limits))
-            return 0
-        if command == GRANT_SETUP_TABLE:
-            return self._grant_setup(address)
-        return -errno.ENOSYS
-
-    def _grant_setup(self, address: int) -> int:
-        layout = self._abi.grant_setup_table
-        own, count, _, target = self._space.unpack(layout, address)
-        status = 0
-        if own not in OWN_DOMAINS:
-            status = GRANT_STATUS_GENERAL_ERROR
-        else:
-            frames = self._domain.grant_table_frames(count)
-            if frames is None:
-                status = GRANT_STATUS_NO_SPACE
-            else:
-                self._space.write(target, b"".join(map(self._abi.word.pack, frames)))
-        self._space.write(address, layout.pack(own, count, status, target))
-        return 0
 
 
 def _wrap(value: int, width: int) -> int:

@@ -24,14 +24,19 @@ from pvboot.machine.abi import (
     PTE_ACCESSED,
     PTE_ADDRESS,
     PTE_DIRTY,
-    PTE_GLOBAL,
-    PTE_GUEST_KERNEL,
     PTE_PRESENT,
     PTE_RW,
-    PTE_USER,
     WORDS_PER_FRAME,
 )
 from pvboot.machine.descriptors import fix_descriptor_frame
+from pvboot.machine.entries import (
+    L1_FORBIDDEN,
+    UPPER_FORBIDDEN,
+    adjust_l1_entries,
+    adjust_l1_entry,
+    adjust_upper_entry,
+    forbidden_flags,
+)
 from pvboot.machine.memory import Memory
 
 NONE = 0
@@ -53,10 +58,6 @@ GUEST = 1
 SHARED = 2  # the hypervisor's frame, given to the guest to map (shared_info, grant table)
 FREE = 3  # given back by the guest
 
-# Flags a domain without devices may not set: PWT, PCD, PAT/PSE; G only in L1.
-L1_FORBIDDEN = 0x098
-UPPER_FORBIDDEN = 0x198
-PAE_L3_FORBIDDEN = 0x198 | 0xFFF << 52
 EXTENDED_CR3_LIMIT = 1 << 20  # a PAE top table at or above 4 GiB needs pae_extended_cr3
 BATCH_TABLES = 256
 WORDS = WORDS_PER_FRAME
@@ -79,8 +80,8 @@ class FrameTable:
         self.owner: npt.NDArray[np.uint8] = np.zeros(memory.total, dtype=np.uint8)
         self.owner[memory.guest_base :] = GUEST
         self.kind: npt.NDArray[np.uint8] = np.zeros(memory.total, dtype=np.uint8)
-        self.count: npt.NDArray[np.int32] = np.zeros(memory.total, dtype=np.int32)
-        self.references: npt.NDArray[np.int32] = np.zeros(memory.total, dtype=np.int32)
+        self.count: npt.NDArray[np.int64] = np.zeros(memory.total, dtype=np.int64)
+        self.references: npt.NDArray[np.int64] = np.zeros(memory.total, dtype=np.int64)
         self.pinned: set[int] = set()
         self.counters: Counter[str] = Counter()
         self.extended_cr3 = False
@@ -291,22 +292,22 @@ class FrameTable:
             return -errno.EINVAL
         new = tables[fresh]
         self.kind[new] = L1
-        self.count[tables] += times.astype(np.int32)
+        self.count[tables] += times
         if len(new):
             self.flush()
             result = self._validate_l1s(new)
             if result:
-                self.count[tables] -= times.astype(np.int32)
+                self.count[tables] -= times
                 self.kind[new] = NONE
                 return result
             self.counters["validated L1"] += len(new)
-        self.references[tables] += times.astype(np.int32)
+        self.references[tables] += times
         return 0
 
     def _put_l1s(self, targets: npt.NDArray[np.int64]) -> None:
         tables, times = np.unique(targets, return_counts=True)
-        self.count[tables] -= times.astype(np.int32)
-        self.references[tables] -= times.astype(np.int32)
+        self.count[tables] -= times
+        self.references[tables] -= times
         gone = tables[self.count[tables] == 0]
         self.kind[gone] = NONE
         if len(gone):
@@ -333,10 +334,10 @@ class FrameTable:
         for index, entry in self._upper_entries(mfn, kind):
             target = (entry & PTE_ADDRESS) >> 12
             below = L2_XEN if not self.wide and index == 3 else kind - 1
-            if entry & self._forbidden(kind):
+            if entry & forbidden_flags(kind, wide=self.wide):
                 result = -errno.EINVAL
             elif self._is_linear(entry, mfn, kind):
-                words[mfn * WORDS + index] = self._adjust_upper(entry, kind)
+                words[mfn * WORDS + index] = adjust_upper_entry(entry, kind, wide=self.wide)
                 continue
             else:
                 result = self.get_type(target, below)
@@ -348,7 +349,7 @@ class FrameTable:
                     self.put_type(earlier)
                 return result
             taken.append(target)
-            words[mfn * WORDS + index] = self._adjust_upper(entry, kind)
+            words[mfn * WORDS + index] = adjust_upper_entry(entry, kind, wide=self.wide)
         return 0
 
     def _validate_l3(self, mfn: int) -> int:
@@ -380,19 +381,6 @@ class FrameTable:
                 self.put_type((entry & PTE_ADDRESS) >> 12)
 
     # --- single entries
-
-    def _forbidden(self, kind: int) -> int:
-        if kind == L1:
-            return L1_FORBIDDEN
-        return PAE_L3_FORBIDDEN if kind == L3 and not self.wide else UPPER_FORBIDDEN
-
-    def _adjust_upper(self, entry: int, kind: int) -> int:
-        if kind == L3 and not self.wide:
-            # Xen also sets USER and RW here, which its own long-mode walk needs; a PAE walk reserves both bits.
-            return entry
-        if kind == L4:
-            entry |= PTE_ACCESSED
-        return entry | PTE_USER if self.wide else entry
 
     def update_entry(self, address: int, value: int, *, preserve_ad: bool = False) -> int:
         """Checked write of the page-table entry at a machine address (or a plain write to an untyped frame)."""
@@ -474,9 +462,9 @@ class FrameTable:
         level = LEVEL_OF[kind]
         target = (value & PTE_ADDRESS) >> 12
         if value & PTE_PRESENT:
-            if value & self._forbidden(level):
+            if value & forbidden_flags(level, wide=self.wide):
                 return -errno.EINVAL
-            value = self._adjust_upper(value, level)
+            value = adjust_upper_entry(value, level, wide=self.wide)
             same = old & PTE_PRESENT and not (old ^ value) & (PTE_ADDRESS | PTE_RW)
             if not same and not self._is_linear(value, mfn, level):
                 result = self.get_type(target, level - 1)
@@ -496,19 +484,3 @@ class FrameTable:
             return -errno.EINVAL
         self.memory.m2p[mfn] = pfn & int(np.iinfo(self.memory.m2p.dtype).max)
         return 0
-
-
-def adjust_l1_entries(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """What Xen makes of a 64-bit guest's L1 entries: all reachable from ring 3, kernel pages marked as such."""
-    kernel = (entries & _int(PTE_USER)) == 0
-    marks = np.where(kernel, _int(PTE_GUEST_KERNEL | PTE_USER), _int(PTE_GLOBAL | PTE_USER))
-    # An entry that already carries the kernel mark was adjusted before.
-    marked = (entries & _int(PTE_GUEST_KERNEL)) != 0
-    return np.where(marked, entries | _int(PTE_USER), entries | marks)
-
-
-def adjust_l1_entry(entry: int) -> int:
-    """`adjust_l1_entries` for one present entry."""
-    if not entry & PTE_USER:
-        entry |= PTE_GUEST_KERNEL
-    return entry | PTE_USER if entry & PTE_GUEST_KERNEL else entry | PTE_USER | PTE_GLOBAL

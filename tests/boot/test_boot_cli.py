@@ -180,6 +180,7 @@ def test_a_fallback_boots_when_the_default_fails(run_cli: RunCli, guest: MakeGue
     done = run_cli("boot", guest(menu, tiny=KERNELS / "tiny64.elf"), "--no-menu")
     assert done.returncode == 0, done.stderr
     assert "all checks passed" in done.stdout
+    assert "Error 15: File not found" in done.stderr
 
 
 def test_modules_arrive_as_one_package(run_cli: RunCli, guest: MakeGuest) -> None:

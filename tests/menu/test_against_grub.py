@@ -15,8 +15,6 @@ from tests.menu import corpus
 SAVED = {
     "default 1": b"1\n\n\n\n",
     "old and new": b"0:2\n",
-    "ten digits": b"0000000002\n",
-    "eleven": b"00000000012\n",
     "colon first": b":2",
     "nothing behind the colon": b"1:",
     "junk": b"x",

@@ -1,0 +1,264 @@
+"""Guests that mean harm: any hypercall, memory or code must end in an error or an outcome, never in a traceback."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pvboot.machine.abi import HYPERCALL_NAMES, IRET, PTE_ADDRESS, PTE_PRESENT, PTE_RW
+from pvboot.machine.outcome import Limits
+from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
+from tests.machine.guests import BASE, DATA_PAGE, DOMID_SELF, SPARE_PAGE, Guest, assemble
+
+BOTH = pytest.mark.parametrize("width", [64, 32])
+SLEEPING = {29}  # sched_op may wait; it has its own test
+
+
+def interesting(guest: Guest) -> list[int]:
+    """Numbers that mean something to the hypervisor: addresses, frames, machine addresses, counts, errors."""
+    mask = (1 << guest.width) - 1
+    tables = guest.layout.segment("pgtables")
+    frames = [guest.mfn(0), guest.mfn(SPARE_PAGE), guest.l1_mfn, guest.table_mfn(0), guest.table_mfn(1), 0, 1, 2]
+    frames += [guest.machine.shared_info_mfn, guest.machine.domain.memory.total, guest.machine.domain.memory.total - 1]
+    values = [*range(20), DOMID_SELF, 1 << 16, 1 << 31, (1 << 31) - 1, mask, mask - 7, 1 << (guest.width - 1)]
+    values += [guest.va(DATA_PAGE), guest.va(SPARE_PAGE), guest.va(SPARE_PAGE, 4090), guest.layout.va_of(tables.pfn)]
+    values += [guest.machine.domain.hypervisor.gdt_va, guest.machine.domain.hypervisor.m2p_va, 0x10000000]
+    values += frames
+    values += [frame << 12 | low for frame in frames for low in (0, 1, 2, 0x23, 0x67, 8)]
+    return [value & mask for value in values]
+
+
+def check_safety(guest: Guest) -> None:
+    """What Xen's typing is for: no live table maps a table writable, or reaches a frame that is not the guest's."""
+    frames, memory = guest.machine.domain.frames, guest.machine.domain.memory
+    for mfn in np.flatnonzero(frames.kind != NONE):
+        kind = int(frames.kind[mfn])
+        assert int(frames.count[mfn]) > 0
+        if kind != L1:
+            continue
+        entries = memory.frames[mfn]
+        present = entries[(entries & np.uint64(PTE_PRESENT)) != 0]
+        targets = ((present & np.uint64(PTE_ADDRESS)) >> np.uint64(12)).astype(np.int64)
+        assert not len(targets) or int(targets.max()) < memory.total
+        assert (frames.owner[targets] != 0).all()
+        writable = targets[(present & np.uint64(PTE_RW)) != 0]
+        assert (frames.kind[writable] == WRITABLE).all()
+    assert int(frames.kind[guest.machine.domain.vcpu.kernel_root]) in LEVEL_OF
+
+
+REASONS = ("poweroff", "reboot", "suspend", "crash", "watchdog", "cpu-limit", "silent", "halted", "fault")
+IDLE = "start: shutdown 0"
+
+
+@BOTH
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_hypercalls(width: int, data: st.DataObject) -> None:
+    guest = Guest(width, IDLE)
+    values = st.sampled_from(interesting(guest))
+    numbers = st.sampled_from([number for number in HYPERCALL_NAMES if number not in SLEEPING and number != IRET])
+    mask = (1 << width) - 1
+    for _ in range(data.draw(st.integers(1, 12))):
+        words = data.draw(st.lists(values, min_size=8, max_size=24))
+        packed = b"".join(word.to_bytes(guest.word, "little") for word in words)
+        guest.poke(DATA_PAGE, 0, packed)
+        guest.poke(SPARE_PAGE, 0, packed[::-1])
+        number = data.draw(numbers)
+        arguments = tuple(data.draw(values) for _ in range(6))
+        result = guest.machine.hypercalls.call(number, arguments)
+        assert -200 < result <= mask
+    check_safety(guest)
+
+
+@BOTH
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=25, deadline=None)
+def test_any_code(width: int, seed: int) -> None:
+    """Random bytes executed as a kernel."""
+    guest = Guest(width, IDLE)
+    generator = np.random.default_rng(seed)
+    code = bytearray(generator.integers(0, 256, 4096, dtype=np.uint8).tobytes())
+    # Make traps and hypercalls frequent.
+    calls = [b"\x0f\x05", b"\xcd\x82", b"\x0f\x0b", b"\xf3\x90", b"\x0f\x22\xd8", b"\x0f\x30", b"\xcc"]
+    for _ in range(200):
+        piece = calls[int(generator.integers(0, len(calls)))]
+        at = int(generator.integers(0, 4090))
+        code[at : at + len(piece)] = piece
+    guest.machine.write(guest.mfn(0), 0, bytes(code))
+    outcome = guest.run(Limits(cpu_seconds=0.2, idle_seconds=0.2))
+    assert outcome.reason in REASONS
+    check_safety(guest)
+
+
+HAMMER = {
+    64: """
+        start:
+            movq $table, %rdi
+            hypercall 0
+        again:
+            # a pseudo-random hypercall with pseudo-random arguments
+            movq seed(%rip), %rax
+            movq $6364136223846793005, %rcx
+            imulq %rcx, %rax
+            addq $1442695040, %rax
+            movq %rax, seed(%rip)
+            movq %rax, %r12
+            shrq $33, %r12
+            .irp register, %rdi, %rsi, %rdx, %r10, %r8
+            movq %r12, %rbx
+            andl $127, %ebx
+            movq values(,%rbx,8), \\register
+            shrq $5, %r12
+            .endr
+            movq %rax, %rbx
+            shrq $57, %rax
+            andl $63, %eax
+            cmpl $29, %eax
+            je again
+            cmpl $23, %eax
+            je again
+            cmpl $24, %eax
+            je again
+            syscall
+            jmp again
+        .balign 8
+        seed: .quad {seed}
+        table: .quad 0, 0
+        .balign 4096
+        values: .fill 128, 8, 0
+    """,
+    32: """
+        start:
+        again:
+            movl seed, %eax
+            imull $1664525, %eax
+            addl $1013904223, %eax
+            movl %eax, seed
+            movl %eax, %ebp
+            shrl $3, %ebp
+            .irp register, %ebx, %ecx, %edx, %esi, %edi
+            movl %ebp, %eax
+            andl $127, %eax
+            movl values(,%eax,4), \\register
+            shrl $4, %ebp
+            .endr
+            movl seed, %eax
+            shrl $26, %eax
+            cmpl $29, %eax
+            je again
+            cmpl $23, %eax
+            je again
+            cmpl $24, %eax
+            je again
+            int $0x82
+            jmp again
+        .balign 8
+        seed: .long {seed}
+        .balign 4096
+        values: .fill 128, 4, 0
+    """,
+}
+
+
+@BOTH
+@pytest.mark.parametrize("seed", [1, 77, 4711])
+def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
+    source = HAMMER[width].format(seed=seed)
+    guest = Guest(width, source)
+    values = interesting(guest)[:128]
+    code = assemble(width, source)
+    page = len(code) // 4096 if len(code) % 4096 else len(code) // 4096 - 1
+    guest.poke(page, 0, b"".join(value.to_bytes(guest.word, "little") for value in values))
+    outcome = guest.run(Limits(cpu_seconds=1.0, silent_seconds=None))
+    assert outcome.reason in ("cpu-limit", "crash", "halted"), outcome
+    check_safety(guest)
+
+
+@BOTH
+def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
+    """2**31 entries, all mapped: the same few frames over and over would do; here every entry is the list's page."""
+    load = "movq $code + 0x8000, %rdi\n movl $0x7fffffff, %esi" if width == 64 else (
+        "movl $code + 0x8000, %ebx\n movl $0x7fffffff, %ecx"
+    )
+    guest = Guest(width, f"start: {load}\n hypercall 13\n jmp start")
+    size = 8 * guest.word
+    for page in range(DATA_PAGE, SPARE_PAGE + 8):
+        for at in range(0, 4096, size):
+            guest.poke(page, at, (17).to_bytes(guest.word, "little"))
+    outcome = guest.run(Limits(cpu_seconds=0.5, silent_seconds=None))
+    assert outcome.reason == "cpu-limit"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "xorl %edi, %edi\n movq $-4096, %rsi\n hypercall 23",
+        "movq $0x800000000000, %rsp\n hypercall 23",
+        "movq $data, %rsp\n hypercall 23",
+    ],
+)
+def test_bad_iret_frames(body: str) -> None:
+    outcome = Guest(64, f"start: {body}\n ud2").run(Limits(cpu_seconds=1))
+    assert outcome.reason == "crash"
+
+
+@pytest.mark.parametrize("selector", [0x23, 0xE023, 0x10, 0xFFFF])
+def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
+    guest = Guest(64, f"""
+        start:
+            pushq $0xe02b
+            pushq $data
+            pushq $0x200
+            pushq ${selector | 3}
+            pushq $data
+            pushq $0
+            pushq $0
+            pushq $0
+            pushq $0
+            hypercall 23
+            ud2
+    """)  # fmt: skip
+    assert guest.run(Limits(cpu_seconds=1)).reason == "crash"
+
+
+def test_the_hypervisors_pages_are_out_of_reach() -> None:
+    """Neither the entry page nor the descriptors can be written by a 64-bit guest, and M2P is read-only."""
+    for address in ("0xffff800000000000", "0xffff820000000000", "0xffff82000000e000", "0xffff820000010000"):
+        guest = Guest(64, f"start: movq ${address}, %rax\n movq $0, (%rax)\n shutdown 0")
+        outcome = guest.run()
+        assert outcome.reason == "crash" and "trap 14" in outcome.detail
+    for address in ("0xf5800000", "0xffe00000", "0xffe0e000", "0xffe10000"):
+        guest = Guest(32, f"start: movl $0, {address}\n shutdown 0")
+        outcome = guest.run()
+        assert outcome.reason == "crash" and "trap 14" in outcome.detail
+
+
+@BOTH
+def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
+    guest = Guest(width, "start: shutdown 0")
+    hypervisor = guest.machine.domain.hypervisor
+    for offset in (0, 0x400, 0x700, 0x808):
+        target = hypervisor.entry_va + offset
+        jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
+        outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+        assert outcome.reason in ("crash", "fault"), (offset, outcome)
+
+
+def test_console_indexes_of_a_guest_are_not_believed() -> None:
+    guest = Guest(64, "start: movl $0, %edi\n hypercall 29\n movl $0, %edi\n hypercall 29\n shutdown 0")
+    ring = guest.image.mfn_of("console")
+    guest.machine.write(ring, 3072, struct.pack("<IIII", 5, 0xFFFFFFF0, 17, 0x80000000))
+    store = guest.image.mfn_of("xenstore")
+    guest.machine.write(store, 2048, struct.pack("<IIII", 0, 0x7FFFFFFF, 0xFFFF0000, 3))
+    assert guest.run().reason == "poweroff"
+    assert guest.printed == b"" and guest.machine.domain.console.bad_indexes
+    assert guest.machine.domain.xenstore.broken
+
+
+@BOTH
+def test_base_is_what_the_tests_assume(width: int) -> None:
+    assert Guest(width, IDLE).va(0) == BASE[width]
