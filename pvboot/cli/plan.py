@@ -114,6 +114,12 @@ def _settle_source(args: argparse.Namespace) -> None:
         args.source, args.json = args.json, "-"
     if (args.source is None) == (args.kernel is None):
         raise UsageError("give either SOURCE or --kernel FILE")
+    kernel_only = {"--ramdisk": args.ramdisk, "--cmdline": args.cmdline, "--cmdline-file": args.cmdline_file}
+    misplaced = [name for name, value in kernel_only.items() if value]
+    if args.source is not None and misplaced:
+        raise UsageError(f"{misplaced[0]} goes with --kernel; a menu entry names its own (--append adds to it)")
+    if args.cmdline is not None and args.cmdline_file is not None:
+        raise UsageError("give either --cmdline or --cmdline-file")
     if not 0 <= args.memory <= MAX_MIB:
         raise UsageError("impossible --memory", expected=f"0 to {MAX_MIB} MiB", found=str(args.memory))
 
@@ -121,12 +127,15 @@ def _settle_source(args: argparse.Namespace) -> None:
 def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
     from pvboot.kernel.loader import parse_kernel
 
-    capabilities = tuple(args.capabilities.split())
     if args.source is not None:
         return _kernel_of_entry(args)
-    data = _read_file(args.kernel, "kernel")
+    options = load_options(args)
     kernel = parse_kernel(
-        data, name=args.kernel, capabilities=capabilities, requested_features=args.features, max_size=LIMIT_BYTES
+        _read_file(args.kernel, "kernel"),
+        name=args.kernel,
+        max_size=LIMIT_BYTES,
+        capabilities=options.capabilities,
+        requested_features=options.features,
     )
     return kernel, _ramdisk_of(args), _cmdline_of(args), 0
 
@@ -144,23 +153,22 @@ def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None
 
 
 def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
-    from pvboot.blobs import join_ramdisks, ramdisk_of_old_builders
+    from pvboot.boot import one_ramdisk
     from pvboot.kexec.layout import BytesBlob
 
     if not args.ramdisk:
         return None
-    blobs = [BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk]
-    blob = join_ramdisks(blobs)
-    return ramdisk_of_old_builders(blob) if args.compat == "xen-4.17" else blob
+    return one_ramdisk([BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk], args.compat)
 
 
 def _cmdline_of(args: argparse.Namespace) -> bytes:
-    if args.cmdline_file is not None:
-        return _read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES).split(b"\0")[0]
-    text = args.cmdline or ""
-    if args.append:
-        text = f"{text} {args.append}".strip()
-    return os.fsencode(text)
+    from pvboot.boot import append_arguments
+
+    if args.cmdline_file is None:
+        line = os.fsencode(args.cmdline or "")
+    else:
+        line = _read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES).split(b"\0")[0]
+    return append_arguments(line, os.fsencode(args.append))
 
 
 def _read_file(path: str, what: str, limit: int = LIMIT_BYTES) -> bytes:
@@ -214,10 +222,9 @@ def _make_plan(
 
     nr_pages = args.memory * 256
     loader = _read_json(args.loader) if args.loader is not None else None
-    console_port, store_port = loader_ports(loader if loader is not None else {})
+    console, store = loader_ports(loader)
     layout = plan_layout(
-        kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags,
-        console_port=console_port, store_port=store_port,
+        kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, console_port=console, store_port=store
     )
     if args.p2m_in is not None:
         p2m = _p2m_of(args.p2m_in, nr_pages)
