@@ -33,7 +33,7 @@ def open_guest(args: argparse.Namespace) -> Devices:
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb has them."""
+    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
     from pvboot.boot import LoadOptions
 
     defaults = LoadOptions()
