@@ -86,6 +86,8 @@ def _try_entries(
     cause: Exception | None = None
     for index in (choice.index, *(() if choice.by_key else menu.fallback)):
         entry = menu.entries[index]
+        if cause is not None:  # before a fallback hides it
+            console.out(f"\n{cause}\n\n")
         console.out(f"  Booting '{entry.title}'\n\n")
         try:
             outcome = run_entry(devices, menu, entry, console=console, authenticated=choice.authenticated)
