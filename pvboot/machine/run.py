@@ -145,8 +145,8 @@ class Runner:
         while domain.ending is None:
             try:
                 self.engine.run(self._resume_at)
-            except GuestCrashError as crash:
-                domain.ending = Ending("crash", None, str(crash))
+            except (GuestCrashError, GuestFaultError) as crash:
+                domain.ending = _crash(crash)
             except EngineFaultError as fault:
                 domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
             self._resume_at = self.engine.read("ip")
@@ -170,8 +170,11 @@ class Runner:
             else:
                 domain.serve_backends()
                 self.traps.deliver_events()
-        except GuestCrashError as crash:
-            domain.ending = Ending("crash", None, str(crash))
+        except (GuestCrashError, GuestFaultError) as crash:
+            domain.ending = _crash(crash)
+            return
+        except EngineFaultError as fault:
+            domain.ending = Ending("fault", None, str(fault))
             return
         self._resume_at = self.engine.read("ip")
 
@@ -263,3 +266,8 @@ class Runner:
         owned = np.flatnonzero(self.domain.frames.owner == GUEST)
         return owned[np.argsort(self.domain.memory.m2p[owned], kind="stable")]
 
+
+def _crash(cause: GuestCrashError | GuestFaultError) -> Ending:
+    """The end of a guest whose trap cannot be taken: it may have unmapped the very code that it runs."""
+    text = f"memory that a trap needs is not mapped: {cause}" if isinstance(cause, GuestFaultError) else str(cause)
+    return Ending("crash", None, text)
