@@ -8,7 +8,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, complain
+from pvboot.cli.common import add_source_options, complain, tell_volumes
 from pvboot.errors import PvbootError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     inputs = [os.stat(name) for name in (args.source, *args.disk) if os.path.isfile(name)]
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         _device, filesystem, path, found = locate_path(devices, args.path, args.config)
         name = _base_name(path)
         dest = os.path.join(args.dest, name) if name and os.path.isdir(args.dest) else args.dest
