@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
+    from pvboot.devices import Devices
     from pvboot.menu.model import MenuWarning
 
 
@@ -48,3 +49,20 @@ def print_warnings(warnings: Iterable[MenuWarning], limit: int = 20) -> None:
         complain(f"warning: {warning}")
     if len(listed) > limit:
         complain(f"warning: {len(listed) - limit} more")
+
+
+def tell_volumes(args: argparse.Namespace, devices: Devices) -> None:
+    """With --verbose, every volume of the guest and what it holds."""
+    if not args.verbose:
+        return
+    from fsdrivers.errors import FsError
+
+    for device in devices.candidates(lambda err: complain(str(err))):
+        try:
+            filesystem = devices.mount(device)
+        except FsError as err:
+            complain(f"{device}: {err}")
+            continue
+        facts = [filesystem.kind, *(f"{name} {value}" for name, value in
+                                    (("label", filesystem.label), ("uuid", filesystem.uuid)) if value)]
+        complain(f"{device}: {', '.join(facts)}")

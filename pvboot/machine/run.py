@@ -142,7 +142,7 @@ class Runner:
                 if domain.ending is None:
                     self._between(self.engine.read("ip"))
             except (GuestCrashError, GuestFaultError) as crash:
-                domain.ending = Ending("crash", None, str(crash))
+                domain.ending = _crash(crash)
             except EngineFaultError as fault:
                 domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
             self._resume_at = self.engine.read("ip")
@@ -254,3 +254,8 @@ class Runner:
         owned = np.flatnonzero(self.domain.frames.owner == GUEST)
         return owned[np.argsort(self.domain.memory.m2p[owned], kind="stable")]
 
+
+def _crash(cause: GuestCrashError | GuestFaultError) -> Ending:
+    """The end of a guest whose trap cannot be taken: it may have unmapped the very code that it runs."""
+    text = f"memory that a trap needs is not mapped: {cause}" if isinstance(cause, GuestFaultError) else str(cause)
+    return Ending("crash", None, text)

@@ -224,6 +224,21 @@ def test_a_trap_without_a_stack_crashes_the_domain(width: int) -> None:
     assert outcome.reason == "crash" and "stack" in outcome.detail
 
 
+@BOTH
+def test_a_guest_that_unmaps_the_code_it_runs_crashes(width: int) -> None:
+    registers = ("rdi", "rsi", "rdx") if width == 64 else ("ebx", "ecx", "edx")
+    size = "q" if width == 64 else "l"
+    load = "\n".join(
+        f"mov{size} ${value}, %{name}" for name, value in zip(registers, ("start", "0", "0"), strict=True)
+    )
+    more = "" if width == 64 else "movl $0, %esi"
+    # No flush is asked for, so that the CPU still has the translation and comes to the ud2.
+    guest = Guest(width, f"start: {load}\n{more}\n hypercall 14\n ud2")
+    outcome = guest.run()
+    assert outcome.reason == "crash", outcome
+    assert outcome.report is not None
+
+
 PRIVILEGED = [
     ("cli", None),
     ("sti", None),
