@@ -24,6 +24,7 @@ class CopyError(FsError):
     """The destination cannot be written."""
 
     code = "copy-error"
+    exit_code = 1
 
 
 def copy_to_fd(file: File, out_fd: int) -> int:

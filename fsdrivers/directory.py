@@ -6,6 +6,7 @@ following links, and links are resolved here as if the directory were the root.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -142,6 +143,8 @@ class DirectoryFilesystem:
         except FileNotFoundError:
             return None
         except OSError as err:
+            if err.errno == errno.ENAMETOOLONG:
+                return None
             raise SourceError(f"cannot look up {paths.decode(name)!r}: {err.strerror}",
                               where=self._where(node)) from err
         finally:

@@ -134,8 +134,8 @@ def chooser(entry: str) -> Callable[[Menu], Choice]:
     """Choose by index, title or id; `MenuError` if the menu has no such entry.  Fallbacks are not for a choice."""
 
     def choose(menu: Menu) -> Choice:
-        if entry.isascii() and entry.isdigit() and int(entry[:9]) < len(menu.entries):
-            return Choice(int(entry[:9]), by_key=True)
+        if entry.isascii() and entry.isdigit() and len(entry) < 10 and int(entry) < len(menu.entries):
+            return Choice(int(entry), by_key=True)
         for found in menu.entries:
             if entry in (found.title, found.id):
                 return Choice(found.index, by_key=True)

@@ -32,9 +32,13 @@ def print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+LINE_LIMIT = 2000  # characters; a guest's names and numbers may be of any length
+
+
 def complain(text: str) -> None:
-    """One line on stderr, harmless to the terminal."""
-    print(f"pvboot: {safe(text)}", file=sys.stderr)
+    """One line on stderr, harmless to the terminal and of bounded length."""
+    line = safe(text[:LINE_LIMIT])
+    print(f"pvboot: {line}{'...' if len(text) > LINE_LIMIT else ''}", file=sys.stderr)
 
 
 def print_warnings(warnings: Iterable[MenuWarning], limit: int = 20) -> None:
