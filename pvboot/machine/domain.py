@@ -130,7 +130,7 @@ class Domain:
         self.recent: deque[Call] = deque(maxlen=RECENT_HYPERCALLS)
         self.ending: Ending | None = None
         self.abandoned = ""  # set by the watching thread: give up with this reason
-        self.publish_time: Callable[[], None] = lambda: None  # write vcpu_time_info where it now belongs
+        self.call_undone = False  # a hypercall was left in the middle
         self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
@@ -205,10 +205,16 @@ class Domain:
         self.cpu.stop()
 
     def give_up_if_told(self) -> bool:
-        """Whether the watching thread wants the run to end; loops of unbounded length ask between steps."""
+        """Whether the watching thread wants the run to end; then it ends here."""
         if self.abandoned and self.ending is None:
             self.end(self.abandoned)
         return self.ending is not None
+
+    def cut_short(self) -> bool:
+        """`give_up_if_told` for loops of a length the guest chooses; the guest cannot go on after an undone call."""
+        if self.abandoned:
+            self.call_undone = True
+        return self.give_up_if_told()
 
     def look_for(self, pattern: bytes | None) -> None:
         """End with reason "until" as soon as the console shows this from now on."""

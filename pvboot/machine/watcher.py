@@ -49,18 +49,16 @@ class Watcher(threading.Thread):
             if not self._domain.abandoned:
                 self._domain.abandoned = self._exceeded()
             if self._domain.abandoned:
-                told_at = time.monotonic() if told_at is None or not stuck else told_at
+                told_at = time.monotonic() if told_at is None else told_at
                 if time.monotonic() - told_at > ABANDON_SECONDS:
                     self._engine.abandon()
             elif stuck:
                 self._kick()
 
     def _kick(self) -> None:
-        due, console = self._domain.timer.next_due, self._domain.console
-        if console.has_input:
-            console.offer_input()
-            self._domain.vcpu.raise_upcall()
-        elif due is not None and self._domain.clock.now() > due + KICK_AFTER_NS:
+        due = self._domain.timer.next_due
+        self._domain.console.push()
+        if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
             self._domain.vcpu.raise_upcall()
 
     def _exceeded(self) -> str:
