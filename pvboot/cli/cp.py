@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
                 return 0
             if not args.recursive:
                 raise UsageError("a directory is copied with -r only", where=args.path)
+            if dest != args.dest:
+                _refuse_link(dest)
             return _copy_tree(filesystem, path, dest, inputs)
         except OSError as err:
             raise OutputError("cannot be written", where=err.filename or dest, found=err.strerror or "") from err
@@ -98,9 +100,15 @@ def _copy_tree(filesystem: Filesystem, top: str, dest: str, inputs: list[os.stat
     for path, entry in walk(filesystem, top, recursive=True):
         target = os.path.join(dest, path[len(top.rstrip("/")) + 1 :])
         if not _copy_entry(filesystem, path, entry, target, inputs):
-            complain(f"{path} is left out: neither file, directory nor link, or a name no directory can hold")
+            complain(f"{path} is left out: not a file, directory or link that can be made here")
             code = 1
     return code
+
+
+def _refuse_link(folder: str) -> None:
+    """An earlier copy may have left a guest's link here; what comes next must not go where it leads."""
+    if os.path.islink(folder):
+        raise OutputError("a symbolic link stands where a directory goes", where=folder)
 
 
 def _copy_entry(
@@ -110,13 +118,14 @@ def _copy_entry(
     if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:
         return False
     if entry.stat.kind == "dir":
-        if os.path.islink(target):
-            raise OutputError("a symbolic link stands where a directory goes", where=target)
+        _refuse_link(target)
         os.makedirs(target, exist_ok=True)
     elif entry.stat.kind == "symlink":
+        if not entry.stat.target or "\0" in entry.stat.target:
+            return False
         if os.path.lexists(target):
             os.unlink(target)
-        os.symlink(entry.stat.target or "", target)
+        os.symlink(entry.stat.target, target)
     elif entry.stat.kind == "file":
         _copy_file(filesystem, path, target, entry.stat.mode, inputs)
     else:

@@ -87,6 +87,8 @@ def _try_entries(
     order = (choice.index, *(() if choice.by_key else menu.fallback))
     for attempt, index in enumerate(order, 1):
         entry = menu.entries[index]
+        if cause is not None:  # before a fallback hides it
+            console.out(f"\n{cause}\n\n")
         console.out(f"  Booting '{entry.title}'\n\n")
         try:
             outcome = run_entry(devices, menu, entry, console=console, authenticated=choice.authenticated)

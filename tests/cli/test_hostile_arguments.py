@@ -153,3 +153,28 @@ def test_impossible_numbers_of_boot_are_wrong_usage(
 def test_poison_is_a_byte(kernel: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = refusal(["plan", "--kernel", str(kernel), "--poison", value], capsys)
     assert (code, "expected a byte" in line) == (2, True)
+
+
+def test_a_link_of_an_earlier_copy_is_not_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "guest/etc").mkdir(parents=True)
+    (tmp_path / "guest/etc/passwd").write_text("guest's")
+    (tmp_path / "host").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/etc").symlink_to(tmp_path / "host")
+    code, line = refusal(["cp", "-r", str(tmp_path / "guest"), "/etc", str(tmp_path / "out")], capsys)
+    assert (code, "symbolic link" in line, list((tmp_path / "host").iterdir())) == (1, True, [])
+
+
+@pytest.mark.parametrize("target", ["a\0b", ""])
+def test_a_link_that_no_host_can_hold_is_left_out(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guest = tmp_path / "guest"
+    guest.mkdir()
+    (guest / "link").symlink_to("somewhere")
+    # A damaged disk says so; a directory of this machine cannot.
+    monkeypatch.setattr("fsdrivers.directory.os.readlink", lambda *_args, **_more: os.fsencode(target))
+    code, line = refusal(["cp", "-r", str(guest), "/", str(tmp_path / "out")], capsys)
+    assert (code, "/link is left out" in line) == (1, True)
