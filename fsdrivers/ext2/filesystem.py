@@ -10,10 +10,11 @@ from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
 from fsdrivers.ext2.checksum import Checksums
 from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
-from fsdrivers.ext2.inode import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK, Inode, inline_tail, parse_inode
+from fsdrivers.ext2.inode import Inode, inline_tail, parse_inode
 from fsdrivers.ext2.layout import ROOT_INODE, Incompat, InodeFlag
 from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
+from fsdrivers.modes import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK
 from fsdrivers.runfile import MemoryFile, Run, RunFile
 
 # A directory of a million names is 16 to 40 MiB; the limit is on blocks that exist, not on the claimed size.

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summarise(devices: Devices, menu: Menu, entry: Entry) -> EntrySummary:
-    from pvboot.devices import read_device
+    from pvboot.device_names import read_device
     from pvboot.menu.summary import summarise
     from pvboot.shell.describe import find_uuid
 

@@ -221,7 +221,7 @@ def _make_plan(
     from pvboot.kexec.relocate import plan_relocation
 
     nr_pages = args.memory * 256
-    loader = _read_json(args.loader) if args.loader is not None else None
+    loader = _read_json(args.loader) if args.loader is not None else {}
     console, store = loader_ports(loader)
     layout = plan_layout(
         kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, console_port=console, store_port=store
@@ -231,7 +231,7 @@ def _make_plan(
     else:
         p2m = np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
     shared_info_mfn = int(p2m.max()) + 1
-    if loader is None:
+    if args.loader is None:
         image = build_domain(layout, p2m, shared_info_mfn, low_mfn=_low_frame(args, p2m, layout))
         return None, image
     source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)

@@ -35,7 +35,6 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
             inside = f"within {nr_pages} pages"
             raise PlanError("a busy range lies outside the domain", expected=inside, found=f"{item}")
         busy[pfn : pfn + pages] = True
-    console_port, store_port = loader_ports(data)
     pfns = {key: _pfn(data, key, nr_pages) for key in ("console_pfn", "xenstore_pfn", "trampoline_pfn", "root_pfn")}
     table_pfns = [_pfn(item, "pfn", nr_pages) for item in _table_items(data, width)]
     busy[[*pfns.values(), *table_pfns]] = True
@@ -55,16 +54,20 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
 
 
 def loader_ports(data: Any) -> tuple[int, int]:
-    """Event-channel ports of console and xenstore; the layout of the domain to come repeats them.
+    """Event-channel ports of console and xenstore (2 and 1 unless given); the domain to come keeps them.
 
     Raises `PlanError` for ports that no event channel has.
     """
-    described = data if isinstance(data, dict) else {}
-    ports = {key: _number(described.get(key, usual), key) for key, usual in (("console_port", 2), ("store_port", 1))}
-    for key, port in ports.items():
-        if not 0 < port < MAX_PORTS:
-            raise PlanError(f"'{key}' is impossible", expected=f"1..{MAX_PORTS - 1}", found=str(port))
-    return ports["console_port"], ports["store_port"]
+    if not isinstance(data, dict):
+        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    return _port(data, "console_port", 2), _port(data, "store_port", 1)
+
+
+def _port(data: dict[str, Any], key: str, usual: int) -> int:
+    port = _number(data.get(key, usual), key)
+    if not 0 < port < MAX_PORTS:
+        raise PlanError(f"'{key}' is no event channel", expected=f"1..{MAX_PORTS - 1}", found=str(port))
+    return port
 
 
 def _table_items(data: dict[str, Any], width: int) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ import pytest
 from pvboot import __version__
 from pvboot.cli.ls import walk
 from pvboot.cli.main import VERBS, main, verb_parser
-from pvboot.devices import Device, open_devices
+from pvboot.device_names import Device
+from pvboot.devices import open_devices
 from pvboot.errors import PvbootError
 from tests.conftest import RunCli
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.devices import Device
+from pvboot.device_names import Device
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
 from pvboot.menu.summary import summarise
