@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pvboot.devices import Device, read_device
+from pvboot.device_names import Device, read_device
 from pvboot.grub_rules import GrubError, first_word, skip_word
 from pvboot.menu.model import BootFiles, Entry
 
