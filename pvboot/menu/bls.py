@@ -86,8 +86,8 @@ def entries(
     """The entries of a directory in the order in which they are offered.
 
     With `grub_variables` as `blscfg` reads them: newest file name first, `$name` replaced.  Without as systemd-boot
-    does: by sort-key, machine and version, with every options line.  Files and bytes are bounded; what is passed over is
-    told to `warn`.  Raises `FsError` or `GrubError` if the directory cannot be read.
+    does: by sort-key, machine and version, with every options line.  Files and bytes are bounded; what is passed over
+    is told to `warn`.  Raises `FsError` or `GrubError` if the directory cannot be read.
     """
     filesystem = devices.mount(device)
     read = _read_uapi if grub_variables is None else partial(_read_grub, variables=grub_variables)
@@ -169,8 +169,8 @@ def _read_grub(
     initrds = tuple(_grub_initrds(_values(fields, "initrd"), words[0], variables))
     args = cmdline_of_words([*words[1:], *split_words(options)])
     return BlsEntry(
-        stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds, _span(fields, where),
-        partial(locate, words[0], args, initrds),
+        stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds,
+        _span(fields, where), partial(locate, words[0], args, initrds),
         users=expand(_value(fields, "grub_users"), variables).strip(),
         hotkey=_value(fields, "grub_hotkey"),
         arguments=tuple(_values(fields, "grub_arg")),
@@ -246,12 +246,9 @@ def _in_uapi_order(found: list[BlsEntry]) -> list[BlsEntry]:
     """Used-up tries last; then sort-key, machine and newest version, those without sort-key by newest file name."""
     rank = sort_key(compare_uapi)
 
-    def version(text: str) -> object:
-        return rank(text[:COMPARED_CHARACTERS])
-
     # Sorts are stable: the least important order comes first.
-    found = sorted(found, key=lambda entry: version(entry.id), reverse=True)  # type: ignore[arg-type,return-value]
-    found.sort(key=lambda entry: version(entry.version if entry.sort_key else ""), reverse=True)  # type: ignore[arg-type,return-value]
+    found = sorted(found, key=lambda entry: rank(entry.id[:COMPARED_CHARACTERS]), reverse=True)
+    found.sort(key=lambda entry: rank(entry.version[:COMPARED_CHARACTERS] if entry.sort_key else ""), reverse=True)
     found.sort(key=lambda entry: (entry.tries_left == 0, not entry.sort_key, entry.sort_key,
                                   entry.machine_id if entry.sort_key else ""))  # fmt: skip
     return _with_unique_titles(found)
@@ -260,7 +257,9 @@ def _in_uapi_order(found: list[BlsEntry]) -> list[BlsEntry]:
 def _with_unique_titles(found: list[BlsEntry]) -> list[BlsEntry]:
     """Equal titles get the version, then the machine, then the id behind them."""
     found = [replace(entry, title=entry.title or entry.id) for entry in found]
-    for detail in (lambda entry: entry.version, lambda entry: entry.machine_id[:8], lambda entry: entry.id):
+    details: tuple[Callable[[BlsEntry], str], ...] = (
+        lambda entry: entry.version, lambda entry: entry.machine_id[:8], lambda entry: entry.id)  # fmt: skip
+    for detail in details:
         titles = [entry.title for entry in found]
         seen, twice = set[str](), set[str]()
         for title in titles:
@@ -344,7 +343,7 @@ def grub_default(found: list[BlsEntry], variables: Mapping[str, str]) -> int:
 
 
 def _loader_conf(filesystem: Filesystem, volume: str, path: str, found: list[BlsEntry], warn: Warn) -> _Settings:
-    """`default` is a glob over the ids, `timeout` seconds or a word; `@saved` lives in the firmware, not on the disk."""
+    """`default` is a glob over the ids, `timeout` seconds or a word; `@saved` is kept by the firmware, not here."""
     first_good = next((i for i, entry in enumerate(found) if entry.tries_left != 0), 0)
     try:
         data = filesystem.open(path).read_at(0, FILE_LIMIT_BYTES)

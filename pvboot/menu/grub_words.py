@@ -1,6 +1,6 @@
 """GRUB 2's quoting of one line without variables: text -> words -> the kernel's command line.
 
-Sources: the lexer of GRUB 2 (grub-core/script/yylex.l) and grub-core/lib/cmdline.c, with Fedora's exception for `\\xHH`.
+Sources: the lexer of GRUB 2 (grub-core/script/yylex.l) and grub-core/lib/cmdline.c, with Fedora's way with `\\xHH`.
 """
 
 from __future__ import annotations

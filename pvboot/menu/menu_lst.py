@@ -10,14 +10,13 @@ from dataclasses import dataclass, field, replace
 
 from grammars.menu_lst import CommandLine, parse
 from pvboot.grub_rules import GrubError, read_number, skip_word
-from pvboot.menu.dialects import MenuContext
+from pvboot.menu.dialects import DEFAULT_FILE_BYTES, MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
 from pvboot.menu.words import TITLE, WORDS
 
 DIALECT = "menu.lst"
 MAXIMUM_FALLBACKS = 8
 PASSWORD_LIMIT = 510
-DEFAULT_FILE_BYTES = 10  # GRUB reads no more of the file `default`
 
 
 @dataclass(slots=True)
