@@ -92,7 +92,7 @@ MENU_LST = Dialect(
     ("/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/grub/grub.conf"),
 )
 
-BLS = Dialect("bls", "pvboot.menu.bls", more_paths=("/loader/entries/", "/boot/loader/entries/"))
+BLS = Dialect("bls", "pvboot.menu.bls_menu", more_paths=("/loader/entries/", "/boot/loader/entries/"))
 
 ELILO = Dialect("elilo", "pvboot.menu.elilo", more_paths=("/efi/*/elilo.conf", "/boot/efi/*/elilo.conf", "/elilo.conf"))
 
