@@ -16,8 +16,6 @@ from pvboot.menu.model import Menu
 if TYPE_CHECKING:
     from pvboot.devices import Devices
 
-DEFAULT_FILE_BYTES = 10  # GRUB Legacy reads no more of its file `default`
-
 
 @dataclass(frozen=True, slots=True)
 class MenuContext:

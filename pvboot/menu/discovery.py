@@ -5,16 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from pvboot.devices import Device, Devices, read_device
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
-from pvboot.menu.dialects import DEFAULT_FILE_BYTES, XEN_LOADER, MenuContext, dialect_of, search_order
+from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
+from pvboot.menu.xen_loader import loader_entry
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FoundMenu", "can_boot", "find", "load", "locate_path", "open_path"]
 
 MENU_LIMIT_BYTES = 1 << 20
+DEFAULT_FILE_BYTES = 10  # GRUB Legacy reads no more of the file `default`
 ENTRIES_ASKED = 64
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
@@ -125,8 +126,6 @@ def load(devices: Devices, found: FoundMenu) -> Menu:
     """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
     menu = found.menu or _build(devices, found)
     if found.loaders:
-        from pvboot.menu.xen_loader import loader_entry
-
         added = (loader_entry(len(menu.entries) + i, *loader) for i, loader in enumerate(found.loaders))
         menu = replace(menu, entries=(*menu.entries, *added))
     return replace(menu, warnings=(*found.warnings, *menu.warnings))
@@ -155,7 +154,7 @@ def _read(found: FoundMenu) -> tuple[bytes, bool]:
         if found.device is not None:
             return b"", True  # a directory, or a loader: there is no text
         try:
-            with Path(found.path).open("rb") as file:
+            with open(found.path, "rb") as file:
                 data = file.read(MENU_LIMIT_BYTES + 1)
         except OSError as err:
             raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=found.path) from err

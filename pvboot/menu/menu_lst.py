@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from grammars.menu_lst import CommandLine, parse
 from pvboot.grub_rules import GrubError, read_number, skip_word
-from pvboot.menu.dialects import DEFAULT_FILE_BYTES, MenuContext
+from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
 from pvboot.menu.words import TITLE, WORDS
 
@@ -89,7 +89,7 @@ def _run_head_line(draft: _Draft, line: CommandLine, saved_default: Callable[[],
 
 def _saved_number(saved: bytes) -> int:
     """The number in the file `default`; `OLD:NEW` (Debian's `savedefault --once`) means NEW."""
-    text = saved[:DEFAULT_FILE_BYTES].decode("latin-1")
+    text = saved.decode("latin-1")
     try:
         return read_number(text.partition(":")[2] if ":" in text else text)[0]
     except GrubError:

@@ -11,6 +11,7 @@ from fsdrivers import errors as fs_errors
 from pvboot.grub_rules import GrubError
 from pvboot.menu.dialects import Dialect, search_order
 from pvboot.menu.model import Menu, MenuWarning
+from pvboot.menu.xen_loader import find_loaders
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
@@ -66,8 +67,6 @@ class Search:
 
     def candidates(self) -> Iterator[FoundMenu]:
         """Every menu there is, volume by volume, in the order of the dialects."""
-        from pvboot.menu.xen_loader import find_loaders
-
         for device in self.devices.candidates(lambda err: self.passed.append(MenuWarning(str(err)))):
             try:
                 filesystem = self.devices.mount(device)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from grammars.spans import SourceSpan
+from pvboot.devices import Device, read_device
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import BootFiles, Entry, Menu
 
 if TYPE_CHECKING:
     from fsdrivers.api import Filesystem
-    from pvboot.devices import Device
 
 DIALECT = "pvboot"
 ARCHITECTURES = ("x86_64", "i386")
@@ -46,8 +46,6 @@ def loader_entry(index: int, device: Device, path: str) -> Entry:
 
 def build(_data: bytes, context: MenuContext) -> Menu:
     """The menu of a volume that has a loader and nothing else: it starts at once."""
-    from pvboot.devices import Device, read_device
-
     device = read_device(context.volume)[0] if context.volume else Device("hd")
     return Menu(context.source, context.volume, context.path, DIALECT, (loader_entry(0, device, context.path),),
                 timeout=0)  # fmt: skip
