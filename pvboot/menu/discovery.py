@@ -49,7 +49,7 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
             problem = problem or err
             search.pass_over(found.device, found.path, str(err))
             continue
-        found = replace(found, menu=menu, loaders=tuple(search.loaders))
+        found = replace(found, built=(found.dialect, menu), loaders=tuple(search.loaders))
         if can_boot(menu):
             return found
         last_resort = last_resort or found
@@ -124,7 +124,10 @@ def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
     """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
-    menu = found.menu or _build(devices, found)
+    # A caller may have put another reader in the place of the dialect's.
+    dialect, menu = found.built or (None, None)
+    if menu is None or dialect != found.dialect:
+        menu = _build(devices, found)
     if found.loaders:
         added = (loader_entry(len(menu.entries) + i, *loader) for i, loader in enumerate(found.loaders))
         menu = replace(menu, entries=(*menu.entries, *added))

@@ -37,8 +37,8 @@ class FoundMenu:
     """A menu file (or directory) that could be opened.
 
     `device` is None for a menu that is a plain file outside of any disk, `file` for that and for a directory.
-    `warnings` say which candidates before it were passed over, and why.  `menu` is what it holds if that had to be
-    known to choose it; `loaders` are boot loaders of the guest's own that are offered behind its entries.
+    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, and to
+    which dialect, if that had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered behind its entries.
     """
 
     device: Device | None
@@ -46,7 +46,7 @@ class FoundMenu:
     dialect: Dialect
     file: File | None
     warnings: tuple[MenuWarning, ...] = ()
-    menu: Menu | None = None
+    built: tuple[Dialect, Menu] | None = None
     loaders: tuple[tuple[Device, str], ...] = ()
 
 
