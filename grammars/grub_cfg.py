@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from grammars.grub_words import END, KEYWORDS, NEWLINE, WORD, Lexer, Piece, Source, Unexpected, Word, read_source
+from grammars.grub_words import (
+    END,
+    KEYWORDS,
+    NEWLINE,
+    WORD,
+    Lexer,
+    Piece,
+    Source,
+    UnexpectedTokenError,
+    Word,
+    read_source,
+)
 from grammars.spans import SourceSpan
 
 __all__ = [
@@ -154,19 +165,19 @@ class _Parser:
                     lexer.next()
                 elif lexer.kind not in (NEWLINE, END):
                     raise self._unexpected("';' or the end of the line")
-        except Unexpected as err:
+        except UnexpectedTokenError as err:
             # Functions that were complete before the error stay defined, commands are lost.
             found = Problem(f"syntax error: {err.message}", self.source.span(err.start, err.end))
             lexer.next_line()
             return [*self.functions, found]
         return [*self.functions, *commands]
 
-    def _unexpected(self, wanted: str) -> Unexpected:
+    def _unexpected(self, wanted: str) -> UnexpectedTokenError:
         lexer = self.lexer
         if lexer.kind == END:
-            return Unexpected(f"{wanted} is missing at the end of the file", lexer.start, lexer.end)
+            return UnexpectedTokenError(f"{wanted} is missing at the end of the file", lexer.start, lexer.end)
         found = "the end of the line" if lexer.kind == NEWLINE else repr(lexer.text[lexer.start : lexer.end][:40])
-        return Unexpected(f"{found} where {wanted} should be", lexer.start, lexer.end)
+        return UnexpectedTokenError(f"{found} where {wanted} should be", lexer.start, lexer.end)
 
     def _take(self, kind: str) -> None:
         if self.lexer.kind != kind:
@@ -176,9 +187,9 @@ class _Parser:
     def _deeper(self) -> None:
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
-            raise Unexpected(f"nested deeper than {DEPTH_LIMIT}", self.lexer.start, self.lexer.end)
+            raise UnexpectedTokenError(f"nested deeper than {DEPTH_LIMIT}", self.lexer.start, self.lexer.end)
         if self.lexer.words > WORD_LIMIT:
-            raise Unexpected(f"beyond the first {WORD_LIMIT} words", self.lexer.start, self.lexer.end)
+            raise UnexpectedTokenError(f"beyond the first {WORD_LIMIT} words", self.lexer.start, self.lexer.end)
 
     def _skip_newlines(self) -> None:
         while self.lexer.kind == NEWLINE:
@@ -211,7 +222,7 @@ class _Parser:
             if lexer.kind not in (WORD, "if", "for", "while", "until"):
                 return tuple(commands), True
             if lexer.words > WORD_LIMIT:
-                raise Unexpected(f"beyond the first {WORD_LIMIT} words", lexer.start, lexer.end)
+                raise UnexpectedTokenError(f"beyond the first {WORD_LIMIT} words", lexer.start, lexer.end)
             commands.append(self._command())
 
     def _ended_commands(self) -> tuple[Statement, ...]:
@@ -228,7 +239,7 @@ class _Parser:
             assert lexer.word is not None
             words.append(lexer.word)
             if lexer.words > WORD_LIMIT:
-                raise Unexpected(f"beyond the first {WORD_LIMIT} words", lexer.start, lexer.end)
+                raise UnexpectedTokenError(f"beyond the first {WORD_LIMIT} words", lexer.start, lexer.end)
             lexer.next()
         return words
 

@@ -15,9 +15,8 @@ from grammars.spans import SourceSpan
 
 PieceKind = Literal["text", "quoted", "variable", "quoted variable"]
 
-KEYWORDS = frozenset(
-    "case do done elif else esac fi for if in select then until while function".split()
-)  # fmt: skip
+_KEYWORDS = "case do done elif else esac fi for if in select then until while function"
+KEYWORDS = frozenset(_KEYWORDS.split())
 END = "end of file"
 WORD = "word"
 NEWLINE = "\n"
@@ -42,7 +41,7 @@ class Word(NamedTuple):
     end: int
 
 
-class Unexpected(Exception):
+class UnexpectedTokenError(Exception):
     """A syntax error: the token text[start:end] cannot stand where it stands."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
@@ -154,7 +153,7 @@ class Lexer:
         self.words = 0
 
     def next(self) -> None:
-        """Step to the next token.  Raises `Unexpected`."""
+        """Step to the next token.  Raises `UnexpectedTokenError`."""
         self.kind, self.word = "", None
         match = _TOKEN.match(self.text, self.end)
         if match is not None and match.lastgroup == "comment":
@@ -172,12 +171,12 @@ class Lexer:
         self.words += 1
         if group == "plain":
             if raw in ("[[", "]]"):
-                raise Unexpected(f"{raw!r} has no meaning", self.start, self.end)
+                raise UnexpectedTokenError(f"{raw!r} has no meaning", self.start, self.end)
             self.kind = raw if raw in KEYWORDS else WORD
             self.word = Word((Piece("text", raw),), self.start, self.end)
             return
         if raw.endswith("\\\n") and self.end == len(self.text):
-            raise Unexpected("the file ends in a continued line", self.start, self.end)
+            raise UnexpectedTokenError("the file ends in a continued line", self.start, self.end)
         self.kind = WORD
         self.word = Word(tuple(_pieces(raw, self.start)), self.start, self.end)
 
@@ -195,11 +194,11 @@ class Lexer:
             if self.text[self.end : self.end + 1] == '"':
                 letter = '"'
             else:
-                raise Unexpected("'$' without the name of a variable", self.start, self.end)
+                raise UnexpectedTokenError("'$' without the name of a variable", self.start, self.end)
         if letter in "\"'":
             self.end = len(self.text)
-            raise Unexpected(f"the text in {letter} is not closed", self.start, self.start + 1)
-        raise Unexpected(f"{letter!r} has no meaning", self.start, self.end)
+            raise UnexpectedTokenError(f"the text in {letter} is not closed", self.start, self.start + 1)
+        raise UnexpectedTokenError(f"{letter!r} has no meaning", self.start, self.end)
 
     def next_line(self) -> None:
         """Go on behind the line in which the current token ends, as GRUB does after a syntax error."""
@@ -210,7 +209,7 @@ class Lexer:
 
 
 def _pieces(raw: str, start: int) -> list[Piece]:
-    """What a word is made of.  Raises `Unexpected` for a `$` in quotes that names nothing."""
+    """What a word is made of.  Raises `UnexpectedTokenError` for a `$` in quotes that names nothing."""
     pieces: list[Piece] = []
     for match in _UNQUOTED.finditer(raw):
         group = match.lastgroup
@@ -238,7 +237,7 @@ def _quoted_pieces(raw: str, start: int, translated: bool) -> list[Piece]:
         match = _QUOTED.match(raw, at)
         if match is None:
             if not translated:
-                raise Unexpected("'$' without the name of a variable", start + at, start + at + 1)
+                raise UnexpectedTokenError("'$' without the name of a variable", start + at, start + at + 1)
             pieces.append(Piece("quoted", "$"))
             at += 1
             continue
