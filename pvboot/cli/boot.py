@@ -64,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
     nr_pages = parse_memory(args.memory) * 256
     if args.timeout is not None and args.timeout < -1:
         raise UsageError("impossible --timeout", expected="-1 (wait) or more", found=str(args.timeout))
+    if args.shuffle is not None and not 0 <= args.shuffle < 1 << 64:
+        raise UsageError("impossible --shuffle", expected="0 to 2^64 - 1", found=str(args.shuffle))
+    if args.limit is not None and not args.limit > 0:
+        raise UsageError("impossible --limit", expected="more than 0 seconds", found=str(args.limit))
     with open_guest(args) as devices:
         from pvboot.boot import boot_from
         from pvboot.screen.plain import terminal_console

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pvboot.cli.common import tell_volumes
+
 if TYPE_CHECKING:
     from pvboot.boot import LoadOptions
     from pvboot.devices import Devices
@@ -29,11 +31,13 @@ def open_guest(args: argparse.Namespace) -> Devices:
     """The guest's disks: SOURCE and --disk."""
     from pvboot.devices import open_devices
 
-    return open_devices(args.source, args.disk)
+    devices = open_devices(args.source, args.disk)
+    tell_volumes(args, devices)
+    return devices
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb has them."""
+    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
     from pvboot.boot import LoadOptions
 
     defaults = LoadOptions()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options
+from pvboot.cli.common import add_source_options, tell_volumes
 from pvboot.errors import PvbootError
 from pvboot.screen.safe_text import safe
 
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.menu.discovery import locate_path
 
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         device, filesystem, path, found = locate_path(devices, args.path, args.config)
         if found.kind == "dir":
             listed = walk(filesystem, path, recursive=args.recursive)

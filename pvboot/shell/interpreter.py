@@ -6,7 +6,8 @@ from fsdrivers import errors as fs_errors
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
 from pvboot import grub_rules as rules
-from pvboot.devices import Devices, read_device, translate
+from pvboot.device_names import read_device
+from pvboot.devices import Devices, translate
 from pvboot.grub_rules import GrubError
 from pvboot.menu.model import BootFiles, Entry, Menu
 from pvboot.shell import files, loading, settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pvboot import grub_rules as rules
-from pvboot.devices import read_device
+from pvboot.device_names import read_device
 from pvboot.grub_rules import GrubError, first_word, skip_word
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import FoundMenu
