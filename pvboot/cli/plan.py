@@ -219,6 +219,7 @@ def _make_plan(
     from pvboot.kexec.layout import plan_layout
     from pvboot.kexec.loader_file import loader_ports, parse_loader
     from pvboot.kexec.relocate import plan_relocation
+    from pvboot.kexec.verify import check_plan
 
     nr_pages = args.memory * 256
     loader = _read_json(args.loader) if args.loader is not None else {}
@@ -236,6 +237,7 @@ def _make_plan(
         return None, image
     source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)
     plan = plan_relocation(layout, source)
+    check_plan(plan)
     return plan, plan.image
 
 
@@ -283,7 +285,8 @@ def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: Doma
 
     try:
         if args.json is not None:
-            report = plan_report(plan) if plan is not None else domain_report(image, poison=args.poison)
+            shown = {"poison": args.poison}
+            report = plan_report(plan, **shown) if plan is not None else domain_report(image, **shown)
             text = json.dumps(report, indent=1)
             if args.json == "-":
                 print(text)
