@@ -58,10 +58,10 @@ def test_entry(body: str, kernel: str, args: str, initrds: tuple[str, ...]) -> N
     "body",
     ["LOCALBOOT 0", "COM32 reboot.c32", "KERNEL vesamenu.c32\nAPPEND x.cfg", "KERNEL /chain.c32", "CONFIG other.cfg",
      "BOOT /bootsect.dat", "KERNEL mboot.c32", "KERNEL mboot.c32\nAPPEND xen.gz", "KERNEL", "LINUX\nAPPEND a",
-     "KERNEL linux.c32"],
+     "KERNEL linux.c32", "MENU QUIT", "MENU GOTO y", ""],
 )  # fmt: skip
 def test_entry_without_a_kernel_for_a_guest(body: str) -> None:
-    menu = _build(f"LABEL x\n{body}\nMENU DISABLE\n")
+    menu = _build(f"LABEL x\n{body}\n")
     assert menu.entries[0].files is not None
     assert menu.entries[0].files().kernel is None
 
@@ -131,7 +131,8 @@ def test_submenus() -> None:
     text = ("LABEL a\nMENU BEGIN tag\nMENU TITLE More\nLABEL b\nMENU LABEL B\nMENU BEGIN\nMENU LABEL ^Deep\nLABEL c\n"
             "MENU END\nLABEL d\nMENU END\nLABEL e\nMENU BEGIN only tag\nLABEL f\n")  # fmt: skip
     assert [(entry.id, entry.submenu) for entry in _build(text).entries] == [
-        ("a", ()), ("b", ("More",)), ("c", ("More", "Deep")), ("d", ("More",)), ("e", ()), ("f", ("only tag",))]  # fmt: skip
+        ("a", ()), ("b", ("More",)), ("c", ("More", "Deep")), ("d", ("More",)), ("e", ()), ("f", ("only tag",)),
+    ]  # fmt: skip
 
 
 def test_nesting_is_bounded() -> None:
@@ -183,8 +184,9 @@ def test_warning(text: str, message: str) -> None:
     assert message in messages(_build(text))
 
 
-@pytest.mark.parametrize("line", ["SAY hello", "PROMPT 1", "SERIAL 0 115200", "F1 help.txt", "DISPLAY x", "MENU COLOR x",
-                                  "UI vesamenu.c32", "FDTDIR /x", "ALLOWOPTIONS 0", "# remark"])  # fmt: skip
+@pytest.mark.parametrize("line", ["SAY hello", "PROMPT 1", "SERIAL 0 115200", "F1 help.txt", "DISPLAY x",
+                                  "MENU COLOR x", "UI vesamenu.c32", "FDTDIR /x", "ALLOWOPTIONS 0",
+                                  "# remark"])  # fmt: skip
 def test_harmless_line_gives_no_warning(line: str) -> None:
     assert messages(_build(f"{line}\n{TWO}{line}\n")) == []
 
@@ -263,9 +265,9 @@ def test_missing_include_is_a_warning(tmp_path: Path) -> None:
 
 
 _WORDS = st.sampled_from(
-    ["LABEL", "KERNEL", "APPEND", "MENU", "BEGIN", "END", "INCLUDE", "TEXT", "HELP", "ENDTEXT", "mboot.c32", "---", "-",
-     "initrd=", "DEFAULT", "UI", "menu.c32", "TIMEOUT", "ONTIMEOUT", "a", "9", "\n", "\n", " ", "\t", "\r", "\0", "\xe9",
-     '"', "^", ",", "/", "../"]
+    ["LABEL", "KERNEL", "APPEND", "MENU", "BEGIN", "END", "INCLUDE", "TEXT", "HELP", "ENDTEXT", "mboot.c32", "---",
+     "-", "initrd=", "DEFAULT", "UI", "menu.c32", "TIMEOUT", "ONTIMEOUT", "a", "9", "\n", "\n", " ", "\t", "\r", "\0",
+     "\xe9", '"', "^", ",", "/", "../"]
 )  # fmt: skip
 
 
