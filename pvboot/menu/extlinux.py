@@ -18,7 +18,7 @@ from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import MenuContext
-from pvboot.menu.guest_paths import from_directory
+from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class _Label:
     kind: str = ""
     append: str | None = None
     initrd: str = ""
-    disabled: bool = False
 
 
 @dataclass(slots=True)
@@ -179,8 +178,8 @@ def _read_menu_directive(reader: _Reader, directive: Field) -> None:
         reader.submenus[-1].title = directive.value
     elif word == "default" and label is not None and not label.submenu:
         reader.menu_default = label  # one in a sub-menu is for those who open it
-    elif word in ("disable", "disabled") and label is not None:
-        label.disabled = True
+    elif word in ("quit", "exit", "goto") and label is not None:
+        label.kind = "menu"
     elif word == "begin":
         reader.close_label()
         _begin_submenu(reader, directive.value)
@@ -333,16 +332,16 @@ def _entry(reader: _Reader, index: int, label: _Label) -> Entry:
     submenu = tuple(submenu.title.replace("^", "", 1) for submenu in label.submenu)
 
     def files() -> BootFiles:
-        wanted = wanted_files(label.kind, label.kernel, label.append or "", label.initrd)
-        if not label.kind and not label.disabled:  # to syslinux the label itself is then the kernel
-            wanted = wanted_files("linux", label.name, label.append or "", label.initrd)
-
         def place(name: str) -> str:
             return from_directory(reader.devices, reader.device, reader.directory, name)
 
+        kind, kernel = label.kind, label.kernel
+        if not kind and exists(reader.devices, reader.device, place(label.name)):
+            kind, kernel = "linux", label.name  # to syslinux the label itself is then the kernel
+        wanted = wanted_files(kind, kernel, label.append or "", label.initrd)
         root = str(reader.device) if reader.device else None
-        kernel = place(wanted.kernel) if wanted.kernel else None
-        return replace(wanted, kernel=kernel, initrds=tuple(map(place, wanted.initrds)), root=root)
+        found = place(wanted.kernel) if wanted.kernel else None
+        return replace(wanted, kernel=found, initrds=tuple(map(place, wanted.initrds)), root=root)
 
     return Entry(index, title, (), label.span, label.name, submenu, files=files)
 
