@@ -1,6 +1,9 @@
 """`pvboot-pygrub`: the trusted side of the boot loader for xl and libxl."""
 
+# ruff: noqa: I001  (quick_start shortens the imports behind it)
 from __future__ import annotations
+
+import pvboot.pygrub.quick_start  # noqa: F401
 
 import contextlib
 import os
@@ -10,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-import pvboot.pygrub.quick_start  # noqa: F401 (before everything else)
 from fsdrivers.blocks import open_source
 from fsdrivers.errors import FsError
 from pvboot import sandbox
