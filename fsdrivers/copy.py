@@ -37,13 +37,16 @@ def read_all(file: File, max_bytes: int) -> bytes:
     return file.read_at(0, file.size)
 
 
-def copy_to_fd(file: File, out_fd: int) -> int:
+def copy_to_fd(file: File, out_fd: int, *, regular: bool | None = None) -> int:
     """Write the whole file to `out_fd` from its current position; returns the number of bytes.
 
-    Into a regular file, holes stay holes and the file ends behind the copy; a pipe gets zeros.  Raises `CopyError`
-    for the destination, driver errors for the source.
+    Into a regular file, holes stay holes and the file ends behind the copy; a pipe gets zeros.  `regular` says
+    that the destination is a regular file not opened for appending, for callers that may not ask (a confined
+    process has no fstat).  Raises `CopyError` for the destination, driver errors for the source.
     """
-    seekable = stat.S_ISREG(os.fstat(out_fd).st_mode) and not _appends(out_fd)
+    seekable = regular
+    if seekable is None:
+        seekable = stat.S_ISREG(os.fstat(out_fd).st_mode) and not _appends(out_fd)
     try:
         for part in _batches(file.extents()):
             if isinstance(part, list):
