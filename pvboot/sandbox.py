@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 
 from pvboot.errors import PvbootError
@@ -65,23 +65,27 @@ class Limits:
     wall_seconds: float | None = 120.0
 
 
-@dataclass(slots=True)
 class Report:
     """What a child sent (`name`, value), which layers held it, and what it used."""
 
-    messages: list[tuple[str, bytes]] = field(default_factory=list)
-    layers: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    cpu_seconds: float = 0.0
-    max_rss_bytes: int = 0
-    children: int = 0
+    __slots__ = ("children", "cpu_seconds", "layers", "max_rss_bytes", "messages", "missing")
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+        self.layers: list[str] = []
+        self.missing: list[str] = []
+        self.cpu_seconds = 0.0
+        self.max_rss_bytes = 0
+        self.children = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Channel:
     """The child's way to speak to its parent."""
 
-    fd: int
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
 
     def send(self, name: str, value: bytes | str = b"") -> None:
         """One message."""
@@ -135,6 +139,7 @@ def _import_for_child(name: str) -> None:
     """Only modules that readers are made of: what a child says is not to be trusted."""
     if name.partition(".")[0] not in IMPORTABLE or name.startswith(("pvboot.machine", "pvboot.cli")):
         raise SandboxError("the reader asks for a module that is not for it", found=repr(name[:80]))
+    getattr(sys.modules.get("inspect"), "signature", None)  # a program may have put off loading it (lazy_inspect)
     try:
         import_module(name)
     except ImportError as err:

@@ -7,7 +7,6 @@ Sources: the kernel's `Documentation/userspace-api/seccomp_filter.rst`, `linux/s
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 # What Python and the readers need between "everything is open" and "exit".  Nothing here takes a path, makes a
 # descriptor, a process or a socket, or reaches another process.
@@ -42,18 +41,10 @@ _AARCH64 = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """`audit` is the kernel's AUDIT_ARCH value; numbers from `limit` on belong to another ABI (x32)."""
-
-    audit: int
-    calls: dict[str, int]
-    limit: int | None = None
-
-
-ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, _X86_64, 0x40000000),
-    "aarch64": Architecture(0xC00000B7, _AARCH64),
+# machine -> AUDIT_ARCH value, call numbers, and the number from which calls belong to another ABI (x32)
+ARCHITECTURES: dict[str, tuple[int, dict[str, int], int | None]] = {
+    "x86_64": (0xC000003E, _X86_64, 0x40000000),
+    "aarch64": (0xC00000B7, _AARCH64, None),
 }
 
 # TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TIOCGWINSZ, FIONREAD; never TIOCSTI, which types for others
@@ -74,25 +65,25 @@ def program(machine: str, *, terminal: bool) -> bytes | None:
     A call that is not allowed fails with EPERM; one of another ABI kills the process.  `terminal` allows what a
     screen on an open terminal needs.
     """
-    arch = ARCHITECTURES.get(machine)
-    if arch is None:
+    if machine not in ARCHITECTURES:
         return None
+    audit, calls, limit = ARCHITECTURES[machine]
     code: list[_Instruction] = [
         (_LOAD, 0, 0, _ARCH_AT),
-        (_EQUAL, 1, 0, arch.audit),
+        (_EQUAL, 1, 0, audit),
         (_RETURN, 0, 0, _KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER_AT),
     ]
-    if arch.limit is not None:
-        code += [(_AT_LEAST, 0, 1, arch.limit), (_RETURN, 0, 0, _KILL_PROCESS)]
+    if limit is not None:
+        code += [(_AT_LEAST, 0, 1, limit), (_RETURN, 0, 0, _KILL_PROCESS)]
     for name in _CALLS:
-        if name in arch.calls:
-            code += [(_EQUAL, 0, 1, arch.calls[name]), (_RETURN, 0, 0, _ALLOW)]
+        if name in calls:
+            code += [(_EQUAL, 0, 1, calls[name]), (_RETURN, 0, 0, _ALLOW)]
     for name in ("mmap", "mprotect"):
-        code += _guarded(arch.calls[name], 2, [(_ANY_BIT, 0, 1, PROT_EXEC), (_RETURN, 0, 0, _ERRNO_EPERM)], _ALLOW)
-    code += _guarded(arch.calls["fcntl"], 1, _one_of(FCNTL_COMMANDS), _ERRNO_EPERM)
+        code += _guarded(calls[name], 2, [(_ANY_BIT, 0, 1, PROT_EXEC), (_RETURN, 0, 0, _ERRNO_EPERM)], _ALLOW)
+    code += _guarded(calls["fcntl"], 1, _one_of(FCNTL_COMMANDS), _ERRNO_EPERM)
     if terminal:
-        code += _guarded(arch.calls["ioctl"], 1, _one_of(TERMINAL_REQUESTS), _ERRNO_EPERM)
+        code += _guarded(calls["ioctl"], 1, _one_of(TERMINAL_REQUESTS), _ERRNO_EPERM)
     code.append((_RETURN, 0, 0, _ERRNO_EPERM))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
@@ -13,13 +12,13 @@ from pvboot.devices import Device, Devices, read_device
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, MenuContext, dialect_of
-from pvboot.menu.menu_lst import DEFAULT_FILE_BYTES
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
 
 MENU_LIMIT_BYTES = 1 << 20
+DEFAULT_FILE_BYTES = 10  # GRUB Legacy reads no more of the file `default`
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 
@@ -137,7 +136,7 @@ def _read(found: FoundMenu) -> tuple[bytes, bool]:
     """The menu's bytes up to the limit, and whether that was all.  Compressed menus are unpacked, as by GRUB."""
     if found.file is None:
         try:
-            with Path(found.path).open("rb") as file:
+            with open(found.path, "rb") as file:
                 data = file.read(MENU_LIMIT_BYTES + 1)
         except OSError as err:
             raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=found.path) from err

@@ -6,7 +6,7 @@ from __future__ import annotations
 import encodings.utf_16_le  # noqa: F401
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
@@ -40,12 +40,8 @@ _ELSEWHERE = frozenset(
 Chooser = Callable[[Menu], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """The open result files; None if nothing is to be copied."""
-
-    kernel: int
-    ramdisk: int
+# Descriptors of the open result files, kernel and ramdisk.
+Outputs = tuple[int, int]
 
 
 class OffsetDevices(Devices):
@@ -259,10 +255,10 @@ def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs |
         raise BootError("the kernel file is empty", where=kernel.path)
     channel.thought()
     if outputs is not None:
-        copied = copy_to_fd(kernel, outputs.kernel, regular=True)
+        copied = copy_to_fd(kernel, outputs[0], regular=True)
         channel.send("note", f"kernel {kernel.path}, {copied} bytes")
         if ramdisks:
-            copied = _copy_joined(ramdisks, outputs.ramdisk)
+            copied = _copy_joined(ramdisks, outputs[1])
             channel.send("note", f"ramdisk {', '.join(file.path for file in ramdisks)}, {copied} bytes")
     if ramdisks:
         channel.send("ramdisk")

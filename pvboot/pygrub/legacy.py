@@ -17,7 +17,6 @@ from pvboot.menu.model import BootFiles, Command, Entry, Menu, MenuWarning
 
 DIALECT = "menu.lst"
 KERNEL_OPTIONS = ("--type=", "--no-mem-option")
-_DEFAULT_LIMIT_BYTES = 10
 
 
 def build(data: bytes, context: MenuContext) -> Menu:
@@ -54,7 +53,7 @@ def _read_head(lines: tuple[CommandLine, ...], context: MenuContext) -> tuple[di
             continue
         text = line.argument
         if line.name == "default" and text == "saved":
-            saved = context.saved_default()[:_DEFAULT_LIMIT_BYTES].decode("latin-1")
+            saved = context.saved_default().decode("latin-1")
             text = saved.rpartition(":")[2] or "0"
         try:
             numbers[line.name] = read_number(text)[0]

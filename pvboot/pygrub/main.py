@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-
-gc.disable()  # before the imports: they make thousands of objects that live as long as the process
+import pvboot.pygrub.quick_start  # noqa: F401, I001 (before everything else)
 
 import contextlib  # noqa: E402
 import os  # noqa: E402
@@ -120,7 +118,7 @@ def _make_outputs(options: Options, undo: contextlib.ExitStack) -> tuple[tuple[s
     undo.callback(_remove, kernel_name)
     ramdisk_name, ramdisk = _make_file(directory, "boot_ramdisk.")
     undo.callback(_remove, ramdisk_name)
-    return (kernel_name, ramdisk_name), guest.Outputs(kernel, ramdisk)
+    return (kernel_name, ramdisk_name), (kernel, ramdisk)
 
 
 def _make_file(directory: str, prefix: str) -> tuple[str, int]:
@@ -152,7 +150,7 @@ def _read_guest(source: BlockSource, options: Options, outputs: guest.Outputs | 
     interactive = options.interactive and not looking and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         _import_everything()
-    result_files = (outputs.kernel, outputs.ramdisk) if outputs else ()
+    result_files = outputs or ()
     disk_fd = next(source.extents(0, 1)).fd
     assert disk_fd is not None
 
