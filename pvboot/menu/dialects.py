@@ -53,13 +53,19 @@ class Dialect:
         return cast(Builder, import_module(self.module).build)
 
 
+GRUB_CFG = Dialect(
+    "grub.cfg",
+    "pvboot.menu.grub_cfg",
+    ("/boot/grub/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub2/grub.cfg"),
+)
+
 MENU_LST = Dialect(
     "menu.lst",
     "pvboot.menu.menu_lst",
     ("/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/grub/grub.conf"),
 )
 
-DIALECTS: tuple[Dialect, ...] = (MENU_LST,)
+DIALECTS: tuple[Dialect, ...] = (GRUB_CFG, MENU_LST)
 
 
 def dialect_of(path: str) -> Dialect:
