@@ -97,7 +97,7 @@ def create(
     if answer.status is None:
         machine.run("xl", "destroy", name)
     console = machine.run("sh", "-c", f"sleep 0.3; cat /var/log/xen/console/guest-{name}.log")
-    bootloader = machine.run("sh", "-c", "cat /var/log/xen/bootloader.*.log 2>/dev/null; rm -f /var/log/xen/bootloader.*.log")
+    bootloader = machine.run("sh", "-c", "cd /var/log/xen; cat bootloader.*.log 2>/dev/null; rm -f bootloader.*.log")
     return Outcome(
         answer.status,
         answer.output.replace("\r", ""),

@@ -18,6 +18,27 @@ Images = Callable[[str], Path]
 PVBOOT = "/host/pvboot-pygrub"
 
 
+@pytest.fixture(scope="module")
+def grub_cfg_disk(parts: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ext4 partition with the kernels in its root and a grub.cfg that finds them by UUID."""
+    text = (Path(__file__).parent / "grub.cfg").read_text()
+    text = text.replace("@UUID@", make_images.ROOT_UUID).replace("@MODULE_WORDS@", make_images.MODULE_WORDS)
+    tree = {
+        "boot/grub/grub.cfg": text.encode(),
+        "vmlinuz": parts("vmlinuz-6.1").read_bytes(),
+        "initrd.img": parts("initrd-busybox.cpio.gz").read_bytes(),
+        "tiny64.elf": make_images.kernel("tiny64.elf"),
+        "module.txt": make_images.MODULE,
+    }
+    disk = tmp_path_factory.mktemp("grub-cfg") / "disk.img"
+    partition = make_images.MbrEntry(make_images.LINUX, 2048, (30 << 20) // 512, active=True)
+    with open(disk, "wb") as file:
+        file.truncate(32 << 20)
+        make_images.write_mbr(file, [partition])
+    make_images.make_ext(disk, tree, partition.sectors * 512, "ext4", partition.start * 512)
+    return disk
+
+
 def assert_reached_user_space(outcome: Outcome) -> None:
     assert outcome.status == 0, outcome
     assert "pvboot-initrd: hello from user space" in outcome.console, outcome
@@ -30,6 +51,19 @@ def test_linux_starts_from_menu_lst(xen: Machine, images: Images) -> None:
     assert_reached_user_space(outcome)
     words = f"command line: root=UUID={make_images.ROOT_UUID} ro console=hvc0 earlyprintk=xen"
     assert words in outcome.console, outcome
+
+
+def test_linux_starts_from_grub_cfg(xen: Machine, grub_cfg_disk: Path) -> None:
+    outcome = run_guest(xen, disk=grub_cfg_disk, bootloader=PVBOOT)
+    assert_reached_user_space(outcome)
+    assert f"command line: root=UUID={make_images.ROOT_UUID} ro quiet console=hvc0" in outcome.console, outcome
+
+
+def test_an_entry_of_a_submenu_starts(xen: Machine, grub_cfg_disk: Path) -> None:
+    outcome = run_guest(xen, disk=grub_cfg_disk, bootloader=PVBOOT, bootloader_args=["--quiet", "--entry=1"])
+    assert outcome.status == 0, outcome
+    assert "pvboot-tiny64: all checks passed" in outcome.console, outcome
+    assert f"command line: console=hvc0 {make_images.MODULE_WORDS}" in outcome.console, outcome
 
 
 @pytest.mark.parametrize("image", ["ext2.img", "mbr.img", "gpt.img", "rockridge-joliet.iso"])
