@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         loaded = boot_from(
             devices,
             config=args.config,
-            choose=menu_chooser(args),
+            choose=menu_chooser(args, devices),
             options=load_options(args),
             console=terminal_console(sys.stdin, sys.stderr),
             interactive=interactive,

@@ -145,7 +145,7 @@ def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None
     from pvboot.shell.request import PowerControl
 
     devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
-    choose = menu_chooser(args)
+    choose = menu_chooser(args, devices)
     loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
     if isinstance(loaded, PowerControl):
         raise BootError(f"the entry boots no kernel, it says {loaded.action}")
