@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from fsdrivers.api import Extent, File
-from fsdrivers.errors import FsError, SourceError, Unsupported
+from fsdrivers.errors import FsError, SourceError
 
 CHUNK_BYTES = 1 << 20
 # One pwritev takes at most IOV_MAX (1024) pieces; small runs are gathered so that a scattered file costs one
@@ -24,26 +24,19 @@ class CopyError(FsError):
     """The destination cannot be written."""
 
     code = "copy-error"
+    exit_code = 1
 
 
-def read_all(file: File, max_bytes: int) -> bytes:
-    """The whole content of a file of at most `max_bytes`; a size on disk is only a claim.
-
-    Raises `Unsupported` if it is larger.
-    """
-    if file.size > max_bytes:
-        raise Unsupported("file is too large", where=file.path, expected=f"at most {max_bytes} bytes",
-                          found=f"{file.size} bytes")
-    return file.read_at(0, file.size)
-
-
-def copy_to_fd(file: File, out_fd: int) -> int:
+def copy_to_fd(file: File, out_fd: int, *, regular: bool | None = None) -> int:
     """Write the whole file to `out_fd` from its current position; returns the number of bytes.
 
-    Into a regular file, holes stay holes and the file ends behind the copy; a pipe gets zeros.  Raises `CopyError`
-    for the destination, driver errors for the source.
+    Into a regular file, holes stay holes and the file ends behind the copy; a pipe gets zeros.  `regular` says
+    that the destination is a regular file not opened for appending, for callers that may not ask (a confined
+    process has no fstat).  Raises `CopyError` for the destination, driver errors for the source.
     """
-    seekable = stat.S_ISREG(os.fstat(out_fd).st_mode) and not _appends(out_fd)
+    seekable = regular
+    if seekable is None:
+        seekable = stat.S_ISREG(os.fstat(out_fd).st_mode) and not _appends(out_fd)
     try:
         for part in _batches(file.extents()):
             if isinstance(part, list):

@@ -1,7 +1,9 @@
 """`menu.lst` / `grub.conf` of GRUB Legacy 0.97: bytes -> command lines.
 
-Lines are made by hand as GRUB makes them (one pass, no quotes, no variables); pyparsing gets one command
-line at a time.  Any bytes are a menu: nothing here fails, and which words are commands is not known here.
+Lines are made by hand as GRUB makes them (one pass, no quotes, no variables).  `line_grammar` and `word_grammar`
+declare what a command line is; splitting one by hand gives the same (a property test holds it to them) without
+importing pyparsing, which costs a boot loader more than its whole work.  Any bytes are a menu: nothing here fails, and
+which words are commands is not known here.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class CommandLine:
     def words(self) -> tuple[Token, ...]:
         """The blank-separated words of the argument."""
         start = len(self.text) - len(self.argument)
-        found = _word_grammar().parse_string(self.argument, parse_all=True)
+        found = split_words(self.argument)
         return tuple(Token(text, self._span(start + at, start + at + len(text))) for at, text in found)
 
     def _span(self, start: int, end: int) -> SourceSpan:
@@ -213,12 +215,32 @@ def _without_carriage_returns(raw: str) -> Iterator[tuple[int, str]]:
 def _command_line(file: str, pieces: tuple[_Piece, ...], cut: bool) -> CommandLine:
     text = pieces[0].text if len(pieces) == 1 else "".join(piece.text for piece in pieces)
     text = text.partition("\0")[0]  # to GRUB a NUL ends the string, though not the line
-    (match,) = _line_grammar().parse_string(text)
-    return CommandLine(file, text, match["name"], match["argument"], cut, pieces)
+    name, argument = split_line(text)
+    return CommandLine(file, text, name, argument, cut, pieces)
+
+
+def split_line(text: str) -> tuple[str, str]:
+    """Name and argument of a command line, as `line_grammar` has them."""
+    blank, equals = text.find(" "), text.find("=")
+    end = min(blank, equals) if blank >= 0 <= equals else max(blank, equals)
+    if end < 0:
+        return text, ""
+    return text[:end], text[end:].lstrip(" =")
+
+
+def split_words(argument: str) -> list[tuple[int, str]]:
+    """Place and text of each word of an argument, as `word_grammar` has them."""
+    found: list[tuple[int, str]] = []
+    at = 0
+    for word in argument.split(" "):
+        if word:
+            found.append((at, word))
+        at += len(word) + 1
+    return found
 
 
 @cache
-def _line_grammar() -> pp.ParserElement:
+def line_grammar() -> pp.ParserElement:
     """line = name separator argument; only blank and `=` separate, all else is text.
 
     One terminal, because three joined ones take six times as long and a menu has thousands of lines.
@@ -229,7 +251,7 @@ def _line_grammar() -> pp.ParserElement:
 
 
 @cache
-def _word_grammar() -> pp.ParserElement:
+def word_grammar() -> pp.ParserElement:
     """argument = { blank } { word { blank } }, each word with its place."""
     from pyparsing import ParseResults, Regex, ZeroOrMore
 

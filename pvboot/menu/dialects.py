@@ -37,16 +37,26 @@ class Builder(Protocol):
     """What every dialect's module offers."""
 
     def __call__(self, data: bytes, context: MenuContext) -> Menu:
-        """The menu in `data`; never fails for what the bytes say."""
+        """The menu in `data` (b"" if `context.path` is a directory); never fails for what the bytes say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`module` is imported only when a menu of the dialect was found."""
+    """`module` is imported only when a menu of the dialect was found.
+
+    `paths` are tried first, for all dialects in turn: they are pygrub's.  `more_paths` are those it never looked at.
+    A path that ends in a slash is a directory, a component `*` stands for any directory.
+    """
 
     name: str
     module: str
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    more_paths: tuple[str, ...] = ()
+
+    @property
+    def takes_directories(self) -> bool:
+        """Whether a directory is a menu of this dialect."""
+        return any(path.endswith("/") for path in (*self.paths, *self.more_paths))
 
     def builder(self) -> Builder:
         """The function that gives such a file its meaning."""
@@ -57,6 +67,28 @@ GRUB_CFG = Dialect(
     "grub.cfg",
     "pvboot.menu.grub_cfg",
     ("/boot/grub/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub2/grub.cfg"),
+    ("/efi/*/grub.cfg", "/boot/efi/efi/*/grub.cfg"),
+)
+
+EXTLINUX = Dialect(
+    "extlinux",
+    "pvboot.menu.extlinux",
+    (
+        "/boot/isolinux/isolinux.cfg",
+        "/boot/extlinux/extlinux.conf",
+        "/boot/extlinux.conf",
+        "/extlinux/extlinux.conf",
+        "/extlinux.conf",
+    ),
+    (
+        "/isolinux/isolinux.cfg",
+        "/isolinux.cfg",
+        "/syslinux/syslinux.cfg",
+        "/syslinux.cfg",
+        "/boot/syslinux/syslinux.cfg",
+        "/boot/syslinux/isolinux.cfg",
+        "/boot/syslinux/extlinux.conf",
+    ),
 )
 
 MENU_LST = Dialect(
@@ -65,9 +97,35 @@ MENU_LST = Dialect(
     ("/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/grub/grub.conf"),
 )
 
-DIALECTS: tuple[Dialect, ...] = (GRUB_CFG, MENU_LST)
+BLS = Dialect("bls", "pvboot.menu.bls_menu", more_paths=("/loader/entries/", "/boot/loader/entries/"))
+
+ELILO = Dialect("elilo", "pvboot.menu.elilo", more_paths=("/efi/*/elilo.conf", "/boot/efi/*/elilo.conf", "/elilo.conf"))
+
+DIALECTS: tuple[Dialect, ...] = (
+    GRUB_CFG,
+    BLS,
+    EXTLINUX,
+    MENU_LST,
+    ELILO,
+)
+
+# Never looked for by its name: a volume's loader is offered behind its menu (see `xen_loader`).
+XEN_LOADER = Dialect("pvboot", "pvboot.menu.xen_loader")
+
+
+def search_order() -> tuple[tuple[Dialect, str], ...]:
+    """What is tried on a volume, one after the other."""
+    return (
+        *((dialect, path) for dialect in DIALECTS for path in dialect.paths),
+        *((dialect, path) for dialect in DIALECTS for path in dialect.more_paths),
+    )
 
 
 def dialect_of(path: str) -> Dialect:
-    """The dialect of a menu that was named by hand: by its well-known path, else GRUB Legacy's."""
-    return next((dialect for dialect in DIALECTS if path in dialect.paths), MENU_LST)
+    """The dialect of a menu that was named by hand: by the last part of its path, else GRUB Legacy's."""
+    name = _last(path)
+    return next((dialect for dialect, known in search_order() if _last(known) == name), MENU_LST)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2].lower()

@@ -1,92 +1,94 @@
-"""Finding the menu of a guest and loading it: `find`, then `load`."""
+"""Choosing the menu of a guest and loading it: `find`, then `load`."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.devices import Device, Devices, read_device
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
-from pvboot.menu.dialects import DIALECTS, MENU_LST, Dialect, MenuContext, dialect_of
-from pvboot.menu.menu_lst import DEFAULT_FILE_BYTES
-from pvboot.menu.model import Menu, MenuWarning
+from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
+from pvboot.menu.model import Entry, Menu, MenuWarning
+from pvboot.menu.search import FoundMenu, Search, is_directory
+from pvboot.menu.xen_loader import loader_entry
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
 
+__all__ = ["FoundMenu", "can_boot", "find", "load", "locate_path", "open_path"]
+
 MENU_LIMIT_BYTES = 1 << 20
+DEFAULT_FILE_BYTES = 10  # GRUB Legacy reads no more of the file `default`
+ENTRIES_ASKED = 64
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMenu:
-    """A menu file that could be opened, not yet read.
-
-    `device` and `file` are None for a menu that is a plain file outside of any disk.  `warnings` say which
-    candidates before it were passed over, and why.
-    """
-
-    device: Device | None
-    path: str
-    dialect: Dialect
-    file: File | None
-    warnings: tuple[MenuWarning, ...] = ()
-
-
 def find(devices: Devices, config: str | None = None) -> FoundMenu:
-    """The guest's menu: `config` if given (`[DEVICE]/path`), else the first known name, volume by volume.
+    """The guest's menu: `config` if given (`[DEVICE]/path`), else the first that can boot, volume by volume.
 
-    A candidate that is a directory or cannot be read is passed over with a warning.
-    Raises `MenuError` if there is none.
+    A candidate that cannot be read, or none of whose entries boots a kernel, is passed over with a warning.  Without
+    any menu a loader that the guest carries for the Xen PV bootloader protocol is the menu.
+    Raises `MenuError` if there is nothing, or what was wrong with the first candidate.
     """
     if config is not None:
         return _find_named(devices, config)
     if devices.menu_file is not None:
-        return FoundMenu(None, devices.menu_file, MENU_LST, None)
-    passed: list[MenuWarning] = []
-    unknown: list[MenuWarning] = []
-    looked_at = 0
-    for device in devices.candidates(lambda err: passed.append(MenuWarning(str(err)))):
+        return FoundMenu(None, devices.menu_file, dialect_of(devices.menu_file), None)
+    search = Search(devices)
+    last_resort: FoundMenu | None = None
+    problem: PvbootError | fs_errors.FsError | None = None
+    for found in search.candidates():
         try:
-            filesystem = devices.mount(device)
-        except fs_errors.UnknownFilesystem as err:
-            unknown.append(MenuWarning(f"{device}: {err}"))  # swap, LVM ...: every disk has some
+            menu = _build(devices, found)
+        except (PvbootError, fs_errors.FsError) as err:
+            problem = problem or err
+            search.pass_over(found.device, found.path, str(err))
             continue
-        except fs_errors.FsError as err:
-            passed.append(MenuWarning(f"{device}: {err}"))
-            continue
-        looked_at += 1
-        for dialect in DIALECTS:
-            for path in dialect.paths:
-                try:
-                    file = filesystem.open(path)
-                    file.read_at(0, 1)
-                except (fs_errors.NotFound, fs_errors.NotADirectory):
-                    continue
-                except fs_errors.FsError as err:
-                    passed.append(MenuWarning(f"{device}{path} is passed over: {err}"))
-                    continue
-                return FoundMenu(device, path, dialect, file, tuple(passed))
-    raise _nothing_found(devices, looked_at, passed, unknown)
+        found = replace(found, built=(found.dialect, menu), loaders=tuple(search.loaders))
+        if can_boot(menu):
+            return found
+        last_resort = last_resort or found
+        search.pass_over(found.device, found.path, "none of its entries loads a kernel")
+    if search.loaders:
+        device, path = search.loaders[0]
+        return FoundMenu(device, path, XEN_LOADER, None, tuple(search.passed), loaders=tuple(search.loaders[1:]))
+    if last_resort is not None:
+        return last_resort
+    if problem is not None:
+        raise problem
+    raise _nothing_found(devices, search)
 
 
-def _nothing_found(
-    devices: Devices, looked_at: int, passed: list[MenuWarning], unknown: list[MenuWarning]
-) -> MenuError:
+def can_boot(menu: Menu) -> bool:
+    """Whether an entry loads a kernel, or leads to another menu; the default is asked first, not all of thousands."""
+    ordered = (*menu.entries[menu.default : menu.default + 1], *menu.entries[:ENTRIES_ASKED])
+    return any(_can_boot(entry) for entry in ordered)
+
+
+def _can_boot(entry: Entry) -> bool:
+    if entry.files is None:
+        return any(command.name in ("kernel", "configfile") for command in entry.commands)
+    try:
+        return entry.files().kernel is not None
+    except (PvbootError, fs_errors.FsError):
+        return False
+
+
+def _nothing_found(devices: Devices, search: Search) -> MenuError:
     """Why: the disk cannot be read, holds no file system, or a file system without a menu."""
-    names = [path for dialect in DIALECTS for path in dialect.paths]
     where = devices.source_name
-    if looked_at and not passed:
-        found = f"none of them on {looked_at} file system(s)"
-        return MenuError("no boot menu", where=where, expected=", ".join(names), found=found)
-    reasons = "; ".join(warning.message for warning in (passed or unknown)) or "no disk at all"
-    what = "no boot menu that can be read" if passed else "no file system to look for a boot menu"
+    if search.looked_at and not search.passed:
+        found = f"none of them on {search.looked_at} file system(s)"
+        expected = ", ".join(path for _dialect, path in search_order())
+        return MenuError("no boot menu", where=where, expected=expected, found=found)
+    reasons = "; ".join(warning.message for warning in (search.passed or search.unknown)) or "no disk at all"
+    what = "no boot menu that can be read" if search.passed else "no file system to look for a boot menu"
     error = MenuError(what, where=where, found=shorten(reasons, 600))
     error.exit_code = 3  # the image is the trouble, not the menu
     return error
@@ -94,8 +96,15 @@ def _nothing_found(
 
 def _find_named(devices: Devices, config: str) -> FoundMenu:
     device, path = read_device(config) if config.startswith("(") else (None, config)
-    found = open_path(devices, path, [device] if device else None)
-    return FoundMenu(found[0], path, dialect_of(path), found[1])
+    dialect = dialect_of(path)
+    try:
+        device, file = open_path(devices, path, [device] if device else None)
+    except fs_errors.IsADirectory as err:
+        for candidate in devices.candidates() if device is None else [device]:
+            if dialect.takes_directories and is_directory(devices, candidate, path):
+                return FoundMenu(candidate, path, dialect, None)
+        raise err
+    return FoundMenu(device, path, dialect, file)
 
 
 def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> tuple[Device, File]:
@@ -116,6 +125,17 @@ def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
     """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
+    # A caller may have put another reader in the place of the dialect's.
+    dialect, menu = found.built or (None, None)
+    if menu is None or dialect != found.dialect:
+        menu = _build(devices, found)
+    if found.loaders:
+        added = (loader_entry(len(menu.entries) + i, *loader) for i, loader in enumerate(found.loaders))
+        menu = replace(menu, entries=(*menu.entries, *added))
+    return replace(menu, warnings=(*found.warnings, *menu.warnings))
+
+
+def _build(devices: Devices, found: FoundMenu) -> Menu:
     data, complete = _read(found)
     volume = str(found.device) if found.device else None
     context = MenuContext(
@@ -126,18 +146,19 @@ def load(devices: Devices, found: FoundMenu) -> Menu:
         saved_default=lambda: _read_default_file(devices, found),
     )
     menu = found.dialect.builder()(data, context)
-    notes = found.warnings
-    if not complete:
-        message = f"{volume or ''}{found.path}: only the first {MENU_LIMIT_BYTES} bytes are read"
-        notes = (*notes, MenuWarning(message))
-    return replace(menu, warnings=(*notes, *menu.warnings))
+    if complete:
+        return menu
+    message = f"{volume or ''}{found.path}: only the first {MENU_LIMIT_BYTES} bytes are read"
+    return replace(menu, warnings=(MenuWarning(message), *menu.warnings))
 
 
 def _read(found: FoundMenu) -> tuple[bytes, bool]:
     """The menu's bytes up to the limit, and whether that was all.  Compressed menus are unpacked, as by GRUB."""
     if found.file is None:
+        if found.device is not None:
+            return b"", True  # a directory, or a loader: there is no text
         try:
-            with Path(found.path).open("rb") as file:
+            with open(found.path, "rb") as file:
                 data = file.read(MENU_LIMIT_BYTES + 1)
         except OSError as err:
             raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=found.path) from err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pvboot.devices import Device
+from pvboot.device_names import Device
 
 _MAXIMUM = (1 << 64) - 1
 _NEEDS_BACKSLASH = re.compile(r"(\\x[0-9A-Fa-f]{2})|([\\'\"])")

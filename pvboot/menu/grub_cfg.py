@@ -12,7 +12,7 @@ from functools import cache
 
 from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
-from pvboot.devices import read_device
+from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError
 from pvboot.grub_rules import shorten
 from pvboot.menu.dialects import MenuContext

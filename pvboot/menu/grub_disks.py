@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.devices import Device, Devices
+from pvboot.device_names import Device
+from pvboot.devices import Devices
 from pvboot.errors import MenuError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.grub2_rules import read_device_name, split_name

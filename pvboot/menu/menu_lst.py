@@ -17,7 +17,6 @@ from pvboot.menu.words import TITLE, WORDS
 DIALECT = "menu.lst"
 MAXIMUM_FALLBACKS = 8
 PASSWORD_LIMIT = 510
-DEFAULT_FILE_BYTES = 10  # GRUB reads no more of the file `default`
 
 
 @dataclass(slots=True)
@@ -90,7 +89,7 @@ def _run_head_line(draft: _Draft, line: CommandLine, saved_default: Callable[[],
 
 def _saved_number(saved: bytes) -> int:
     """The number in the file `default`; `OLD:NEW` (Debian's `savedefault --once`) means NEW."""
-    text = saved[:DEFAULT_FILE_BYTES].decode("latin-1")
+    text = saved.decode("latin-1")
     try:
         return read_number(text.partition(":")[2] if ":" in text else text)[0]
     except GrubError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fsdrivers.errors import FsError
-from pvboot.devices import Device, read_device
+from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import GrubError, first_word, skip_word
 from pvboot.menu.model import BootFiles, Entry

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammars.menu_lst import LINE_LIMIT_BYTES, CommandLine, parse, parse_line
+from grammars.menu_lst import (
+    LINE_LIMIT_BYTES,
+    CommandLine,
+    line_grammar,
+    parse,
+    parse_line,
+    split_line,
+    split_words,
+    word_grammar,
+)
 from grammars.spans import SourceSpan
 
 PIECES = [b"title A", b"kernel /x", b" ", b"\t", b"=", b"\\", b"\n", b"\r", b"\0", b"#", b"\xff", b"\xc3\xa9",
@@ -158,3 +167,17 @@ def _read_byte_by_byte(data: bytes) -> list[bytes]:
 def test_any_typed_line_parses(text: str) -> None:
     line = parse_line(text)
     assert line is None or re.fullmatch(r"[^ =]*", line.name)
+
+
+LINE_TEXTS = st.text(alphabet=st.sampled_from(" =ab\t\\\udc80é\n\u00a0"), max_size=12) | st.text(max_size=20)
+
+
+@given(LINE_TEXTS)
+def test_split_line_is_the_grammar(text: str) -> None:
+    (match,) = line_grammar().parse_string(text)
+    assert split_line(text) == (match["name"], match["argument"])
+
+
+@given(LINE_TEXTS)
+def test_split_words_is_the_grammar(text: str) -> None:
+    assert split_words(text) == list(word_grammar().parse_string(text, parse_all=True))

@@ -26,10 +26,10 @@ PART_MIB = 4
 
 _START = r"(^[ \t]*|[;{][ \t]*|\bthen[ \t]+|\belse[ \t]+|\bdo[ \t]+)"
 _END = r"(?=[\s\"'{;]|$)"
-_RENAMED = "menuentry submenu exit reboot halt boot configfile".split()
-_SILENT = "terminal_input terminal_output background_image background_color clear play sleep read save_env".split()
-_PRINTED = "linux linux16 linuxefi initrd initrd16 initrdefi multiboot multiboot2 module module2 chainloader".split()
-_VARIABLES = "default timeout fallback timeout_style root superusers result".split()
+_RENAMED = ["menuentry", "submenu", "exit", "reboot", "halt", "boot", "configfile"]
+_SILENT = ["terminal_input", "terminal_output", "background_image", "background_color", "clear", "play", "sleep", "read", "save_env"]
+_PRINTED = ["linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "multiboot", "multiboot2", "module", "module2", "chainloader"]
+_VARIABLES = ["default", "timeout", "fallback", "timeout_style", "root", "superusers", "result"]
 
 _PRINT = r"""
 function pvx_p {

@@ -1,0 +1,123 @@
+"""The menu of a volume whose only menu are the entries in `loader/entries/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from fsdrivers import errors as fs_errors
+from grammars import bls as grammar
+from pvboot.device_names import Device, read_device
+from pvboot.grub_rules import GrubError, shorten
+from pvboot.menu.bls import COMPARED_CHARACTERS, FILE_LIMIT_BYTES, BlsEntry, Warn, entries, read_files
+from pvboot.menu.dialects import MenuContext
+from pvboot.menu.grub_env import BLOCK_LIMIT_BYTES, read_block
+from pvboot.menu.model import Menu, MenuWarning
+
+if TYPE_CHECKING:
+    from fsdrivers.api import Filesystem
+
+DIALECT = "bls"
+ENVIRONMENTS = ("/grub2/grubenv", "/boot/grub2/grubenv")  # Fedora's places; Debian's GRUB knows no such entries
+
+_FEDORA_VARIABLES = re.compile(r"\$(?:kernelopts|tuned_params|tuned_initrd)\b")
+
+
+def build(_data: bytes, context: MenuContext) -> Menu:
+    """The menu of the entries in the directory `context.path`.
+
+    GRUB's environment block on the volume tells that the entries are Fedora's: then they are read as `blscfg` reads
+    them and its `saved_entry` is the default.  Else systemd-boot's rules hold, and `loader.conf` beside the entries.
+    """
+    warnings: list[MenuWarning] = []
+    device = read_device(context.volume)[0] if context.volume else Device("hd")
+    directory = context.path.rstrip("/")
+    try:
+        filesystem = context.devices.mount(device)
+        variables = _environment(filesystem)
+        if variables is None and any(_texts(filesystem, device, directory)):
+            variables = {}
+        found = entries(context.devices, device, directory, grub_variables=variables, warn=warnings.append)
+        settings = _Settings(grub_default(found, variables)) if variables is not None else _loader_conf(
+            filesystem, f"{device}", directory.rpartition("/")[0] + "/loader.conf", found, warnings.append)  # fmt: skip
+    except (fs_errors.FsError, GrubError) as err:
+        warnings.append(MenuWarning(f"{device}{directory}: {err}"))
+        found, settings = [], _Settings()
+    made = tuple(entry.as_entry(index) for index, entry in enumerate(found))
+    return Menu(context.source, context.volume, directory, DIALECT, made, settings.default, (), settings.timeout,
+                settings.hidden, None, tuple(warnings))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """systemd-boot and Fedora's GRUB both start at once when nothing says otherwise."""
+
+    default: int = 0
+    timeout: int | None = 0
+    hidden: bool = False
+
+
+def _texts(filesystem: Filesystem, device: Device, directory: str) -> Iterator[str]:
+    """What may hold GRUB's variables: they tell Fedora's entries where no environment block does."""
+    for _stem, where, data in read_files(filesystem, device, directory, lambda _warning: None):
+        if b"$" in data:
+            for field in grammar.parse(data, where):
+                if field.key in ("options", "initrd"):
+                    yield from _FEDORA_VARIABLES.findall(field.value)
+
+
+def _environment(filesystem: Filesystem) -> dict[str, str] | None:
+    for path in ENVIRONMENTS:
+        try:
+            return read_block(filesystem.open(path).read_at(0, BLOCK_LIMIT_BYTES)) or {}
+        except fs_errors.FsError:
+            continue  # none there, or none that can be read: it only refines the menu
+    return None
+
+
+def grub_default(found: list[BlsEntry], variables: Mapping[str, str]) -> int:
+    """The index that `next_entry`, else `saved_entry` means: id, title or number; 0 if it means none."""
+    wanted = variables.get("next_entry") or variables.get("saved_entry") or ""
+    for index, entry in enumerate(found):
+        if wanted.removesuffix(".conf") == entry.id or wanted == entry.title:
+            return index
+    number = int(wanted[:9]) if wanted.isascii() and wanted.isdigit() else 0
+    return number if number < len(found) else 0
+
+
+def _loader_conf(filesystem: Filesystem, volume: str, path: str, found: list[BlsEntry], warn: Warn) -> _Settings:
+    """`default` is a glob over the ids, `timeout` seconds or a word; `@saved` is kept by the firmware, not here."""
+    first_good = next((i for i, entry in enumerate(found) if entry.tries_left != 0), 0)
+    try:
+        data = filesystem.open(path).read_at(0, FILE_LIMIT_BYTES)
+    except fs_errors.FsError:
+        return _Settings(first_good)
+    default, timeout, hidden = first_good, 0, False
+    waits = False
+    for field in grammar.parse(data, f"{volume}{path}"):
+        if field.key == "timeout":
+            words = {"menu-force": (True, 0, False), "menu-hidden": (False, 0, True), "menu-disabled": (False, 0, True)}
+            if field.value in words:
+                waits, timeout, hidden = words[field.value]
+            elif field.value.isascii() and field.value.isdigit():
+                waits, timeout, hidden = False, int(field.value[:9]), False
+            else:
+                warn(MenuWarning(f"timeout {shorten(field.value)!r} has no effect", field.span))
+        elif field.key in ("default", "preferred"):
+            matching = _glob(field.value, found)
+            if matching is None and not field.value.startswith("@"):
+                warn(MenuWarning(f"no entry is named {shorten(field.value)!r}", field.span))
+            default = first_good if matching is None else matching
+    return _Settings(default, None if waits else timeout, hidden)
+
+
+def _glob(pattern: str, found: list[BlsEntry]) -> int | None:
+    """The first entry whose id, with or without `.conf`, matches regardless of case."""
+    if len(pattern) > COMPARED_CHARACTERS:
+        return None
+    pattern = pattern.lower()
+    return next((i for i, entry in enumerate(found) if fnmatchcase(f"{entry.id}.conf".lower(), pattern)
+                 or fnmatchcase(entry.id.lower(), pattern)), None)  # fmt: skip

@@ -1,0 +1,399 @@
+"""What a configuration of syslinux, extlinux or isolinux means (and of U-Boot, which reads the same files).
+
+Source of the rules: the reader of syslinux' menu (com32/menu/readconfig.c) and its wiki; where a guest may rely on
+pygrub's reading and syslinux does not contradict, pygrub's (ExtLinuxConf.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fsdrivers import errors as fs_errors
+from grammars.extlinux import parse
+from grammars.lines import Field
+from grammars.spans import SourceSpan
+from pvboot.device_names import Device, read_device
+from pvboot.grub_rules import GrubError, shorten
+from pvboot.menu.dialects import MenuContext
+from pvboot.menu.guest_paths import exists, from_directory
+from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
+
+if TYPE_CHECKING:
+    from pvboot.devices import Devices
+
+DIALECT = "extlinux"
+INCLUDE_DEPTH = 16
+INCLUDE_LIMIT = 64  # files
+TOTAL_LIMIT_BYTES = 4 << 20  # of all included files
+SUBMENU_DEPTH = 16
+
+_KERNELS = ("kernel", "linux", "com32", "boot", "bss", "pxe", "fdimage", "config")
+_NO_LINUX = (".c32", ".com", ".cbt", ".bss", ".bs")  # endings by which KERNEL tells a program from Linux
+_MENU_PROGRAMS = ("menu.c32", "vesamenu.c32")
+_WITHOUT_MEANING = (
+    "allowoptions console display fdt fdtdir fdtoverlays devicetree devicetreedir devicetree-overlay font ipappend "
+    "kbdmap localboot nerfdefault nocomplete noescape notabc path pretimeout prompt say send sendcookies serial "
+    "sysappend text ui f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 onerror"
+)
+
+
+@dataclass(slots=True)
+class _Submenu:
+    """A menu in the menu; its title may follow its beginning."""
+
+    title: str
+    path: tuple[_Submenu, ...] = ()
+
+
+@dataclass(slots=True)
+class _Label:
+    """An entry while its lines are read.  `append` is None until one is seen."""
+
+    name: str
+    span: SourceSpan
+    submenu: tuple[_Submenu, ...]
+    title: str = ""
+    kernel: str = ""
+    kind: str = ""
+    append: str | None = None
+    initrd: str = ""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """All that the lines of a file and of those it includes have said so far."""
+
+    devices: Devices
+    device: Device | None
+    directory: str
+    labels: list[_Label] = field(default_factory=list)
+    label: _Label | None = None
+    submenus: list[_Submenu] = field(default_factory=list)
+    append: str = ""
+    initrd: str = ""
+    default: Field | None = None
+    ui: Field | None = None
+    menu_default: _Label | None = None
+    on_timeout: Field | None = None
+    timeout: int = 0
+    total_timeout: int = 0
+    implicit: bool = True
+    hidden: bool = False
+    password: Password | None = None
+    files: int = 0
+    room_bytes: int = TOTAL_LIMIT_BYTES
+    warnings: list[MenuWarning] = field(default_factory=list)
+
+    def warn(self, message: str, at: Field) -> None:
+        self.warnings.append(MenuWarning(message, at.span))
+
+    def close_label(self) -> None:
+        """What is global now holds for the label that ends here."""
+        if self.label is not None:
+            if self.label.append is None:
+                self.label.append = self.append
+            self.label.initrd = self.label.initrd or self.initrd
+        self.label = None
+
+
+def build(data: bytes, context: MenuContext) -> Menu:
+    """The menu in `data` and the files it includes; never fails for what the bytes say."""
+    device = read_device(context.volume)[0] if context.volume else None
+    reader = _Reader(context.devices, device, context.path.rpartition("/")[0] or "/")
+    _read(reader, parse(data, f"{context.volume or ''}{context.path}"), 0)
+    reader.close_label()
+    _read_menu_of_ui(reader)
+    if not reader.labels:
+        _add_implicit_entry(reader)
+    entries = tuple(_entry(reader, index, label) for index, label in enumerate(reader.labels))
+    timeout = _seconds(reader)
+    default = _default(reader, timeout is not None)
+    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, (), timeout, reader.hidden,
+                reader.password, tuple(reader.warnings))  # fmt: skip
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def _read(reader: _Reader, directives: tuple[Field, ...], depth: int) -> None:
+    """Included files act as if their text stood in place of the line that names them."""
+    for directive in directives:
+        if directive.key in ("include", "menu include"):
+            _include(reader, directive, depth)
+        elif directive.key.startswith("menu"):
+            _read_menu_directive(reader, directive)
+        elif reader.label is not None and _read_in_label(reader.label, directive):
+            continue
+        else:
+            _read_global(reader, directive)
+
+
+def _include(reader: _Reader, directive: Field, depth: int) -> None:
+    """`INCLUDE FILE [TITLE]`; with a title it is a sub-menu."""
+    name, _, title = directive.value.partition(" ")
+    data = _read_included(reader, directive, name, depth)
+    if data is None:
+        return
+    title = title.strip()
+    if title:
+        _begin_submenu(reader, title)
+    _read(reader, parse(data[1], data[0]), depth + 1)
+    if title:
+        _end_submenu(reader)
+
+
+def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> tuple[str, bytes] | None:
+    """The name for messages and the bytes; None, with a warning, if they cannot be had."""
+    reader.files += 1
+    if depth >= INCLUDE_DEPTH or reader.files > INCLUDE_LIMIT:
+        if reader.files <= INCLUDE_LIMIT + 1:
+            limits = f"{INCLUDE_DEPTH} deep, {INCLUDE_LIMIT} files"
+            reader.warn(f"{shorten(name)!r} is not included: the limit is {limits}", directive)
+        return None
+    if reader.device is None or not name:
+        reader.warn(f"{shorten(name)!r} is not included: it has no disk to be looked for on", directive)
+        return None
+    path = from_directory(reader.devices, reader.device, reader.directory, name)
+    try:
+        file = reader.devices.mount(reader.device).open(path)
+        data = file.read_at(0, reader.room_bytes)
+    except (fs_errors.FsError, GrubError) as err:
+        reader.warn(f"{shorten(name)!r} is not included: {err}", directive)
+        return None
+    if file.size > len(data):
+        reader.warn(f"{shorten(name)!r} is cut: {TOTAL_LIMIT_BYTES} bytes of included files are the limit", directive)
+    reader.room_bytes -= len(data)
+    return f"{reader.device}{path}", data
+
+
+def _read_menu_directive(reader: _Reader, directive: Field) -> None:
+    """`MENU ...`; colours, messages and layout are none of ours."""
+    word, label = directive.key.partition(" ")[2], reader.label
+    if word == "label" and label is not None:
+        label.title = directive.value
+    elif word in ("label", "title") and reader.submenus and label is None:
+        reader.submenus[-1].title = directive.value
+    elif word == "default" and label is not None and not label.submenu:
+        reader.menu_default = label  # one in a sub-menu is for those who open it
+    elif word in ("quit", "exit", "goto") and label is not None:
+        label.kind = "menu"
+    elif word == "begin":
+        reader.close_label()
+        _begin_submenu(reader, directive.value)
+    elif word == "end":
+        reader.close_label()
+        _end_submenu(reader)
+    elif word == "separator":
+        reader.close_label()
+    elif word == "hidden":
+        reader.hidden = True
+    elif word == "master":
+        secret = re.fullmatch(r"passwd\s+(.+)", directive.value, re.IGNORECASE)
+        if secret:
+            kind = "md5" if secret[1].startswith("$1$") else "unsupported" if secret[1].startswith("$") else "plain"
+            reader.password = Password(kind, secret[1])
+    elif word == "passwd":
+        reader.warn("the password of a single entry is not asked for", directive)
+
+
+def _begin_submenu(reader: _Reader, title: str) -> None:
+    around = tuple(reader.submenus[:SUBMENU_DEPTH])
+    reader.submenus.append(_Submenu(title, around))
+
+
+def _end_submenu(reader: _Reader) -> None:
+    reader.close_label()
+    if reader.submenus:
+        reader.submenus.pop()
+
+
+def _read_in_label(label: _Label, directive: Field) -> bool:
+    """Take a directive that belongs to an entry; False if it is none."""
+    if directive.key in _KERNELS:
+        label.kernel, label.kind = directive.value, directive.key
+    elif directive.key == "localboot":
+        label.kernel, label.kind = "", "localboot"
+    elif directive.key == "append":
+        label.append = "" if directive.value == "-" else directive.value
+    elif directive.key == "initrd":
+        label.initrd = directive.value
+    else:
+        return False
+    return True
+
+
+def _read_global(reader: _Reader, directive: Field) -> None:
+    key, value = directive.key, directive.value
+    if key == "label":
+        reader.close_label()
+        name = _unquoted(value)
+        reader.label = _Label(name, directive.span, tuple(reader.submenus[:SUBMENU_DEPTH]))
+        reader.labels.append(reader.label)
+    elif key == "append":
+        reader.append = "" if value == "-" else value
+    elif key == "initrd":
+        reader.initrd = value
+    elif key == "default":
+        reader.default = directive
+    elif key == "ui":
+        reader.ui = directive
+    elif key == "ontimeout":
+        reader.on_timeout = directive
+    elif key == "timeout":
+        reader.timeout = _number(reader, directive)
+    elif key == "totaltimeout":
+        reader.total_timeout = _number(reader, directive)
+    elif key == "implicit":
+        reader.implicit = _number(reader, directive) != 0
+    elif key not in _WITHOUT_MEANING.split() and key not in _KERNELS:
+        reader.warn(f"unknown keyword {shorten(key, 40)!r} is skipped", directive)
+
+
+def _number(reader: _Reader, directive: Field) -> int:
+    match = re.match(r"\d{1,9}", directive.value, re.ASCII)
+    if match is None:
+        reader.warn(f"{shorten(directive.key)} {shorten(directive.value)!r} is no number", directive)
+    return int(match[0]) if match else 0
+
+
+# --- the whole menu ---------------------------------------------------------------------------------------
+
+
+def _read_menu_of_ui(reader: _Reader) -> None:
+    """`UI vesamenu.c32 FILE` (or DEFAULT) shows that file's menu; it matters if this one has no entries."""
+    directive = reader.ui or reader.default
+    if reader.labels or directive is None:
+        return
+    program, *names = directive.value.split()[:INCLUDE_LIMIT] or [""]
+    if program.rpartition("/")[2].lower() not in _MENU_PROGRAMS:
+        return
+    for name in names:
+        data = _read_included(reader, directive, name, 0) if name != "~" else None
+        if data is not None:
+            _read(reader, parse(data[1], data[0]), 1)
+            reader.close_label()
+
+
+def _add_implicit_entry(reader: _Reader) -> None:
+    """A file without labels starts what DEFAULT names: a kernel and its arguments."""
+    if reader.default is None or not reader.implicit or not reader.default.value:
+        return
+    kernel, _, append = reader.default.value.partition(" ")
+    if kernel.lower().endswith(_NO_LINUX):
+        return
+    label = _Label(kernel, reader.default.span, (), kernel=kernel, kind="kernel")
+    label.append = f"{reader.append} {append.strip()}".strip()
+    label.initrd = reader.initrd
+    reader.labels.append(label)
+
+
+def _seconds(reader: _Reader) -> int | None:
+    """Tenths of seconds, rounded up; none or 0 waits for ever."""
+    given = [tenths for tenths in (reader.timeout, reader.total_timeout) if tenths]
+    return -(-min(given) // 10) if given else None
+
+
+def _default(reader: _Reader, has_timeout: bool) -> int:
+    """ONTIMEOUT if the clock can run out, MENU DEFAULT, DEFAULT, else the first entry."""
+    if has_timeout and reader.on_timeout is not None:
+        index = _label_index(reader, reader.on_timeout)
+        if index is not None:
+            return index
+    if reader.menu_default is not None:
+        return next(i for i, label in enumerate(reader.labels) if label is reader.menu_default)
+    if reader.default is None:
+        return 0
+    return _label_index(reader, reader.default) or 0
+
+
+def _label_index(reader: _Reader, directive: Field) -> int | None:
+    """The label that is meant, the whole text or its first word; None for a program such as vesamenu.c32."""
+    wanted = directive.value
+    word = wanted.partition(" ")[0]
+    names = [label.name for label in reader.labels]
+    for name, found in ((wanted, names), (word, names), (word.lower(), [name.lower() for name in names])):
+        if name in found:
+            if name != wanted and name != wanted.lower():
+                reader.warn(f"the arguments behind {shorten(word)!r} are left out", directive)
+            return found.index(name)
+    if not word.lower().endswith(_NO_LINUX) and names:
+        reader.warn(f"no entry is labelled {shorten(wanted)!r}", directive)
+    return None
+
+
+# --- entries ----------------------------------------------------------------------------------------------
+
+
+def _entry(reader: _Reader, index: int, label: _Label) -> Entry:
+    title = re.sub(r"\^(?=.)", "", label.title, count=1).strip() or label.name
+    submenu = tuple(submenu.title.replace("^", "", 1) for submenu in label.submenu)
+
+    def files() -> BootFiles:
+        def place(name: str) -> str:
+            return from_directory(reader.devices, reader.device, reader.directory, name)
+
+        kind, kernel = label.kind, label.kernel
+        if not kind and exists(reader.devices, reader.device, place(label.name)):
+            kind, kernel = "linux", label.name  # to syslinux the label itself is then the kernel
+        wanted = wanted_files(kind, kernel, label.append or "", label.initrd)
+        root = str(reader.device) if reader.device else None
+        found = place(wanted.kernel) if wanted.kernel else None
+        return replace(wanted, kernel=found, initrds=tuple(map(place, wanted.initrds)), root=root)
+
+    return Entry(index, title, (), label.span, label.name, submenu, files=files)
+
+
+def wanted_files(kind: str, kernel: str, append: str, initrd: str) -> BootFiles:
+    """What an entry loads, names as they are written; `kernel` None if it is no Linux that a PV guest could start.
+
+    `initrd=` among the arguments names the ramdisk and is taken out, blanks around it stay: as pygrub hands it on.
+    APPEND takes the place of arguments behind the kernel's name.
+    """
+    name, _, arguments = _unquoted(kernel).partition(" ")
+    program = name.rpartition("/")[2].lower()
+    if kind in ("kernel", "com32", "linux"):
+        if program == "mboot.c32":
+            return _multiboot(append or arguments)
+        if program == "linux.c32":
+            name, _, arguments = (append or arguments).strip().partition(" ")
+            return _linux(name, arguments, initrd)
+        if name and (kind == "linux" or (kind == "kernel" and not program.endswith(_NO_LINUX))):
+            return _linux(name, append or arguments, initrd)
+    return BootFiles(None)
+
+
+def _linux(kernel: str, append: str, initrd: str) -> BootFiles:
+    initrds = list(_commas(initrd))
+    kept: list[str] = []
+    for word in append.split(" "):
+        if word.startswith("initrd="):
+            initrds = list(_commas(word.removeprefix("initrd=")))
+            kept.append("")
+        else:
+            kept.append(word)
+    return BootFiles(kernel, _unquoted(" ".join(kept).strip()), tuple(initrds))
+
+
+def _multiboot(append: str) -> BootFiles:
+    """`xen args --- vmlinuz args --- initrd`: a PV guest starts the Linux in it; Xen may be missing."""
+    parts = [part.strip() for part in re.split(r"(?:^|(?<=\s))---(?=\s|$)", append)]
+    first = parts[0].partition(" ")[0].rpartition("/")[2]
+    if len(parts) > 2 or first.startswith("xen"):
+        parts = parts[1:]
+    kernel, _, args = (parts or [""])[0].partition(" ")
+    if not kernel:
+        return BootFiles(None)
+    initrds = tuple(part.partition(" ")[0] for part in parts[1:2] if part)
+    return BootFiles(kernel, args.strip(), initrds)
+
+
+def _commas(text: str) -> Iterator[str]:
+    return (name.strip() for name in text.split(",") if name.strip())
+
+
+def _unquoted(text: str) -> str:
+    """Without the quotes around the whole."""
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' and '"' not in text[1:-1] else text

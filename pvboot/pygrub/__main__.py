@@ -1,0 +1,5 @@
+"""`python -m pvboot.pygrub`."""
+
+from pvboot.pygrub.main import main
+
+main()

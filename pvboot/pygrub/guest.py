@@ -1,0 +1,345 @@
+"""The confined side: find the guest's menu, choose, and copy kernel and ramdisk into the open result files."""
+
+from __future__ import annotations
+
+# The readers import some of these only at their first use; then the confined process would have to start again.
+import encodings.utf_16_le  # noqa: F401
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import fsdrivers.partitions
+import fsdrivers.probe  # noqa: F401
+from fsdrivers import errors as fs_errors
+from fsdrivers.api import BlockSource, File, Volume
+from fsdrivers.copy import copy_to_fd
+from pvboot import grub_rules as rules
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices, Disk
+from pvboot.errors import BootError, MenuError, PvbootError
+from pvboot.grub_rules import GrubError
+from pvboot.menu.dialects import DIALECTS, MenuContext
+from pvboot.menu.discovery import MENU_LIMIT_BYTES, FoundMenu, find, load
+from pvboot.menu.model import BootFiles, Entry, Menu
+from pvboot.pygrub import legacy
+from pvboot.pygrub.options import Options
+from pvboot.sandbox import Channel
+from pvboot.screen.safe_text import safe
+
+FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes (XSA-25)
+MENUS_TRIED = 64
+DEFAULT_SECONDS = 1  # pygrub's time for a menu that names none, or no time to wait
+NAME_LIMIT = 200
+
+# A device that is not there, or not with this file, is no reason to fail: a guest's own disk is often handed over as
+# a partition of another number, and pygrub never looked at the device.
+_ELSEWHERE = frozenset(
+    {rules.FILE_NOT_FOUND, rules.CANNOT_MOUNT, rules.NO_SUCH_DISK, rules.NO_SUCH_PARTITION, rules.INVALID_DEVICE,
+     rules.BAD_DEVICE_SYNTAX}
+)  # fmt: skip
+
+Chooser = Callable[[Menu], int]
+
+
+# Descriptors of the open result files, kernel and ramdisk.
+Outputs = tuple[int, int]
+
+
+class OffsetDevices(Devices):
+    """One file system at a known offset, whatever tables the disk has."""
+
+    def volumes(self, drive: int) -> list[Volume]:
+        """The one volume."""
+        source = self.disks[drive].source
+        return [] if source is None else [Volume(source, "none", 0, 0, source.size)]
+
+
+class RemainingDevices(Devices):
+    """The same disks without the volumes whose menus came to nothing."""
+
+    def __init__(self, base: Devices) -> None:
+        super().__init__(base.disks, source_name=base.source_name)
+        self._base = base
+        self.passed: set[Device] = set()
+
+    def volumes(self, drive: int) -> list[Volume]:
+        """As of the disks themselves."""
+        return self._base.volumes(drive)
+
+    def candidates(self, on_error: Callable[[fs_errors.FsError], object] = lambda _err: None) -> Iterator[Device]:
+        """The volumes that are left."""
+        return (device for device in super().candidates(on_error) if device not in self.passed)
+
+
+def read_guest(
+    source: BlockSource, options: Options, outputs: Outputs | None, choose: Chooser, channel: Channel
+) -> None:
+    """The whole job; every end is a message: `kernel` and `args` (and `ramdisk`), `text`, or `error`."""
+    try:
+        devices = _devices(source, options)
+        if options.isconfig:
+            channel.send("text", _show_config(source, options, choose))
+        elif options.list_entries:
+            channel.send("text", _list_entries(devices, channel))
+        else:
+            _boot(devices, options, outputs, choose, channel)
+    except (PvbootError, fs_errors.FsError) as err:
+        channel.send("error", str(err))
+
+
+def _devices(source: BlockSource, options: Options) -> Devices:
+    if options.offset is None:
+        return Devices([Disk(source.name, source)])
+    from fsdrivers.blocks import SliceSource
+
+    if options.offset >= source.size:
+        raise BootError("--offset is behind the end of the disk", expected=f"less than {source.size}",
+                        found=str(options.offset))
+    part = SliceSource(source, options.offset, source.size - options.offset, f"{source.name}[{options.offset}]")
+    return OffsetDevices([Disk(part.name, part)])
+
+
+# --- menus ------------------------------------------------------------------------------------------------
+
+
+def _menus(devices: Devices, channel: Channel) -> Iterator[Menu]:
+    """The guest's menus volume by volume; one without entries is passed over.  Raises `MenuError` if none is left."""
+    remaining = RemainingDevices(devices)
+    reasons: list[str] = []
+    for _ in range(MENUS_TRIED):
+        try:
+            found = find(remaining)
+        except (PvbootError, fs_errors.FsError) as err:
+            if not reasons:
+                raise
+            raise MenuError("; ".join(reasons)) from err
+        if found.device is None:
+            return
+        remaining.passed.add(found.device)
+        try:
+            menu = load_menu(devices, found)
+        except (PvbootError, fs_errors.FsError) as err:
+            reasons.append(str(err))
+            continue
+        channel.send("note", f"menu {menu.volume or ''}{menu.path} ({menu.dialect}, {len(menu.entries)} entries)")
+        for warning in menu.warnings[:20]:
+            channel.send("warning", str(warning))
+        if menu.entries:
+            yield menu
+        reasons.append(f"{menu.volume or ''}{menu.path}: the menu has no entry")
+
+
+def load_menu(devices: Devices, found: FoundMenu) -> Menu:
+    """The menu as pygrub counts its entries, where the dialect is pygrub's own reading of one."""
+    if found.dialect.name == legacy.DIALECT:
+        found = replace(found, dialect=replace(found.dialect, module=legacy.__name__))
+    return load(devices, found)
+
+
+def choose_entry(options: Options, menu: Menu, choose: Chooser) -> int:
+    """--entry beats the menu; one that is not there is the default, silently.  Negative numbers are none."""
+    wanted = options.entry
+    if wanted is None:
+        return choose(menu)
+    try:
+        index = int(wanted)
+    except ValueError:
+        names = ((entry.title, entry.id) for entry in menu.entries)
+        return next((index for index, pair in enumerate(names) if wanted in pair), menu.default)
+    return index if 0 <= index < len(menu.entries) else menu.default
+
+
+# --- booting ----------------------------------------------------------------------------------------------
+
+
+def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: Chooser, channel: Channel) -> None:
+    if options.kernel is not None:
+        kernel, ramdisks = _named_files(devices, options)
+        _deliver(kernel, ramdisks, options.args, outputs, channel)
+        return
+    failed: list[str] = []
+    for menu in _menus(devices, channel):
+        index = choose_entry(options, menu, choose)
+        for attempt in (index, *(number for number in menu.fallback if number != index)):
+            entry = menu.entries[attempt]
+            try:
+                kernel, ramdisks, args = open_entry(devices, menu, entry)
+            except (PvbootError, fs_errors.FsError) as err:
+                failed.append(f"entry {attempt} {entry.title[:NAME_LIMIT]!r}: {err}")
+                continue
+            if failed:
+                channel.send("warning", "; ".join(failed))
+            channel.send("note", f"entry {attempt} {entry.title[:NAME_LIMIT]!r}, kernel {kernel.path}")
+            _deliver(kernel, ramdisks, args + (b" " + options.args if options.args else b""), outputs, channel)
+            return
+        raise BootError("; ".join(failed))
+
+
+def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
+    """--kernel and --ramdisk on the first file system that has the kernel."""
+    assert options.kernel is not None
+    problem: Exception = BootError("no file system", where=devices.source_name)
+    for device in devices.candidates():
+        try:
+            filesystem = devices.mount(device)
+            kernel = filesystem.open(options.kernel)
+        except fs_errors.FsError as err:
+            if not isinstance(problem, fs_errors.NotFound):
+                problem = err
+            continue
+        return kernel, [filesystem.open(options.ramdisk)] if options.ramdisk else []
+    raise problem
+
+
+def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[File], bytes]:
+    """Kernel, ramdisks and arguments of an entry.  Raises `PvbootError`, `FsError`."""
+    files = entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+    files = _without_hypervisor(files)
+    if files.kernel is None:
+        raise BootError("the entry names no kernel")
+    home = read_device(menu.volume)[0] if menu.volume else Device("hd")
+    root = _root_of(files, home)
+    kernel = _open(devices, files.kernel, root, home)
+    names = [*files.initrds, *(name for name, _args in files.modules)]
+    return kernel, [_open(devices, name, root, home) for name in names], _encode(files.args.strip(" \t"))
+
+
+def _without_hypervisor(files: BootFiles) -> BootFiles:
+    """An entry made for a dom0 loads Xen first and Linux as its first module: a guest needs Linux alone."""
+    name = (files.kernel or "").rpartition("/")[2]
+    if not files.modules or not (name == "xen" or name.startswith(("xen.", "xen-"))):
+        return files
+    (kernel, args), rest = files.modules[0], files.modules[1:]
+    return replace(files, kernel=kernel, args=args, modules=rest)
+
+
+def _root_of(files: BootFiles, home: Device) -> Device:
+    try:
+        return read_device(files.root, home)[0] if files.root else home
+    except GrubError:
+        return home
+
+
+def _open(devices: Devices, name: str, root: Device, home: Device) -> File:
+    """A file where the entry says it is, else on the menu's own volume."""
+    if name.startswith("("):
+        try:
+            root, path = read_device(name, root)
+        except GrubError:
+            path = name.partition(")")[2]
+            root = home
+    else:
+        path = name
+    path = path if path.startswith("/") else f"/{path}"
+    try:
+        return devices.open(path, root)
+    except GrubError as err:
+        if err.number not in _ELSEWHERE or root == home:
+            raise
+        try:
+            return devices.open(path, home)
+        except GrubError:
+            raise err from None
+
+
+# --- results ----------------------------------------------------------------------------------------------
+
+
+def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs | None, channel: Channel) -> None:
+    """Check, copy, report."""
+    for what, files in (("kernel", [kernel]), ("ramdisk", ramdisks)):
+        total = sum(file.size for file in files)
+        if total > FILE_LIMIT_BYTES:
+            raise BootError(f"the {what} is too large", where=files[0].path,
+                            expected=f"at most {FILE_LIMIT_BYTES} bytes", found=f"{total} bytes")
+    if not kernel.size:
+        raise BootError("the kernel file is empty", where=kernel.path)
+    channel.thought()
+    if outputs is not None:
+        copied = copy_to_fd(kernel, outputs[0], regular=True)
+        channel.send("note", f"kernel {kernel.path}, {copied} bytes")
+        if ramdisks:
+            copied = _copy_joined(ramdisks, outputs[1])
+            channel.send("note", f"ramdisk {', '.join(file.path for file in ramdisks)}, {copied} bytes")
+    if ramdisks:
+        channel.send("ramdisk")
+    channel.send("args", args)
+    channel.send("kernel")
+
+
+def _copy_joined(files: list[File], fd: int) -> int:
+    """Ramdisks one behind the other, each from a multiple of four bytes as the kernel's unpacker wants it."""
+    done = 0
+    for file in files:
+        gap = -done % 4
+        os.lseek(fd, gap, os.SEEK_CUR)
+        done += gap + copy_to_fd(file, fd, regular=True)
+    return done
+
+
+# --- looking only -----------------------------------------------------------------------------------------
+
+
+def _list_entries(devices: Devices, channel: Channel) -> str:
+    """pygrub's form, of every entry (pygrub stops at the first without kernel or initrd)."""
+    lines: list[str] = []
+    try:
+        menu = next(_menus(devices, channel), None)
+    except (PvbootError, fs_errors.FsError) as err:
+        channel.send("warning", str(err))
+        menu = None
+    for entry in menu.entries if menu is not None else ():
+        try:
+            files = entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+        except (PvbootError, fs_errors.FsError) as err:
+            channel.send("warning", f"entry {entry.index}: {err}")
+            files = BootFiles(None)
+        initrds = " ".join(files.initrds) or None
+        lines.append(f"title: {safe(entry.title)}\n  root: {_root_text(files)}\n  kernel: {_path(files.kernel)}\n"
+                     f"  args: {safe(files.args.strip()) or None}\n  initrd: {_path(initrds)}\n")
+    return "".join(lines)
+
+
+def _root_text(files: BootFiles) -> str:
+    """`d0p1` for (hd0,1)."""
+    try:
+        device = read_device(files.root)[0] if files.root else None
+    except GrubError:
+        return safe(files.root or "")
+    if device is None:
+        return "None"
+    return f"d{device.drive}" + ("" if device.partition is None else f"p{device.partition}")
+
+
+def _path(name: str | None) -> str:
+    if name is None:
+        return "None"
+    return safe(name.partition(")")[2] if name.startswith("(") else name)
+
+
+def _show_config(source: BlockSource, options: Options, choose: Chooser) -> str:
+    """--isconfig: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
+    data = source.read_at(0, min(source.size, MENU_LIMIT_BYTES))
+    base = os.path.basename(source.name)
+    by_name = {path.rpartition("/")[2]: dialect for dialect in reversed(DIALECTS) for path in dialect.paths}
+    standard = next((dialect for dialect in DIALECTS if dialect.name == "grub.cfg"), DIALECTS[0])
+    dialect = by_name.get(base, standard)
+    builder = legacy.build if dialect.name == legacy.DIALECT else dialect.builder()
+    menu = builder(data, MenuContext(source.name, None, source.name, Devices([])))
+    if not menu.entries:
+        raise MenuError("the menu has no entry", where=source.name)
+    files = _without_hypervisor(_files_of(menu.entries[choose_entry(options, menu, choose)]))
+    args = files.args.strip(" \t")
+    args += " " + os.fsdecode(options.args) if options.args else ""
+    text = f"  kernel: {_path(files.kernel)}\n"
+    if files.initrds:
+        text += f"  initrd: {_path(' '.join(files.initrds))}\n"
+    return text + f"  args: {safe(args)}\n"
+
+
+def _files_of(entry: Entry) -> BootFiles:
+    return entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
