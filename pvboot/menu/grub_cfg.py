@@ -115,7 +115,7 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
         for command in _unknown_commands(node.body, draft.shared):
             draft.shared.warn(f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
                               command.span)  # fmt: skip
-        files = cache(_Runner(draft.shared, level, node, path).files)
+        files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)
         )
@@ -187,6 +187,8 @@ class _Runner:
         node = _find(level, level.environment.get("default")) or (level.nodes[0] if level.nodes else None)
         if node is None or node.is_submenu or len(self.chosen) > 10_000:
             raise BootError("the entry shows another menu, which has no default entry", where=str(self.node.span))
+        if node.files is not None:
+            return node.files()
         path = f"{self.chosen}>{node.id}"
         return _Runner(self.shared, level, node, path).files()
 

@@ -14,7 +14,7 @@ from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, 
 from grammars.spans import SourceSpan
 from pvboot.grub_rules import shorten
 from pvboot.menu.grub_disks import Disks
-from pvboot.menu.model import MenuWarning
+from pvboot.menu.model import BootFiles, MenuWarning
 
 STEP_LIMIT = 100_000  # of one run: loading the menu, or one entry
 TOTAL_STEP_LIMIT = 400_000  # of all runs of one menu together
@@ -108,6 +108,7 @@ class Node:
     restricted: bool = True
     is_submenu: bool = False
     children: Level | None = None
+    files: Callable[[], BootFiles] | None = None  # of an entry that is no script
     index: int = 0  # of the entry in the flat list
 
 
