@@ -90,16 +90,9 @@ def _try_entries(
     """What was chosen, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
-<<<<<<< HEAD
-    order = (choice.index, *(() if choice.by_key else menu.fallback))
-    for attempt, index in enumerate(order, 1):
-        entry = menu.entries[index]
+    for name, run in _attempts(devices, menu, choice, console):
         if cause is not None:  # before a fallback hides it
             console.out(f"\n{cause}\n\n")
-        console.out(f"  Booting '{entry.title}'\n\n")
-=======
-    for name, run in _attempts(devices, menu, choice, console):
->>>>>>> xen
         try:
             outcome = run()
             if isinstance(outcome, BootRequest):
@@ -110,13 +103,7 @@ def _try_entries(
             break  # to GRUB this is no error, so no fallback follows
         except (PvbootError, FsError) as err:
             cause = err
-<<<<<<< HEAD
-            failed.append(f"{_name(entry)}: {err}")
-            if attempt < len(order):
-                console.out(f"\n{err}\n\n")
-=======
             failed.append(f"{name}: {err}")
->>>>>>> xen
     raise BootError("; ".join(failed)) from cause
 
 
