@@ -84,8 +84,7 @@ def _try_entries(
     """The chosen entry, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
-    order = (choice.index, *(() if choice.by_key else menu.fallback))
-    for attempt, index in enumerate(order, 1):
+    for index in (choice.index, *(() if choice.by_key else menu.fallback)):
         entry = menu.entries[index]
         if cause is not None:  # before a fallback hides it
             console.out(f"\n{cause}\n\n")
@@ -101,8 +100,6 @@ def _try_entries(
         except (PvbootError, FsError) as err:
             cause = err
             failed.append(f"{_name(entry)}: {err}")
-            if attempt < len(order):
-                console.out(f"\n{err}\n\n")
     raise BootError("; ".join(failed)) from cause
 
 
