@@ -324,6 +324,7 @@ class Interpreter:
             values = [text] if kind in ("text", "quoted") else self._values(text, quoted=kind == "quoted variable")
             active = kind in ("text", "variable")
             for number, value in enumerate(values):
+                self.shared.budget.charge(kind in ("variable", "quoted variable"))  # "$@" may double with every call
                 if number:
                     self._finish(parts, result)
                     parts, size = [], 0
