@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from fsdrivers import errors as fs_errors
 from grammars.grub_cfg import Command, Script, parse, parse_text
-from pvboot.devices import Device
+from pvboot.device_names import Device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import shorten
 from pvboot.menu import grub_env, grub_test
