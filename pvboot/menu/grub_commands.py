@@ -362,7 +362,7 @@ def _configfile(run: Interpreter, args: Sequence[str], command: Command) -> int:
         return 1
     level = Level(run.environment.child())
     inner = Interpreter(run.shared, run.commands, level.environment, level)
-    inner.file_depth = run.file_depth + 1
+    inner.file_depth, inner.depth = run.file_depth + 1, run.depth
     with suppress(Stopped):  # what it has defined so far is its menu
         inner.run_script(script)
     if level.nodes:

@@ -157,7 +157,7 @@ class Interpreter:
         self.parameters: list[str] | None = None
         self.file_depth = 0
         self.called = ""  # the name by which the command that runs was called
-        self._depth = 0
+        self.depth = 0  # statements inside each other at this moment
         self._loops = 0
         self._breaks = 0
         self._continuing = False
@@ -185,10 +185,10 @@ class Interpreter:
     def run_all(self, statements: tuple[Statement, ...]) -> int:
         """One statement after the other; the status is the last one's."""
         status = 0
-        if self._depth >= CALL_LIMIT:  # as GRUB, which fails the call and goes on
+        if self.depth >= CALL_LIMIT:  # as GRUB, which fails the call and goes on
             self.shared.warn(f"statements nested deeper than {CALL_LIMIT} fail")
             return 1
-        self._depth += 1
+        self.depth += 1
         for statement in statements:
             if self._breaks:
                 break
@@ -196,7 +196,7 @@ class Interpreter:
             self.environment.values["?"] = str(status)
             if self._returning:
                 break
-        self._depth -= 1
+        self.depth -= 1
         return status
 
     def _run(self, statement: Statement) -> int:

@@ -271,6 +271,24 @@ def test_a_file_that_reads_itself_ends(tmp_path: Path, word: str) -> None:
     assert menu.entries and menu.warnings
 
 
+def test_an_entry_that_shows_its_own_menu_is_an_error(tmp_path: Path) -> None:
+    menu = _tree(tmp_path, {"boot/grub/grub.cfg": "menuentry A { configfile /boot/grub/grub.cfg; }\n"})
+    files = menu.entries[0].files
+    assert files is not None
+    with pytest.raises(BootError, match="shows another menu"):
+        files()
+
+
+@pytest.mark.parametrize("word", ["configfile", "source"])
+def test_everything_nested_at_once(tmp_path: Path, word: str) -> None:
+    """Files that read themselves from within deep blocks, in functions, with deep texts and parentheses."""
+    deep = "if true; then " * 50
+    inner = f"f; eval '{deep * 1} test {'( ' * 200}; {'fi; ' * 50}'; {word} /boot/grub/grub.cfg;"
+    text = f"menuentry A {{linux /k}}\nfunction f {{ {deep} f; {'fi; ' * 50} }}\n{deep} {inner} {'fi; ' * 50}\n"
+    menu = _tree(tmp_path, {"boot/grub/grub.cfg": text})
+    assert menu.entries[0].title == "A" and menu.warnings
+
+
 def test_saved_entry_and_blocks_of_environment(tmp_path: Path) -> None:
     block = b"# GRUB Environment Block\nsaved_entry=b\nother=1\n".ljust(1024, b"#")
     text = "load_env\nset default=$saved_entry\nset timeout=$other\n" + ABC
