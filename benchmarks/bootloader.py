@@ -2,8 +2,8 @@
 
     python benchmarks/bootloader.py [--repeat N]
 
-Both programs run in turn under this interpreter, quiet, with simple0 output, page cache warm.  Each figure is the best of
-N runs; the ratios are pvboot-pygrub over pygrub.  Peak memory is that of the largest process of a run.
+Both programs run in turn under this interpreter, quiet, with simple0 output, page cache warm.  Each figure is the best
+of N runs; the ratios are pvboot-pygrub over pygrub.  Peak memory is that of the largest process of a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fixtures.partitions import GUID_LINUX, LINUX, GptEntry, MbrEntry, write_gpt
 
 MIB = 1 << 20
 KERNEL_BYTES, INITRD_BYTES = 8 * MIB + 200_000, 35 * MIB
-MENU_LST = "default 0\ntimeout 5\ntitle Linux\nroot (hd0,0)\nkernel /boot/vmlinuz root=/dev/xvda1 ro\ninitrd /boot/initrd\n"
+MENU_LST = "timeout 5\ntitle Linux\nroot (hd0,0)\nkernel /boot/vmlinuz root=/dev/xvda1 ro\ninitrd /boot/initrd\n"
 GRUB_CFG = "set default=0\nmenuentry 'Linux' {\n linux /boot/vmlinuz root=/dev/xvda1 ro\n initrd /boot/initrd\n}\n"
 
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from fsdrivers.api import Extent, File
-from fsdrivers.errors import FsError, SourceError, Unsupported
+from fsdrivers.errors import FsError, SourceError
 
 CHUNK_BYTES = 1 << 20
 # One pwritev takes at most IOV_MAX (1024) pieces; small runs are gathered so that a scattered file costs one
@@ -24,17 +24,7 @@ class CopyError(FsError):
     """The destination cannot be written."""
 
     code = "copy-error"
-
-
-def read_all(file: File, max_bytes: int) -> bytes:
-    """The whole content of a file of at most `max_bytes`; a size on disk is only a claim.
-
-    Raises `Unsupported` if it is larger.
-    """
-    if file.size > max_bytes:
-        raise Unsupported("file is too large", where=file.path, expected=f"at most {max_bytes} bytes",
-                          found=f"{file.size} bytes")
-    return file.read_at(0, file.size)
+    exit_code = 1
 
 
 def copy_to_fd(file: File, out_fd: int, *, regular: bool | None = None) -> int:

@@ -6,6 +6,7 @@ following links, and links are resolved here as if the directory were the root.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from fsdrivers import paths
 from fsdrivers.api import DirEntry, Extent, Stat
 from fsdrivers.blocks import FileSource
 from fsdrivers.errors import IsADirectory, NotADirectory, NotFound, SourceError
+from fsdrivers.modes import kind_of
 
 _STEP_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -142,6 +144,8 @@ class DirectoryFilesystem:
         except FileNotFoundError:
             return None
         except OSError as err:
+            if err.errno == errno.ENAMETOOLONG:
+                return None
             raise SourceError(f"cannot look up {paths.decode(name)!r}: {err.strerror}",
                               where=self._where(node)) from err
         finally:
@@ -192,8 +196,6 @@ class DirectoryFilesystem:
 
     def _stat(self, node: _Node) -> Stat:
         mode = node.stat.st_mode
-        kind = ("file" if stat.S_ISREG(mode) else "dir" if stat.S_ISDIR(mode)
-                else "symlink" if stat.S_ISLNK(mode) else "other")
         target = self.link_target(node)
-        return Stat(kind, node.stat.st_size, node.stat.st_ino, mode, int(node.stat.st_mtime),
+        return Stat(kind_of(mode), node.stat.st_size, node.stat.st_ino, mode, int(node.stat.st_mtime),
                     None if target is None else paths.decode(target))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 COMPAT_OLD_RAMDISK: Final = "xen-4.17"
 MAX_FILE_BYTES: Final = 1 << 30
-CMDLINE_BYTES: Final = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> 
     )
     del data
     ramdisk, flags = _ramdisk(request, options)
-    return LoadedBoot(request, kernel, ramdisk, _cmdline(request, options), flags)
+    return LoadedBoot(request, kernel, ramdisk, append_arguments(request.cmdline, options.append), flags)
 
 
 def _ramdisk(request: BootRequest, options: LoadOptions) -> tuple[Blob | None, int]:
@@ -117,22 +116,26 @@ def _ramdisk(request: BootRequest, options: LoadOptions) -> tuple[Blob | None, i
     initrds: list[Blob] = [FileBlob(module.file) for module in request.modules]
     if not initrds:
         return None, 0
+    return one_ramdisk(initrds, options.compat), 0
+
+
+def one_ramdisk(initrds: Sequence[Blob], compat: str | None) -> Blob:
+    """The initrds joined to one; `compat` "xen-4.17" unpacks a gzip'd one, as domain builders before Xen 4.20 do."""
     joined = join_ramdisks(initrds)
-    return ramdisk_of_old_builders(joined) if options.compat == COMPAT_OLD_RAMDISK else joined, 0
+    return ramdisk_of_old_builders(joined) if compat == COMPAT_OLD_RAMDISK else joined
 
 
-def _cmdline(request: BootRequest, options: LoadOptions) -> bytes:
-    if not options.append:
-        return request.cmdline
-    return request.cmdline + b" " + options.append if request.cmdline else options.append
+def append_arguments(cmdline: bytes, more: bytes) -> bytes:
+    """A command line with further arguments behind it, one blank between them."""
+    return b" ".join(part for part in (cmdline, more) if part)
 
 
 def chooser(entry: str) -> Callable[[Menu], Choice]:
     """Choose by index, title or id; `MenuError` if the menu has no such entry.  Fallbacks are not for a choice."""
 
     def choose(menu: Menu) -> Choice:
-        if entry.isascii() and entry.isdigit() and int(entry[:9]) < len(menu.entries):
-            return Choice(int(entry[:9]), by_key=True)
+        if entry.isascii() and entry.isdigit() and len(entry) < 10 and int(entry) < len(menu.entries):
+            return Choice(int(entry), by_key=True)
         for found in menu.entries:
             if entry in (found.title, found.id):
                 return Choice(found.index, by_key=True)

@@ -196,6 +196,8 @@ def _receive(fd: int, report: Report, wall_seconds: float | None) -> str:
     while at + 8 <= len(data):
         name_bytes, value_bytes = struct.unpack_from("=II", data, at)
         at += 8
+        if at + name_bytes + value_bytes > len(data):
+            break  # ended in the middle of a message
         name = bytes(data[at : at + name_bytes]).decode("ascii", "replace")
         value = bytes(data[at + name_bytes : at + name_bytes + value_bytes])
         at += name_bytes + value_bytes

@@ -68,7 +68,7 @@ venv() {
         "$python" -m venv .venv || { say "cannot make .venv: is python3-venv installed?"; rm -rf .venv; return 1; }
     fi
     # The build back end goes into the environment itself: no second download into an isolated one.
-    { retry pip_install 'setuptools>=68' wheel && retry pip_install --no-build-isolation -e '.[test]'; } ||
+    { retry pip_install 'setuptools>=77' wheel && retry pip_install --no-build-isolation -e '.[test]'; } ||
         { say "the Python packages named in pyproject.toml could not be installed (no network?)"; return 1; }
     touch .venv/installed
 }

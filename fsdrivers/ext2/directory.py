@@ -12,7 +12,7 @@ RawEntry = tuple[int, bytes]
 _unpack = DIRENT.unpack_from
 
 
-def entries(data: bytes, block_size: int, where: str, *, wide_names: bool = False) -> Iterator[RawEntry]:
+def live_entries(data: bytes, block_size: int, where: str, *, wide_names: bool = False) -> Iterator[RawEntry]:
     """The live entries (inode, name) of consecutive directory blocks, without "." and "..".
 
     `data` is whole blocks of `block_size`, or one shorter region (inline directories).  An entry never leaves its
@@ -47,7 +47,7 @@ def entries(data: bytes, block_size: int, where: str, *, wide_names: bool = Fals
             block_end = min(block_end + block_size, total)
 
 
-def find(data: bytes, name: bytes, block_size: int, where: str, *, wide_names: bool = False) -> int | None:
+def find_name(data: bytes, name: bytes, block_size: int, where: str, *, wide_names: bool = False) -> int | None:
     """The inode behind `name` in consecutive blocks, None if it is not there.
 
     Only blocks that contain the bytes of the name are parsed: the name may also stand in free space.
@@ -56,7 +56,7 @@ def find(data: bytes, name: bytes, block_size: int, where: str, *, wide_names: b
     while position >= 0:
         start = position - position % block_size
         block = data[start : start + block_size]
-        for inode, found in entries(block, block_size, f"{where}: byte {start}", wide_names=wide_names):
+        for inode, found in live_entries(block, block_size, f"{where}: byte {start}", wide_names=wide_names):
             if found == name:
                 return inode
         position = data.find(name, start + block_size)

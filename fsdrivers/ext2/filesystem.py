@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from fsdrivers import paths
 from fsdrivers.api import BlockSource, DirEntry, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
-from fsdrivers.ext2 import directory
 from fsdrivers.ext2.checksum import Checksums
+from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
-from fsdrivers.ext2.inode import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK, Inode, inline_tail, parse_inode
+from fsdrivers.ext2.inode import Inode, inline_tail, parse_inode
 from fsdrivers.ext2.layout import ROOT_INODE, Incompat, InodeFlag
 from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
+from fsdrivers.modes import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK
 from fsdrivers.runfile import MemoryFile, Run, RunFile
 
 # A directory of a million names is 16 to 40 MiB; the limit is on blocks that exist, not on the claimed size.
@@ -177,17 +178,17 @@ class ExtFilesystem:
         """
         where = f"{self.source.name}: directory inode {node.number}"
         for data, block_size in self._regions(node):
-            number = directory.find(data, name, block_size, where, wide_names=self._wide_names)
+            number = find_name(data, name, block_size, where, wide_names=self._wide_names)
             if number is not None:
                 return self.inode(number)
         for _ in self._entries(node):
             pass
         return None
 
-    def _entries(self, node: Inode) -> Iterator[directory.RawEntry]:
+    def _entries(self, node: Inode) -> Iterator[RawEntry]:
         where = f"{self.source.name}: directory inode {node.number}"
         for data, block_size in self._regions(node):
-            yield from directory.entries(data, block_size, where, wide_names=self._wide_names)
+            yield from live_entries(data, block_size, where, wide_names=self._wide_names)
 
     def _regions(self, node: Inode) -> Iterator[tuple[bytes, int]]:
         """The directory's bytes in pieces of whole blocks, with the size that bounds a record."""

@@ -14,11 +14,8 @@ from fsdrivers.ext2.layout import (
     XATTR_MAGIC,
     InodeFlag,
 )
+from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
 
-MODE_FORMAT = 0xF000
-MODE_DIRECTORY = 0x4000
-MODE_REGULAR = 0x8000
-MODE_SYMLINK = 0xA000
 FAST_SYMLINK_BYTES = 60
 
 
@@ -43,7 +40,7 @@ class Inode:
     @property
     def kind(self) -> str:
         """"file", "dir", "symlink" or "other"."""
-        return {MODE_REGULAR: "file", MODE_DIRECTORY: "dir", MODE_SYMLINK: "symlink"}.get(self.format, "other")
+        return kind_of(self.mode)
 
     @property
     def is_fast_symlink(self) -> bool:

@@ -105,7 +105,6 @@ class RoCompat:
     """Bits of s_feature_ro_compat that change what a reader sees."""
 
     SPARSE_SUPER = 0x1
-    GDT_CSUM = 0x10
     HAS_SNAPSHOT = 0x80
     BIGALLOC = 0x200
     METADATA_CSUM = 0x400
@@ -121,8 +120,6 @@ class Compat:
 class InodeFlag:
     """Bits of i_flags that change how an inode is read."""
 
-    COMPRESSED = 0x4
-    COMPRESSED_BLOCKS = 0x200
     ENCRYPT = 0x800
     EXTENTS = 0x80000
     INLINE_DATA = 0x10000000

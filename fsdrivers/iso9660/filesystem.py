@@ -15,11 +15,11 @@ from fsdrivers.iso9660.layout import SECTOR_BYTES
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
+from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, MODE_SYMLINK, kind_of
 from fsdrivers.runfile import Run, RunFile
 
 # A record takes 34 bytes or more: this is half a million names.
 MAX_DIRECTORY_BYTES = 32 << 20
-MODE_FORMAT, MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK = 0xF000, 0x4000, 0x8000, 0xA000
 RRIP_SIGNATURES = frozenset({b"RR", b"PX", b"NM", b"TF", b"SL"})
 
 
@@ -249,7 +249,5 @@ class IsoFilesystem:
         size = node.member.size
         if node.rock_ridge is not None and node.rock_ridge.compression is not None:
             size = node.rock_ridge.compression.size
-        kind = {MODE_DIRECTORY: "dir", MODE_REGULAR: "file", MODE_SYMLINK: "symlink"}.get(
-            node.mode & MODE_FORMAT, "other")
-        return Stat(kind, len(target) if target is not None else size, node.inode, node.mode, node.mtime,
+        return Stat(kind_of(node.mode), len(target) if target is not None else size, node.inode, node.mode, node.mtime,
                     None if target is None else paths.decode(target))

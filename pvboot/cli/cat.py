@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pvboot.cli.common import add_source_options
+from pvboot.cli.common import add_source_options, tell_volumes
 
 HELP = "print a file of a guest's disk"
 
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.menu.discovery import locate_path
 
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         _device, filesystem, path, _found = locate_path(devices, args.path, args.config)
         sys.stdout.flush()
         copy_to_fd(filesystem.open(path), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
+    from pvboot.devices import Devices
     from pvboot.menu.model import MenuWarning
 
 
@@ -32,9 +33,13 @@ def print_json(document: object) -> None:
     sys.stdout.write("\n")
 
 
+LINE_LIMIT = 2000  # characters; a guest's names and numbers may be of any length
+
+
 def complain(text: str) -> None:
-    """One line on stderr, harmless to the terminal."""
-    print(f"pvboot: {safe(text)}", file=sys.stderr)
+    """One line on stderr, harmless to the terminal and of bounded length."""
+    line = safe(text[:LINE_LIMIT])
+    print(f"pvboot: {line}{'...' if len(text) > LINE_LIMIT else ''}", file=sys.stderr)
 
 
 def print_warnings(warnings: Iterable[MenuWarning], limit: int = 20) -> None:
@@ -44,3 +49,20 @@ def print_warnings(warnings: Iterable[MenuWarning], limit: int = 20) -> None:
         complain(f"warning: {warning}")
     if len(listed) > limit:
         complain(f"warning: {len(listed) - limit} more")
+
+
+def tell_volumes(args: argparse.Namespace, devices: Devices) -> None:
+    """With --verbose, every volume of the guest and what it holds."""
+    if not args.verbose:
+        return
+    from fsdrivers.errors import FsError
+
+    for device in devices.candidates(lambda err: complain(str(err))):
+        try:
+            filesystem = devices.mount(device)
+        except FsError as err:
+            complain(f"{device}: {err}")
+            continue
+        facts = [filesystem.kind, *(f"{name} {value}" for name, value in
+                                    (("label", filesystem.label), ("uuid", filesystem.uuid)) if value)]
+        complain(f"{device}: {', '.join(facts)}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, complain
+from pvboot.cli.common import add_source_options, complain, tell_volumes
 from pvboot.errors import PvbootError, UsageError
 
 if TYPE_CHECKING:
@@ -45,17 +47,21 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.devices import open_devices
     from pvboot.menu.discovery import locate_path
 
+    inputs = [os.stat(name) for name in (args.source, *args.disk) if os.path.isfile(name)]
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         _device, filesystem, path, found = locate_path(devices, args.path, args.config)
         name = _base_name(path)
         dest = os.path.join(args.dest, name) if name and os.path.isdir(args.dest) else args.dest
         try:
             if found.kind != "dir":
-                _copy_file(filesystem, path, dest, found.mode)
+                _copy_file(filesystem, path, dest, found.mode, inputs)
                 return 0
             if not args.recursive:
                 raise UsageError("a directory is copied with -r only", where=args.path)
-            return _copy_tree(filesystem, path, dest)
+            if dest != args.dest:
+                _refuse_link(dest)
+            return _copy_tree(filesystem, path, dest, inputs)
         except OSError as err:
             raise OutputError("cannot be written", where=err.filename or dest, found=err.strerror or "") from err
 
@@ -66,46 +72,63 @@ def _base_name(path: str) -> str:
     return "" if name in (".", "..") else name
 
 
-def _copy_file(filesystem: Filesystem, path: str, dest: str, mode: int) -> None:
+def _copy_file(filesystem: Filesystem, path: str, dest: str, mode: int, inputs: list[os.stat_result]) -> None:
     from fsdrivers.copy import copy_to_fd
 
     file = filesystem.open(path)
-    # Never follow a link at the destination, and never give more rights than a plain file's.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    # Never follow a link at the destination, never wait for the reader of a FIFO, and never give more rights than a
+    # plain file's.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     fd = os.open(dest, flags, mode & 0o777 if mode else 0o644)
     try:
+        facts = os.fstat(fd)
+        sources = [os.fstat(extent.fd) for extent in islice(file.extents(), 1) if extent.fd is not None]
+        if any(os.path.samestat(facts, given) for given in (*inputs, *sources)):
+            raise OutputError("the copy would overwrite what it is taken from", where=dest)
+        if stat.S_ISREG(facts.st_mode):
+            os.ftruncate(fd, 0)  # only now: nothing is lost if it was the source
+        os.set_blocking(fd, True)
         copy_to_fd(file, fd)
     finally:
         os.close(fd)
 
 
-def _copy_tree(filesystem: Filesystem, top: str, dest: str) -> int:
+def _copy_tree(filesystem: Filesystem, top: str, dest: str, inputs: list[os.stat_result]) -> int:
     from pvboot.cli.ls import walk
 
     os.makedirs(dest, exist_ok=True)
     code = 0
     for path, entry in walk(filesystem, top, recursive=True):
         target = os.path.join(dest, path[len(top.rstrip("/")) + 1 :])
-        if not _copy_entry(filesystem, path, entry, target):
-            complain(f"{path} is left out: neither file, directory nor link, or a name no directory can hold")
+        if not _copy_entry(filesystem, path, entry, target, inputs):
+            complain(f"{path} is left out: not a file, directory or link that can be made here")
             code = 1
     return code
 
 
-def _copy_entry(filesystem: Filesystem, path: str, entry: DirEntry, target: str) -> bool:
+def _refuse_link(folder: str) -> None:
+    """An earlier copy may have left a guest's link here; what comes next must not go where it leads."""
+    if os.path.islink(folder):
+        raise OutputError("a symbolic link stands where a directory goes", where=folder)
+
+
+def _copy_entry(
+    filesystem: Filesystem, path: str, entry: DirEntry, target: str, inputs: list[os.stat_result]
+) -> bool:
     """False if it cannot be copied.  A name with a slash or NUL in it (a damaged disk) would leave the tree."""
     if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:
         return False
     if entry.stat.kind == "dir":
-        if os.path.islink(target):
-            raise OutputError("a symbolic link stands where a directory goes", where=target)
+        _refuse_link(target)
         os.makedirs(target, exist_ok=True)
     elif entry.stat.kind == "symlink":
+        if not entry.stat.target or "\0" in entry.stat.target:
+            return False
         if os.path.lexists(target):
             os.unlink(target)
-        os.symlink(entry.stat.target or "", target)
+        os.symlink(entry.stat.target, target)
     elif entry.stat.kind == "file":
-        _copy_file(filesystem, path, target, entry.stat.mode)
+        _copy_file(filesystem, path, target, entry.stat.mode, inputs)
     else:
         return False
     return True

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pvboot.cli.common import tell_volumes
+
 if TYPE_CHECKING:
     from pvboot.boot import LoadOptions
     from pvboot.devices import Devices
     from pvboot.menu import Menu
+    from pvboot.menu.model import Password
     from pvboot.shell.session import Choice
 
 
@@ -29,11 +32,13 @@ def open_guest(args: argparse.Namespace) -> Devices:
     """The guest's disks: SOURCE and --disk."""
     from pvboot.devices import open_devices
 
-    return open_devices(args.source, args.disk)
+    devices = open_devices(args.source, args.disk)
+    tell_volumes(args, devices)
+    return devices
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb has them."""
+    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
     from pvboot.boot import LoadOptions
 
     defaults = LoadOptions()
@@ -46,7 +51,7 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
     )
 
 
-def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
+def menu_chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
     """--entry, --no-menu and --timeout as a function from a menu to a choice."""
     from pvboot.boot import chooser
     from pvboot.shell.session import choose_default
@@ -56,13 +61,21 @@ def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
     if getattr(args, "no_menu", True) or getattr(args, "json", None):
         return choose_default
 
+    shown: set[str] = set()
+    unlocked: set[Password | None] = set()  # coming back to a menu, its password need not be typed again
+
     def ask(menu: Menu) -> Choice:
         from dataclasses import replace
 
-        from pvboot.screen.plain import choose
+        from pvboot.screen import choose
 
-        if args.timeout is not None:
+        name = f"{menu.volume}{menu.path}"
+        if args.timeout is not None and name not in shown:  # after a failure the menu's clock is stopped
             menu = replace(menu, timeout=args.timeout)
-        return choose(menu, sys.stdin, sys.stdout)
+        shown.add(name)
+        choice = choose(menu, devices, sys.stdin, sys.stdout, authenticated=menu.password in unlocked)
+        if choice.authenticated:
+            unlocked.add(menu.password)
+        return choice
 
     return ask

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options
+from pvboot.cli.common import add_source_options, tell_volumes
 from pvboot.errors import PvbootError
 from pvboot.screen.safe_text import safe
 
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.menu.discovery import locate_path
 
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         device, filesystem, path, found = locate_path(devices, args.path, args.config)
         if found.kind == "dir":
             listed = walk(filesystem, path, recursive=args.recursive)
@@ -63,9 +64,13 @@ def run(args: argparse.Namespace) -> int:
 def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple[str, DirEntry]]:
     """The path and the facts of every name in a directory, sorted, and below it if `recursive`.
 
-    Raises `PvbootError` above the limit of names; a directory that contains itself is not entered again.
+    Raises `PvbootError` above the limit of names.  A damaged disk may name a directory twice, also inside itself:
+    it is entered once.
     """
     count = 0
+    entered = {filesystem.lookup(top).inode}
+    # Below a directory of this machine other file systems may be mounted, whose inode numbers repeat.
+    once = filesystem.kind != "dir"
     # Paths still to be listed, each with the inodes of the directories above it.
     waiting = [(top, frozenset([filesystem.lookup(top).inode]))]
     while waiting:
@@ -78,8 +83,10 @@ def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple
                 raise PvbootError("too many names", where=top, expected=f"at most {LISTED_LIMIT}")
             path = f"{folder.rstrip('/')}/{entry.name}"
             yield path, entry
-            if recursive and entry.stat.kind == "dir" and entry.stat.inode not in above:
-                below.append((path, above | {entry.stat.inode}))
+            if not recursive or entry.stat.kind != "dir" or entry.stat.inode in (entered if once else above):
+                continue
+            entered.add(entry.stat.inode)
+            below.append((path, above | {entry.stat.inode}))
         waiting.extend(reversed(below))
 
 

@@ -131,6 +131,9 @@ def _report(err: Exception) -> int:
     if isinstance(err, OSError):
         complain(f"{err.filename or 'input or output'}: {err.strerror or err}")
         return 1
+    if isinstance(err, MemoryError):
+        complain("not enough memory for this input")
+        return 3
     complain(f"internal error, please report it: {type(err).__name__}: {err} (--debug shows where)")
     return 3
 

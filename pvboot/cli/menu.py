@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options, complain, print_json, print_warnings
+from pvboot.cli.common import add_source_options, complain, print_json, print_warnings, tell_volumes
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.menu import find, load
 
     with open_devices(args.source, args.disk) as devices:
+        tell_volumes(args, devices)
         menu = load(devices, find(devices, args.config))
         summaries = [_summarise(devices, menu, entry) for entry in menu.entries]
         if args.json:
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summarise(devices: Devices, menu: Menu, entry: Entry) -> EntrySummary:
-    from pvboot.devices import read_device
+    from pvboot.device_names import read_device
     from pvboot.menu.summary import summarise
     from pvboot.shell.describe import find_uuid
 

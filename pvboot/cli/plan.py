@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,9 @@ examples:
 FIRST_MFN = 0x100000  # page p stands in frame p + 0x100000 unless --p2m-in says otherwise
 MAX_MIB = 512 << 10  # the p2m and its companions of a domain this large already take 4 GiB here
 LIMIT_BYTES = 1 << 30
+LOADER_LIMIT_BYTES = 64 << 20
+CMDLINE_LIMIT_BYTES = 1 << 20
+READ_BYTES = 64 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,12 +79,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=0xA5,
         default=0,
-        type=lambda text: int(text, 0) & 0xFF,
+        type=_byte,
         help="show what the builder leaves alone in its pages as BYTE (0xa5) in dump and hashes",
     )
     output.add_argument("--p2m-out", metavar="FILE", help="the new p2m, u64 a page")
     output.add_argument("--m2p-out", metavar="FILE", help="M2P updates: pairs of u64 (mfn<<12|1, pfn)")
     output.add_argument("--svg", metavar="FILE", help="a picture of the domain and of the moves")
+
+
+def _byte(text: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0xFF:
+        raise argparse.ArgumentTypeError(f"expected a byte (0 to 0xff), found {text[:40]!r}")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,6 +114,12 @@ def _settle_source(args: argparse.Namespace) -> None:
         args.source, args.json = args.json, "-"
     if (args.source is None) == (args.kernel is None):
         raise UsageError("give either SOURCE or --kernel FILE")
+    kernel_only = {"--ramdisk": args.ramdisk, "--cmdline": args.cmdline, "--cmdline-file": args.cmdline_file}
+    misplaced = [name for name, value in kernel_only.items() if value]
+    if args.source is not None and misplaced:
+        raise UsageError(f"{misplaced[0]} goes with --kernel; a menu entry names its own (--append adds to it)")
+    if args.cmdline is not None and args.cmdline_file is not None:
+        raise UsageError("give either --cmdline or --cmdline-file")
     if not 0 <= args.memory <= MAX_MIB:
         raise UsageError("impossible --memory", expected=f"0 to {MAX_MIB} MiB", found=str(args.memory))
 
@@ -106,12 +127,15 @@ def _settle_source(args: argparse.Namespace) -> None:
 def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
     from pvboot.kernel.loader import parse_kernel
 
-    capabilities = tuple(args.capabilities.split())
     if args.source is not None:
         return _kernel_of_entry(args)
-    data = _read_file(args.kernel, "kernel")
+    options = load_options(args)
     kernel = parse_kernel(
-        data, name=args.kernel, capabilities=capabilities, requested_features=args.features, max_size=LIMIT_BYTES
+        _read_file(args.kernel, "kernel"),
+        name=args.kernel,
+        max_size=LIMIT_BYTES,
+        capabilities=options.capabilities,
+        requested_features=options.features,
     )
     return kernel, _ramdisk_of(args), _cmdline_of(args), 0
 
@@ -121,7 +145,7 @@ def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None
     from pvboot.shell.request import PowerControl
 
     devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
-    choose = menu_chooser(args)
+    choose = menu_chooser(args, devices)
     loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
     if isinstance(loaded, PowerControl):
         raise BootError(f"the entry boots no kernel, it says {loaded.action}")
@@ -129,39 +153,61 @@ def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None
 
 
 def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
-    from pvboot.blobs import join_ramdisks, ramdisk_of_old_builders
+    from pvboot.boot import one_ramdisk
     from pvboot.kexec.layout import BytesBlob
 
     if not args.ramdisk:
         return None
-    blobs = [BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk]
-    blob = join_ramdisks(blobs)
-    return ramdisk_of_old_builders(blob) if args.compat == "xen-4.17" else blob
+    return one_ramdisk([BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk], args.compat)
 
 
 def _cmdline_of(args: argparse.Namespace) -> bytes:
-    if args.cmdline_file:
-        return _read_file(args.cmdline_file, "command line").split(b"\0")[0]
-    text = args.cmdline or ""
-    if args.append:
-        text = f"{text} {args.append}".strip()
-    return os.fsencode(text)
+    from pvboot.boot import append_arguments
+
+    if args.cmdline_file is None:
+        line = os.fsencode(args.cmdline or "")
+    else:
+        line = _read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES).split(b"\0")[0]
+    return append_arguments(line, os.fsencode(args.append))
 
 
-def _read_file(path: str, what: str) -> bytes:
-    """A file given by name; an empty one, a directory and a huge one are refused before they are read."""
+def _read_file(path: str, what: str, limit: int = LIMIT_BYTES) -> bytes:
+    """A file given by name; an empty one, a device, a directory and one above `limit` bytes are refused."""
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > LIMIT_BYTES:
-                limit = f"at most {LIMIT_BYTES} bytes"
-                raise KernelError(f"the {what} file is too large", where=path, expected=limit, found=str(size))
-            data = file.read(LIMIT_BYTES + 1)
+        # O_NONBLOCK: opening a FIFO that nobody writes must not hang.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb", buffering=0) as file:
+            facts = os.fstat(fd)
+            if not (stat.S_ISREG(facts.st_mode) or stat.S_ISFIFO(facts.st_mode)):
+                found = "a directory" if stat.S_ISDIR(facts.st_mode) else "a special file"
+                raise KernelError(f"cannot read the {what} file", where=path, expected="a regular file", found=found)
+            os.set_blocking(fd, stat.S_ISFIFO(facts.st_mode))  # some files of /proc wait for ever for more
+            data = _read_bounded(file, facts.st_size, limit)
     except OSError as err:
         raise KernelError(f"cannot read the {what} file", where=path, found=err.strerror or str(err)) from err
+    if data is None:
+        found = f"{facts.st_size} bytes" if facts.st_size else "more"
+        raise KernelError(f"the {what} file is too large", where=path, expected=f"at most {limit} bytes", found=found)
     if not data and what != "command line":
         raise KernelError(f"the {what} file is empty", where=path)
     return data
+
+
+def _read_bounded(file: io.FileIO, expected: int, limit: int) -> bytes | None:
+    """All bytes up to the end, None above `limit`; each step reserves what it reads and never the limit.
+
+    `expected` is the size that the system names: 0 for pipes and for files of /proc.
+    """
+    if expected > limit:
+        return None
+    pieces, total, wanted = [], 0, expected + 1
+    while piece := file.read(min(wanted, READ_BYTES)):
+        total += len(piece)
+        if total > limit:
+            return None
+        pieces.append(piece)
+        wanted = READ_BYTES
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _make_plan(
@@ -171,20 +217,27 @@ def _make_plan(
 
     from pvboot.kexec.build import build_domain
     from pvboot.kexec.layout import plan_layout
-    from pvboot.kexec.loader_file import parse_loader
+    from pvboot.kexec.loader_file import loader_ports, parse_loader
     from pvboot.kexec.relocate import plan_relocation
+    from pvboot.kexec.verify import check_plan
 
     nr_pages = args.memory * 256
-    loader = _read_json(args.loader) if args.loader else None
-    ports = {key: loader[key] for key in ("console_port", "store_port") if isinstance(loader, dict) and key in loader}
-    layout = plan_layout(kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, **ports)
-    p2m = _p2m_of(args.p2m_in, nr_pages) if args.p2m_in else np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
+    loader = _read_json(args.loader) if args.loader is not None else {}
+    console, store = loader_ports(loader)
+    layout = plan_layout(
+        kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, console_port=console, store_port=store
+    )
+    if args.p2m_in is not None:
+        p2m = _p2m_of(args.p2m_in, nr_pages)
+    else:
+        p2m = np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
     shared_info_mfn = int(p2m.max()) + 1
-    if loader is None:
+    if args.loader is None:
         image = build_domain(layout, p2m, shared_info_mfn, low_mfn=_low_frame(args, p2m, layout))
         return None, image
     source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)
     plan = plan_relocation(layout, source)
+    check_plan(plan)
     return plan, plan.image
 
 
@@ -222,7 +275,7 @@ def _p2m_of(path: str, nr_pages: int) -> FrameArray:
 
 def _read_json(path: str) -> Any:
     try:
-        return json.loads(_read_file(path, "loader"))
+        return json.loads(_read_file(path, "loader", LOADER_LIMIT_BYTES))
     except (ValueError, RecursionError) as err:
         raise PlanError("the loader description is not JSON", where=path, found=str(err)) from err
 
@@ -232,22 +285,23 @@ def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: Doma
 
     try:
         if args.json is not None:
-            report = plan_report(plan) if plan is not None else domain_report(image, poison=args.poison)
+            shown = {"poison": args.poison}
+            report = plan_report(plan, **shown) if plan is not None else domain_report(image, **shown)
             text = json.dumps(report, indent=1)
             if args.json == "-":
                 print(text)
             else:
                 Path(args.json).write_text(text + "\n", encoding="utf-8")
-        if args.dump:
+        if args.dump is not None:
             from pvboot.kexec.contents import dump_domain
 
             dump_domain(image, args.dump, args.poison)
-        if args.p2m_out:
+        if args.p2m_out is not None:
             Path(args.p2m_out).write_bytes(image.p2m.astype("<u8").tobytes())
-        if args.m2p_out:
+        if args.m2p_out is not None:
             updates = plan.m2p_updates.astype("<u8").tobytes() if plan is not None else b""
             Path(args.m2p_out).write_bytes(updates)
-        if args.svg:
+        if args.svg is not None:
             from pvboot.kexec.picture import draw
 
             Path(args.svg).write_text(draw(image, plan), encoding="utf-8")

@@ -6,6 +6,7 @@ ramdisk stay where their owner has them until an executor moves them into frames
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,6 +106,11 @@ class DomainImage:
         data = np.ascontiguousarray(entries).data.cast("B")
         return Write(base, len(data), data)
 
+    def tables_by_slot(self) -> dict[int, FrameArray]:
+        """PFN of each page table -> its 512 entries."""
+        rows = (row for array in self.tables for row in array)
+        return dict(zip(self.layout.table_slots, rows, strict=True))
+
     def shared_info(self) -> bytes:
         """The shared_info page: upcalls masked for all 32 vCPUs, the rest zero."""
         page = bytearray(PAGE_SIZE)
@@ -197,8 +203,6 @@ def start_info_fields(layout: DomainLayout, p2m: FrameArray, shared_info_mfn: in
 
 def pack_vcpu(context: VcpuContext) -> bytes:
     """struct vcpu_guest_context (5168 / 2800 bytes) as the builder passes it to the hypervisor."""
-    import struct
-
     at = VCPU[context.width]
     raw = bytearray(at.size)
 

@@ -15,12 +15,15 @@ from pvboot.errors import PlanError
 from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, KernelImage
 from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.pagetables import Mapping, plan_mapping
-from pvboot.kexec.vcpu import VcpuContext, fold_cr3
+from pvboot.kexec.vcpu import VcpuContext
 
 SIF_MULTIBOOT_MOD: Final = 1 << 2
 SIF_MOD_START_PFN: Final = 1 << 3
 
 VMASST_PAE_EXTENDED_CR3: Final = 1 << 3
+
+MAX_CMDLINE_BYTES: Final = 1023  # start_info's field holds one more, its NUL
+SPECIAL_SEGMENTS: Final = ("console", "xenstore", "bootstack")  # a relocation gives these slots the loader's frames
 
 SLACK_PAGES: Final = 128  # 512 KiB of free, mapped memory behind the boot stack
 MAPPING_ROUND: Final = (4 << 20) - 1
@@ -138,6 +141,11 @@ class DomainLayout:
         return pages_for(self.nr_pages * self.word_bytes)
 
     @property
+    def table_slots(self) -> list[int]:
+        """PFNs of all page tables, mapping by mapping."""
+        return [mapping.first_table_pfn + row for mapping in self.mappings for row in range(mapping.table_count)]
+
+    @property
     def hypercall_slot(self) -> int | None:
         """PFN of the hypercall page, None if the kernel wants none."""
         if self.kernel.hypercall_page is None:
@@ -159,10 +167,6 @@ class DomainLayout:
             cr3_mfn=cr3_mfn,
             vm_assist=VMASST_PAE_EXTENDED_CR3 if extended else 0,
         )
-
-    def folded_cr3(self, mfn: int) -> int:
-        """cr3 value of a top-level table."""
-        return fold_cr3(self.width, mfn)
 
 
 def pages_for(size_bytes: int) -> int:
@@ -251,7 +255,7 @@ def plan_layout(
     layout = DomainLayout(
         kernel=kernel,
         nr_pages=nr_pages,
-        cmdline=cmdline[:1023],
+        cmdline=cmdline[:MAX_CMDLINE_BYTES],
         ramdisk=ramdisk,
         flags=flags,
         segments=tuple(slots.segments),

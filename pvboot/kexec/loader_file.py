@@ -5,26 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pvboot.errors import PlanError
+from pvboot.kexec.pagetables import levels_of, va_mask
 from pvboot.kexec.source import AddressSpace, LoaderTable, SourceDomain
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
 
 MAX_ITEMS = 1 << 20
+MAX_PORTS = 1 << 17  # of the FIFO interface, the larger of Xen's two
 
 
 def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int) -> SourceDomain:
     """Read the description of the loader's domain.
 
-    Keys: `busy` (list of [pfn, pages]), `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's
-    top page table), and optionally `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases`
-    (list of [pfn, machine address of the L1 entry]).  Numbers may be "0x..." strings.
+    `data` is the parsed JSON, `p2m` uint64[nr_pages] of the running domain.  Keys: `busy` (list of [pfn, pages]),
+    `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's top page table), and optionally
+    `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases` (list of [pfn, machine address of
+    the L1 entry]).  Numbers may be "0x..." strings.  docs/reference/kexec-plan.md tells users.
     Raises `PlanError` for anything else.
     """
     import numpy as np
 
-    if not isinstance(data, dict):
-        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    console_port, store_port = loader_ports(data)
     nr_pages = len(p2m)
     busy = np.zeros(nr_pages, dtype=np.bool_)
     for item in _items(data, "busy"):
@@ -34,7 +36,8 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
             raise PlanError("a busy range lies outside the domain", expected=inside, found=f"{item}")
         busy[pfn : pfn + pages] = True
     pfns = {key: _pfn(data, key, nr_pages) for key in ("console_pfn", "xenstore_pfn", "trampoline_pfn", "root_pfn")}
-    busy[list(pfns.values())] = True
+    table_pfns = [_pfn(item, "pfn", nr_pages) for item in _table_items(data, width)]
+    busy[[*pfns.values(), *table_pfns]] = True
     return SourceDomain(
         width=width,
         p2m=p2m,
@@ -44,23 +47,50 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
         xenstore_pfn=pfns["xenstore_pfn"],
         trampoline_pfn=pfns["trampoline_pfn"],
         root_mfn=int(p2m[pfns["root_pfn"]]),
-        address_space=_address_space(data, p2m),
-        console_port=_number(data.get("console_port", 2), "console_port"),
-        store_port=_number(data.get("store_port", 1), "store_port"),
+        address_space=_address_space(data, width, p2m),
+        console_port=console_port,
+        store_port=store_port,
     )
 
 
-def _address_space(data: dict[str, Any], p2m: FrameArray) -> AddressSpace | None:
+def loader_ports(data: Any) -> tuple[int, int]:
+    """Event-channel ports of console and xenstore (2 and 1 unless given); the domain to come keeps them.
+
+    Raises `PlanError` for ports that no event channel has.
+    """
+    if not isinstance(data, dict):
+        raise PlanError("the loader description is not a JSON object", found=type(data).__name__)
+    return _port(data, "console_port", 2), _port(data, "store_port", 1)
+
+
+def _port(data: dict[str, Any], key: str, usual: int) -> int:
+    port = _number(data.get(key, usual), key)
+    if not 0 < port < MAX_PORTS:
+        raise PlanError(f"'{key}' is no event channel", expected=f"1..{MAX_PORTS - 1}", found=str(port))
+    return port
+
+
+def _table_items(data: dict[str, Any], width: int) -> list[dict[str, Any]]:
+    """The items of `tables`, each complete and of a level below the top one."""
+    items = _items(data, "tables")
+    lower = range(1, levels_of(width))
+    for item in items:
+        if not isinstance(item, dict) or not {"level", "va", "pfn"} <= item.keys():
+            raise PlanError("a loader table is incomplete", expected="level, va and pfn", found=f"{item}")
+        if _number(item["level"], "level") not in lower:
+            raise PlanError("impossible level of a loader table", expected=f"1..{lower[-1]}", found=f"{item}")
+    return items
+
+
+def _address_space(data: dict[str, Any], width: int, p2m: FrameArray) -> AddressSpace | None:
     import numpy as np
 
     if "tables" not in data:
         return None
     tables = []
-    for item in _items(data, "tables"):
-        if not isinstance(item, dict) or not {"level", "va", "pfn"} <= item.keys():
-            raise PlanError("a loader table is incomplete", expected="level, va and pfn", found=f"{item}")
-        level, va = _number(item["level"], "level"), _number(item["va"], "va")
-        tables.append(LoaderTable(level, va, int(p2m[_pfn(item, "pfn", len(p2m))])))
+    for item in _table_items(data, width):
+        va = _number(item["va"], "va") & va_mask(width)
+        tables.append(LoaderTable(_number(item["level"], "level"), va, int(p2m[_pfn(item, "pfn", len(p2m))])))
     aliases = np.zeros(len(p2m), dtype=np.uint64)
     for item in _items(data, "aliases"):
         pfn, ptr = _pair(item, "aliases")
@@ -96,6 +126,9 @@ def _number(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise PlanError(f"'{key}' is not a number", found=f"{value!r}")
     try:
-        return int(value, 0) if isinstance(value, str) else value
+        number = int(value, 0) if isinstance(value, str) else value
     except ValueError as err:
         raise PlanError(f"'{key}' is not a number", found=f"{value!r}") from err
+    if not -1 << 63 <= number < 1 << 64:  # Python cannot even print a number of any length
+        raise PlanError(f"'{key}' is out of range", expected="a number of 64 bits")
+    return number

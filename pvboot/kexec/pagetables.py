@@ -6,9 +6,8 @@ library in the tests.  `level` counts from 1 (L1, leaf tables) to 4 (or 3 for PA
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pvboot.errors import PlanError
 from pvboot.kexec.formats import PAGE_SIZE
@@ -26,6 +25,7 @@ PTE_RW: Final = 1 << 1
 PTE_USER: Final = 1 << 2
 PTE_ACCESSED: Final = 1 << 5
 PTE_DIRTY: Final = 1 << 6
+PTE_FRAME: Final = 0x000FFFFFFFFFF000  # bits of an entry that hold the frame's address
 
 LEAF_PROT: Final = PTE_PRESENT | PTE_RW | PTE_ACCESSED
 TABLE_PROT: Final = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY
@@ -182,32 +182,3 @@ def _fill_range(
             lo, hi = max(table_start, pfn), min(table_end, pfn + count)
             if lo < hi:
                 entries[lo - pfn : hi - pfn] &= np.uint64(~PTE_RW & (1 << 64) - 1)
-
-
-def walk_leaves(
-    width: int, root_pfn: int, table_at: Callable[[int], Any], slot_of: Callable[[int], int]
-) -> list[tuple[int, int, int]]:
-    """Every leaf of an address space as (va, slot, flags), by walking the tables; canonical addresses, ascending.
-
-    `table_at(slot)` gives a table's 512 entries, `slot_of(mfn)` the slot of a frame.  For tests and reports.
-    """
-    leaves: list[tuple[int, int, int]] = []
-    top = levels_of(width)
-
-    def descend(slot: int, level: int, base: int) -> None:
-        entries = table_at(slot)
-        for index in range(4 if width == 32 and level == 3 else ENTRIES):
-            entry = int(entries[index])
-            if not entry & PTE_PRESENT:
-                continue
-            va = base | index << (12 + 9 * (level - 1))
-            if level == 4 and index >= 256:
-                va |= 0xFFFF << 48
-            child = slot_of((entry & 0x000FFFFFFFFFF000) >> 12)
-            if level > 1:
-                descend(child, level - 1, va)
-            else:
-                leaves.append((va, child, entry & 0x8000000000000FFF))
-
-    descend(root_pfn, top, 0)
-    return leaves

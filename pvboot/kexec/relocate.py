@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pvboot.errors import PlanError
 from pvboot.kexec.build import FIRST_HIGH_MFN, DomainImage, Write, build_domain, needs_low_root
 from pvboot.kexec.formats import PAGE_SIZE
-from pvboot.kexec.layout import DomainLayout
+from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
 from pvboot.kexec.pagetables import ENTRIES, TABLE_PROT, levels_of, va_mask
 from pvboot.kexec.source import SourceDomain
 from pvboot.kexec.trampoline import Trampoline, make_trampoline
@@ -112,7 +112,7 @@ class KexecPlan:
 
         The rings and the trampoline's page are left out.  Every page named here is free until the point of no return.
         """
-        kept = {self.layout.segment(name).pfn for name in ("console", "xenstore", "bootstack")}
+        kept = {self.layout.segment(name).pfn for name in SPECIAL_SEGMENTS}
         yield from _zero_writes(self.layout, kept)
         yield from self.image.writes()
         slot = self.layout.hypercall_slot
@@ -232,8 +232,7 @@ def _place_low_root(
     low = (frames < np.uint64(FIRST_HIGH_MFN)) & ~slot_busy
     if bool(low[slot]):
         return
-    special = [layout.segment(name).pfn for name in ("console", "xenstore", "bootstack")]
-    low[special] = False
+    low[[layout.segment(name).pfn for name in SPECIAL_SEGMENTS]] = False
     candidates = np.flatnonzero(low)
     if not len(candidates):
         raise PlanError(
@@ -325,15 +324,7 @@ def _operations(
 
 def _table_aliases(image: DomainImage, source: SourceDomain) -> FrameArray:
     """Updates that clear the loader's writable mappings of frames that become page tables."""
-    import numpy as np
-
-    slots = np.concatenate(
-        [
-            np.arange(mapping.first_table_pfn, mapping.first_table_pfn + mapping.table_count)
-            for mapping in image.layout.mappings
-        ]
-    )
-    return _unmap_aliases(source, image.p2m[slots])
+    return _unmap_aliases(source, image.p2m[image.layout.table_slots])
 
 
 def _unmap_aliases(source: SourceDomain, frames: FrameArray) -> FrameArray:

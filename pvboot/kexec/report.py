@@ -13,7 +13,7 @@ from pvboot.kexec.build import DomainImage, pack_vcpu, start_info_fields
 from pvboot.kexec.contents import segment_hashes
 from pvboot.kexec.formats import START_INFO, VCPU
 from pvboot.kexec.layout import DomainLayout
-from pvboot.kexec.pagetables import PTE_RW, levels_of
+from pvboot.kexec.pagetables import PTE_FRAME, PTE_RW, levels_of
 from pvboot.kexec.relocate import (
     MMUEXT_PIN_L3_TABLE,
     MMUEXT_PIN_L4_TABLE,
@@ -59,10 +59,10 @@ def domain_report(image: DomainImage, *, hashes: bool = True, poison: int = 0) -
     }
 
 
-def plan_report(plan: KexecPlan, *, hashes: bool = True) -> dict[str, Any]:
+def plan_report(plan: KexecPlan, *, hashes: bool = True, poison: int = 0) -> dict[str, Any]:
     """`domain_report` of the target domain, plus `kexec` and `plan` (moves, operations, trampoline, cost)."""
     image, layout = plan.image, plan.layout
-    report = domain_report(image, hashes=hashes)
+    report = domain_report(image, hashes=hashes, poison=poison)
     del report["m2p_updates"]
     report["kexec"] = {
         "boot_target": hex(plan.trampoline.target_va),
@@ -219,9 +219,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
     import numpy as np
 
     layout = image.layout
-    tables: dict[int, npt.NDArray[np.uint64]] = {}
-    for mapping, array in zip(layout.mappings, image.tables, strict=True):
-        tables.update((mapping.first_table_pfn + row, array[row]) for row in range(len(array)))
+    tables = image.tables_by_slot()
     frames = image.p2m[: layout.pfn_end]
     order = np.argsort(frames, kind="stable")
     ranked = frames[order]
@@ -253,7 +251,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
                 "present": len(used),
             }
         )
-        targets = slots_of((entries[used] & np.uint64(0x000FFFFFFFFFF000)) >> np.uint64(12))
+        targets = slots_of((entries[used] & np.uint64(PTE_FRAME)) >> np.uint64(12))
         foreign += int((targets < 0).sum())
         if level > 1:
             children = [

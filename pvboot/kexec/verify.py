@@ -7,20 +7,14 @@ description in docs/reference/kexec-plan.md.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from pvboot.errors import PlanError
 from pvboot.kexec.build import start_info_fields
 from pvboot.kexec.formats import PAGE_SIZE, START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
-from pvboot.kexec.layout import DomainLayout
-from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask
+from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
+from pvboot.kexec.pagetables import PTE_FRAME, PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn
 from pvboot.kexec.trampoline import MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-SPECIAL_SLOTS = ("console", "xenstore", "bootstack")
 
 
 def violations(plan: KexecPlan) -> list[str]:
@@ -36,9 +30,16 @@ def violations(plan: KexecPlan) -> list[str]:
     ]
 
 
+def check_plan(plan: KexecPlan) -> None:
+    """Raise `PlanError` if a plan breaks an invariant."""
+    problems = violations(plan)
+    if problems:
+        raise PlanError("the relocation plan breaks an invariant", found="; ".join(problems[:3]))
+
+
 def _special_pfns(plan: KexecPlan) -> dict[str, int]:
     source = plan.source
-    return dict(zip(SPECIAL_SLOTS, (source.console_pfn, source.xenstore_pfn, source.trampoline_pfn), strict=True))
+    return dict(zip(SPECIAL_SEGMENTS, (source.console_pfn, source.xenstore_pfn, source.trampoline_pfn), strict=True))
 
 
 def _frames(plan: KexecPlan) -> Iterator[str]:
@@ -83,10 +84,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
     layout = plan.layout
     expected = _expected_leaves(layout)
     seen: dict[int, tuple[int, bool]] = {}
-    tables: dict[int, npt.NDArray[np.uint64]] = {}
-    for mapping, array in zip(layout.mappings, plan.image.tables, strict=True):
-        for row in range(len(array)):
-            tables[mapping.first_table_pfn + row] = array[row]
+    tables = plan.image.tables_by_slot()
     slot_of = {int(plan.image.p2m[slot]): slot for slot in range(layout.pfn_end)}
     reached: set[int] = set()
     todo = [(layout.segment("pgtables").pfn, levels_of(layout.width), 0)]
@@ -99,7 +97,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
         for index in tables[slot].nonzero()[0].tolist():
             entry = int(tables[slot][index])
             va = base | index << (12 + 9 * (level - 1))
-            child = slot_of.get((entry & 0x000FFFFFFFFFF000) >> 12)
+            child = slot_of.get((entry & PTE_FRAME) >> 12)
             if child is None:
                 yield f"6: the entry for {va:#x} leads to a frame outside the target slots"
             elif level > 1:
@@ -117,11 +115,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
 
 def _expected_leaves(layout: DomainLayout) -> dict[int, tuple[int, bool]]:
     mask = va_mask(layout.width)
-    tables = {
-        slot
-        for mapping in layout.mappings
-        for slot in range(mapping.first_table_pfn, mapping.first_table_pfn + mapping.table_count)
-    }
+    tables = set(layout.table_slots)
     leaves = {
         layout.kernel.virt_base + slot * PAGE_SIZE & mask: (slot, slot not in tables)
         for slot in range(layout.mapped_pages)
@@ -146,10 +140,7 @@ def _aliases(plan: KexecPlan) -> Iterator[str]:
             break
         if isinstance(operation, MmuUpdate):
             cleared |= {int(ptr) for ptr, value in operation.updates if not int(value) & 1}
-    slots = np.concatenate(
-        [np.arange(m.first_table_pfn, m.first_table_pfn + m.table_count) for m in plan.layout.mappings]
-    )
-    frames = set(plan.image.p2m[slots].tolist()) | {table.mfn for table in plan.loader_tables}
+    frames = set(plan.image.p2m[plan.layout.table_slots].tolist()) | {table.mfn for table in plan.loader_tables}
     aliased = np.flatnonzero(np.isin(plan.source.p2m, np.array(sorted(frames), dtype=np.uint64)))
     for pfn in aliased.tolist():
         ptr = int(space.alias_slots[pfn])

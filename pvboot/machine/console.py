@@ -34,7 +34,10 @@ def ring_store(page: memoryview, offset: int, size: int, start: int, data: bytes
 
 
 class Console:
-    """Back end of one console ring.  The guest's indexes are never trusted: an impossible one is stepped over."""
+    """Back end of one console ring.  The guest's indexes are never trusted: an impossible one is stepped over.
+
+    `feed` and `push` may come from another thread, like the writes of a real console daemon.
+    """
 
     def __init__(self, memory: Memory, sink: Callable[[bytes], None], notify: Callable[[], None]) -> None:
         self._memory = memory
@@ -42,8 +45,8 @@ class Console:
         self._notify = notify
         self._page: memoryview | None = None
         self._queue = bytearray()
-        self._input_lock = threading.Lock()
-        self._untold = False  # input lies in the ring of which the guest was not notified
+        self._lock = threading.Lock()
+        self._notify_due = False
         self.bad_indexes = 0
 
     def attach(self, mfn: int) -> None:
@@ -53,31 +56,31 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Queue input for the guest (any thread); what exceeds a megabyte is dropped."""
-        with self._input_lock:
+        with self._lock:
             self._queue += data[: max(INPUT_QUEUE_MAX - len(self._queue), 0)]
 
     @property
     def has_input(self) -> bool:
-        """Whether typed input waits for the guest."""
-        return bool(self._queue)
+        """Whether typed input waits for the guest, or its guest has to be told of some."""
+        return bool(self._queue) or self._notify_due
 
-    def offer_input(self) -> None:
-        """Put queued input into the ring while the guest runs (any thread); the next `serve` notifies it.
-
-        For guests that look at the ring in a loop without ever calling the hypervisor, as GRUB does.
-        """
-        if self._page is not None and self._give_input():
-            self._untold = True
+    def push(self) -> None:
+        """Put typed input into the ring without notifying: for a guest that polls the ring and does nothing else."""
+        with self._lock:
+            if self._page is not None and self._queue and self._give_input():
+                self._notify_due = True
 
     def serve(self) -> None:
         """Move bytes both ways, and notify the guest if anything moved."""
         if self._page is None:
             return
-        moved = self._take_output()
-        if self._queue:
-            moved = self._give_input() or moved
-        if moved or self._untold:
-            self._untold = False
+        with self._lock:
+            moved = self._notify_due
+            self._notify_due = False
+            if self._queue:
+                moved = self._give_input() or moved
+        moved = self._take_output() or moved
+        if moved:
             self._notify()
 
     def _take_output(self) -> bool:
@@ -97,10 +100,6 @@ class Console:
         return True
 
     def _give_input(self) -> bool:
-        with self._input_lock:
-            return self._fill_ring()
-
-    def _fill_ring(self) -> bool:
         assert self._page is not None
         consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
         used = (produced - consumed) & 0xFFFFFFFF

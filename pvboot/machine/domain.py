@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -130,7 +131,7 @@ class Domain:
         self.recent: deque[Call] = deque(maxlen=RECENT_HYPERCALLS)
         self.ending: Ending | None = None
         self.abandoned = ""  # set by the watching thread: give up with this reason
-        self.publish_time: Callable[[], None] = lambda: None  # write vcpu_time_info where it now belongs
+        self.call_undone = False  # a hypercall was left in the middle
         self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
@@ -142,8 +143,8 @@ class Domain:
         self.console_tail = bytearray()
         self.console_bytes = 0
         self.console_cpu_seconds = 0.0  # of the latest output, or of the start of the run
-        self.console_moment = 0.0  # the same on the monotonic clock
-        self.sleeping = False  # the guest waits inside a hypercall
+        self.asleep_since: float | None = None  # monotonic time since which the guest waits inside a hypercall
+        self.slept_seconds = 0.0  # time slept since the latest output, the present sleep left out
         self.cpu_seconds: Callable[[], float] = time.thread_time  # CPU time the guest has used so far
         self.first_console_cpu_seconds: float | None = None
         self.first_hypercall_cpu_seconds: float | None = None
@@ -198,6 +199,16 @@ class Domain:
 
     # --- ending and output
 
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """The guest waits; the time since then, or since its latest output, counts as slept."""
+        self.asleep_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.slept_seconds += time.monotonic() - self.asleep_since
+            self.asleep_since = None
+
     def end(self, reason: str, code: int | None = None, detail: str = "") -> None:
         """The guest stops here (from inside a hook)."""
         if self.ending is None:
@@ -205,10 +216,16 @@ class Domain:
         self.cpu.stop()
 
     def give_up_if_told(self) -> bool:
-        """Whether the watching thread wants the run to end; loops of unbounded length ask between steps."""
+        """Whether the watching thread wants the run to end; then it ends here."""
         if self.abandoned and self.ending is None:
             self.end(self.abandoned)
         return self.ending is not None
+
+    def cut_short(self) -> bool:
+        """`give_up_if_told` for loops of a length the guest chooses; the guest cannot go on after an undone call."""
+        if self.abandoned:
+            self.call_undone = True
+        return self.give_up_if_told()
 
     def look_for(self, pattern: bytes | None) -> None:
         """End with reason "until" as soon as the console shows this from now on."""
@@ -219,7 +236,9 @@ class Domain:
         """Bytes the guest has printed, by ring or hypercall."""
         self.console_bytes += len(data)
         self.console_cpu_seconds = self.cpu_seconds()
-        self.console_moment = time.monotonic()
+        self.slept_seconds = 0.0
+        if self.asleep_since is not None:
+            self.asleep_since = time.monotonic()
         if self.first_console_cpu_seconds is None:
             self.first_console_cpu_seconds = self.console_cpu_seconds
         before = len(self.console_tail)

@@ -114,7 +114,7 @@ class Hypercalls:
         self._in_multicall = True
         try:
             for index in range(count & 0xFFFFFFFF):
-                if self._domain.ending is not None or (not index & 63 and self._domain.give_up_if_told()):
+                if self._domain.ending is not None or (index and not index & 63 and self._domain.cut_short()):
                     return 0
                 at = address + index * layout.size
                 number, _, *arguments = self._space.unpack(layout, at)
@@ -271,7 +271,7 @@ class Hypercalls:
             return 0
         count &= 0xFFFFFFFF
         for offset in range(0, count, CONSOLE_IO_MAX):
-            if self._domain.give_up_if_told():
+            if offset and self._domain.cut_short():
                 break
             self._domain.console_output(self._space.read(address + offset, min(count - offset, CONSOLE_IO_MAX)))
         return 0
@@ -314,13 +314,9 @@ class Hypercalls:
 
         With nothing that could ever happen the guest is halted.
         """
-        domain = self._domain
-        domain.counters["sleeps"] += 1
-        domain.sleeping = True
-        try:
+        self._domain.counters["sleeps"] += 1
+        with self._domain.asleep():
             self._wait(awake, timeout)
-        finally:
-            domain.sleeping = False
 
     def _wait(self, awake: Callable[[], bool], timeout: int | None) -> None:
         domain = self._domain

@@ -16,6 +16,7 @@ from pvboot.machine.abi import (
     M2P_VA64,
     PTE_ACCESSED,
     PTE_DIRTY,
+    PTE_NX,
     PTE_PRESENT,
     PTE_RW,
     PTE_SUPERPAGE,
@@ -99,7 +100,7 @@ class Hypervisor:
     def _wide_slots(self) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         memory = self._memory
         m2p_l3, m2p_l2, area_l3, area_l2 = (memory.private_frame() for _ in range(4))
-        entries = self._superpages(PTE_PRESENT | PTE_ACCESSED | PTE_USER)
+        entries = self._superpages(PTE_PRESENT | PTE_ACCESSED | PTE_USER | PTE_NX)
         if len(entries) > 512:
             raise MachineError("the guest is too large for the machine's M2P")
         memory.frames[m2p_l2, : len(entries)] = entries
@@ -113,7 +114,7 @@ class Hypervisor:
 
     def _pae_slots(self) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
         slots = np.zeros(512 - FIRST_XEN_L2_SLOT32, dtype=np.uint64)
-        entries = self._superpages(PTE_PRESENT | PTE_ACCESSED)
+        entries = self._superpages(PTE_PRESENT | PTE_ACCESSED | PTE_NX)
         if len(entries) >= len(slots):
             raise MachineError("the guest is too large for a 32-bit guest's M2P")
         slots[: len(entries)] = entries

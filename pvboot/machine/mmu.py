@@ -68,7 +68,8 @@ class Mmu:
         if count == 1:
             yield MMU_UPDATE.unpack(self._space.read(address, 16))
             return
-        while count and not self._domain.give_up_if_told():
+        first = address
+        while count and (address == first or not self._domain.cut_short()):
             step = min(count, CHUNK, (PAGE_BYTES - (address & 0xFFF)) // 16 or 1)
             yield from MMU_UPDATE.iter_unpack(self._space.read(address, 16 * step))
             address += 16 * step
@@ -141,7 +142,7 @@ class Mmu:
     def _guest_ops(self, address: int, count: int) -> Iterator[tuple[int, int, int]]:
         layout = self._abi.mmuext_op
         for index in range(count):
-            if not index & 255 and index and self._domain.give_up_if_told():
+            if index and not index & 255 and self._domain.cut_short():
                 return
             command, first, second = self._space.unpack(layout, address + index * layout.size)
             yield command, first, second
@@ -313,7 +314,7 @@ class Mmu:
             return 0  # no contiguous frames are kept back
         word = self._abi.word
         for index in range(count):
-            if not index & 255 and self._domain.give_up_if_told():
+            if index and not index & 255 and self._domain.cut_short():
                 return index
             at = start + index * word.size
             try:

@@ -38,12 +38,7 @@ RESUMABLE = ("until", "stopped")
 class Runner:
     """One guest on one engine."""
 
-    def __init__(
-        self,
-        domain: Domain,
-        hypercalls: Hypercalls,
-        context: VcpuContext,
-    ) -> None:
+    def __init__(self, domain: Domain, hypercalls: Hypercalls, context: VcpuContext) -> None:
         self.domain = domain
         self.traps = Traps(domain, hypercalls)
         self._until_va = domain.hypervisor.entry_va + UNTIL_OFFSET
@@ -63,7 +58,10 @@ class Runner:
     # --- starting
 
     def _start_clock(self) -> None:
-        """Measure the TSC against the host's clock and publish the factors; system time starts at zero."""
+        """Measure the TSC against the host's clock and publish the factors; system time starts at zero.
+
+        The factors stay as they are: the guest's 64-bit arithmetic serves for longer than any run.
+        """
         domain = self.domain
         code = (domain.hypervisor.entry_mfn << 12) + TSC_CODE_OFFSET
         self.engine.tsc(code)  # the first run translates
@@ -73,10 +71,9 @@ class Runner:
         if second_tsc <= first_tsc:
             raise MachineError("the CPU engine's time stamp counter does not advance")
         frequency = (second_tsc - first_tsc) * 1e9 / (second_ns - first_ns)
-        self.scale = scale_for(frequency, second_tsc)
+        scale = scale_for(frequency, second_tsc)
         domain.clock.start()
-        domain.publish_time = self._publish_time
-        self._publish_time()
+        domain.vcpu.write_time(scale.base, 0, scale.multiplier, scale.shift)
         wall = time.time_ns()
         shared = domain.memory.shared_info_mfn << 12
         abi = domain.abi
@@ -85,9 +82,6 @@ class Runner:
             "<III", domain.memory.mm, shared + abi.shared_wallclock, 2, seconds & 0xFFFFFFFF, nanoseconds
         )
         struct.pack_into("<I", domain.memory.mm, shared + abi.shared_wallclock_high, seconds >> 32)
-
-    def _publish_time(self) -> None:
-        self.domain.vcpu.write_time(self.scale.base, 0, self.scale.multiplier, self.scale.shift)
 
     def _enter(self, context: VcpuContext) -> None:
         """Prepare the entry page's iret to start the guest: the engine cannot lower its privilege otherwise."""
@@ -127,7 +121,7 @@ class Runner:
         used_before = self._used_cpu
         domain.cpu_seconds = lambda: used_before + time.thread_time() - started
         domain.console_cpu_seconds = used_before
-        domain.console_moment = time.monotonic()
+        domain.slept_seconds = 0.0
         watcher = Watcher(domain, self.traps, self.engine, limits)
         watcher.start()
         try:
@@ -137,7 +131,7 @@ class Runner:
             self._used_cpu = domain.cpu_seconds()
         ending = domain.ending
         assert ending is not None
-        self._finished = ending.reason not in RESUMABLE
+        self._finished = self._finished or domain.call_undone or ending.reason not in RESUMABLE
         return self._outcome(ending)
 
     def _loop(self) -> None:
@@ -145,13 +139,13 @@ class Runner:
         while domain.ending is None:
             try:
                 self.engine.run(self._resume_at)
-            except GuestCrashError as crash:
-                domain.ending = Ending("crash", None, str(crash))
+                if domain.ending is None:
+                    self._between(self.engine.read("ip"))
+            except (GuestCrashError, GuestFaultError) as crash:
+                domain.ending = _crash(crash)
             except EngineFaultError as fault:
                 domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
             self._resume_at = self.engine.read("ip")
-            if domain.ending is None:
-                self._between(self._resume_at)
 
     def _between(self, address: int) -> None:
         """The engine has stopped and the guest is to go on: do what could not be done inside a hook."""
@@ -160,20 +154,13 @@ class Runner:
             # The watcher had to stop it, perhaps in the middle of an instruction.
             domain.ending = Ending(domain.abandoned)
             self._finished = True
-            return
-        if address == self._until_va:
-            domain.ending = Ending("crash", None, "the guest jumped into the hypervisor's entry page")
-            return
-        try:
-            if self.traps.wants_step is not None:
-                self._step()
-            else:
-                domain.serve_backends()
-                self.traps.deliver_events()
-        except GuestCrashError as crash:
-            domain.ending = Ending("crash", None, str(crash))
-            return
-        self._resume_at = self.engine.read("ip")
+        elif address == self._until_va:
+            raise GuestCrashError("the guest jumped into the hypervisor's entry page")
+        elif self.traps.wants_step is not None:
+            self._step()
+        else:
+            domain.serve_backends()
+            self.traps.deliver_events()
 
     def _step(self) -> None:
         """Let the CPU do one store to a page table on a copy of it, then apply the changed entries with their checks.
@@ -207,10 +194,14 @@ class Runner:
 
     def _apply(self, table: int, scratch: int) -> bool:
         frames = self.domain.memory.frames
+        done: list[tuple[int, int]] = []
         for index in np.flatnonzero(frames[table] != frames[scratch]):
-            value = int(frames[scratch, index])
-            if self.domain.frames.update_entry((table << 12) + 8 * int(index), value):
+            address, old = (table << 12) + 8 * int(index), int(frames[table, index])
+            if self.domain.frames.update_entry(address, int(frames[scratch, index])):
+                for earlier in reversed(done):
+                    self.domain.frames.update_entry(*earlier)
                 return False
+            done.append((address, old))
         return True
 
     # --- the end
@@ -263,3 +254,8 @@ class Runner:
         owned = np.flatnonzero(self.domain.frames.owner == GUEST)
         return owned[np.argsort(self.domain.memory.m2p[owned], kind="stable")]
 
+
+def _crash(cause: GuestCrashError | GuestFaultError) -> Ending:
+    """The end of a guest whose trap cannot be taken: it may have unmapped the very code that it runs."""
+    text = f"memory that a trap needs is not mapped: {cause}" if isinstance(cause, GuestFaultError) else str(cause)
+    return Ending("crash", None, text)

@@ -59,7 +59,7 @@ class Traps:
         self.domain = domain
         self.vcpu = domain.vcpu
         self.hypercalls = hypercalls
-        self.boundaries = 0  # how often the guest has come in: the watching thread looks at it
+        self.boundaries = 0  # how often events were looked at: the watching thread uses it
         self.wants_step: tuple[int, int] | None = None  # a store to a table the run loop must step: address, error
         self.step_failed = False
         self.last_fault: int | None = None
@@ -69,7 +69,7 @@ class Traps:
         self.engine = engine
         self.privileged = PrivilegedInstructions(self.domain, engine, self.hypercalls.mmu)
         if self.domain.wide:
-            self._call = engine.batch("ax", "di", "si", "dx", "r10", "r8", "sp", "ip", "cx", "r11", "flags", "r9")
+            self._call = engine.batch("ax", "di", "si", "dx", "r10", "r8", "sp", "ip", "flags", "r9")
             self._state = engine.batch("sp", "ip", "flags", "cx", "r11")
             self._return = engine.batch("ax", "sp", "cx", "r11", "flags", "ip")
         else:
@@ -148,6 +148,7 @@ class Traps:
     def deliver_events(self, state: list[int] | None = None) -> bool:
         """Let the timer and typed input make events, then an upcall if one is due; whether it was."""
         domain = self.domain
+        self.boundaries += 1
         domain.timer.check()
         if domain.console.has_input:
             domain.console.serve()
@@ -166,12 +167,11 @@ class Traps:
         Registers written from this kind of hook are partly lost, hence not here.
         """
         domain = self.domain
-        if domain.give_up_if_told():
+        if self._leave():
             return
         due = domain.timer.next_due
         if self.vcpu.mask or not ((due is not None and domain.clock.now() >= due) or domain.console.has_input):
             return
-        self.boundaries += 1
         domain.counters["pause stops"] += 1
         self.engine.stop()
 
@@ -179,28 +179,29 @@ class Traps:
 
     def on_syscall(self) -> None:
         """`syscall`: a hypercall of the kernel, or a system call of a user program for the kernel."""
-        self.boundaries += 1
-        ax, di, si, dx, r10, r8, sp, ip, _, r11, flags, r9 = self._call.read()
+        ax, di, si, dx, r10, r8, sp, ip, flags, r9 = self._call.read()
+        number = ax & 0xFFFFFFFF
         if not self.vcpu.in_kernel:
             self._user_syscall(sp, ip + 2, flags)
-            return
-        number = ax & 0xFFFFFFFF
-        if number == xen.IRET:
+        elif number == xen.IRET:
             self.domain.counters["iret"] += 1
-            self._iret64(sp, flags, r11)
-            return
-        result = self._hypercall(number, (di, si, dx, r10, r8, r9))
-        self.engine.write("ax", result & 0xFFFF_FFFF_FFFF_FFFF)
-        if self.domain.ending is None:
-            # The CPU would return behind the instruction with rcx and r11 as `syscall` leaves them.
-            self.deliver_events([sp, ip + 2, flags, ip + 2, flags])
+            self._iret64(sp)
+        else:
+            result = self._hypercall(number, (di, si, dx, r10, r8, r9))
+            self.engine.write("ax", result & 0xFFFF_FFFF_FFFF_FFFF)
+            if self.domain.ending is None:
+                # The CPU would return behind the instruction with rcx and r11 as `syscall` leaves them.
+                self.deliver_events([sp, ip + 2, flags, ip + 2, flags])
+        self._leave()
+
+    def _leave(self) -> bool:
+        """At the end of every exit: obey the watching thread.  The guest's state is exact here."""
+        return bool(self.domain.abandoned) and self.domain.give_up_if_told()
 
     def _hypercall(self, number: int, arguments: tuple[int, ...]) -> int:
         domain = self.domain
         if domain.first_hypercall_cpu_seconds is None:
             domain.first_hypercall_cpu_seconds = domain.cpu_seconds()
-        if domain.abandoned:
-            domain.give_up_if_told()
         return self.hypercalls.call(number, arguments)
 
     def _user_syscall(self, sp: int, after: int, flags: int) -> None:
@@ -211,7 +212,7 @@ class Traps:
             return
         self.bounce(callback.address, None, mask=callback.masks_events, state=[sp, after, flags, after, flags])
 
-    def _iret64(self, sp: int, flags_now: int, r11_now: int) -> None:
+    def _iret64(self, sp: int) -> None:
         try:
             frame = self.domain.space.unpack(IRET64, sp)
         except GuestFaultError as fault:
@@ -266,10 +267,13 @@ class Traps:
 
     def on_interrupt(self, vector: int, error_code: int) -> None:
         """An exception of the guest, or a software interrupt."""
-        self.boundaries += 1
         if vector == HYPERCALL_VECTOR and not self.domain.wide:
             self._hypercall32()
-            return
+        else:
+            self._exception(vector, error_code)
+        self._leave()
+
+    def _exception(self, vector: int, error_code: int) -> None:
         self.domain.counters[f"trap {vector}"] += 1
         if self.wants_step is not None:
             # Either the engine has come here once more before stopping, or the stepped store meets another fault:
@@ -319,6 +323,7 @@ class Traps:
                 after = None
             if after is not None:
                 self.engine.jump(after)
+                self.deliver_events()
                 return
         self._deliver(VECTOR_PROTECTION, code)
 
@@ -358,6 +363,7 @@ class Traps:
             return
         if self._store(store, self.domain.space.machine_address(address)):
             self.engine.jump(ip + store.length)
+            self.deliver_events()
         else:
             self.deliver_page_fault(address, code)
 
@@ -396,24 +402,26 @@ class Traps:
 
     def on_invalid(self) -> None:
         """#UD, or Xen's forced emulation prefix in front of cpuid."""
-        self.boundaries += 1
         ip = self._state.read()[1]
         if self.vcpu.in_kernel and self.domain.space.prefix(ip, len(CPUID_MARKER)) == CPUID_MARKER:
-            self.on_cpuid()
+            self._answer_cpuid()
             self.engine.jump(ip + len(CPUID_MARKER))
-            return
-        self.domain.counters[f"trap {VECTOR_INVALID}"] += 1
-        self._deliver(VECTOR_INVALID, None)
+        else:
+            self.domain.counters[f"trap {VECTOR_INVALID}"] += 1
+            self._deliver(VECTOR_INVALID, None)
+        self._leave()
 
     def on_port(self, port: int) -> None:
         """Count the access; nothing is behind any port."""
-        self.boundaries += 1
         self.domain.counters["port accesses"] += 1
-        if self.domain.abandoned:
-            self.domain.give_up_if_told()
+        self._leave()
 
     def on_cpuid(self) -> None:
-        """Answer cpuid for any mode."""
+        """cpuid, in any mode."""
+        self._answer_cpuid()
+        self._leave()
+
+    def _answer_cpuid(self) -> None:
         self.domain.counters["cpuid"] += 1
         values = cpuid(self.engine.read("ax") & 0xFFFFFFFF)
         for name, value in zip(("ax", "bx", "cx", "dx"), values, strict=True):

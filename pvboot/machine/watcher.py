@@ -44,23 +44,21 @@ class Watcher(threading.Thread):
         boundaries = -1
         told_at: float | None = None
         while not self._done.wait(STEP_SECONDS):
-            stuck = self._traps.boundaries == boundaries and not self._domain.sleeping
+            stuck = self._traps.boundaries == boundaries and self._domain.asleep_since is None
             boundaries = self._traps.boundaries
             if not self._domain.abandoned:
                 self._domain.abandoned = self._exceeded()
             if self._domain.abandoned:
-                told_at = time.monotonic() if told_at is None or not stuck else told_at
+                told_at = time.monotonic() if told_at is None else told_at
                 if time.monotonic() - told_at > ABANDON_SECONDS:
                     self._engine.abandon()
             elif stuck:
                 self._kick()
 
     def _kick(self) -> None:
-        due, console = self._domain.timer.next_due, self._domain.console
-        if console.has_input:
-            console.offer_input()
-            self._domain.vcpu.raise_upcall()
-        elif due is not None and self._domain.clock.now() > due + KICK_AFTER_NS:
+        due = self._domain.timer.next_due
+        self._domain.console.push()
+        if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
             self._domain.vcpu.raise_upcall()
 
     def _exceeded(self) -> str:
@@ -72,7 +70,8 @@ class Watcher(threading.Thread):
         silent = self._base_cpu + used - domain.console_cpu_seconds
         if limits.silent_seconds is not None and silent > limits.silent_seconds:
             return "silent"
-        idle = time.monotonic() - domain.console_moment - silent
-        if limits.idle_seconds is not None and domain.sleeping and idle > limits.idle_seconds:
+        since = domain.asleep_since
+        slept = domain.slept_seconds + (time.monotonic() - since if since is not None else 0.0)
+        if limits.idle_seconds is not None and slept > limits.idle_seconds:
             return "silent"
         return ""

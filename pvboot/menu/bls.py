@@ -25,7 +25,8 @@ from pvboot.menu.versions import compare_rpm_names, compare_uapi, sort_key
 
 if TYPE_CHECKING:
     from fsdrivers.api import Filesystem
-    from pvboot.devices import Device, Devices
+    from pvboot.device_names import Device
+    from pvboot.devices import Devices
 
 NAME_LIMIT = 10_000  # names looked at in a directory
 FILE_LIMIT = 1000

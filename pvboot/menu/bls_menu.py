@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from grammars import bls as grammar
-from pvboot.devices import Device, read_device
+from pvboot.device_names import Device, read_device
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.bls import COMPARED_CHARACTERS, FILE_LIMIT_BYTES, BlsEntry, Warn, entries, read_files
 from pvboot.menu.dialects import MenuContext

@@ -63,6 +63,13 @@ class Dialect:
         return cast(Builder, import_module(self.module).build)
 
 
+GRUB_CFG = Dialect(
+    "grub.cfg",
+    "pvboot.menu.grub_cfg",
+    ("/boot/grub/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub2/grub.cfg"),
+    ("/efi/*/grub.cfg", "/boot/efi/efi/*/grub.cfg"),
+)
+
 EXTLINUX = Dialect(
     "extlinux",
     "pvboot.menu.extlinux",
@@ -95,6 +102,7 @@ BLS = Dialect("bls", "pvboot.menu.bls_menu", more_paths=("/loader/entries/", "/b
 ELILO = Dialect("elilo", "pvboot.menu.elilo", more_paths=("/efi/*/elilo.conf", "/boot/efi/*/elilo.conf", "/elilo.conf"))
 
 DIALECTS: tuple[Dialect, ...] = (
+    GRUB_CFG,
     BLS,
     EXTLINUX,
     MENU_LST,

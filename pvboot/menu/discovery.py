@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.devices import Device, Devices, read_device
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order

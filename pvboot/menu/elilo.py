@@ -11,7 +11,7 @@ from functools import partial
 
 from grammars.elilo import parse
 from grammars.lines import LINE_LIMIT, Field, is_cut
-from pvboot.devices import read_device
+from pvboot.device_names import read_device
 from pvboot.grub_rules import shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import from_directory

@@ -15,7 +15,7 @@ from fsdrivers import errors as fs_errors
 from grammars.extlinux import parse
 from grammars.lines import LINE_LIMIT, Field, is_cut
 from grammars.spans import SourceSpan
-from pvboot.devices import Device, read_device
+from pvboot.device_names import Device, read_device
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import exists, from_directory

@@ -9,7 +9,8 @@ from fsdrivers import errors as fs_errors
 from pvboot.grub_rules import GrubError
 
 if TYPE_CHECKING:
-    from pvboot.devices import Device, Devices
+    from pvboot.device_names import Device
+    from pvboot.devices import Devices
 
 
 def exists(devices: Devices, device: Device | None, path: str) -> bool:

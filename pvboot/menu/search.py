@@ -15,7 +15,8 @@ from pvboot.menu.xen_loader import find_loaders
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
-    from pvboot.devices import Device, Devices
+    from pvboot.device_names import Device
+    from pvboot.devices import Devices
 
 NAMES_LIMIT = 10_000  # names looked at in a directory whose spelling is to be found
 MATCHES_LIMIT = 64  # directories that a pattern may lead into

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pvboot.devices import Device, read_device
+from fsdrivers.errors import FsError
+from pvboot.device_names import Device, read_device
+from pvboot.errors import PvbootError
 from pvboot.grub_rules import GrubError, first_word, skip_word
 from pvboot.menu.model import BootFiles, Entry
 
@@ -40,7 +42,10 @@ def summarise(
     when the entry is run, and say why.
     """
     if entry.files is not None:
-        return _summarise_files(entry.files(), root)
+        try:
+            return _summarise_files(entry.files(), root)
+        except (PvbootError, FsError):
+            return EntrySummary(root, None, (), ())
     kernel: LoadedFile | None = None
     kernel_device: Device | None = None
     modules: list[LoadedFile] = []

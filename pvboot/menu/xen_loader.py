@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from grammars.spans import SourceSpan
-from pvboot.devices import Device, read_device
+from pvboot.device_names import Device, read_device
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import BootFiles, Entry, Menu
 

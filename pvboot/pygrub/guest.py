@@ -14,7 +14,8 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.copy import copy_to_fd
 from pvboot import grub_rules as rules
-from pvboot.devices import Device, Devices, Disk, read_device
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
 from pvboot.grub_rules import GrubError
 from pvboot.menu.dialects import DIALECTS, MenuContext

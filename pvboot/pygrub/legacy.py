@@ -24,8 +24,8 @@ def build(data: bytes, context: MenuContext) -> Menu:
     tree = parse(data, f"{context.volume or ''}{context.path}")
     titles = [index for index, line in enumerate(tree.lines) if line.name == "title"]
     head = tree.lines[: titles[0]] if titles else tree.lines
-    ends = [*titles[1:], len(tree.lines)]
-    bodies = [tree.lines[start + 1 : end] for start, end in zip(titles, ends, strict=True)]
+    ends = (*titles[1:], len(tree.lines))
+    bodies = [tree.lines[start + 1 : ends[number]] for number, start in enumerate(titles)]
     if bodies and not bodies[-1]:  # the one title without commands that pygrub does not count is the last
         bodies.pop()
     entries = tuple(_entry(index, tree.lines[titles[index]], body) for index, body in enumerate(bodies))

@@ -1,25 +1,26 @@
 """`pvboot-pygrub`: the trusted side of the boot loader for xl and libxl."""
 
+# ruff: noqa: I001  (quick_start shortens the imports behind it)
 from __future__ import annotations
 
-import pvboot.pygrub.quick_start  # noqa: F401, I001 (before everything else)
+import pvboot.pygrub.quick_start  # noqa: F401
 
-import contextlib  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Iterator, Sequence  # noqa: E402
-from dataclasses import replace  # noqa: E402
-from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
 
-from fsdrivers.blocks import open_source  # noqa: E402
-from fsdrivers.errors import FsError  # noqa: E402
-from pvboot import sandbox  # noqa: E402
-from pvboot.errors import BootError, PvbootError  # noqa: E402
-from pvboot.pygrub import guest  # noqa: E402
-from pvboot.pygrub.options import PROGRAM, USAGE, Options, Stop, parse  # noqa: E402
-from pvboot.pygrub.results import Result, format_result, too_long_for_libxl  # noqa: E402
-from pvboot.screen.safe_text import safe  # noqa: E402
+from fsdrivers.blocks import open_source
+from fsdrivers.errors import FsError
+from pvboot import sandbox
+from pvboot.errors import BootError, PvbootError
+from pvboot.pygrub import guest
+from pvboot.pygrub.options import PROGRAM, USAGE, Options, Stop, parse
+from pvboot.pygrub.results import Result, format_result, too_long_for_libxl
+from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import Volume
-from pvboot.devices import Device, Devices
+from pvboot.device_names import Device
+from pvboot.devices import Devices
 from pvboot.grub_rules import GrubError
 
 

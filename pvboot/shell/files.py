@@ -8,7 +8,7 @@ from itertools import islice
 from fsdrivers.api import Extent, File
 from pvboot import grub_rules as rules
 from pvboot.blocklist import SECTOR_BYTES
-from pvboot.devices import read_device
+from pvboot.device_names import BIOS_HARD_DISK, read_device
 from pvboot.grub_rules import GrubError, first_word, skip_word
 from pvboot.shell.content import CHUNK_BYTES, content
 from pvboot.shell.describe import describe_volume, volume_of
@@ -19,7 +19,6 @@ from pvboot.shell.table import command
 PRINT_LIMIT_BYTES = 1 << 20  # of ours: a sparse file of terabytes is not worth waiting for
 COMPARE_LIMIT_BYTES = 1 << 30
 DIFFERENCES_SHOWN = 10
-BIOS_HARD_DISK = 0x80
 
 _PRINTABLE = {*range(0x20, 0x7F), *b"\t\n"}
 _AS_PRINTED = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(256))

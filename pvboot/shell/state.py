@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
 from pvboot import grub_rules as rules
-from pvboot.devices import Device, Devices, read_device
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices
 from pvboot.grub_rules import GrubError, first_word
 from pvboot.menu.discovery import open_path
 from pvboot.menu.model import Entry, Menu

@@ -14,7 +14,8 @@ import pytest
 from pvboot import __version__
 from pvboot.cli.ls import walk
 from pvboot.cli.main import VERBS, main, verb_parser
-from pvboot.devices import Device, open_devices
+from pvboot.device_names import Device
+from pvboot.devices import open_devices
 from pvboot.errors import PvbootError
 from tests.conftest import RunCli
 
@@ -287,3 +288,16 @@ def test_cp_does_not_write_through_links_at_the_destination(run_cli: RunCli, gue
     (tmp_path / "k").symlink_to(victim)
     assert run_cli("cp", guest, "/k", tmp_path / "k").returncode == 1
     assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["menu"], ["ls"], ["cat", "/boot/grub/menu.lst"], ["plan"], ["boot", "--handoff", "plan"]],
+    ids=lambda verb: verb[0],
+)
+def test_verbose_tells_the_volumes(run_cli: RunCli, images: Callable[[str], Path], verb: list[str]) -> None:
+    image = images("mbr.img")
+    done = run_cli(verb[0], image, *verb[1:], "-v")
+    assert done.returncode == 0, done.stderr
+    assert "pvboot: (hd0,0): ext" in done.stderr
+    assert run_cli(verb[0], image, *verb[1:]).stdout == done.stdout

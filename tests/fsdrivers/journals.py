@@ -12,7 +12,7 @@ from fsdrivers.ext2 import open_ext
 from fsdrivers.ext2.crc32c import FRESH, crc32c
 
 MAGIC = 0xC03B3998
-CHECKSUM_V1, BIT64, CSUM_V2, CSUM_V3 = "v1", 0x2, 0x8, 0x10
+BIT64, CSUM_V2, CSUM_V3 = 0x2, 0x8, 0x10
 JOURNAL_INODE = 8
 RECOVER = 0x4
 

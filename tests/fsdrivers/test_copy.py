@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from fsdrivers.blocks import open_source
-from fsdrivers.copy import CopyError, copy_to_fd, read_all
+from fsdrivers.copy import CopyError, copy_to_fd
 from fsdrivers.directory import DirectoryFilesystem
-from fsdrivers.errors import Unsupported
 from fsdrivers.ext2 import ExtFilesystem, open_ext
 from tests.fsdrivers.test_ext_trees import make_image
 
@@ -71,9 +70,3 @@ def test_full_destination_is_an_error(volume: ExtFilesystem) -> None:
     with pytest.raises(CopyError, match="No space"):
         copy_to_fd(volume.open("/sizes/1048576"), full)
     os.close(full)
-
-
-def test_read_all_is_bounded(volume: ExtFilesystem) -> None:
-    assert len(read_all(volume.open("/sizes/1024"), 1024)) == 1024
-    with pytest.raises(Unsupported, match="too large"):
-        read_all(volume.open("/sizes/1025"), 1024)

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from fsdrivers import gpt, msdos
 from fsdrivers import structs as tables
+from fsdrivers.blocks import MemorySource
 from fsdrivers.errors import Corrupt
 from fsdrivers.ext2 import jbd2_layout, layout
 from fsdrivers.ext2 import structs as ext
 from fsdrivers.iso9660 import layout as iso_layout
 from fsdrivers.iso9660 import structs as iso
+from fsdrivers.iso9660 import susp
 from fsdrivers.records import Record
 
 RECORDS: list[tuple[Record, Struct]] = [
@@ -86,6 +88,13 @@ def test_offsets_beside_the_records() -> None:
     high = ext.GROUP_DESCRIPTOR_HIGH.parse(raw[32:64])
     at = layout.GROUP_INODE_TABLE_HI_OFFSET
     assert high.inode_table_hi == int.from_bytes(raw[at : at + 4], "little")
+
+
+def test_system_use_entries_are_read_as_declared() -> None:
+    payload = iso.SUSP_SP.build({"check": b"\xbe\xef", "skip": 15})
+    header = iso.SUSP_HEADER.build({"signature": b"SP", "length": 4 + len(payload), "version": 1})
+    source = MemorySource(bytes(1))
+    assert list(susp.entries(source, header + payload + bytes(4), "here")) == [(b"SP", payload)]
 
 
 def test_cut_record_is_corrupt() -> None:

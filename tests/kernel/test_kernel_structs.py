@@ -97,6 +97,28 @@ def test_lzop_header_is_read_as_declared(version: int) -> None:
     assert reader.position == len(raw)
 
 
+def test_lzop_block_is_read_as_declared() -> None:
+    text = b"stored as it is"
+    fields = {
+        "version": 0x1030, "lib_version": 0x20A0, "version_needed_to_extract": 0x940, "method": 1, "level": 5,
+        "flags": lzop.ADLER32_D, "mode": 0, "mtime_low": 0, "mtime_high": 0, "name_length": 0, "name": b"",
+    }  # fmt: skip
+    header = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})[len(lzop.LZOP_MAGIC) : -4]
+    sums = {"unpacked_length": len(text), "packed_length": len(text), "unpacked_adler32": zlib.adler32(text)}
+    block = structs.LZOP_BLOCK_HEADER.build(sums) + text
+    file = lzop.LZOP_MAGIC + header + struct.pack(">I", zlib.adler32(header)) + block + bytes(4)
+    payload = memoryview(file + struct.pack("<I", len(text)))
+    assert lzop.unlzop(Packed("k", "lzo", payload, 0, 1 << 20)) == text
+
+
+def test_lz4_block_is_read_as_declared() -> None:
+    text = b"stored as is"
+    raw = bytes([len(text) << 4]) + text  # one sequence: a token, up to 14 literals, no match
+    block = structs.LZ4_LEGACY_BLOCK.build({"packed_length": len(raw), "data": raw})
+    payload = memoryview(structs.LZ4_LEGACY_HEADER.build({}) + block + struct.pack("<I", len(text)))
+    assert lz4_legacy.unlz4_legacy(Packed("k", "lz4", payload, 0, 1 << 20)) == text
+
+
 def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need(tmp_path: Path) -> None:
     kernel = tmp_path / "kernel"
     kernel.write_bytes(TinyKernel().build())

@@ -42,7 +42,6 @@ COMPARED = (
     "m2p_updates",
 )
 NUMBER_OF_LAYOUTS = 50
-HUGE_MIB = 32768
 
 
 @pytest.fixture(scope="module")

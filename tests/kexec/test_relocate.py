@@ -14,7 +14,7 @@ from pvboot.errors import PlanError
 from pvboot.kexec.build import build_domain
 from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
-from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask, walk_leaves
+from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import (
     EnterTrampoline,
     KexecPlan,
@@ -27,6 +27,7 @@ from pvboot.kexec.report import plan_report
 from pvboot.kexec.source import SourceDomain, running_loader
 from pvboot.kexec.verify import violations
 from tests.kexec.kernels import PAGE, built, frames, make_kernel, make_loader
+from tests.kexec.walk import walk_leaves
 
 SPECIAL = ("console", "xenstore", "bootstack")
 PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -88,11 +89,7 @@ def memory_after(plan: KexecPlan) -> dict[int, bytearray]:
 
 
 def table_frames(plan: KexecPlan) -> set[int]:
-    return {
-        int(plan.image.p2m[mapping.first_table_pfn + row])
-        for mapping in plan.layout.mappings
-        for row in range(mapping.table_count)
-    }
+    return {int(plan.image.p2m[slot]) for slot in plan.layout.table_slots}
 
 
 @PROPERTY

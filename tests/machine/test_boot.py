@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,13 +34,19 @@ class Booted:
         cmdline: str = "",
         seed: int | None = None,
         interactive: bool = False,
+        strict: bool = True,
     ) -> None:
         image = parse_kernel(kernel.read_bytes(), name=kernel.name)
         ramdisk = BytesBlob(initrd.read_bytes()) if initrd else None
         layout = plan_layout(image, mib * 256, cmdline=cmdline.encode(), ramdisk=ramdisk)
         self.text = bytearray()
         self.machine = Machine(
-            image.width, mib * 256, frame_seed=seed, output=self.text.extend, interactive=interactive
+            image.width,
+            mib * 256,
+            frame_seed=seed,
+            output=self.text.extend,
+            interactive=interactive,
+            strict=strict,
         )
         START[how](self.machine, layout)
 
@@ -55,6 +63,29 @@ def test_grub_to_its_prompt_and_halt(parts: Parts, width: int, how: str, seed: i
     assert outcome.reason == "poweroff" and outcome.code == 0, describe(outcome)
     assert b"typed" in guest.text
     assert not outcome.counters.get("type conflicts")
+
+
+@pytest.mark.parametrize("width", [64, 32])
+def test_grub_without_strict_typing(parts: Parts, width: int) -> None:
+    guest = Booted(parts(GRUB[width]), mib=64, strict=False)
+    assert guest.machine.run(LIMITS, until=b"grub> ").reason == "until"
+
+
+def test_typing_at_a_grub_prompt_that_is_already_waiting(parts: Parts) -> None:
+    """GRUB polls the ring; the input comes while it does, from another thread."""
+    guest = Booted(parts(GRUB[64]), mib=64, interactive=True)
+
+    def type_when_asked() -> None:
+        while b"grub> " not in guest.text:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        guest.machine.feed(b"halt\r")
+
+    typist = threading.Thread(target=type_when_asked)
+    typist.start()
+    outcome = guest.machine.run(LIMITS)
+    typist.join()
+    assert outcome.reason == "poweroff", describe(outcome)
 
 
 @pytest.mark.slow

@@ -248,6 +248,15 @@ def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
         assert outcome.reason in ("crash", "fault"), (offset, outcome)
 
 
+@BOTH
+def test_the_m2p_cannot_be_executed(width: int) -> None:
+    guest = Guest(width, "start: shutdown 0")
+    target = guest.machine.domain.hypervisor.m2p_va + 0x1000 * guest.word
+    jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
+    outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+    assert outcome.reason == "crash" and "trap 14" in outcome.detail
+
+
 def test_console_indexes_of_a_guest_are_not_believed() -> None:
     guest = Guest(64, "start: movl $0, %edi\n hypercall 29\n movl $0, %edi\n hypercall 29\n shutdown 0")
     ring = guest.image.mfn_of("console")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 
 import numpy as np
 import pytest
 
+from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.abi import PTE_GUEST_KERNEL, PTE_USER
+from pvboot.machine.errors import MachineError, RefusedError
+from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import Limits, describe
 from tests.machine.guests import BASE, DATA_PAGE, PAGE, SPARE_PAGE, Guest
 
@@ -219,6 +224,21 @@ def test_a_trap_without_a_stack_crashes_the_domain(width: int) -> None:
     assert outcome.reason == "crash" and "stack" in outcome.detail
 
 
+@BOTH
+def test_a_guest_that_unmaps_the_code_it_runs_crashes(width: int) -> None:
+    registers = ("rdi", "rsi", "rdx") if width == 64 else ("ebx", "ecx", "edx")
+    size = "q" if width == 64 else "l"
+    load = "\n".join(
+        f"mov{size} ${value}, %{name}" for name, value in zip(registers, ("start", "0", "0"), strict=True)
+    )
+    more = "" if width == 64 else "movl $0, %esi"
+    # No flush is asked for, so that the CPU still has the translation and comes to the ud2.
+    guest = Guest(width, f"start: {load}\n{more}\n hypercall 14\n ud2")
+    outcome = guest.run()
+    assert outcome.reason == "crash", outcome
+    assert outcome.report is not None
+
+
 PRIVILEGED = [
     ("cli", None),
     ("sti", None),
@@ -350,8 +370,14 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
         assert frames.count[guest.mfn(SPARE_PAGE + 4)] == 2  # its own page and this one
 
 
-@pytest.mark.parametrize("store", ["movq %rax, (%rbx)", "movups %xmm0, (%rbx)"])
-def test_forbidden_page_table_stores_fault(store: str) -> None:
+# store, entries: "bad" is a writable mapping of the L1 itself, "good" one of a spare page
+FORBIDDEN = [("movq %rax, (%rbx)", ("bad",)), ("movups %xmm0, (%rbx)", ("bad", "good")),
+             ("movups %xmm0, (%rbx)", ("good", "bad"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("store", "entries"), FORBIDDEN)
+def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...]) -> None:
+    """Nothing of the store happens, even if its first entry alone would have passed."""
     guest = Guest(64, f"""
         {HANDLERS64}
         start:
@@ -371,7 +397,9 @@ def test_forbidden_page_table_stores_fault(store: str) -> None:
     tables = guest.layout.segment("pgtables")
     l1_index = tables.pages - guest.layout.mappings[0].ranges[0].count
     where = guest.layout.va_of(tables.pfn + l1_index) + 8 * SPARE_PAGE
-    guest.poke(DATA_PAGE, 0x200, struct.pack("<3Q", where, guest.l1_mfn << 12 | 0x27, 0))
+    values = {"bad": guest.l1_mfn << 12 | 0x27, "good": guest.mfn(SPARE_PAGE + 4) << 12 | 0x27}
+    chosen = [values[entry] for entry in entries]
+    guest.poke(DATA_PAGE, 0x200, struct.pack(f"<{1 + len(chosen)}Q", where, *chosen))
     accessed = np.uint64(0x60)
     before = guest.machine.frames[guest.l1_mfn] | accessed
     outcome = guest.run()
@@ -380,6 +408,7 @@ def test_forbidden_page_table_stores_fault(store: str) -> None:
     assert words[2] == 3 and words[3] == guest.words(DATA_PAGE, 0x118, 1)[0]  # present, write; at the store
     assert guest.machine.domain.vcpu.fault_address == where
     assert (guest.machine.frames[guest.l1_mfn] | accessed == before).all()
+    assert guest.machine.domain.frames.count[guest.mfn(SPARE_PAGE + 4)] == 1
 
 
 def test_stores_to_upper_tables_are_left_to_the_guest() -> None:
@@ -709,6 +738,53 @@ def test_running_on_after_a_pattern(width: int) -> None:
     assert outcome.first_console is not None and outcome.first_hypercall is not None
 
 
+POLLER = """
+    start:
+        say prompt, 2
+        movq data(%rip), %rbx
+    wait:
+        movl 3076(%rbx), %eax       # in_prod
+        cmpl %eax, 3072(%rbx)
+        je wait
+        movb (%rbx), %al
+        movb %al, prompt(%rip)
+        say prompt, 2
+        shutdown 0
+    prompt: .ascii "> "
+"""
+
+
+def test_typed_input_reaches_a_guest_that_only_polls() -> None:
+    """A loop over the ring without hypercalls, as a boot loader's prompt may be."""
+    guest = Guest(64, POLLER.replace("data(%rip)", "data"))
+    guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
+    typist = threading.Thread(target=lambda: (wait_for(guest.printed, b"> "), guest.machine.feed(b"k")))
+    typist.start()
+    outcome = guest.run()
+    typist.join()
+    assert outcome.reason == "poweroff" and guest.printed == b"> k ", describe(outcome)
+
+
+def wait_for(text: bytearray, pattern: bytes) -> None:
+    """Until a guest in another thread has printed something."""
+    for _ in range(2000):
+        if pattern in text:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{pattern!r} was not printed")
+
+
+def test_a_run_is_stopped_from_another_thread() -> None:
+    guest = Guest(64, 'start: say text, 1\n again: hypercall 17\n jmp again\n text: .ascii "x"')
+    stopper = threading.Thread(target=lambda: (wait_for(guest.printed, b"x"), guest.machine.stop()))
+    stopper.start()
+    outcome = guest.run()
+    stopper.join()
+    assert outcome.reason == "stopped" and not outcome.ok
+    # It was responsive, so it can go on.
+    assert guest.run(Limits(cpu_seconds=0.1)).reason == "cpu-limit"
+
+
 def test_a_pattern_may_come_in_pieces() -> None:
     guest = Guest(64, """
         start: say first, 3
@@ -725,3 +801,73 @@ def test_user_entries_keep_their_flags() -> None:
     guest = Guest(64, "start: shutdown 0")
     marks = PTE_USER | PTE_GUEST_KERNEL
     assert int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE]) & marks == marks
+
+
+@BOTH
+@pytest.mark.parametrize("loop", ["ud2", "int3", "cli", "inb $0x80, %al", "cpuid", "pause"])
+def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
+    """A guest that only ever traps, and never makes a hypercall."""
+    handlers = HANDLERS64 if width == 64 else HANDLERS32
+    load = "movq $traps, %rdi" if width == 64 else "movl $traps, %ebx"
+    reset = "movq data + 0x110, %rsp" if width == 64 else "movl data + 0x110, %esp"
+    sp = "movq %rsp, data + 0x110" if width == 64 else "movl %esp, data + 0x110"
+    start = f"start: {load}\n hypercall 0\n {sp}\n"
+    guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
+    outcome = guest.run(Limits(cpu_seconds=0.3))
+    assert outcome.reason == "cpu-limit", describe(outcome)
+
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_what_the_output_raises_comes_out_of_run(error: type[BaseException]) -> None:
+    def broken(data: bytes) -> None:
+        raise error
+
+    guest = Guest(64, 'start: say text, 1\n shutdown 0\n text: .ascii "x"')
+    guest.machine.domain._output = broken
+    with pytest.raises(error):
+        guest.run()
+
+
+def test_a_machine_without_a_context_does_not_run() -> None:
+    with pytest.raises(MachineError):
+        Machine(64, 64).run()
+
+
+def test_an_ended_guest_does_not_run_again() -> None:
+    guest = Guest(64, "start: shutdown 0")
+    guest.run()
+    with pytest.raises(MachineError):
+        guest.run()
+
+
+@BOTH
+def test_the_toolstack_is_refused_what_xen_refuses(width: int) -> None:
+    machine = Machine(width, 64)
+    free = int(machine.p2m[3])
+    machine.frames[free, 0] = 2 << 12 | 0x67  # a hypervisor frame
+    with pytest.raises(RefusedError) as caught:
+        machine.toolstack_pin(free, width // 32 + 1 if width == 64 else 3)
+    assert caught.value.number == 22 and "EINVAL" in str(caught.value)
+    context = VcpuContext(width, 0, 0, 0, cr3_mfn=2)
+    with pytest.raises(RefusedError):
+        machine.set_vcpu(context)
+    with pytest.raises(RefusedError):
+        machine.attach_console(2)
+    with pytest.raises(MachineError):
+        machine.fill_hypercall_page(2)
+    with pytest.raises(MachineError):
+        machine.toolstack_pin(free, 5)
+
+
+@BOTH
+def test_hypercall_page_stubs(width: int) -> None:
+    """A guest calls through its hypercall page."""
+    if width == 64:
+        source = "start: xorl %edi, %edi\n movq $spare + 17 * 32, %rax\n call *%rax\n movq %rax, data\n shutdown 0"
+    else:
+        source = "start: xorl %ebx, %ebx\n movl $spare + 17 * 32, %eax\n call *%eax\n movl %eax, data\n shutdown 0"
+    guest = Guest(width, source)
+    guest.machine.fill_hypercall_page(guest.mfn(SPARE_PAGE))
+    assert guest.run().reason == "poweroff"
+    assert guest.words(DATA_PAGE, 0, 1) == [4 << 16 | 17]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.devices import Device, open_devices
+from pvboot.device_names import Device
+from pvboot.devices import open_devices
 from pvboot.menu import bls
 from pvboot.menu.bls import BlsEntry, entries, expand
 from pvboot.menu.model import MenuWarning

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.devices import Device, Devices
+from pvboot.device_names import Device
+from pvboot.devices import Devices
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu

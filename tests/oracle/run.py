@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-BUILT, REFUSED, WRONG_USE, CRASHED = 0, 1, 2, 3
+BUILT, REFUSED, CRASHED = 0, 1, 3  # 2 is wrong usage
 
 
 class OracleError(Exception):

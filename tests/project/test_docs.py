@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -45,7 +46,28 @@ def test_the_page_has_every_verb(run_cli: RunCli) -> None:
 def test_the_man_page_has_every_option_of_the_program(run_cli: RunCli) -> None:
     page = (DOCS / "man" / "pvboot.1").read_text().replace("\\-", "-")
     program = set().union(*(long_options(help_of(run_cli, verb)) for verb in VERBS))
-    assert long_options(page) == program - {"--help"}
+    assert long_options(page) == program - {"--help"} | {"--version"}
+
+
+def test_the_page_about_plans_names_a_test_for_each_of_the_sixteen_invariants() -> None:
+    page = (DOCS / "reference" / "kexec-plan.md").read_text()
+    rows = re.findall(r"^\| (\d+)(?: v)? \| .* \| (`test_.*) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 17))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    named = [name for _, cell in rows for name in re.findall(r"`(test_\w+)`", cell)]
+    assert not [name for name in named if f"def {name}(" not in tests]
+
+
+def test_the_page_about_plans_names_every_key_of_the_json(run_cli: RunCli, images: Callable[[str], Path]) -> None:
+    page = (DOCS / "reference" / "kexec-plan.md").read_text()
+    described = set(re.findall(r"`(\w+)`", page))
+    domain = json.loads(run_cli("plan", images("ext2.img"), "--json").stdout)
+    whole = json.loads(run_cli("boot", images("ext2.img"), "--handoff", "plan", "--json").stdout)
+    plan = whole["plan"]
+    parts = [domain, whole, whole["kexec"], plan, plan["moves"][0], plan["trampoline"], plan["cost"]]
+    parts += [*plan["loader_tables"], *plan["operations"]]
+    assert not set().union(*parts) - described - {"op"}
+    assert {operation["op"] for operation in plan["operations"]} <= described
 
 
 def test_links_between_pages_lead_to_files() -> None:

@@ -107,6 +107,18 @@ def test_debian_disk_holds_the_kernel_its_menu_names(images: Images, parts: Call
     assert debugfs(image, MIB, f"cat {initrd}") == parts("initrd-busybox.cpio.gz").read_bytes()
 
 
+def test_files_of_an_ext_tree_lie_where_they_belong(tmp_path: Path) -> None:
+    tree = {"a/b/deep": b"1", "d/e": b"2", "top": b"3"}
+    make_images.make_ext(tmp_path / "image", tree, MIB)
+    for path, content in tree.items():
+        assert debugfs(tmp_path / "image", 0, f"cat /{path}") == content
+
+
+def test_a_tree_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(make_images.ImageError, match=r"debugfs: .*Could not allocate"):
+        make_images.make_ext(tmp_path / "image", {"big": bytes(range(1, 256)) * 10_000}, MIB)
+
+
 def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such_program(*args: object, **kwargs: object) -> None:
         raise FileNotFoundError("mke2fs")

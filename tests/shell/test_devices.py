@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fsdrivers.blocks import MemorySource
 from pvboot.blocklist import open_block_list
-from pvboot.devices import Device, open_devices, read_device
+from pvboot.device_names import Device, read_device
+from pvboot.devices import open_devices
 from pvboot.grub_rules import GrubError, read_number
 
 ROOT = Device("hd", 1, 2)

@@ -257,6 +257,16 @@ def test_fallbacks_are_tried_in_order(guest: Path) -> None:
     assert _boot(guest, BROKEN_THEN_GOOD) == "(hd0)/k c"
 
 
+def test_the_reason_is_told_before_a_fallback_hides_it(guest: Path) -> None:
+    devices, menu = _open(guest, BROKEN_THEN_GOOD)
+    told: list[str] = []
+    boot_menu(devices, menu, lambda request: request.name, console=Console(told.append))
+    text = "".join(told)
+    assert [text.index(part) for part in ("'A'", "Error 15", "'B'", "Error 12", "'C'")] == sorted(
+        text.index(part) for part in ("'A'", "Error 15", "'B'", "Error 12", "'C'")
+    )
+
+
 def test_choice_by_key_cancels_fallbacks(guest: Path) -> None:
     with pytest.raises(BootError, match=r"entry 0 'A'.*Error 15"):
         _boot(guest, BROKEN_THEN_GOOD, Choice(0, by_key=True))

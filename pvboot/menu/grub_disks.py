@@ -1,0 +1,195 @@
+"""The guest's disks as GRUB 2's shell sees them: names of devices and files, `search`, wildcards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from fsdrivers import errors as fs_errors
+from pvboot.device_names import Device
+from pvboot.devices import Devices
+from pvboot.errors import MenuError
+from pvboot.grub_rules import GrubError, shorten
+from pvboot.menu.grub2_rules import read_device_name, split_name
+
+if TYPE_CHECKING:
+    from fsdrivers.api import Filesystem, Stat
+
+FILE_LIMIT_BYTES = 1 << 20
+MATCH_LIMIT = 1000  # names that one wildcard may become
+NAMES_LIMIT = 10_000  # names of a directory that are compared
+LOOKUP_COST = 10  # steps of a script
+
+
+class Disks:
+    """Files by GRUB 2's names; `home` is the volume of the menu, None for a menu outside of any disk.
+
+    What a name stands for never changes while a menu is read, so answers are remembered.  `charge` is told, in
+    steps of a script, what looking costs.
+    """
+
+    def __init__(self, devices: Devices, home: Device | None, charge: Callable[[int], None]) -> None:
+        self.devices = devices
+        self.charge = charge
+        self.home = home
+        self._stats: dict[tuple[Device, str], Stat | None] = {}
+        self._searches: dict[tuple[str, str], str | None] = {}
+
+    def name_of(self, device: Device) -> str:
+        """`hd0,msdos1` for the volume (hd0,0)."""
+        if device.partition is None:
+            return f"{device.kind}{device.drive}"
+        scheme = device.scheme
+        try:
+            for volume in self.devices.volumes(device.drive):
+                if volume.number == device.partition + 1:
+                    scheme = volume.scheme
+        except (fs_errors.FsError, IndexError):
+            pass  # then nobody will open it either
+        return f"{device.kind}{device.drive},{scheme or ''}{device.partition + 1}"
+
+    def locate(self, name: str) -> Device | None:
+        """The volume that GRUB 2 calls `name` if this guest has it."""
+        device = read_device_name(name)
+        if device is None or (device.kind == "hd" and device.drive >= len(self.devices.disks)):
+            return None
+        try:
+            drive, number = self.devices.locate(device)
+        except (GrubError, fs_errors.FsError):
+            return None
+        return Device("hd", drive, number - 1 if number else None)
+
+    def resolve(self, name: str, root: str) -> tuple[Device, str] | None:
+        """The volume and path that `[(DEVICE)]/path` means; None if the guest has no such volume."""
+        where, path = split_name(name)
+        device = self.locate(root if where is None else where)
+        return (device, path) if device is not None else None
+
+    def stat(self, name: str, root: str) -> Stat | None:
+        """What stands under a name, None if nothing that can be reached."""
+        place = self.resolve(name, root)
+        if place is None:
+            return None
+        device, path = place
+        return self._stat(device, "/" + path.strip("/"))
+
+    def _stat(self, device: Device, path: str) -> Stat | None:
+        if (device, path) not in self._stats:
+            self.charge(LOOKUP_COST)
+            try:
+                self._stats[device, path] = self.devices.mount(device).lookup(path)
+            except (fs_errors.FsError, GrubError):
+                self._stats[device, path] = None
+        return self._stats[device, path]
+
+    def read(self, name: str, root: str) -> bytes:
+        """The file's bytes up to the limit.  Raises `FsError`, `GrubError`, `MenuError` for an unknown device."""
+        place = self.resolve(name, root)
+        if place is None:
+            raise MenuError("no such device", where=shorten(name), found=f"root is {shorten(root)!r}")
+        self.charge(LOOKUP_COST)
+        return self.devices.mount(place[0]).open(place[1]).read_at(0, FILE_LIMIT_BYTES)
+
+    def boot_name(self, name: str, root: str) -> str:
+        """The name of a file that is to be booted, in the form that `Devices.open` takes.
+
+        If the guest has no such device, or the device no such file while the menu's own volume has it (images of
+        single partitions keep the numbers of the disk they came from), the menu's volume is meant.
+        """
+        where, path = split_name(name)
+        place = self.resolve(name, root)
+        if place is None and where is not None and self.home is None:
+            raise MenuError("no such device", where=shorten(name))
+        if place is None:
+            return f"{self.home or ''}{path}"
+        device = place[0]
+        home = self.home
+        if home is None or home == device or not path.startswith("/"):
+            return f"{device}{path}"
+        if self._stat(device, path) is None and self._stat(home, path) is not None:
+            device = home
+        return f"{device}{path}"
+
+    def search(self, kind: str, wanted: str) -> str | None:
+        """The name of the first volume that has the "uuid", "label" or "file"."""
+        if (kind, wanted) not in self._searches:
+            self._searches[kind, wanted] = self._search(kind, wanted)
+        return self._searches[kind, wanted]
+
+    def _search(self, kind: str, wanted: str) -> str | None:
+        for device in self.devices.candidates():
+            self.charge(LOOKUP_COST)
+            try:
+                filesystem = self.devices.mount(device)
+                if _fits(filesystem, kind, wanted):
+                    return self.name_of(device)
+            except (fs_errors.FsError, GrubError):
+                continue
+        return None
+
+    # -- wildcards
+
+    def expand(self, pattern: Sequence[tuple[str, bool]], root: str) -> list[str]:
+        """The files that a word with `*` and `?` stands for, sorted, [] if there are none.
+
+        `pattern` is the word letter by letter; a wildcard counts where it is marked True.
+        """
+        where, path = split_name("".join(letter for letter, _wild in pattern))
+        prefix = "" if where is None else f"({where})"
+        device = self.locate(root if where is None else where)
+        if not path.startswith("/") or device is None:
+            return []
+        found = [""]
+        part: list[tuple[str, bool]] = []
+        for letter, wild in (*pattern[len(prefix) + 1 :], ("/", False)):
+            if letter != "/":
+                part.append((letter, wild and letter in "*?"))
+                continue
+            found = list(islice(self._step(device, found, part), MATCH_LIMIT))
+            part = []
+        return sorted(prefix + name for name in found)
+
+    def _step(self, device: Device, found: list[str], part: list[tuple[str, bool]]) -> Iterator[str]:
+        """Every name found so far with one component more."""
+        plain = "".join(letter for letter, _wild in part)
+        if not any(wild for _letter, wild in part):
+            yield from (f"{name}/{plain}" for name in found if self._stat(device, f"{name}/{plain}") is not None)
+            return
+        for name in found:
+            try:
+                names = list(islice(self.devices.mount(device).names(name or "/"), NAMES_LIMIT))
+            except (fs_errors.FsError, GrubError):
+                continue
+            self.charge(len(names))
+            for child in names:
+                if (plain.startswith(".") or not child.startswith(".")) and _matches(part, child):
+                    yield f"{name}/{child}"
+
+
+def _matches(pattern: Sequence[tuple[str, bool]], name: str) -> bool:
+    """Whether a name fits; after a miss only the last `*` takes one letter more, so time stays bounded."""
+    at = place = 0
+    star, taken = -1, 0
+    while place < len(name):
+        letter, wild = pattern[at] if at < len(pattern) else ("", False)
+        if wild and letter == "*":
+            star, taken = at, place
+            at += 1
+        elif at < len(pattern) and (letter == name[place] or wild):
+            at += 1
+            place += 1
+        elif star >= 0:
+            taken += 1
+            at, place = star + 1, taken
+        else:
+            return False
+    return all(wild and letter == "*" for letter, wild in pattern[at:])
+
+
+def _fits(filesystem: Filesystem, kind: str, wanted: str) -> bool:
+    if kind == "uuid":
+        return filesystem.uuid is not None and filesystem.uuid.lower() == wanted.lower()
+    if kind == "label":
+        return filesystem.label == wanted
+    return filesystem.lookup(wanted if wanted.startswith("/") else f"/{wanted}").kind == "file"
