@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -305,5 +306,30 @@ def test_control_l_draws_the_screen_anew(guest: Guest) -> None:
         screen.emulator.screen.reset()  # somebody else connects
         screen.send("\x0c")
         screen.wait_for("Three")
+        screen.send(CTRL_C)
+        assert screen.end() == 130
+
+
+def test_control_c_stops_a_command_and_keeps_the_prompt(guest: Guest) -> None:
+    with session(guest(MENU)) as screen:
+        screen.wait_for("Three")
+        screen.send("c")
+        screen.wait_for("grub>")
+        screen.send("pause wait here" + ENTER)
+        screen.wait_for(lambda seen: "wait here" in seen.rows)
+        screen.send(CTRL_C)
+        screen.wait_for("Interrupted")
+        screen.send("kernel /boot/tiny after=it" + ENTER + "boot" + ENTER)
+        screen.wait_for("command line: after=it")
+        assert screen.end() == 0
+
+
+def test_a_resized_window_is_filled(guest: Guest) -> None:
+    with session(guest(MENU)) as screen:
+        screen.wait_for("Three")
+        screen.emulator.screen.resize(30, 100)
+        termios.tcsetwinsize(screen.master, (30, 100))
+        screen.send(DOWN)
+        screen.wait_for(lambda seen: seen.rows[2] == " +" + "-" * 96 + "+" and seen.highlighted == ["Two"])
         screen.send(CTRL_C)
         assert screen.end() == 130
