@@ -92,6 +92,7 @@ class Loaded:
     kernel: str | None = None
     args: str = ""
     initrds: tuple[str, ...] = ()
+    typed_args: str | None = None
     hypervisor: str | None = None
     modules: list[tuple[str, str]] = field(default_factory=list)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pvboot.devices import Devices
 from pvboot.menu.dialects import MenuContext
-from pvboot.menu.extlinux import INCLUDE_DEPTH, INCLUDE_LIMIT, build, wanted_files
+from pvboot.menu.extlinux import ENTRY_LIMIT, INCLUDE_DEPTH, INCLUDE_LIMIT, INITRD_LIMIT, build, wanted_files
 from pvboot.menu.model import BootFiles, Menu
 from tests.menu.trees import load_tree, messages
 
@@ -136,7 +136,7 @@ def test_submenus() -> None:
 
 
 def test_nesting_is_bounded() -> None:
-    text = "MENU BEGIN x\n" * 20_000 + "LABEL a\nLINUX /k\n" + "MENU END\n" * 20_000 + "LABEL b\nLINUX /k\n"
+    text = "MENU BEGIN x\n" * 9000 + "LABEL a\nLINUX /k\n" + "MENU END\n" * 9000 + "LABEL b\nLINUX /k\n"
     menu = _build(text)
     assert len(menu.entries[0].submenu) <= 17
     assert menu.entries[1].submenu == ()
@@ -257,6 +257,19 @@ def test_includes_are_bounded(tmp_path: Path, files: dict[str, str]) -> None:
     menu, _files = load_tree(tmp_path, files)
     assert f"the limit is {INCLUDE_DEPTH} deep, {INCLUDE_LIMIT} files" in " ".join(messages(menu))
     assert len(menu.entries) <= 2 * (INCLUDE_LIMIT + 1)
+
+
+def test_entries_and_lines_are_bounded() -> None:
+    menu = _build("LABEL a\nLINUX /k\n" * 15_000)
+    assert len(menu.entries) == ENTRY_LIMIT
+    assert messages(menu) == [
+        "/extlinux.conf: only the first 20000 lines are read",
+        f"/extlinux.conf:3999:1: entries behind this one are left out: the limit is {ENTRY_LIMIT}",
+    ]
+
+
+def test_ramdisks_are_bounded() -> None:
+    assert len(_files(f"LABEL a\nLINUX /k\nINITRD {'/i,' * 1000}\n")[0].initrds) == INITRD_LIMIT
 
 
 def test_missing_include_is_a_warning(tmp_path: Path) -> None:
