@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             console=terminal_console(sys.stdin, sys.stderr),
             interactive=interactive,
             warn=lambda menu: print_warnings(menu.warnings),
+            check=lambda loaded: loaded.layout(nr_pages),
         )
         if isinstance(loaded, PowerControl):
             complain(f"the entry says {loaded.action}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
@@ -12,7 +13,7 @@ from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.grub_rules import GrubError, shorten
-from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
+from pvboot.menu.dialects import XEN_LOADER, Dialect, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
 from pvboot.menu.xen_loader import loader_entry
@@ -29,11 +30,14 @@ ENTRIES_ASKED = 64
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
-def find(devices: Devices, config: str | None = None) -> FoundMenu:
+def find(
+    devices: Devices, config: str | None = None, *, instead: Mapping[str, Dialect] = MappingProxyType({})
+) -> FoundMenu:
     """The guest's menu: `config` if given (`[DEVICE]/path`), else the first that can boot, volume by volume.
 
     A candidate that cannot be read, or none of whose entries boots a kernel, is passed over with a warning.  Without
-    any menu a loader that the guest carries for the Xen PV bootloader protocol is the menu.
+    any menu a loader that the guest carries for the Xen PV bootloader protocol is the menu.  `instead` gives a dialect
+    of that name another meaning.
     Raises `MenuError` if there is nothing, or what was wrong with the first candidate.
     """
     if config is not None:
@@ -43,7 +47,8 @@ def find(devices: Devices, config: str | None = None) -> FoundMenu:
     search = Search(devices)
     last_resort: FoundMenu | None = None
     problem: PvbootError | fs_errors.FsError | None = None
-    for found in search.candidates():
+    for candidate in search.candidates():
+        found = replace(candidate, dialect=instead.get(candidate.dialect.name, candidate.dialect))
         try:
             menu = _build(devices, found)
         except (PvbootError, fs_errors.FsError) as err:

@@ -180,7 +180,7 @@ class _Runner:
                 f"the entry starts {shorten(loaded.hypervisor)} by multiboot, which a PV guest cannot",
                 where=str(self.node.span),
             )
-        return BootFiles(loaded.kernel, loaded.args, loaded.initrds)
+        return BootFiles(loaded.kernel, loaded.args, loaded.initrds, typed_args=loaded.typed_args)
 
     def _default_files(self, level: Level) -> BootFiles:
         """What the default entry of another menu loads."""

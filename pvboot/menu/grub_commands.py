@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 from fsdrivers import errors as fs_errors
 from grammars.grub_cfg import Command, Script, parse, parse_text
@@ -118,8 +119,20 @@ def _linux(run: Interpreter, args: Sequence[str], command: Command) -> int:
         return 1
     early = run.loaded.initrds if run.loaded.kernel is None and run.loaded.hypervisor is None else ()
     # The old kernel goes whatever becomes of the new one.
-    run.loaded = Loaded(_boot_name(run, args[0]), join_arguments(args[1:]), early)
+    run.loaded = Loaded(_boot_name(run, args[0]), join_arguments(args[1:]), early, _typed(args[1:], command))
     return 0
+
+
+def _typed(arguments: Sequence[str], command: Command) -> str | None:
+    """The arguments with the blanks of the menu between them; None if an expansion made more or fewer words."""
+    words = command.words[-len(arguments) :] if arguments else ()
+    if len(command.words) != len(arguments) + 2:
+        return None
+    text = command.source.text
+    gaps = ["", *(text[left.end : right.start] for left, right in pairwise(words))]
+    if any(gap.strip(" \t") for gap in gaps):
+        return None
+    return "".join(gap + join_arguments([word]) for gap, word in zip(gaps, arguments, strict=False))
 
 
 @_command("initrd", "initrd16", "initrdefi")

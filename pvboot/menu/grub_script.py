@@ -92,6 +92,7 @@ class Loaded:
     kernel: str | None = None
     args: str = ""
     initrds: tuple[str, ...] = ()
+    typed_args: str | None = None
     hypervisor: str | None = None
     modules: list[tuple[str, str]] = field(default_factory=list)
 
@@ -324,6 +325,7 @@ class Interpreter:
             values = [text] if kind in ("text", "quoted") else self._values(text, quoted=kind == "quoted variable")
             active = kind in ("text", "variable")
             for number, value in enumerate(values):
+                self.shared.budget.charge(kind in ("variable", "quoted variable"))  # "$@" may double with every call
                 if number:
                     self._finish(parts, result)
                     parts, size = [], 0

@@ -35,7 +35,8 @@ class BootFiles:
     """What an entry loads, in dialects whose entries are no list of GRUB Legacy's commands.
 
     File names are `[DEVICE]/path` in GRUB's syntax; `root` is the device of those without one (None: the menu's
-    volume).  Several initrds are joined.  `modules` are (file, arguments) of a multiboot entry.
+    volume).  Several initrds are joined.  `modules` are (file, arguments) of a multiboot entry.  `typed_args` are the
+    arguments with the blanks that stand between them in the menu, where the dialect's own loader makes them one.
     """
 
     kernel: str | None
@@ -43,6 +44,7 @@ class BootFiles:
     initrds: tuple[str, ...] = ()
     modules: tuple[tuple[str, str], ...] = ()
     root: str | None = None
+    typed_args: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 # The readers import some of these only at their first use; then the confined process would have to start again.
 import encodings.utf_16_le  # noqa: F401
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import fsdrivers.partitions
@@ -18,8 +18,8 @@ from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
 from pvboot.grub_rules import GrubError
-from pvboot.menu.dialects import DIALECTS, MenuContext
-from pvboot.menu.discovery import MENU_LIMIT_BYTES, FoundMenu, find, load
+from pvboot.menu.dialects import GRUB_CFG, MENU_LST, Dialect, MenuContext, dialect_of
+from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.model import BootFiles, Entry, Menu
 from pvboot.pygrub import legacy
 from pvboot.pygrub.options import Options
@@ -27,7 +27,7 @@ from pvboot.sandbox import Channel
 from pvboot.screen.safe_text import safe
 
 FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes (XSA-25)
-MENUS_TRIED = 64
+WARNINGS_SHOWN = 20
 DEFAULT_SECONDS = 1  # pygrub's time for a menu that names none, or no time to wait
 NAME_LIMIT = 200
 
@@ -37,6 +37,9 @@ _ELSEWHERE = frozenset(
     {rules.FILE_NOT_FOUND, rules.CANNOT_MOUNT, rules.NO_SUCH_DISK, rules.NO_SUCH_PARTITION, rules.INVALID_DEVICE,
      rules.BAD_DEVICE_SYNTAX}
 )  # fmt: skip
+
+# Entries of menu.lst are counted as pygrub counts them.
+_LEGACY = Dialect(legacy.DIALECT, legacy.__name__, MENU_LST.paths)
 
 Chooser = Callable[[Menu], int]
 
@@ -52,23 +55,6 @@ class OffsetDevices(Devices):
         """The one volume."""
         source = self.disks[drive].source
         return [] if source is None else [Volume(source, "none", 0, 0, source.size)]
-
-
-class RemainingDevices(Devices):
-    """The same disks without the volumes whose menus came to nothing."""
-
-    def __init__(self, base: Devices) -> None:
-        super().__init__(base.disks, source_name=base.source_name)
-        self._base = base
-        self.passed: set[Device] = set()
-
-    def volumes(self, drive: int) -> list[Volume]:
-        """As of the disks themselves."""
-        return self._base.volumes(drive)
-
-    def candidates(self, on_error: Callable[[fs_errors.FsError], object] = lambda _err: None) -> Iterator[Device]:
-        """The volumes that are left."""
-        return (device for device in super().candidates(on_error) if device not in self.passed)
 
 
 def read_guest(
@@ -102,38 +88,15 @@ def _devices(source: BlockSource, options: Options) -> Devices:
 # --- menus ------------------------------------------------------------------------------------------------
 
 
-def _menus(devices: Devices, channel: Channel) -> Iterator[Menu]:
-    """The guest's menus volume by volume; one without entries is passed over.  Raises `MenuError` if none is left."""
-    remaining = RemainingDevices(devices)
-    reasons: list[str] = []
-    for _ in range(MENUS_TRIED):
-        try:
-            found = find(remaining)
-        except (PvbootError, fs_errors.FsError) as err:
-            if not reasons:
-                raise
-            raise MenuError("; ".join(reasons)) from err
-        if found.device is None:
-            return
-        remaining.passed.add(found.device)
-        try:
-            menu = load_menu(devices, found)
-        except (PvbootError, fs_errors.FsError) as err:
-            reasons.append(str(err))
-            continue
-        channel.send("note", f"menu {menu.volume or ''}{menu.path} ({menu.dialect}, {len(menu.entries)} entries)")
-        for warning in menu.warnings[:20]:
-            channel.send("warning", str(warning))
-        if menu.entries:
-            yield menu
-        reasons.append(f"{menu.volume or ''}{menu.path}: the menu has no entry")
-
-
-def load_menu(devices: Devices, found: FoundMenu) -> Menu:
-    """The menu as pygrub counts its entries, where the dialect is pygrub's own reading of one."""
-    if found.dialect.name == legacy.DIALECT:
-        found = replace(found, dialect=replace(found.dialect, module=legacy.__name__))
-    return load(devices, found)
+def _load_menu(devices: Devices, channel: Channel) -> Menu:
+    """The guest's menu.  Raises `MenuError`, `FsError` if there is none with an entry."""
+    menu = load(devices, find(devices, instead={legacy.DIALECT: _LEGACY}))
+    channel.send("note", f"menu {menu.volume or ''}{menu.path} ({menu.dialect}, {len(menu.entries)} entries)")
+    for warning in menu.warnings[:WARNINGS_SHOWN]:
+        channel.send("warning", str(warning))
+    if not menu.entries:
+        raise MenuError("the menu has no entry", where=f"{menu.volume or ''}{menu.path}")
+    return menu
 
 
 def choose_entry(options: Options, menu: Menu, choose: Chooser) -> int:
@@ -157,22 +120,22 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
         kernel, ramdisks = _named_files(devices, options)
         _deliver(kernel, ramdisks, options.args, outputs, channel)
         return
+    menu = _load_menu(devices, channel)
     failed: list[str] = []
-    for menu in _menus(devices, channel):
-        index = choose_entry(options, menu, choose)
-        for attempt in (index, *(number for number in menu.fallback if number != index)):
-            entry = menu.entries[attempt]
-            try:
-                kernel, ramdisks, args = open_entry(devices, menu, entry)
-            except (PvbootError, fs_errors.FsError) as err:
-                failed.append(f"entry {attempt} {entry.title[:NAME_LIMIT]!r}: {err}")
-                continue
-            if failed:
-                channel.send("warning", "; ".join(failed))
-            channel.send("note", f"entry {attempt} {entry.title[:NAME_LIMIT]!r}, kernel {kernel.path}")
-            _deliver(kernel, ramdisks, args + (b" " + options.args if options.args else b""), outputs, channel)
-            return
-        raise BootError("; ".join(failed))
+    index = choose_entry(options, menu, choose)
+    for attempt in (index, *(number for number in menu.fallback if number != index)):
+        entry = menu.entries[attempt]
+        try:
+            kernel, ramdisks, args = open_entry(devices, menu, entry)
+        except (PvbootError, fs_errors.FsError) as err:
+            failed.append(f"entry {attempt} {entry.title[:NAME_LIMIT]!r}: {err}")
+            continue
+        if failed:
+            channel.send("warning", "; ".join(failed))
+        channel.send("note", f"entry {attempt} {entry.title[:NAME_LIMIT]!r}, kernel {kernel.path}")
+        _deliver(kernel, ramdisks, args + (b" " + options.args if options.args else b""), outputs, channel)
+        return
+    raise BootError("; ".join(failed))
 
 
 def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
@@ -201,7 +164,7 @@ def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[F
     root = _root_of(files, home)
     kernel = _open(devices, files.kernel, root, home)
     names = [*files.initrds, *(name for name, _args in files.modules)]
-    return kernel, [_open(devices, name, root, home) for name in names], _encode(files.args.strip(" \t"))
+    return kernel, [_open(devices, name, root, home) for name in names], _encode(_arguments(files))
 
 
 def _without_hypervisor(files: BootFiles) -> BootFiles:
@@ -211,6 +174,11 @@ def _without_hypervisor(files: BootFiles) -> BootFiles:
         return files
     (kernel, args), rest = files.modules[0], files.modules[1:]
     return replace(files, kernel=kernel, args=args, modules=rest)
+
+
+def _arguments(files: BootFiles) -> str:
+    """As typed, like pygrub: only the blanks around them go."""
+    return (files.args if files.typed_args is None else files.typed_args).strip(" \t")
 
 
 def _root_of(files: BootFiles, home: Device) -> Device:
@@ -284,7 +252,7 @@ def _list_entries(devices: Devices, channel: Channel) -> str:
     """pygrub's form, of every entry (pygrub stops at the first without kernel or initrd)."""
     lines: list[str] = []
     try:
-        menu = next(_menus(devices, channel), None)
+        menu: Menu | None = _load_menu(devices, channel)
     except (PvbootError, fs_errors.FsError) as err:
         channel.send("warning", str(err))
         menu = None
@@ -296,7 +264,7 @@ def _list_entries(devices: Devices, channel: Channel) -> str:
             files = BootFiles(None)
         initrds = " ".join(files.initrds) or None
         lines.append(f"title: {safe(entry.title)}\n  root: {_root_text(files)}\n  kernel: {_path(files.kernel)}\n"
-                     f"  args: {safe(files.args.strip()) or None}\n  initrd: {_path(initrds)}\n")
+                     f"  args: {safe(_arguments(files)) or None}\n  initrd: {_path(initrds)}\n")
     return "".join(lines)
 
 
@@ -320,16 +288,15 @@ def _path(name: str | None) -> str:
 def _show_config(source: BlockSource, options: Options, choose: Chooser) -> str:
     """--isconfig: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
     data = source.read_at(0, min(source.size, MENU_LIMIT_BYTES))
-    base = os.path.basename(source.name)
-    by_name = {path.rpartition("/")[2]: dialect for dialect in reversed(DIALECTS) for path in dialect.paths}
-    standard = next((dialect for dialect in DIALECTS if dialect.name == "grub.cfg"), DIALECTS[0])
-    dialect = by_name.get(base, standard)
-    builder = legacy.build if dialect.name == legacy.DIALECT else dialect.builder()
-    menu = builder(data, MenuContext(source.name, None, source.name, Devices([])))
+    dialect = dialect_of(source.name)
+    if dialect == MENU_LST:
+        is_legacy = os.path.basename(source.name) in ("menu.lst", "grub.conf")
+        dialect = _LEGACY if is_legacy else GRUB_CFG
+    menu = dialect.builder()(data, MenuContext(source.name, None, source.name, Devices([])))
     if not menu.entries:
         raise MenuError("the menu has no entry", where=source.name)
     files = _without_hypervisor(_files_of(menu.entries[choose_entry(options, menu, choose)]))
-    args = files.args.strip(" \t")
+    args = _arguments(files)
     args += " " + os.fsdecode(options.args) if options.args else ""
     text = f"  kernel: {_path(files.kernel)}\n"
     if files.initrds:

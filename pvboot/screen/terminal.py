@@ -111,7 +111,7 @@ class Terminal:
         """Scrolling text, line ends translated.  Waits for the reader, as every program does that a person asked."""
         self._wanted = None
         self.forget()
-        self._send_all(text.replace("\n", "\r\n").encode(self._encoding, "backslashreplace"), None)
+        self._send_all(text.replace("\n", "\r\n").encode(self._encoding, "replace"), None)
 
     def write_safely(self, text: str) -> None:
         """As `write`, for text that may come from the guest."""
@@ -146,7 +146,7 @@ class Terminal:
     def _compose(self) -> None:
         """Begin to send the wanted picture when the one before is out."""
         if not self._sending and self._wanted is not None and self._wanted != self._shown:
-            self._sending = render(self._shown, self._wanted).encode(self._encoding, "backslashreplace")
+            self._sending = render(self._shown, self._wanted).encode(self._encoding, "replace")
             self._shown = self._wanted
 
     def _read(self) -> bytes:

@@ -41,16 +41,18 @@ class _Match:
 
 def complete(shell: Shell, line: str) -> Completion:
     """What TAB gives behind `line`, the text up to the cursor.  Raises `GrubError` if a device cannot be read."""
-    name, separator, rest = re.fullmatch(r" *([^ =]*)([ =]?)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
-    if not separator:
-        return _completion("commands", name, _commands(name))
-    word = rest.rpartition(" ")[2]
+    line = line.lstrip(" ")
+    command = re.split("[ =]", line, maxsplit=1)[0]
+    if command == line:
+        return _completion("commands", command, _commands(command))
+    word = line[len(command) + 1 :].rpartition(" ")[2]
     if word.startswith("(") and ")" not in word:
         if "," in word:
             return _completion("partitions", word, _partitions(shell, word))
         return _completion("disks", word, _disks(shell, word))
     try:
-        return _completion("files", word.rpartition("/")[2], _files(shell, word))
+        name = word.rpartition("/")[2] if "/" in word else ""
+        return _completion("files", name, _files(shell, word))
     except fs_errors.FsError as err:
         raise translate(err) from err
 

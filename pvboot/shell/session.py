@@ -90,9 +90,10 @@ def _try_entries(
     """What was chosen, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
-    for name, run in _attempts(devices, menu, choice, console):
+    for title, name, run in _attempts(devices, menu, choice, console):
         if cause is not None:  # before a fallback hides it
             console.out(f"\n{cause}\n\n")
+        console.out(f"  Booting {title}\n\n" if title else "")
         try:
             outcome = run()
             if isinstance(outcome, BootRequest):
@@ -109,24 +110,21 @@ def _try_entries(
 
 def _attempts(
     devices: Devices, menu: Menu, choice: Choice, console: Console
-) -> Iterator[tuple[str, Callable[[], Outcome | None]]]:
-    """What to try, in this order: its name for messages, and how to run it.  Says what is being booted."""
+) -> Iterator[tuple[str, str, Callable[[], Outcome | None]]]:
+    """What to try, in this order: its title as GRUB shows it, its name for messages, and how to run it."""
     outcome, lines = choice.outcome, choice.lines
     if outcome is not None:
-        yield "the prompt", lambda: outcome
+        yield "", "the prompt", lambda: outcome
     elif lines is not None:
         entry = menu.entries[choice.index]
-        console.out("  Booting command-list\n\n")
-        yield f"edited {_name(entry)}", lambda: run_lines(
+        yield "command-list", f"edited {_name(entry)}", lambda: run_lines(
             devices, menu, entry, lines, console=console, authenticated=choice.authenticated
         )
     else:
         for index in (choice.index, *(() if choice.by_key else menu.fallback)):
             entry = menu.entries[index]
-            console.out(f"  Booting '{entry.title}'\n\n")
-            yield _name(entry), partial(
-                run_entry, devices, menu, entry, console=console, authenticated=choice.authenticated
-            )
+            run = partial(run_entry, devices, menu, entry, console=console, authenticated=choice.authenticated)
+            yield f"'{entry.title}'", _name(entry), run
 
 
 def _name(entry: Entry) -> str:

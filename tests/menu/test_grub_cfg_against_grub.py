@@ -15,7 +15,7 @@ from pvboot.menu.grub_cfg import HypervisorEntryError
 from tests.grub_oracle.emu import Call, EmuEntry, GrubEmu, make_emu_disk
 from tests.menu.grub_corpus import WRITTEN, Case, generated
 
-GENERATED = 25
+GENERATED = 60
 KERNEL = ("linux", "linux16", "linuxefi")
 INITRD = ("initrd", "initrd16", "initrdefi")
 

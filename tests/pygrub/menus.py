@@ -79,3 +79,79 @@ OPTIONS: tuple[tuple[str, ...], ...] = (
     ("--ramdisk=/boot/initrd-old",),
     ("--kernel=/vmlinuz", "--args="),
 )
+
+GRUB_CFG: dict[str, bytes] = {
+    "debian": b"""set default="0"
+if [ "x${feature_menuentry_id}" = xy ]; then
+  menuentry_id_option="--id"
+fi
+function load_video {
+  insmod all_video
+}
+set timeout=5
+menuentry 'Debian GNU/Linux' --class debian --class gnu $menuentry_id_option 'gnulinux-simple-1' {
+\tload_video
+\tinsmod ext2
+\tset root='hd0,msdos1'
+\techo\t'Loading ...'
+\tlinux\t/boot/vmlinuz root=UUID=1-2 ro  quiet
+\techo 'Loading initial ramdisk ...'
+\tinitrd\t/boot/initrd.img
+}
+submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-advanced-1' {
+\tmenuentry 'Debian, old' --class debian {
+\t\tlinux\t/boot/vmlinuz-old root=UUID=1-2 ro single
+\t\tinitrd\t/boot/initrd-old
+\t}
+\tmenuentry 'Debian, deep' {
+\t\tlinux\t/boot/deep/er/kernel
+\t}
+}
+""",
+    "second by number": b"""set default=1
+menuentry "One" {
+ linux /boot/vmlinuz one
+}
+menuentry "Two" {
+ linux16 /boot/vmlinuz-old two
+ initrd16 /boot/initrd-old
+}
+""",
+    "root and devices": b"""menuentry 'a' {
+ set root=(hd0,1)
+ linux (hd0,msdos1)/boot/vmlinuz ro
+ initrd (hd0,gpt2)/boot/initrd.img
+}
+""",
+    "other disk": b"menuentry 'a' {\n set root='(hd5,msdos3)'\n linux /boot/vmlinuz ro\n}\n",
+    "beyond": b"set default=7\nmenuentry 'a' {\n linux /boot/vmlinuz ro\n}\n",
+    "search": b"""menuentry 'a' {
+ search --no-floppy --fs-uuid --set=root 11111111-2222-3333-4444-555555555555
+ linux /boot/vmlinuz ro
+ initrd /boot/initrd.img
+}
+""",
+}
+EXTLINUX: dict[str, bytes] = {
+    "debian": b"""DEFAULT linux
+TIMEOUT 50
+PROMPT 0
+LABEL linux
+  KERNEL /boot/vmlinuz
+  APPEND initrd=/boot/initrd.img root=/dev/xvda1 ro
+LABEL old
+  KERNEL /boot/vmlinuz-old
+  APPEND single
+""",
+    "second": b"default old\nlabel linux\nkernel /boot/vmlinuz\nlabel old\nkernel /boot/vmlinuz-old\nappend a  b\n",
+    "none named": b"label a\nkernel /boot/vmlinuz\nappend ro\n",
+    "hypervisor": b"label x\nkernel mboot.c32\nappend /xen.gz a --- /boot/vmlinuz b c --- /boot/initrd.img\n",
+}
+GRUB_CFG_PATHS = ("boot/grub/grub.cfg", "grub/grub.cfg", "boot/grub2/grub.cfg", "grub2/grub.cfg")
+EXTLINUX_PATHS = (
+    "boot/isolinux/isolinux.cfg",
+    "boot/extlinux/extlinux.conf",
+    "boot/extlinux.conf",
+    "extlinux/extlinux.conf",
+    "extlinux.conf",
+)

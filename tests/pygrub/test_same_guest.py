@@ -9,14 +9,23 @@ import pytest
 
 from tests.pygrub.conftest import Boot, Loader
 from tests.pygrub.guests import FILE_SYSTEMS, LAYOUTS, MIB, make_disk
-from tests.pygrub.menus import MENU_LST, OPTIONS, PATHS, TWO
+from tests.pygrub.menus import (
+    EXTLINUX,
+    EXTLINUX_PATHS,
+    GRUB_CFG,
+    GRUB_CFG_PATHS,
+    MENU_LST,
+    OPTIONS,
+    PATHS,
+    TWO,
+)
 
 # Every file system in every place, each with menus of its own out of the whole list.
 PLACES = [(kind, layout) for kind in FILE_SYSTEMS for layout in LAYOUTS]
 PLACES += [("iso-rr", "whole"), ("iso-rr-joliet", "whole")]
 MENUS_A_PLACE = 3
 # pygrub started this many guests of each when it was last counted; fewer would mean that the comparison has gone blind.
-STARTED = {"places": 200, "menus": 110, "options": 40}
+STARTED = {"places": 200, "menus": 110, "options": 40, "dialects": 70}
 
 
 class Score:
@@ -53,6 +62,20 @@ def test_file_systems_and_partitions(ours: Loader, pygrub: Loader, tmp_path: Pat
             score.compare(f"{kind} {layout} {name}", image)
     assert not score.different
     assert score.started >= STARTED["places"]
+
+
+@pytest.mark.slow
+def test_other_dialects(ours: Loader, pygrub: Loader, tmp_path: Path) -> None:
+    score = Score(ours, pygrub)
+    for menus, paths in ((GRUB_CFG, GRUB_CFG_PATHS), (EXTLINUX, EXTLINUX_PATHS)):
+        for index, (path, (name, text)) in enumerate(itertools.product(paths, menus.items())):
+            image = tmp_path / "disk.img"
+            kind = list(FILE_SYSTEMS)[index % len(FILE_SYSTEMS)]
+            make_disk(image, kind, LAYOUTS[index % len(LAYOUTS)], {path: text}, tmp_path)
+            score.compare(f"{path} {name}", image)
+            score.compare(f"{path} {name}", image, "--entry=1", "--args=more")
+    assert not score.different
+    assert score.started >= STARTED["dialects"]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 OUTPUT_LIMIT = 1 << 20
+KEY_PAUSE_SECONDS = 0.3  # a program may throw away what was typed before it had set up the terminal
 
 
 def run_command(argv: list[str], seconds: float) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def run_on_terminal(argv: list[str], seconds: float, steps: list[list[str]]) -> 
         output += data
         while done < len(steps) and (match := re.compile(steps[done][0].encode()).search(output, seen)):
             seen = match.end()
+            time.sleep(KEY_PAUSE_SECONDS)
             os.write(terminal, steps[done][1].encode())
             done += 1
     else:
