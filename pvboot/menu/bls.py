@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAME_LIMIT = 10_000  # names looked at in a directory
 FILE_LIMIT = 1000
 FILE_LIMIT_BYTES = 64 << 10
+INITRD_LIMIT = 64  # files an entry
 TOTAL_LIMIT_BYTES = 4 << 20
 EXPANSION_LIMIT = 64 << 10  # characters that variables may make of one value
 COMPARED_CHARACTERS = 255
@@ -161,7 +162,7 @@ def _read_grub(
     # A script line is made of all this, so GRUB's quoting acts on it.
     options = expand(lines[0], variables) if lines else variables.get("default_kernelopts", "")
     words = split_words(kernel) or [kernel]
-    initrds = tuple(_grub_initrds(_values(fields, "initrd"), words[0], variables))
+    initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), words[0], variables), INITRD_LIMIT))
     args = cmdline_of_words([*words[1:], *split_words(options)])
     return BlsEntry(
         stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds,
@@ -227,7 +228,7 @@ def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate, warn: Warn) 
         return None
     tries = _TRIES.fullmatch(stem)
     args = " ".join(_values(fields, "options"))
-    initrds = tuple(_values(fields, "initrd"))
+    initrds = tuple(_values(fields, "initrd")[:INITRD_LIMIT])
     return BlsEntry(
         tries["name"] if tries else stem, _value(fields, "title"), _value(fields, "version"), kernel, args, initrds,
         _span(fields, where), partial(locate, kernel, args, initrds),

@@ -185,9 +185,10 @@ class Interpreter:
     def run_all(self, statements: tuple[Statement, ...]) -> int:
         """One statement after the other; the status is the last one's."""
         status = 0
+        if self._depth >= CALL_LIMIT:  # as GRUB, which fails the call and goes on
+            self.shared.warn(f"statements nested deeper than {CALL_LIMIT} fail")
+            return 1
         self._depth += 1
-        if self._depth > CALL_LIMIT:
-            raise Exhausted(f"the script is stopped: nested deeper than {CALL_LIMIT}")
         for statement in statements:
             if self._breaks:
                 break
@@ -324,6 +325,7 @@ class Interpreter:
             values = [text] if kind in ("text", "quoted") else self._values(text, quoted=kind == "quoted variable")
             active = kind in ("text", "variable")
             for number, value in enumerate(values):
+                self.shared.budget.charge(kind in ("variable", "quoted variable"))  # "$@" may double with every call
                 if number:
                     self._finish(parts, result)
                     parts, size = [], 0
