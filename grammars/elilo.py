@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from grammars.lines import Field, physical_lines
+from grammars.lines import LINE_LIMIT, Field, physical_lines
 from grammars.spans import SourceSpan
 
 _OPTION = re.compile(
@@ -22,7 +22,7 @@ def parse(data: bytes, file: str) -> tuple[Field, ...]:
     found: list[Field] = []
     for number, line in physical_lines(data.removeprefix(b"\xef\xbb\xbf")):
         at = 0
-        while match := _OPTION.match(line, at):
+        while len(found) < LINE_LIMIT and (match := _OPTION.match(line, at)):
             quoted = match["quoted"]
             value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match["plain"] or ""
             start, at = match.start("name"), match.end()

@@ -169,6 +169,7 @@ class _Parser:
             # Functions that were complete before the error stay defined, commands are lost.
             found = Problem(f"syntax error: {err.message}", self.source.span(err.start, err.end))
             lexer.next_line()
+            lexer.words += 1  # so that errors count towards the limit
             return [*self.functions, found]
         return [*self.functions, *commands]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grammars.spans import SourceSpan
 
-LINE_LIMIT = 100_000  # lines a file: bounds time and memory; real files end far below
+LINE_LIMIT = 20_000  # lines a file: bounds time and memory; real files end far below
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,11 @@ def physical_lines(data: bytes) -> Iterator[tuple[int, str]]:
     text = data.decode("utf-8", "surrogateescape")
     for number, line in enumerate(text.split("\n", LINE_LIMIT)[:LINE_LIMIT], 1):
         yield number, line.partition("\r")[0].partition("\0")[0]
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether there are more lines than are read."""
+    return data.count(b"\n") >= LINE_LIMIT
 
 
 def field_at(file: str, number: int, line: str, key: str, value: str) -> Field:

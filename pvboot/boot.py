@@ -62,18 +62,25 @@ def boot_from(
     console: Console | None = None,
     interactive: bool = False,
     warn: Callable[[Menu], object] = lambda _menu: None,
+    check: Callable[[LoadedBoot], object] = lambda _loaded: None,
 ) -> LoadedBoot | PowerControl:
     """Find the guest's menu, choose an entry, run it, and load what it names.
 
     An entry whose kernel is none, or whose files cannot be read, has failed like one whose command fails: the
-    menu's fallbacks are next.  Raises `PvbootError` or `FsError`.
+    menu's fallbacks are next, also where `check` raises.  Raises `PvbootError` or `FsError`.
     """
+
+    def accept(request: BootRequest) -> LoadedBoot:
+        loaded = load_request(request, options)
+        check(loaded)
+        return loaded
+
     menu = load(devices, find(devices, config))
     warn(menu)
     return boot_menu(
         devices,
         menu,
-        lambda request: load_request(request, options),
+        accept,
         choose=choose,
         console=console,
         interactive=interactive,

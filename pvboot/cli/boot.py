@@ -34,6 +34,7 @@ DEFAULT_MEMORY = "512M"
 MEMORY_LIMIT_MIB = 64 << 10
 CPU_LIMIT_SECONDS = 600.0  # of a guest that nobody watches
 SILENT_SECONDS = 120.0
+SHORTEST_IDLE_SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine = parser.add_argument_group("machine")
     machine.add_argument("--memory", metavar="SIZE", default=DEFAULT_MEMORY, help=f"MiB, or 64M, 2G ({DEFAULT_MEMORY})")
     machine.add_argument("--until", metavar="TEXT", help="exit 0 as soon as the console shows TEXT, 1 if it never does")
-    machine.add_argument("--limit", metavar="SECONDS", type=float, help="CPU seconds that the guest may use")
+    machine.add_argument("--limit", metavar="SECONDS", type=float, help="CPU seconds that the guest may use, or sleep")
     machine.add_argument("--handoff", choices=["machine", "plan"], default="machine", help="where to hand over to")
     machine.add_argument(
         "--direct", action="store_true", help="start a freshly built domain instead of relocating a loader"
@@ -76,11 +77,12 @@ def run(args: argparse.Namespace) -> int:
         loaded = boot_from(
             devices,
             config=args.config,
-            choose=menu_chooser(args),
+            choose=menu_chooser(args, devices),
             options=load_options(args),
             console=terminal_console(sys.stdin, sys.stderr),
             interactive=interactive,
             warn=lambda menu: print_warnings(menu.warnings),
+            check=lambda loaded: loaded.layout(nr_pages),
         )
         if isinstance(loaded, PowerControl):
             complain(f"the entry says {loaded.action}")
@@ -161,9 +163,14 @@ def _run_machine(args: argparse.Namespace, machine: Machine) -> Outcome:
         limits = Limits(
             cpu_seconds=args.limit if args.limit is not None else (None if watched else CPU_LIMIT_SECONDS),
             silent_seconds=None if watched else SILENT_SECONDS,
-            idle_seconds=None if watched else SILENT_SECONDS,
+            idle_seconds=None if watched else _idle_limit(args.limit),
         )
         return machine.run(limits, os.fsencode(args.until) if args.until else None)
+
+
+def _idle_limit(cpu_limit: float | None) -> float:
+    """Seconds of sleep without output: a guest that sleeps uses no CPU, so that --limit alone would never end it."""
+    return SILENT_SECONDS if cpu_limit is None else min(SILENT_SECONDS, max(cpu_limit, SHORTEST_IDLE_SECONDS))
 
 
 def _report(args: argparse.Namespace, loaded: LoadedBoot, outcome: Outcome) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pvboot.boot import LoadOptions
     from pvboot.devices import Devices
     from pvboot.menu import Menu
+    from pvboot.menu.model import Password
     from pvboot.shell.session import Choice
 
 
@@ -50,7 +51,7 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
     )
 
 
-def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
+def menu_chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
     """--entry, --no-menu and --timeout as a function from a menu to a choice."""
     from pvboot.boot import chooser
     from pvboot.shell.session import choose_default
@@ -60,13 +61,21 @@ def menu_chooser(args: argparse.Namespace) -> Callable[[Menu], Choice]:
     if getattr(args, "no_menu", True) or getattr(args, "json", None):
         return choose_default
 
+    shown: set[str] = set()
+    unlocked: set[Password | None] = set()  # coming back to a menu, its password need not be typed again
+
     def ask(menu: Menu) -> Choice:
         from dataclasses import replace
 
-        from pvboot.screen.plain import choose
+        from pvboot.screen import choose
 
-        if args.timeout is not None:
+        name = f"{menu.volume}{menu.path}"
+        if args.timeout is not None and name not in shown:  # after a failure the menu's clock is stopped
             menu = replace(menu, timeout=args.timeout)
-        return choose(menu, sys.stdin, sys.stdout)
+        shown.add(name)
+        choice = choose(menu, devices, sys.stdin, sys.stdout, authenticated=menu.password in unlocked)
+        if choice.authenticated:
+            unlocked.add(menu.password)
+        return choice
 
     return ask

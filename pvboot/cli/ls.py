@@ -64,9 +64,13 @@ def run(args: argparse.Namespace) -> int:
 def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple[str, DirEntry]]:
     """The path and the facts of every name in a directory, sorted, and below it if `recursive`.
 
-    Raises `PvbootError` above the limit of names; a directory that contains itself is not entered again.
+    Raises `PvbootError` above the limit of names.  A damaged disk may name a directory twice, also inside itself:
+    it is entered once.
     """
     count = 0
+    entered = {filesystem.lookup(top).inode}
+    # Below a directory of this machine other file systems may be mounted, whose inode numbers repeat.
+    once = filesystem.kind != "dir"
     # Paths still to be listed, each with the inodes of the directories above it.
     waiting = [(top, frozenset([filesystem.lookup(top).inode]))]
     while waiting:
@@ -79,8 +83,10 @@ def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple
                 raise PvbootError("too many names", where=top, expected=f"at most {LISTED_LIMIT}")
             path = f"{folder.rstrip('/')}/{entry.name}"
             yield path, entry
-            if recursive and entry.stat.kind == "dir" and entry.stat.inode not in above:
-                below.append((path, above | {entry.stat.inode}))
+            if not recursive or entry.stat.kind != "dir" or entry.stat.inode in (entered if once else above):
+                continue
+            entered.add(entry.stat.inode)
+            below.append((path, above | {entry.stat.inode}))
         waiting.extend(reversed(below))
 
 

@@ -145,7 +145,7 @@ def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None
     from pvboot.shell.request import PowerControl
 
     devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
-    choose = menu_chooser(args)
+    choose = menu_chooser(args, devices)
     loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
     if isinstance(loaded, PowerControl):
         raise BootError(f"the entry boots no kernel, it says {loaded.action}")
@@ -219,6 +219,7 @@ def _make_plan(
     from pvboot.kexec.layout import plan_layout
     from pvboot.kexec.loader_file import loader_ports, parse_loader
     from pvboot.kexec.relocate import plan_relocation
+    from pvboot.kexec.verify import check_plan
 
     nr_pages = args.memory * 256
     loader = _read_json(args.loader) if args.loader is not None else {}
@@ -236,6 +237,7 @@ def _make_plan(
         return None, image
     source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)
     plan = plan_relocation(layout, source)
+    check_plan(plan)
     return plan, plan.image
 
 
@@ -283,7 +285,8 @@ def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: Doma
 
     try:
         if args.json is not None:
-            report = plan_report(plan) if plan is not None else domain_report(image, poison=args.poison)
+            shown = {"poison": args.poison}
+            report = plan_report(plan, **shown) if plan is not None else domain_report(image, **shown)
             text = json.dumps(report, indent=1)
             if args.json == "-":
                 print(text)

@@ -14,7 +14,7 @@ from pvboot.kexec.layout import DomainLayout, plan_layout
 from pvboot.kexec.pagetables import levels_of
 from pvboot.kexec.relocate import KexecPlan, MmuUpdate, PinTable, plan_relocation
 from pvboot.kexec.source import running_loader
-from pvboot.kexec.verify import violations
+from pvboot.kexec.verify import check_plan
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
@@ -79,9 +79,7 @@ def start_by_kexec(machine: Machine, layout: DomainLayout) -> KexecPlan:
     _install(machine, loader)
     hypercalls = machine.read(int(machine.p2m[HYPERCALL_PFN]), 0, PAGE_SIZE)
     plan = plan_relocation(layout, running_loader(loader, TRAMPOLINE_PFN, hypercall_page=hypercalls))
-    problems = violations(plan)
-    if problems:
-        raise BootError("the relocation plan breaks an invariant", found="; ".join(problems[:3]))
+    check_plan(plan)
     entry = loader.layout.va_of(TRAMPOLINE_PFN) + plan.trampoline.code_offset
     machine.set_vcpu(replace(loader.vcpu, ip=entry))
     _do_loaders_part(machine, plan)

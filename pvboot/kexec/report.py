@@ -59,10 +59,10 @@ def domain_report(image: DomainImage, *, hashes: bool = True, poison: int = 0) -
     }
 
 
-def plan_report(plan: KexecPlan, *, hashes: bool = True) -> dict[str, Any]:
+def plan_report(plan: KexecPlan, *, hashes: bool = True, poison: int = 0) -> dict[str, Any]:
     """`domain_report` of the target domain, plus `kexec` and `plan` (moves, operations, trampoline, cost)."""
     image, layout = plan.image, plan.layout
-    report = domain_report(image, hashes=hashes)
+    report = domain_report(image, hashes=hashes, poison=poison)
     del report["m2p_updates"]
     report["kexec"] = {
         "boot_target": hex(plan.trampoline.target_va),

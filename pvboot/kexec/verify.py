@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pvboot.errors import PlanError
 from pvboot.kexec.build import start_info_fields
 from pvboot.kexec.formats import PAGE_SIZE, START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
@@ -27,6 +28,13 @@ def violations(plan: KexecPlan) -> list[str]:
         *_start_info(plan),
         *_order(plan),
     ]
+
+
+def check_plan(plan: KexecPlan) -> None:
+    """Raise `PlanError` if a plan breaks an invariant."""
+    problems = violations(plan)
+    if problems:
+        raise PlanError("the relocation plan breaks an invariant", found="; ".join(problems[:3]))
 
 
 def _special_pfns(plan: KexecPlan) -> dict[str, int]:

@@ -18,7 +18,8 @@ from grammars import bls as grammar
 from grammars.lines import Field
 from grammars.spans import SourceSpan
 from pvboot.grub_rules import shorten
-from pvboot.menu.grub_words import cmdline_of_words, split_words
+from pvboot.menu.grub2_rules import join_arguments
+from pvboot.menu.grub_words import split_words
 from pvboot.menu.guest_paths import first_existing
 from pvboot.menu.model import BootFiles, Entry, MenuWarning
 from pvboot.menu.versions import compare_rpm_names, compare_uapi, sort_key
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 NAME_LIMIT = 10_000  # names looked at in a directory
 FILE_LIMIT = 1000
 FILE_LIMIT_BYTES = 64 << 10
+INITRD_LIMIT = 64  # files an entry
 TOTAL_LIMIT_BYTES = 4 << 20
 EXPANSION_LIMIT = 64 << 10  # characters that variables may make of one value
 COMPARED_CHARACTERS = 255
@@ -161,8 +163,8 @@ def _read_grub(
     # A script line is made of all this, so GRUB's quoting acts on it.
     options = expand(lines[0], variables) if lines else variables.get("default_kernelopts", "")
     words = split_words(kernel) or [kernel]
-    initrds = tuple(_grub_initrds(_values(fields, "initrd"), words[0], variables))
-    args = cmdline_of_words([*words[1:], *split_words(options)])
+    initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), words[0], variables), INITRD_LIMIT))
+    args = join_arguments([*words[1:], *split_words(options)])
     return BlsEntry(
         stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds,
         _span(fields, where), partial(locate, words[0], args, initrds),
@@ -227,7 +229,7 @@ def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate, warn: Warn) 
         return None
     tries = _TRIES.fullmatch(stem)
     args = " ".join(_values(fields, "options"))
-    initrds = tuple(_values(fields, "initrd"))
+    initrds = tuple(_values(fields, "initrd")[:INITRD_LIMIT])
     return BlsEntry(
         tries["name"] if tries else stem, _value(fields, "title"), _value(fields, "version"), kernel, args, initrds,
         _span(fields, where), partial(locate, kernel, args, initrds),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from grammars.elilo import parse
-from grammars.lines import Field
+from grammars.lines import LINE_LIMIT, Field, is_cut
 from pvboot.device_names import read_device
 from pvboot.grub_rules import shorten
 from pvboot.menu.dialects import MenuContext
@@ -18,6 +18,7 @@ from pvboot.menu.guest_paths import from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning
 
 DIALECT = "elilo"
+ENTRY_LIMIT = 2000
 
 _PER_IMAGE = frozenset(("append", "initrd", "root", "read-only", "read-write", "literal", "vmm"))
 _WITHOUT_MEANING = frozenset(
@@ -44,7 +45,8 @@ def build(data: bytes, context: MenuContext) -> Menu:
     images: list[_Image] = []
     image: _Image | None = None
     is_other = False  # inside `other=`, which is no Linux
-    for option in parse(data, f"{context.volume or ''}{context.path}"):
+    file = f"{context.volume or ''}{context.path}"
+    for option in parse(data, file):
         if option.key in ("image", "other"):
             is_other = option.key == "other"
             image = _Image(option)
@@ -58,7 +60,9 @@ def build(data: bytes, context: MenuContext) -> Menu:
             settings[option.key] = option
         elif option.key not in _WITHOUT_MEANING and not is_other:
             warnings.append(MenuWarning(f"unknown option {shorten(option.key, 40)!r} is skipped", option.span))
-    entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images))
+    if is_cut(data):
+        warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
+    entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images[:ENTRY_LIMIT]))
     default = _default(settings.get("default"), entries, warnings)
     timeout = _seconds(settings.get("timeout") or settings.get("delay"), warnings)
     return Menu(context.source, context.volume, context.path, DIALECT, entries, default, (), timeout,

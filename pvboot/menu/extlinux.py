@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from grammars.extlinux import parse
-from grammars.lines import Field
+from grammars.lines import LINE_LIMIT, Field, is_cut
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.menu.dialects import MenuContext
-from pvboot.menu.guest_paths import from_directory
+from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 DIALECT = "extlinux"
 INCLUDE_DEPTH = 16
 INCLUDE_LIMIT = 64  # files
-TOTAL_LIMIT_BYTES = 4 << 20  # of all included files
+TOTAL_LIMIT_BYTES = 512 << 10  # of all included files
 SUBMENU_DEPTH = 16
+ENTRY_LIMIT = 2000
+WARNING_LIMIT = 1000
+INITRD_LIMIT = 64  # files an entry
 
 _KERNELS = ("kernel", "linux", "com32", "boot", "bss", "pxe", "fdimage", "config")
 _NO_LINUX = (".c32", ".com", ".cbt", ".bss", ".bs")  # endings by which KERNEL tells a program from Linux
@@ -60,7 +63,6 @@ class _Label:
     kind: str = ""
     append: str | None = None
     initrd: str = ""
-    disabled: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +91,8 @@ class _Reader:
     warnings: list[MenuWarning] = field(default_factory=list)
 
     def warn(self, message: str, at: Field) -> None:
-        self.warnings.append(MenuWarning(message, at.span))
+        if len(self.warnings) < WARNING_LIMIT:
+            self.warnings.append(MenuWarning(message, at.span))
 
     def close_label(self) -> None:
         """What is global now holds for the label that ends here."""
@@ -104,7 +107,7 @@ def build(data: bytes, context: MenuContext) -> Menu:
     """The menu in `data` and the files it includes; never fails for what the bytes say."""
     device = read_device(context.volume)[0] if context.volume else None
     reader = _Reader(context.devices, device, context.path.rpartition("/")[0] or "/")
-    _read(reader, parse(data, f"{context.volume or ''}{context.path}"), 0)
+    _read(reader, f"{context.volume or ''}{context.path}", data, 0)
     reader.close_label()
     _read_menu_of_ui(reader)
     if not reader.labels:
@@ -119,9 +122,11 @@ def build(data: bytes, context: MenuContext) -> Menu:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def _read(reader: _Reader, directives: tuple[Field, ...], depth: int) -> None:
+def _read(reader: _Reader, file: str, data: bytes, depth: int) -> None:
     """Included files act as if their text stood in place of the line that names them."""
-    for directive in directives:
+    if is_cut(data):
+        reader.warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
+    for directive in parse(data, file):
         if directive.key in ("include", "menu include"):
             _include(reader, directive, depth)
         elif directive.key.startswith("menu"):
@@ -141,7 +146,7 @@ def _include(reader: _Reader, directive: Field, depth: int) -> None:
     title = title.strip()
     if title:
         _begin_submenu(reader, title)
-    _read(reader, parse(data[1], data[0]), depth + 1)
+    _read(reader, *data, depth + 1)
     if title:
         _end_submenu(reader)
 
@@ -179,8 +184,8 @@ def _read_menu_directive(reader: _Reader, directive: Field) -> None:
         reader.submenus[-1].title = directive.value
     elif word == "default" and label is not None and not label.submenu:
         reader.menu_default = label  # one in a sub-menu is for those who open it
-    elif word in ("disable", "disabled") and label is not None:
-        label.disabled = True
+    elif word in ("quit", "exit", "goto") and label is not None:
+        label.kind = "menu"
     elif word == "begin":
         reader.close_label()
         _begin_submenu(reader, directive.value)
@@ -232,7 +237,10 @@ def _read_global(reader: _Reader, directive: Field) -> None:
         reader.close_label()
         name = _unquoted(value)
         reader.label = _Label(name, directive.span, tuple(reader.submenus[:SUBMENU_DEPTH]))
-        reader.labels.append(reader.label)
+        if len(reader.labels) < ENTRY_LIMIT:
+            reader.labels.append(reader.label)
+            if len(reader.labels) == ENTRY_LIMIT:
+                reader.warn(f"entries behind this one are left out: the limit is {ENTRY_LIMIT}", directive)
     elif key == "append":
         reader.append = "" if value == "-" else value
     elif key == "initrd":
@@ -274,7 +282,7 @@ def _read_menu_of_ui(reader: _Reader) -> None:
     for name in names:
         data = _read_included(reader, directive, name, 0) if name != "~" else None
         if data is not None:
-            _read(reader, parse(data[1], data[0]), 1)
+            _read(reader, *data, 1)
             reader.close_label()
 
 
@@ -303,8 +311,9 @@ def _default(reader: _Reader, has_timeout: bool) -> int:
         index = _label_index(reader, reader.on_timeout)
         if index is not None:
             return index
-    if reader.menu_default is not None:
-        return next(i for i, label in enumerate(reader.labels) if label is reader.menu_default)
+    for index, label in enumerate(reader.labels):
+        if label is reader.menu_default:
+            return index
     if reader.default is None:
         return 0
     return _label_index(reader, reader.default) or 0
@@ -333,16 +342,16 @@ def _entry(reader: _Reader, index: int, label: _Label) -> Entry:
     submenu = tuple(submenu.title.replace("^", "", 1) for submenu in label.submenu)
 
     def files() -> BootFiles:
-        wanted = wanted_files(label.kind, label.kernel, label.append or "", label.initrd)
-        if not label.kind and not label.disabled:  # to syslinux the label itself is then the kernel
-            wanted = wanted_files("linux", label.name, label.append or "", label.initrd)
-
         def place(name: str) -> str:
             return from_directory(reader.devices, reader.device, reader.directory, name)
 
+        kind, kernel = label.kind, label.kernel
+        if not kind and exists(reader.devices, reader.device, place(label.name)):
+            kind, kernel = "linux", label.name  # to syslinux the label itself is then the kernel
+        wanted = wanted_files(kind, kernel, label.append or "", label.initrd)
         root = str(reader.device) if reader.device else None
-        kernel = place(wanted.kernel) if wanted.kernel else None
-        return replace(wanted, kernel=kernel, initrds=tuple(map(place, wanted.initrds)), root=root)
+        found = place(wanted.kernel) if wanted.kernel else None
+        return replace(wanted, kernel=found, initrds=tuple(map(place, wanted.initrds)), root=root)
 
     return Entry(index, title, (), label.span, label.name, submenu, files=files)
 
@@ -392,7 +401,7 @@ def _multiboot(append: str) -> BootFiles:
 
 
 def _commas(text: str) -> Iterator[str]:
-    return (name.strip() for name in text.split(",") if name.strip())
+    return (name.strip() for name in text.split(",", INITRD_LIMIT)[:INITRD_LIMIT] if name.strip())
 
 
 def _unquoted(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 from fsdrivers import errors as fs_errors
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
@@ -9,7 +12,7 @@ from pvboot import grub_rules as rules
 from pvboot.device_names import read_device
 from pvboot.devices import Devices, translate
 from pvboot.grub_rules import GrubError
-from pvboot.menu.model import BootFiles, Entry, Menu
+from pvboot.menu.model import BootFiles, Command, Entry, Menu
 from pvboot.shell import files, loading, settings
 from pvboot.shell.request import BootRequest, Module, Outcome, encode_cmdline
 from pvboot.shell.state import Console, Shell, new_shell
@@ -30,7 +33,38 @@ def run_entry(
     shell = new_shell(devices, menu, entry, console=console, authenticated=authenticated)
     if entry.files is not None:
         return _load_files(shell, entry.files(), entry.span)
-    for command in entry.commands:
+    return _run_commands(shell, entry.commands, entry.span)
+
+
+def run_lines(
+    devices: Devices,
+    menu: Menu,
+    entry: Entry,
+    lines: Sequence[str],
+    *,
+    console: Console | None = None,
+    authenticated: bool = False,
+) -> Outcome | None:
+    """As `run_entry`, with the command lines that somebody made of the entry in an editor.
+
+    Nothing is skipped as it is in a menu file: an empty line or a comment is an unknown command (27), as in GRUB.
+    """
+    shell = new_shell(devices, menu, entry, console=console, authenticated=authenticated)
+    commands = (_edited_command(text, number) for number, text in enumerate(lines, 1))
+    return _run_commands(shell, commands, entry.span)
+
+
+def _edited_command(text: str, number: int) -> Command:
+    line = parse_line(text, "edited entry")
+    if line is None:
+        span = SourceSpan("edited entry", number, 1, len(text))
+        return Command("", "", text, span, span)
+    span, args_span = (replace(span, line=number) for span in (line.span, line.argument_span))
+    return Command(line.name, line.argument, line.text, span, args_span)
+
+
+def _run_commands(shell: Shell, commands: Iterable[Command], entry_span: SourceSpan) -> Outcome | None:
+    for command in commands:
         info = COMMANDS.get(command.name)
         if info is None or info.echo:
             shell.out(command.text)
@@ -38,7 +72,7 @@ def run_entry(
         if outcome is not None:
             return outcome
     if shell.kernel is not None:
-        return _run(shell, "boot", "", entry.span)
+        return _run(shell, "boot", "", entry_span)
     return None
 
 

@@ -71,8 +71,10 @@ def kernel(shell: Shell, args: str) -> Outcome | None:
 def initrd(shell: Shell, args: str) -> Outcome | None:
     if shell.kernel is None:
         raise GrubError(rules.KERNEL_BEFORE_INITRD)
-    name, file = shell.open(args)
-    shell.modules = [Module(file, name, b"", "initrd")]
+    # GRUB Legacy takes the first word; in an entry of another dialect, edited here, all are joined.
+    several = shell.entry is not None and shell.entry.files is not None
+    names = args.split() if several and args.strip() else [args]
+    shell.modules = [Module(file, name, b"", "initrd") for name, file in map(shell.open, names)]
     return None
 
 

@@ -6,8 +6,9 @@ when one of its commands fails or when `accept` raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from fsdrivers.errors import FsError
@@ -15,8 +16,8 @@ from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError, PvbootError
 from pvboot.menu.discovery import load
 from pvboot.menu.model import Entry, Menu
-from pvboot.shell.interpreter import run_entry
-from pvboot.shell.request import BootRequest, OpenMenu, PowerControl
+from pvboot.shell.interpreter import run_entry, run_lines
+from pvboot.shell.request import BootRequest, OpenMenu, Outcome, PowerControl
 from pvboot.shell.state import Console
 
 CONFIGFILE_LIMIT = 32  # menus leading to menus; GRUB would go round for ever
@@ -28,12 +29,15 @@ Result = TypeVar("Result")
 class Choice:
     """An entry's index.  `by_key`: somebody chose, which cancels the fallbacks as in GRUB.
 
-    `authenticated`: the menu's password was given.
+    `authenticated`: the menu's password was given.  `lines`: the entry's commands as somebody edited them, to be run
+    instead of its own.  `outcome`: what commands at the prompt led to; then no entry is run.
     """
 
     index: int
     by_key: bool = False
     authenticated: bool = False
+    lines: tuple[str, ...] | None = None
+    outcome: Outcome | None = None
 
 
 def choose_default(menu: Menu) -> Choice:
@@ -52,11 +56,11 @@ def boot_menu(
 ) -> Result | PowerControl:
     """Choose, run and boot until something boots.
 
-    With `interactive` a failed entry leads back to the menu, its clock stopped; otherwise it ends in
-    `BootError` with the reasons of every entry that was tried.
+    With `interactive` a failed entry leads back to the menu, its clock stopped, as long as somebody chooses there;
+    otherwise it ends in `BootError` with the reasons of every entry that was tried.
     """
     console = console or Console()
-    hops = 0
+    hops, came_back = 0, False
     while hops <= CONFIGFILE_LIMIT:
         if not menu.entries:
             raise MenuError("the menu has no entry", where=f"{menu.volume or ''}{menu.path}")
@@ -64,14 +68,16 @@ def boot_menu(
         try:
             outcome = _try_entries(devices, menu, choice, accept, console)
         except BootError as err:
-            if not interactive:
-                raise
+            if not interactive or (came_back and not choice.by_key):
+                raise  # a menu without a clock from which nobody chose: the terminal is gone
             console.out(f"\n{err}\n\n")
-            menu = replace(menu, timeout=None, hidden=False)
+            if console.ask:
+                console.ask("Press Enter to continue...")
+            menu, came_back = replace(menu, timeout=None, hidden=False), True
             continue
         if isinstance(outcome, OpenMenu):
             hops += 1
-            menu = load(devices, outcome.found)
+            menu, came_back = load(devices, outcome.found), False
             continue
         return outcome
     raise BootError("menus lead to menus without end", where=f"{menu.volume or ''}{menu.path}",
@@ -81,29 +87,44 @@ def boot_menu(
 def _try_entries(
     devices: Devices, menu: Menu, choice: Choice, accept: Callable[[BootRequest], Result], console: Console
 ) -> Result | OpenMenu | PowerControl:
-    """The chosen entry, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
+    """What was chosen, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
-    order = (choice.index, *(() if choice.by_key else menu.fallback))
-    for attempt, index in enumerate(order, 1):
-        entry = menu.entries[index]
+    for title, name, run in _attempts(devices, menu, choice, console):
         if cause is not None:  # before a fallback hides it
             console.out(f"\n{cause}\n\n")
-        console.out(f"  Booting '{entry.title}'\n\n")
+        console.out(f"  Booting {title}\n\n" if title else "")
         try:
-            outcome = run_entry(devices, menu, entry, console=console, authenticated=choice.authenticated)
+            outcome = run()
             if isinstance(outcome, BootRequest):
                 return accept(outcome)
             if outcome is not None:
                 return outcome
-            failed.append(f"{_name(entry)} loads nothing")
+            failed.append(f"{name} loads nothing")
             break  # to GRUB this is no error, so no fallback follows
         except (PvbootError, FsError) as err:
             cause = err
-            failed.append(f"{_name(entry)}: {err}")
-            if attempt < len(order):
-                console.out(f"\n{err}\n\n")
+            failed.append(f"{name}: {err}")
     raise BootError("; ".join(failed)) from cause
+
+
+def _attempts(
+    devices: Devices, menu: Menu, choice: Choice, console: Console
+) -> Iterator[tuple[str, str, Callable[[], Outcome | None]]]:
+    """What to try, in this order: its title as GRUB shows it, its name for messages, and how to run it."""
+    outcome, lines = choice.outcome, choice.lines
+    if outcome is not None:
+        yield "", "the prompt", lambda: outcome
+    elif lines is not None:
+        entry = menu.entries[choice.index]
+        yield "command-list", f"edited {_name(entry)}", lambda: run_lines(
+            devices, menu, entry, lines, console=console, authenticated=choice.authenticated
+        )
+    else:
+        for index in (choice.index, *(() if choice.by_key else menu.fallback)):
+            entry = menu.entries[index]
+            run = partial(run_entry, devices, menu, entry, console=console, authenticated=choice.authenticated)
+            yield f"'{entry.title}'", _name(entry), run
 
 
 def _name(entry: Entry) -> str:

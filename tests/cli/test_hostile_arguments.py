@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.make_images import run_tool
+from pvboot.cli.boot import _idle_limit
 from pvboot.cli.common import LINE_LIMIT
 from pvboot.cli.main import main
 from tests.conftest import REPOSITORY
@@ -178,3 +180,26 @@ def test_a_link_that_no_host_can_hold_is_left_out(
     monkeypatch.setattr("fsdrivers.directory.os.readlink", lambda *_args, **_more: os.fsencode(target))
     code, line = refusal(["cp", "-r", str(guest), "/", str(tmp_path / "out")], capsys)
     assert (code, "/link is left out" in line) == (1, True)
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(None, 120.0), (3.0, 10.0), (60.0, 60.0), (1e9, 120.0)])
+def test_a_sleeping_guest_is_bounded_by_the_limit(limit: float | None, seconds: float) -> None:
+    assert _idle_limit(limit) == seconds
+
+
+def test_a_directory_that_is_named_in_many_places_is_entered_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, commands = tmp_path / "tree", []
+    top = "/top"
+    for _ in range(12):
+        commands.append(f"ln {top}/a {top}/b")  # a second name for the next level: 2^12 ways to the last one
+        top += "/a"
+    (folder / top[1:]).mkdir(parents=True)
+    image = tmp_path / "image"
+    run_tool("mke2fs", "-q", "-F", "-t", "ext2", "-d", str(folder), str(image), "4M")
+    run_tool("debugfs", "-w", "-R", "ln /top /top/self", str(image))
+    for command in commands:
+        run_tool("debugfs", "-w", "-R", command, str(image))
+    assert main(["ls", "-R", str(image), "/top"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 12 + 1
