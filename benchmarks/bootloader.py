@@ -109,6 +109,9 @@ def measure(command: list[str], image: Path) -> tuple[int, Run]:
         output.touch()
         arguments = ["-q", f"--output={output}", "--output-format=simple0", f"--output-directory={folder}", str(image)]
         environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(REPOSITORY)}
+        # Both as they are when installed: their modules compiled.
+        environment["PYTHONPYCACHEPREFIX"] = str(image.parent / "compiled")
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         helper = [sys.executable, "-I", "-S", "-c", MEASURE, *command, *arguments]
         done = subprocess.run(helper, env=environment, capture_output=True, text=True, check=True)
         code, wall, cpu, peak = done.stdout.splitlines()[-1].split()
