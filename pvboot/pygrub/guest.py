@@ -7,6 +7,7 @@ import encodings.utf_16_le  # noqa: F401
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
@@ -26,6 +27,9 @@ from pvboot.pygrub.options import Options
 from pvboot.sandbox import Channel
 from pvboot.screen.safe_text import safe
 
+if TYPE_CHECKING:
+    from pvboot.shell.session import Choice
+
 FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes (XSA-25)
 WARNINGS_SHOWN = 20
 DEFAULT_SECONDS = 1  # pygrub's time for a menu that names none, or no time to wait
@@ -41,7 +45,8 @@ _ELSEWHERE = frozenset(
 # Entries of menu.lst are counted as pygrub counts them.
 _LEGACY = Dialect(legacy.DIALECT, legacy.__name__, MENU_LST.paths)
 
-Chooser = Callable[[Menu], int]
+# Asks somebody at the terminal; None: nobody is there.
+Chooser = Callable[[Menu, Devices], "Choice"] | None
 
 
 # Descriptors of the open result files, kernel and ramdisk.
@@ -64,7 +69,7 @@ def read_guest(
     try:
         devices = _devices(source, options)
         if options.isconfig:
-            channel.send("text", _show_config(source, options, choose))
+            channel.send("text", _show_config(source, options))
         elif options.list_entries:
             channel.send("text", _list_entries(devices, channel))
         else:
@@ -99,11 +104,11 @@ def _load_menu(devices: Devices, channel: Channel) -> Menu:
     return menu
 
 
-def choose_entry(options: Options, menu: Menu, choose: Chooser) -> int:
-    """--entry beats the menu; one that is not there is the default, silently.  Negative numbers are none."""
+def named_entry(options: Options, menu: Menu) -> int | None:
+    """What --entry says; one that is not there is the default, silently.  Negative numbers are none."""
     wanted = options.entry
     if wanted is None:
-        return choose(menu)
+        return None
     try:
         index = int(wanted)
     except ValueError:
@@ -122,7 +127,15 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
         return
     menu = _load_menu(devices, channel)
     failed: list[str] = []
-    index = choose_entry(options, menu, choose)
+    index = named_entry(options, menu)
+    if index is None and choose is not None:
+        choice = choose(menu, devices)
+        if choice.lines is not None or choice.outcome is not None:
+            _boot_edited(devices, menu, choice, options, outputs, channel)
+            return
+        index = choice.index
+    elif index is None:
+        index = menu.default
     for attempt in (index, *(number for number in menu.fallback if number != index)):
         entry = menu.entries[attempt]
         try:
@@ -136,6 +149,23 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
         _deliver(kernel, ramdisks, args + (b" " + options.args if options.args else b""), outputs, channel)
         return
     raise BootError("; ".join(failed))
+
+
+def _boot_edited(
+    devices: Devices, menu: Menu, choice: Choice, options: Options, outputs: Outputs | None, channel: Channel
+) -> None:
+    """What somebody made of an entry in the editor, or typed at the prompt."""
+    from pvboot.shell.interpreter import run_lines
+    from pvboot.shell.request import BootRequest
+
+    outcome = choice.outcome
+    if choice.lines is not None:
+        entry = menu.entries[choice.index]
+        outcome = run_lines(devices, menu, entry, choice.lines, authenticated=choice.authenticated)
+    if not isinstance(outcome, BootRequest):
+        raise BootError("the commands load no kernel")
+    args = outcome.cmdline + (b" " + options.args if options.args else b"")
+    _deliver(outcome.kernel, [module.file for module in outcome.modules], args, outputs, channel)
 
 
 def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
@@ -285,7 +315,7 @@ def _path(name: str | None) -> str:
     return safe(name.partition(")")[2] if name.startswith("(") else name)
 
 
-def _show_config(source: BlockSource, options: Options, choose: Chooser) -> str:
+def _show_config(source: BlockSource, options: Options) -> str:
     """--isconfig: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
     data = source.read_at(0, min(source.size, MENU_LIMIT_BYTES))
     dialect = dialect_of(source.name)
@@ -295,7 +325,8 @@ def _show_config(source: BlockSource, options: Options, choose: Chooser) -> str:
     menu = dialect.builder()(data, MenuContext(source.name, None, source.name, Devices([])))
     if not menu.entries:
         raise MenuError("the menu has no entry", where=source.name)
-    files = _without_hypervisor(_files_of(menu.entries[choose_entry(options, menu, choose)]))
+    index = named_entry(options, menu)
+    files = _without_hypervisor(_files_of(menu.entries[menu.default if index is None else index]))
     args = _arguments(files)
     args += " " + os.fsdecode(options.args) if options.args else ""
     text = f"  kernel: {_path(files.kernel)}\n"

@@ -24,7 +24,9 @@ from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource
+    from pvboot.devices import Devices
     from pvboot.menu import Menu
+    from pvboot.shell.session import Choice
 
 NOBODY = 65534
 LINE_LIMIT = 2000
@@ -156,8 +158,7 @@ def _read_guest(source: BlockSource, options: Options, outputs: guest.Outputs | 
     assert disk_fd is not None
 
     def job(channel: sandbox.Channel) -> None:
-        chooser = ask if interactive else (lambda menu: menu.default)
-        guest.read_guest(source, options, outputs, chooser, channel)
+        guest.read_guest(source, options, outputs, ask if interactive else None, channel)
 
     with _terminal_kept(interactive):
         report = sandbox.run(
@@ -194,15 +195,16 @@ def _tell(report: sandbox.Report) -> None:
     )
 
 
-def ask(menu: Menu) -> int:
+def ask(menu: Menu, devices: Devices) -> Choice:
     """The menu on the terminal.  A menu that names no time to wait waits a second, as with pygrub."""
-    from pvboot.screen.plain import choose
+    from pvboot.screen import choose
 
     seconds = DEFAULT_SECONDS if menu.timeout is None or menu.timeout < 1 else menu.timeout
-    return choose(replace(menu, timeout=seconds, hidden=False), sys.stdin, sys.stdout).index
+    return choose(replace(menu, timeout=seconds, hidden=False), devices, sys.stdin, sys.stdout)
 
 
 DEFAULT_SECONDS = guest.DEFAULT_SECONDS
+SCREEN_MODULES = ("pvboot.screen.plain", "pvboot.screen.menu_screen", "pvboot.shell.interpreter")
 
 
 def _import_everything() -> None:
@@ -211,7 +213,7 @@ def _import_everything() -> None:
 
     from pvboot.menu.dialects import DIALECTS
 
-    for module in ("pvboot.screen.plain", "pvboot.shell.session", *(dialect.module for dialect in DIALECTS)):
+    for module in (*SCREEN_MODULES, *(dialect.module for dialect in DIALECTS)):
         importlib.import_module(module)
 
 

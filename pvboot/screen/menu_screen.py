@@ -16,6 +16,7 @@ from pvboot.screen.editor import edit_entry
 from pvboot.screen.keys import ENTER, RIGHT, ctrl
 from pvboot.screen.line_edit import LineEditor
 from pvboot.screen.list_screen import Position, draw_list, list_height
+from pvboot.screen.pager import Pager
 from pvboot.screen.picture import Canvas, Picture
 from pvboot.screen.prompt import ask_password, read_line, run_prompt
 from pvboot.screen.terminal import EndOfInputError, Terminal
@@ -168,9 +169,15 @@ class _MenuScreen:
 
     def _run_prompt(self) -> Outcome | None:
         """A session at the prompt, with a state of its own."""
-        console = Console(self.terminal.write_safely, self._ask)
+        pager = Pager(self.terminal, lambda: shell.pager)
+        console = Console(pager.out, self._ask)
         shell = new_shell(self.devices, self.menu, console=console, authenticated=self.authenticated)
-        return run_prompt(self.terminal, self.history, partial(run_line, shell), partial(complete, shell))
+
+        def run(text: str) -> Outcome | None:
+            pager.start()
+            return run_line(shell, text)
+
+        return run_prompt(self.terminal, self.history, run, partial(complete, shell))
 
     def _ask(self, question: str) -> str | None:
         """What a command asks for: a password, or just a key."""

@@ -333,3 +333,22 @@ def test_a_resized_window_is_filled(guest: Guest) -> None:
         screen.wait_for(lambda seen: seen.rows[2] == " +" + "-" * 96 + "+" and seen.highlighted == ["Two"])
         screen.send(CTRL_C)
         assert screen.end() == 130
+
+
+def test_the_pager_stops_at_a_full_screen(guest: Guest) -> None:
+    comments = "".join(f"# line {number} of many\n" for number in range(60))
+    with session(guest(comments + MENU)) as screen:
+        screen.wait_for("Three")
+        screen.send("c")
+        screen.wait_for("grub>")
+        screen.send("pager on" + ENTER)
+        screen.wait_for("Internal pager is now on")
+        screen.send("cat /boot/grub/menu.lst" + ENTER)
+        for last in (22, 45):
+            screen.wait_for("[ Press a key to go on ]")
+            assert screen.emulator.rows[22] == f"# line {last} of many"
+            screen.send(" ")
+            screen.wait_for(lambda seen, last=last: f"# line {last + 10} of many" in seen.rows)  # type: ignore[misc]
+        screen.wait_for("which=three")
+        screen.send("kernel /boot/tiny" + ENTER + "boot" + ENTER)
+        assert screen.end() == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import make_images
+from fixtures.partitions import LINUX, MbrEntry, write_mbr
 from tests.xen.guests import Outcome, run_guest
 from tests.xen.machine import Machine
 
@@ -31,10 +32,10 @@ def grub_cfg_disk(parts: Callable[[str], Path], tmp_path_factory: pytest.TempPat
         "module.txt": make_images.MODULE,
     }
     disk = tmp_path_factory.mktemp("grub-cfg") / "disk.img"
-    partition = make_images.MbrEntry(make_images.LINUX, 2048, (30 << 20) // 512, active=True)
+    partition = MbrEntry(LINUX, 2048, (30 << 20) // 512, active=True)
     with open(disk, "wb") as file:
         file.truncate(32 << 20)
-        make_images.write_mbr(file, [partition])
+        write_mbr(file, [partition])
     make_images.make_ext(disk, tree, partition.sectors * 512, "ext4", partition.start * 512)
     return disk
 
