@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from grammars.grub_words import (
     END,
     KEYWORDS,
+    LINE_LIMIT,
     NEWLINE,
     WORD,
     Lexer,
@@ -29,7 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEPTH_LIMIT = 60  # of ours: blocks and `if`s inside each other; real menus end below ten
-WORD_LIMIT = 100_000  # of ours, words a file: bounds time and memory
+WORD_LIMIT = 50_000  # of ours, words a file: bounds time and memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,9 @@ def parse_source(source: Source) -> Script:
             statements.append(Problem(f"only the first {WORD_LIMIT} words are read", span))
             break
         statements += parser.read_chunk()
+    if not source.complete:
+        end = len(source.text)
+        statements.append(Problem(f"only the first {LINE_LIMIT} lines are read", source.span(end, end)))
     return Script(source, tuple(statements))
 
 

@@ -16,6 +16,7 @@ from grammars.spans import SourceSpan
 PieceKind = Literal["text", "quoted", "variable", "quoted variable"]
 
 _KEYWORDS = "case do done elif else esac fi for if in select then until while function"
+LINE_LIMIT = 100_000  # of ours, lines a file: bounds memory
 KEYWORDS = frozenset(_KEYWORDS.split())
 END = "end of file"
 WORD = "word"
@@ -59,13 +60,14 @@ class Source:
     """The text that is lexed, and where each of its lines stood in the file.
 
     GRUB's reader drops carriage returns, what follows a NUL in a line, and lines that begin with `#` (even inside
-    of a quoted text).
+    of a quoted text).  `complete` is False if the file has more lines than the limit.
     """
 
     file: str
     text: str
     _starts: list[int] = field(repr=False)
     _lines: list[tuple[int, int, str]] = field(repr=False)  # number, index in the file, the line as it stood
+    complete: bool = True
 
     def span(self, start: int, end: int) -> SourceSpan:
         """Where text[start:end] stands in the file."""
@@ -91,8 +93,9 @@ def read_source(data: bytes, file: str) -> Source:
     lines: list[tuple[int, int, str]] = []
     kept: list[str] = []
     origin = size = 0
-    physical = data.decode("utf-8", "surrogateescape").split("\n")
-    if not physical[-1]:
+    physical = data.decode("utf-8", "surrogateescape").split("\n", LINE_LIMIT)
+    complete = len(physical) <= LINE_LIMIT or not physical[-1]
+    if len(physical) > LINE_LIMIT or not physical[-1]:
         physical.pop()
     for number, raw in enumerate(physical, 1):
         line = raw.replace("\r", "").partition("\0")[0]
@@ -102,7 +105,7 @@ def read_source(data: bytes, file: str) -> Source:
             kept.append(line)
             size += len(line) + 1
         origin += len(raw) + 1
-    return Source(file, "".join(f"{line}\n" for line in kept), starts, lines)
+    return Source(file, "".join(f"{line}\n" for line in kept), starts, lines, complete)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammars.grub_cfg import DEPTH_LIMIT, Command, For, Function, If, Loop, Problem, Statement, parse
+from grammars.grub_words import LINE_LIMIT
 
 
 def _commands(text: str) -> list[str]:
@@ -120,7 +121,12 @@ def test_nesting_is_bounded() -> None:
     ids=["words", "lines", "errors", "nesting", "dollars"],
 )
 def test_large_files_end(text: str) -> None:
-    assert len(parse(text.encode(), "f").statements) <= 100_002
+    assert len(parse(text.encode(), "f").statements) <= LINE_LIMIT
+
+
+def test_lines_beyond_the_limit_are_told() -> None:
+    assert _commands("\n" * (LINE_LIMIT - 1) + "a\nb\n") == ["a", "ERROR"]
+    assert _commands("\n" * (LINE_LIMIT - 1) + "a\n") == ["a"]
 
 
 def _walk(statements: tuple[Statement, ...]) -> None:
