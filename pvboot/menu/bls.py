@@ -18,7 +18,8 @@ from grammars import bls as grammar
 from grammars.lines import Field
 from grammars.spans import SourceSpan
 from pvboot.grub_rules import shorten
-from pvboot.menu.grub_words import cmdline_of_words, split_words
+from pvboot.menu.grub2_rules import join_arguments
+from pvboot.menu.grub_words import split_words
 from pvboot.menu.guest_paths import first_existing
 from pvboot.menu.model import BootFiles, Entry, MenuWarning
 from pvboot.menu.versions import compare_rpm_names, compare_uapi, sort_key
@@ -163,7 +164,7 @@ def _read_grub(
     options = expand(lines[0], variables) if lines else variables.get("default_kernelopts", "")
     words = split_words(kernel) or [kernel]
     initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), words[0], variables), INITRD_LIMIT))
-    args = cmdline_of_words([*words[1:], *split_words(options)])
+    args = join_arguments([*words[1:], *split_words(options)])
     return BlsEntry(
         stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds,
         _span(fields, where), partial(locate, words[0], args, initrds),

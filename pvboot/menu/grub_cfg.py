@@ -24,6 +24,7 @@ from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
 
 DIALECT = "grub.cfg"
 SUBMENU_DEPTH_LIMIT = 10
+MENU_DEPTH_LIMIT = 5  # entries that show another menu whose default entry does the same
 MAXIMUM_TIMEOUT = 0x7FFFFFFF
 MAXIMUM_FALLBACKS = 8
 
@@ -115,7 +116,7 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
         for command in _unknown_commands(node.body, draft.shared):
             draft.shared.warn(f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
                               command.span)  # fmt: skip
-        files = cache(_Runner(draft.shared, level, node, path).files)
+        files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)
         )
@@ -153,12 +154,13 @@ def _unknown_commands(statements: tuple[Statement, ...], shared: Shared) -> Iter
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Runner:
-    """Runs the body of one entry; `chosen` is its path of ids."""
+    """Runs the body of one entry; `chosen` is its path of ids, `menus` how many menus it was reached through."""
 
     shared: Shared
     level: Level
     node: Node
     chosen: str
+    menus: int = 0
 
     def files(self) -> BootFiles:
         """What the entry loads.  Raises `BootError`, or what a command raises that cannot do its work."""
@@ -185,10 +187,12 @@ class _Runner:
     def _default_files(self, level: Level) -> BootFiles:
         """What the default entry of another menu loads."""
         node = _find(level, level.environment.get("default")) or (level.nodes[0] if level.nodes else None)
-        if node is None or node.is_submenu or len(self.chosen) > 10_000:
+        if node is None or node.is_submenu or self.menus >= MENU_DEPTH_LIMIT:
             raise BootError("the entry shows another menu, which has no default entry", where=str(self.node.span))
+        if node.files is not None:
+            return node.files()
         path = f"{self.chosen}>{node.id}"
-        return _Runner(self.shared, level, node, path).files()
+        return _Runner(self.shared, level, node, path, self.menus + 1).files()
 
 
 # --- what is chosen ---------------------------------------------------------------------------------------

@@ -7,16 +7,18 @@ Source: GRUB 2.06 (grub-core/commands, grub-core/normal), measured with grub-emu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
 from fsdrivers import errors as fs_errors
 from grammars.grub_cfg import Command, Script, parse, parse_text
+from pvboot.device_names import Device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import shorten
 from pvboot.menu import grub_env, grub_test
 from pvboot.menu.grub2_rules import join_arguments, read_unsigned
+from pvboot.menu.grub_disks import LOOKUP_COST
 from pvboot.menu.grub_script import Exhausted, Handler, Interpreter, Level, Loaded, Node, Stopped, block_body
 
 FILE_DEPTH_LIMIT = 10  # files that read files
@@ -373,7 +375,7 @@ def _configfile(run: Interpreter, args: Sequence[str], command: Command) -> int:
         return 1
     level = Level(run.environment.child())
     inner = Interpreter(run.shared, run.commands, level.environment, level)
-    inner.file_depth = run.file_depth + 1
+    inner.file_depth, inner.depth = run.file_depth + 1, run.depth
     with suppress(Stopped):  # what it has defined so far is its menu
         inner.run_script(script)
     if level.nodes:
@@ -405,8 +407,50 @@ def _read(run: Interpreter, name: str, command: Command) -> bytes | None:
 
 @_command("blscfg")
 def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    run.warn("'blscfg' is not supported, its entries are left out", command)
+    """Entries of the boot loader specification, as Fedora's GRUB reads them."""
+    if run.level is None:
+        run.warn("entries inside of an entry are left out", command)
+        return 1
+    from pvboot.menu import bls
+
+    wanted = args[0] if args else ""
+    is_path = wanted.startswith(("(", "/"))
+    variables = run.environment.values
+    for device, directory in _bls_places(run, wanted if is_path else run.environment.get("blsdir")):
+        try:
+            found = bls.entries(run.shared.disks.devices, device, directory, grub_variables=variables,
+                                warn=lambda warning: run.shared.warn(warning.message, warning.span))  # fmt: skip
+        except (fs_errors.FsError, PvbootError):
+            continue
+        run.shared.budget.charge(LOOKUP_COST * (len(found) + 1))
+        if not found:
+            continue
+        default = run.environment.get("default")
+        chosen = next((entry for entry in found if default in (entry.id, entry.title)), found[0])
+        for entry in found:
+            if wanted in ("", "default", "non-default") or is_path:
+                skipped = (wanted == "default" and entry is not chosen) or (wanted == "non-default" and entry is chosen)
+            else:
+                skipped = wanted.removesuffix(".conf") != entry.id
+            if not skipped and len(run.level.nodes) < ENTRY_LIMIT:
+                run.level.nodes.append(Node(entry.title, entry.id, entry.span, restricted=bool(entry.users),
+                                            files=entry.files))  # fmt: skip
+        return 0
+    run.warn("'blscfg' finds no entries", command)
     return 1
+
+
+def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]]:
+    """Volumes and directories to look at; `boot` is what Fedora's EFI builds use instead of `root`."""
+    names = [f"({name}){directory}" for name in map(run.environment.get, ("root", "boot")) if name]
+    if directory.startswith("("):
+        names = [directory]
+    elif not directory:
+        names = [name + path for path in ("/loader/entries", "/boot/loader/entries") for name in names]
+    for name in names:
+        place = run.shared.disks.resolve(name, "")
+        if place is not None:
+            yield place
 
 
 # --- passwords --------------------------------------------------------------------------------------------

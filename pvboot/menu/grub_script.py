@@ -14,7 +14,7 @@ from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, 
 from grammars.spans import SourceSpan
 from pvboot.grub_rules import shorten
 from pvboot.menu.grub_disks import Disks
-from pvboot.menu.model import MenuWarning
+from pvboot.menu.model import BootFiles, MenuWarning
 
 STEP_LIMIT = 100_000  # of one run: loading the menu, or one entry
 TOTAL_STEP_LIMIT = 400_000  # of all runs of one menu together
@@ -109,6 +109,7 @@ class Node:
     restricted: bool = True
     is_submenu: bool = False
     children: Level | None = None
+    files: Callable[[], BootFiles] | None = None  # of an entry that is no script
     index: int = 0  # of the entry in the flat list
 
 
@@ -157,7 +158,7 @@ class Interpreter:
         self.parameters: list[str] | None = None
         self.file_depth = 0
         self.called = ""  # the name by which the command that runs was called
-        self._depth = 0
+        self.depth = 0  # statements inside each other at this moment
         self._loops = 0
         self._breaks = 0
         self._continuing = False
@@ -185,10 +186,10 @@ class Interpreter:
     def run_all(self, statements: tuple[Statement, ...]) -> int:
         """One statement after the other; the status is the last one's."""
         status = 0
-        if self._depth >= CALL_LIMIT:  # as GRUB, which fails the call and goes on
+        if self.depth >= CALL_LIMIT:  # as GRUB, which fails the call and goes on
             self.shared.warn(f"statements nested deeper than {CALL_LIMIT} fail")
             return 1
-        self._depth += 1
+        self.depth += 1
         for statement in statements:
             if self._breaks:
                 break
@@ -196,7 +197,7 @@ class Interpreter:
             self.environment.values["?"] = str(status)
             if self._returning:
                 break
-        self._depth -= 1
+        self.depth -= 1
         return status
 
     def _run(self, statement: Statement) -> int:

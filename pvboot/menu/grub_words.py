@@ -1,6 +1,6 @@
-"""GRUB 2's quoting of one line without variables: text -> words -> the kernel's command line.
+"""GRUB 2's quoting of one line without variables: text -> words.
 
-Sources: the lexer of GRUB 2 (grub-core/script/yylex.l) and grub-core/lib/cmdline.c, with Fedora's way with `\\xHH`.
+Source: the lexer of GRUB 2 (grub-core/script/yylex.l), with Fedora's way with `\\xHH`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,3 @@ def split_words(text: str) -> list[str]:
     if word or quoted:
         words.append("".join(word))
     return words
-
-
-def cmdline_of_words(words: list[str]) -> str:
-    """The words with one blank between them; one that holds a blank is quoted, quotes and backslashes are escaped."""
-    return " ".join(f'"{_escaped(word)}"' if " " in word else _escaped(word) for word in words)
-
-
-def _escaped(word: str) -> str:
-    if not any(character in word for character in "\\'\""):
-        return word
-    return re.sub(r"\\(?!x[0-9A-Fa-f]{2})|['\"]", r"\\\g<0>", word)

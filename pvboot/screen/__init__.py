@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pvboot.menu.model import Menu
     from pvboot.shell.session import Choice
 
+# What `choose` and the commands at the prompt import when they are first needed.  Whoever gives up the right to open
+# files before calling it imports these first.
+SCREEN_MODULES = (
+    "pvboot.screen.menu_screen",
+    "pvboot.screen.plain",
+    "pvboot.blocklist",
+    "fsdrivers.partitions",
+    "fsdrivers.probe",
+)
+
 _WITHOUT_CURSOR = ("dumb", "unknown", "network", "dialup", "emacs")
 
 

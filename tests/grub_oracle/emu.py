@@ -26,10 +26,16 @@ PART_MIB = 4
 
 _START = r"(^[ \t]*|[;{][ \t]*|\bthen[ \t]+|\belse[ \t]+|\bdo[ \t]+)"
 _END = r"(?=[\s\"'{;]|$)"
-_RENAMED = ["menuentry", "submenu", "exit", "reboot", "halt", "boot", "configfile"]
-_SILENT = ["terminal_input", "terminal_output", "background_image", "background_color", "clear", "play", "sleep", "read", "save_env"]
-_PRINTED = ["linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "multiboot", "multiboot2", "module", "module2", "chainloader"]
-_VARIABLES = ["default", "timeout", "fallback", "timeout_style", "root", "superusers", "result"]
+_RENAMED = ("menuentry", "submenu", "exit", "reboot", "halt", "boot", "configfile")
+_SILENT = (
+    "terminal_input", "terminal_output", "background_image", "background_color", "clear", "play", "sleep", "read",
+    "save_env",
+)  # fmt: skip
+_PRINTED = (
+    "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "multiboot", "multiboot2", "module", "module2",
+    "chainloader",
+)  # fmt: skip
+_VARIABLES = ("default", "timeout", "fallback", "timeout_style", "root", "superusers", "result")
 
 _PRINT = r"""
 function pvx_p {
@@ -142,7 +148,7 @@ class EmuMenu:
 
 
 def make_emu_disk(path: Path, disk: Disk, *, transformed: bool) -> Path:
-    """An image of the disk; `transformed` prepares its scripts for grub-emu (which would really write with `save_env`)."""
+    """An image of the disk; `transformed` prepares its scripts for grub-emu, whose `save_env` writes."""
     with path.open("wb") as file:
         file.truncate((PART_MIB + 1) * MIB)
         write_mbr(file, [MbrEntry(LINUX, MIB // SECTOR_BYTES, PART_MIB * MIB // SECTOR_BYTES)])

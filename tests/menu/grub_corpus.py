@@ -1,3 +1,4 @@
+# ruff: noqa: E101  (the menus are indented as distributions do it)
 """grub.cfg files as distributions write them, and generated ones; each is judged by the real GRUB 2."""
 
 from __future__ import annotations
@@ -403,7 +404,8 @@ _WORDS = ["a", "$v", '"$v"', "'q $v'", '"x $w y"', "${w}", "p$w", "$w$v", "b\\ c
           '"\\"x\\\\"', "a=b", "--id=$v", "-x", "if", "done", "in", "a#b", "$?", "é"]  # fmt: skip
 _TITLES = ["M", '"t$v"', "'a b'", "m$w", '"é > $#"']
 _TESTS = ["$v = a", '"$w" = "a b"', "-z $nothing", "-n x", "! a = a", "1 -lt 2 -a 2 -lt 1", "1 -lt 2 -o 2 -lt 1",
-          "( a = b ) -o -e /boot", "-f /boot/grub/grub.cfg", "$v", "0x1f -eq 31", "-2 -lt 1", "k-9 -pgt k-10"]  # fmt: skip
+          "( a = b ) -o -e /boot", "-f /boot/grub/grub.cfg", "$v", "0x1f -eq 31", "-2 -lt 1",
+          "k-9 -pgt k-10"]  # fmt: skip
 
 
 def generated(seed: int) -> Case:

@@ -131,6 +131,21 @@ def test_another_reader_for_a_found_menu(tmp_path: Path) -> None:
         assert load(devices, found).dialect == "elilo"
 
 
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        (["EFI/debian"], "/EFI/debian/elilo.conf"),
+        (["Efi/BOOT", "Efi/suse"], "/Efi/suse/elilo.conf"),
+        (["EFI/boot"], "/EFI/boot/elilo.conf"),
+        (["efi/b", "efi/a"], "/efi/a/elilo.conf"),
+    ],
+    ids=["capitals", "BOOT comes last", "only BOOT", "by name"],
+)
+def test_directories_of_the_firmware(tmp_path: Path, names: list[str], path: str) -> None:
+    menu, _files = load_tree(tmp_path, {f"{name}/elilo.conf": ELILO for name in names})
+    assert (menu.dialect, menu.path) == ("elilo", path)
+
+
 @pytest.mark.parametrize("rock_ridge", [True, False])
 def test_iso_spelt_in_capitals(tmp_path: Path, rock_ridge: bool) -> None:
     plant(tmp_path / "tree", {"ISOLINUX/ISOLINUX.CFG": "LABEL a\nKERNEL VMLINUZ\n", "ISOLINUX/VMLINUZ": "k"})

@@ -1,4 +1,4 @@
-"""`pvboot boot` on a pseudo-terminal of unknown size, as libxl gives one to a boot loader."""
+"""`pvboot boot`, or another program of ours, on a pseudo-terminal of unknown size, as libxl gives one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PATIENCE_SECONDS = 60.0
 class Session:
     """A running program and the screen that a person in front of it sees."""
 
-    def __init__(self, *arguments: str | Path, term: str | None = "vt100", columns: int = 80) -> None:
-        self.emulator = Emulator(24, columns)
+    def __init__(self, program: tuple[str, ...], *arguments: str | Path, term: str | None = "vt100") -> None:
+        self.emulator = Emulator()
         self.transcript = bytearray()
         self.pid, self.master = pty.fork()
         if self.pid == 0:  # the program, whose controlling terminal the other side is
@@ -30,7 +30,7 @@ class Session:
             env = {name: value for name, value in os.environ.items() if name != "TERM"}
             os.execve(
                 sys.executable,
-                [sys.executable, "-m", "pvboot", "boot", *map(str, arguments)],
+                [sys.executable, "-m", *program, *map(str, arguments)],
                 env if term is None else {**env, "TERM": term},
             )
         self._status: int | None = None
@@ -86,9 +86,11 @@ class Session:
 
 
 @contextmanager
-def session(*arguments: str | Path, term: str | None = "vt100", columns: int = 80) -> Iterator[Session]:
+def session(
+    *arguments: str | Path, term: str | None = "vt100", program: tuple[str, ...] = ("pvboot", "boot")
+) -> Iterator[Session]:
     """A session that is over, whatever happens."""
-    running = Session(*arguments, term=term, columns=columns)
+    running = Session(program, *arguments, term=term)
     try:
         yield running
     finally:
