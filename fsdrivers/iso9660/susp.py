@@ -65,6 +65,9 @@ def entries(source: BlockSource, area: bytes, where: str) -> Iterator[tuple[byte
         if continuation is None:
             return
         block, offset, length = continuation
+        if offset + length > SECTOR_BYTES:  # as Linux has it
+            raise Corrupt("system use continuation leaves its sector", where=where,
+                          expected=f"at most {SECTOR_BYTES} bytes", found=f"{length} at {offset}")
         total += length
         if (block, offset) in seen or len(seen) >= MAX_CONTINUATIONS or total > MAX_CONTINUED_BYTES:
             raise Corrupt("system use continuations do not end", where=where,
