@@ -1,4 +1,4 @@
-"""A machine in QEMU that runs the real Xen hypervisor and its dom0, and the channel to the agent in dom0."""
+"""A machine in QEMU that runs the real Xen hypervisor and its dom0, and the channel to the server in dom0."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Machine:
             # Through the folder's descriptor, so that a long path to it does no harm.
             descriptor = os.open(folder, os.O_PATH)
             try:
-                channel.connect(f"/proc/self/fd/{descriptor}/agent.socket")
+                channel.connect(f"/proc/self/fd/{descriptor}/server.socket")
                 return channel
             except OSError:
                 self._check_alive()
@@ -145,7 +145,7 @@ class Machine:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-40:])
 
     def run(self, *argv: str, seconds: float = 120, steps: Sequence[tuple[str, str]] | None = None) -> Answer:
-        """Run a command in dom0; with `steps` on a terminal, typing keys when a pattern shows up (see dom0/agent.py).
+        """Run a command in dom0; with `steps` on a terminal, typing keys when a pattern shows up (see dom0/server.py).
 
         Raises `MachineError` when the machine does not answer; the command itself ends in `Answer.status`.
         """
@@ -154,7 +154,7 @@ class Machine:
             request["steps"] = steps
         self._channel.settimeout(30)
         self._channel.sendall(json.dumps(request).encode() + b"\n")
-        # The agent keeps the command's time; ours only notices that the agent is gone.
+        # The server keeps the command's time; ours only notices that it is gone.
         answer = json.loads(self._wait_line(time.monotonic() + seconds + 60))
         return Answer(answer["status"], answer["output"], answer["steps"])
 
@@ -180,8 +180,8 @@ def qemu_command(accelerator: str) -> list[str]:
         "-fsdev", "local,id=host,path=share,security_model=none,readonly=on",
         "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
         "-device", "virtio-serial-pci",
-        "-chardev", "socket,id=agent,path=agent.socket,server=on,wait=off",
-        "-device", "virtserialport,chardev=agent,name=agent",
+        "-chardev", "socket,id=server,path=server.socket,server=on,wait=off",
+        "-device", "virtserialport,chardev=server,name=server",
     ]  # fmt: skip
 
 
