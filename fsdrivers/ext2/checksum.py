@@ -28,6 +28,8 @@ INODE_CHECKSUM_HI_OFFSET = 0x82
 DIRECTORY_TAIL = b"\0\0\0\0\x0c\0\0\xde"
 DIRECTORY_TAIL_BYTES = 12
 
+REMEMBERED_DIRECTORIES, REMEMBERED_BYTES = 64, 16 << 10
+
 
 class Checksums:
     """The checks of one file system."""
@@ -35,6 +37,8 @@ class Checksums:
     def __init__(self, superblock: SuperBlock) -> None:
         seed = superblock.checksum_seed
         self._seed = crc32c(FRESH, superblock.uuid) if seed is None else seed
+        # Looking for a menu reads the same few directories again and again, and a checksum costs more than a read.
+        self._verified: dict[int, bytes] = {}
 
     @staticmethod
     def are_used(superblock: SuperBlock) -> bool:
@@ -69,6 +73,8 @@ class Checksums:
 
     def check_directory(self, inode: Inode, data: bytes, block_size: int, where: str) -> None:
         """The tails of directory blocks; the index blocks of an htree have none."""
+        if self._verified.get(inode.number) == data:
+            return
         tail = block_size - DIRECTORY_TAIL_BYTES
         starts = [start for start in range(0, len(data), block_size)
                   if data[start + tail : start + tail + 8] == DIRECTORY_TAIL]
@@ -76,6 +82,10 @@ class Checksums:
         for start, crc in zip(starts, sums, strict=True):
             stored = int.from_bytes(data[start + block_size - 4 : start + block_size], "little")
             _compare("directory block", stored, crc, f"{where}: byte {start}")
+        if len(data) <= REMEMBERED_BYTES:
+            if len(self._verified) >= REMEMBERED_DIRECTORIES:
+                self._verified.clear()
+            self._verified[inode.number] = data
 
     def _inode_seed(self, inode: Inode) -> int:
         return crc32c(self._seed, inode.number.to_bytes(4, "little") + inode.generation.to_bytes(4, "little"))
