@@ -204,7 +204,6 @@ def ask(menu: Menu, devices: Devices) -> Choice:
 
 
 DEFAULT_SECONDS = guest.DEFAULT_SECONDS
-SCREEN_MODULES = ("pvboot.screen.plain", "pvboot.screen.menu_screen", "pvboot.shell.interpreter")
 
 
 def _import_everything() -> None:
@@ -212,6 +211,7 @@ def _import_everything() -> None:
     import importlib
 
     from pvboot.menu.dialects import DIALECTS
+    from pvboot.screen import SCREEN_MODULES
 
     for module in (*SCREEN_MODULES, *(dialect.module for dialect in DIALECTS)):
         importlib.import_module(module)
