@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pvboot.pygrub import options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -47,6 +50,40 @@ def test_the_man_page_has_every_option_of_the_program(run_cli: RunCli) -> None:
     page = (DOCS / "man" / "pvboot.1").read_text().replace("\\-", "-")
     program = set().union(*(long_options(help_of(run_cli, verb)) for verb in VERBS))
     assert long_options(page) == program - {"--help"} | {"--version"}
+
+
+def pygrub_usage() -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pvboot.pygrub", "--help", "disk.img"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    return done.stderr
+
+
+def short_options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])-[a-z](?![\w-])", text))
+
+
+def pygrub_pages() -> dict[str, str]:
+    """The man page without its markup, and the section of the reference."""
+    manual = (DOCS / "man" / "pvboot-pygrub.1").read_text()
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    section = re.search(r"^### pvboot-pygrub\b.*?(?=^##)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    return {"manual": manual.replace("\\-", "-"), "reference": section[0]}
+
+
+@pytest.mark.parametrize("page", ["manual", "reference"])
+def test_both_pages_have_every_option_of_pvboot_pygrub(page: str) -> None:
+    text, usage = pygrub_pages()[page], pygrub_usage()
+    assert long_options(text) == long_options(usage) | {"--help"}
+    assert short_options(text) == short_options(usage) | {"-h"}
+
+
+def test_the_usage_of_pvboot_pygrub_has_every_option_that_it_takes() -> None:
+    taken = {f"--{name.rstrip('=')}" for name in options._LONG} | {f"-{letter}" for letter in options._SHORT}
+    usage = pygrub_usage()
+    assert long_options(usage) | short_options(usage) == taken - {"--help", "-h"}
 
 
 def test_the_page_about_plans_names_a_test_for_each_of_the_sixteen_invariants() -> None:
