@@ -128,15 +128,16 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
     menu = _load_menu(devices, channel)
     failed: list[str] = []
     index = named_entry(options, menu)
+    fallback: tuple[int, ...] = ()  # only for what nobody chose
     if index is None and choose is not None:
         choice = choose(menu, devices)
         if choice.lines is not None or choice.outcome is not None:
             _boot_edited(devices, menu, choice, options, outputs, channel)
             return
-        index = choice.index
+        index, fallback = choice.index, () if choice.by_key else menu.fallback
     elif index is None:
-        index = menu.default
-    for attempt in (index, *(number for number in menu.fallback if number != index)):
+        index, fallback = menu.default, menu.fallback
+    for attempt in (index, *(number for number in fallback if number != index)):
         entry = menu.entries[attempt]
         try:
             kernel, ramdisks, args = open_entry(devices, menu, entry)

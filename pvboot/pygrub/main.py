@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pvboot.shell.session import Choice
 
 NOBODY = 65534
+# Somebody may look at the menu, edit and try for as long as they like.
+PERSON_LIMITS = sandbox.Limits(wall_seconds=None, think_seconds=sandbox.Limits().cpu_seconds)
 LINE_LIMIT = 2000
 _NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -165,7 +167,7 @@ def _read_guest(source: BlockSource, options: Options, outputs: guest.Outputs | 
             job,
             keep=(disk_fd, *result_files),
             outputs=result_files,
-            limits=sandbox.Limits(wall_seconds=None if interactive else sandbox.Limits().wall_seconds),
+            limits=PERSON_LIMITS if interactive else sandbox.Limits(),
             uid=options.runas or NOBODY,
             terminal=interactive,
             confined=options.sandbox,
