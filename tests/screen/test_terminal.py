@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import select
 import termios
 from collections.abc import Iterator
 
@@ -87,4 +88,7 @@ def test_a_tiny_window_gets_the_numbered_list(terminal: tuple[int, int]) -> None
     termios.tcsetwinsize(slave, (8, 30))
     os.write(master, b"1\n")
     assert _choose(_menu(""), slave) == Choice(1, by_key=True)
-    assert b"Type a number" in os.read(master, 4096)
+    shown = b""
+    while b"Type a number" not in shown:
+        assert select.select([master], [], [], 30)[0], shown
+        shown += os.read(master, 4096)
