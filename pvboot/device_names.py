@@ -22,8 +22,8 @@ class Device:
     """What a device name says.
 
     `kind` is "hd", "fd", "cd", "nd" or "loop" (a file taken for a disk); `partition` counts from 0 as in
-    GRUB Legacy, None is the whole disk;
-    `slice` is a BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name demands that table.
+    GRUB Legacy, None is the whole disk; `slice` is a BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name
+    demands that table.
     """
 
     kind: str
