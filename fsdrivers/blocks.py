@@ -1,4 +1,4 @@
-"""Where bytes come from: raw image files, block devices, slices of them, and bytes in memory."""
+"""Where bytes come from: raw image files, block devices, slices of them, files in them, and bytes in memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import Iterator
 
-from fsdrivers.api import BlockSource, Extent
+from fsdrivers.api import BlockSource, Extent, File
 from fsdrivers.errors import SourceError, Unsupported
+from fsdrivers.extents import cut
 
 # One system call never moves more than this (Linux stops at 2 GiB - 4 KiB by itself).
 MAX_TRANSFER_BYTES = 1 << 30
@@ -106,6 +107,32 @@ class SliceSource:
 
     def close(self) -> None:
         """Nothing to give back: the parent owns the descriptor."""
+
+
+class LoopSource:
+    """The content of a file of a mounted file system: a disk image on a disk.  The file's own disk stays open."""
+
+    __slots__ = ("_file", "name", "size")
+
+    def __init__(self, file: File, name: str) -> None:
+        self._file = file
+        self.name = name
+        self.size = file.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self.name, self.size, offset, size)
+        data = self._file.read_at(offset, size)
+        if len(data) != size:
+            raise SourceError("short read", where=f"{self.name}: byte {offset:#x}", expected=f"{size} bytes",
+                              found=f"{len(data)} bytes")
+        return data
+
+    def extents(self, offset: int, size: int) -> Iterator[Extent]:
+        check_range(self.name, self.size, offset, size)
+        return cut(self._file.extents(), offset, size)
+
+    def close(self) -> None:
+        """Nothing to give back: the file's disk owns the descriptor."""
 
 
 class MemorySource:

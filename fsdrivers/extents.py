@@ -1,10 +1,24 @@
-"""Runs of bytes: joining neighbours."""
+"""Runs of bytes: joining neighbours, cutting a part out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from fsdrivers.api import Extent
+
+
+def cut(pieces: Iterable[Extent], offset: int, size: int) -> Iterator[Extent]:
+    """The `size` bytes from `offset` of the bytes that all pieces make up."""
+    end, start = offset + size, 0
+    for piece in pieces:
+        if start >= end:
+            return
+        first, last = max(0, offset - start), min(piece.length, end - start)
+        start += piece.length
+        if first < last:
+            data = None if piece.data is None else piece.data[first:last]
+            skipped = first if piece.fd is not None else 0
+            yield Extent(last - first, piece.fd, piece.offset + skipped, data)
 
 
 def joined(pieces: Iterable[Extent]) -> Iterator[Extent]:

@@ -13,6 +13,7 @@ from pvboot.grub_rules import GrubError, first_word, read_number, shorten
 MAXIMUM_DRIVES = 8  # GRUB names hd0 to hd7
 MAXIMUM_PARTITION = 254
 SLICES = tuple("abcdefgh")
+WITH_PARTITIONS = ("hd", "loop")
 BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 
 
@@ -20,8 +21,9 @@ BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 class Device:
     """What a device name says.
 
-    `kind` is "hd", "fd", "cd" or "nd"; `partition` counts from 0 as in GRUB Legacy, None is the whole disk;
-    `slice` is a BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name demands that table.
+    `kind` is "hd", "fd", "cd", "nd" or "loop" (a file taken for a disk); `partition` counts from 0 as in
+    GRUB Legacy, None is the whole disk; `slice` is a BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name
+    demands that table.
     """
 
     kind: str
@@ -32,26 +34,27 @@ class Device:
 
     def __str__(self) -> str:
         """The canonical name: `(hd0,0)`, `(hd0)`, `(hd0,0,a)`, `(cd)`."""
-        drive = f"{self.kind}{self.drive}" if self.kind in ("hd", "fd") else self.kind
+        drive = f"{self.kind}{self.drive}" if self.kind in ("hd", "fd", "loop") else self.kind
         parts = [drive, *([str(self.partition)] if self.partition is not None else [])]
         return f"({','.join([*parts, *([self.slice] if self.slice else [])])})"
 
 
-def read_device(text: str, root: Device | None = None) -> tuple[Device, str]:
+def read_device(text: str, root: Device | None = None, *, loops: bool = False) -> tuple[Device, str]:
     """The device at the start of `text` and what follows its closing parenthesis.
 
     Parts that are left out come from `root`: `(,0)` keeps its disk, `(hd0,)` its partition, `()` is its whole
-    disk.  Raises `GrubError` 11 for bad syntax, 12 for an impossible drive, 23 and 35 for bad numbers.
+    disk.  `loops`: also `(loop0)`, which GRUB Legacy does not know; whether there is one, `Devices` will tell.
+    Raises `GrubError` 11 for bad syntax, 12 for an impossible drive, 23 and 35 for bad numbers.
     """
     if not text.startswith("("):
         raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(first_word(text))!r} does not begin with '('")
-    drive, at = _read_drive(text, root)
+    drive, at = _read_loop(text) if loops and text.startswith("(loop") else _read_drive(text, root)
     device = drive
     if text[at : at + 1] == ",":
         device, at = _read_partition(text, at + 1, drive, root)
-    if drive.drive >= MAXIMUM_DRIVES:
+    if drive.drive >= MAXIMUM_DRIVES and drive.kind != "loop":
         raise GrubError(rules.INVALID_DEVICE, f"drive {drive.drive} in {shorten(text)!r}, highest is 7")
-    if device.kind != "hd" and device.partition is not None:
+    if device.kind not in WITH_PARTITIONS and device.partition is not None:
         raise GrubError(rules.INVALID_DEVICE, f"{shorten(text)!r}: {drive} has no partitions")
     if text[at : at + 1] != ")":
         raise GrubError(rules.BAD_DEVICE_SYNTAX, f"no ')' where it should be in {shorten(text)!r}")
@@ -76,6 +79,11 @@ def _read_drive(text: str, root: Device | None) -> tuple[Device, int]:
     return (Device("hd", drive - BIOS_HARD_DISK) if drive >= BIOS_HARD_DISK else Device("fd", drive)), at
 
 
+def _read_loop(text: str) -> tuple[Device, int]:
+    number, at = read_number(text, len("(loop"))
+    return Device("loop", number), at
+
+
 def _read_partition(text: str, at: int, drive: Device, root: Device | None) -> tuple[Device, int]:
     """The part behind the comma at `at - 1`."""
     for scheme in ("msdos", "gpt"):
@@ -89,7 +97,7 @@ def _read_partition(text: str, at: int, drive: Device, root: Device | None) -> t
             number, at = read_number(text, at)
         except GrubError as err:
             raise GrubError(rules.BAD_DEVICE_SYNTAX, err.detail) from err
-        if drive.kind != "hd" or number > MAXIMUM_PARTITION:
+        if drive.kind not in WITH_PARTITIONS or number > MAXIMUM_PARTITION:
             raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: no such partition is possible")
         if text[at : at + 1] == ",":
             at += 1

@@ -16,11 +16,14 @@ from fsdrivers import errors as fs_errors
 from pvboot import grub_rules as rules
 from pvboot.device_names import MAXIMUM_DRIVES, Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, first_word
+from pvboot.grub_rules import GrubError, first_word, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, File, Filesystem, Volume
 
+LOOP_LIMIT = 64  # files of one guest that are taken for disks
+LOOP_DEPTH_LIMIT = 4  # of them inside each other
+NO_LOOP = Device("loop", LOOP_LIMIT)  # of a name whose file cannot be a disk: reading from it fails
 MENU_FILE_LIMIT_BYTES = 1 << 20  # of a menu given as a file instead of a disk
 
 
@@ -37,12 +40,14 @@ class Devices:
     """The disks hd0, hd1 ... of one guest; volumes are listed and mounted when first asked for.
 
     `source_name` is what the user called the guest's disk; `menu_file` is set when that was a menu itself.
+    Files that a menu takes for disks are further ones, loop0, loop1 ...; inside, they count behind the guest's own.
     """
 
     def __init__(self, disks: Sequence[Disk], *, source_name: str = "", menu_file: str | None = None) -> None:
         self.disks = tuple(disks)
         self.source_name = source_name or (self.disks[0].name if self.disks else "")
         self.menu_file = menu_file
+        self._loops: dict[tuple[Device, str], BlockSource | None] = {}
         self._volumes: dict[int, list[Volume]] = {}
         self._mounted: dict[tuple[int, int], Filesystem | fs_errors.FsError] = {}
 
@@ -58,11 +63,47 @@ class Devices:
             if disk.source is not None:
                 disk.source.close()
 
+    # -- files as disks
+
+    def add_loop(self, device: Device, path: str) -> Device:
+        """The device whose disk is the content of a file, which is opened when something is read from it.
+
+        The same file is always the same device.  Raises `PvbootError` if there are too many, or too many inside
+        each other.
+        """
+        if (device, path) not in self._loops:
+            depth, outer = 1, device
+            while outer.kind == "loop":
+                depth, outer = depth + 1, list(self._loops)[outer.drive][0]
+            for what, limit, found in (("files taken for disks", LOOP_LIMIT, len(self._loops) + 1),
+                                       ("disk images inside each other", LOOP_DEPTH_LIMIT, depth)):  # fmt: skip
+                if found > limit:
+                    raise PvbootError(f"too many {what}", where=shorten(f"{device}{path}"),
+                                      expected=f"at most {limit}", found=str(found))  # fmt: skip
+            self._loops[device, path] = None
+        return Device("loop", list(self._loops).index((device, path)))
+
+    def _source(self, drive: int) -> BlockSource | None:
+        """The blocks of a disk, None for a directory.  Raises `FsError` if the file of a loop cannot be opened."""
+        if drive < len(self.disks):
+            return self.disks[drive].source
+        device, path = place = list(self._loops)[drive - len(self.disks)]
+        if self._loops[place] is None:
+            from fsdrivers.blocks import LoopSource
+
+            self._loops[place] = LoopSource(self.mount(device).open(path), f"{device}{path}")
+        return self._loops[place]
+
+    def _name(self, drive: int) -> str:
+        if drive < len(self.disks):
+            return self.disks[drive].name
+        return "{}{}".format(*list(self._loops)[drive - len(self.disks)])
+
     # -- which volumes there are
 
     def volumes(self, drive: int) -> list[Volume]:
         """The volumes of a disk, [] for a directory.  Raises `FsError` if the disk cannot be read."""
-        source = self.disks[drive].source
+        source = self._source(drive)
         if source is None:
             return []
         if drive not in self._volumes:
@@ -95,11 +136,10 @@ class Devices:
         Raises `GrubError` 21 for a missing disk, 22 for a missing partition.
         """
         drive = self._drive_of(device)
-        disk = self.disks[drive]
         if device.partition is None and device.slice is None:
             return drive, 0
         if device.slice is not None:
-            raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {disk.name}: BSD labels are not read")
+            raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}: BSD labels are not read")
         assert device.partition is not None
         volumes = self._volumes_for_grub(drive)
         number = device.partition + 1
@@ -110,11 +150,15 @@ class Devices:
         if table_less and device.partition == 0:
             return drive, 0
         known = ", ".join(str(volume.number - 1) for volume in volumes if volume.number) or "none"
-        raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {disk.name}, its partitions: {known}")
+        raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}, its partitions: {known}")
 
     def _drive_of(self, device: Device) -> int:
         if device.kind == "hd" and device.drive < len(self.disks):
             return device.drive
+        if device.kind == "loop":
+            if device.drive < len(self._loops):
+                return len(self.disks) + device.drive
+            raise GrubError(rules.NO_SUCH_DISK, f"{device} has no file, {len(self._loops)} have one")
         if device.kind == "cd":
             for drive in range(len(self.disks)):
                 if self._is_optical(drive):
@@ -140,7 +184,7 @@ class Devices:
     def mount(self, device: Device) -> Filesystem:
         """The file system of a device.  Raises `FsError` if none can be read there, `GrubError` 21 and 22."""
         drive, number = self.locate(device)
-        ready = self.disks[drive].filesystem
+        ready = self.disks[drive].filesystem if drive < len(self.disks) else None
         if ready is not None:
             return ready
         if (drive, number) not in self._mounted:
@@ -160,9 +204,9 @@ class Devices:
 
     def _blocks(self, drive: int, number: int) -> BlockSource:
         """The blocks of a whole disk (number 0) or of a partition."""
-        source = self.disks[drive].source
+        source = self._source(drive)
         if source is None:
-            raise fs_errors.Unsupported("a directory has no blocks", where=self.disks[drive].name)
+            raise fs_errors.Unsupported("a directory has no blocks", where=self._name(drive))
         if number == 0:
             return source
         return next(volume.source for volume in self.volumes(drive) if volume.number == number)
@@ -188,11 +232,15 @@ class Devices:
         """
         word = first_word(name)
         device, path = read_device(word, root) if word.startswith("(") else (root, word)
+        return self.open_path(device, path)
+
+    def open_path(self, device: Device, path: str) -> File:
+        """Open a path (blanks are letters of it) or a block list of a device.  Raises `GrubError`."""
         if not path.startswith("/"):
             from pvboot.blocklist import open_block_list
 
             if not path:
-                raise GrubError(rules.BAD_FILENAME, f"no path in {name!r}" if name else "no file is named")
+                raise GrubError(rules.BAD_FILENAME, f"no path behind {device}")
             return open_block_list(path, self.blocks(device))
         filesystem = self.filesystem(device)
         try:

@@ -195,7 +195,7 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
         return b""
     path = found.path.rpartition("/")[0] + "/default"
     try:
-        return devices.open(path, found.device).read_at(0, DEFAULT_FILE_BYTES)
+        return devices.open_path(found.device, path).read_at(0, DEFAULT_FILE_BYTES)
     except (GrubError, fs_errors.FsError):
         return b""  # as GRUB: no such file means entry 0
 

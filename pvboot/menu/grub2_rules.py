@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
-from pvboot.device_names import Device
+from pvboot.device_names import WITH_PARTITIONS, Device
 
 _MAXIMUM = (1 << 64) - 1
 _NEEDS_BACKSLASH = re.compile(r"(\\x[0-9A-Fa-f]{2})|([\\'\"])")
-_DEVICE = re.compile(r"(hd|fd|cd)([0-9]{0,3})(?:,(.*))?", re.DOTALL)
-_XEN_DISK = re.compile(r"(?:xen/)?(?:xvd|sd|hd|vd)([a-h])(?:,(.*))?", re.DOTALL)
+_DEVICE = re.compile(r"(hd|fd|cd)([0-9]{0,3})")
+_XEN_DISK = re.compile(r"(?:xen/)?(?:xvd|sd|hd|vd)([a-h])")
+_NO_LOOPS: Mapping[str, Device] = MappingProxyType({})
 _PARTITION = re.compile(r"(msdos|gpt)?([0-9]{1,3})")
 
 
@@ -50,24 +53,28 @@ def _quote(word: str) -> str:
     return f'"{quoted}"' if " " in word else quoted
 
 
-def read_device_name(text: str) -> Device | None:
+def read_device_name(text: str, loops: Mapping[str, Device] = _NO_LOOPS) -> Device | None:
     """The device that GRUB 2 calls `text`, without parentheses; None for kinds that do not exist here.
 
     Partitions count from 1 in every form: `hd0,1`, `hd0,msdos1`, `hd0,gpt1`; `xen/xvda,1` is hd0's.
+    `loops` are the names that `loopback` has given.
     """
-    drive, kind = 0, "hd"
-    if match := _DEVICE.fullmatch(text):
-        kind, drive = match[1], int(match[2] or 0)
-    elif match := _XEN_DISK.fullmatch(text):
-        drive = ord(match[1]) - ord("a")
-    else:
+    name, comma, number = text.partition(",")
+    device = loops.get(name) or _read_drive(name)
+    if device is None or not comma:
+        return device
+    partition = _PARTITION.fullmatch(number)
+    if partition is None or device.kind not in WITH_PARTITIONS or not 1 <= int(partition[2]) <= 255:
         return None
-    if match[match.re.groups] is None:
-        return Device(kind, drive)
-    partition = _PARTITION.fullmatch(match[match.re.groups])
-    if partition is None or kind != "hd" or not 1 <= int(partition[2]) <= 255:
-        return None
-    return Device(kind, drive, int(partition[2]) - 1, scheme=partition[1])
+    return replace(device, partition=int(partition[2]) - 1, scheme=partition[1])
+
+
+def _read_drive(name: str) -> Device | None:
+    if match := _DEVICE.fullmatch(name):
+        return Device(match[1], int(match[2] or 0))
+    if match := _XEN_DISK.fullmatch(name):
+        return Device("hd", ord(match[1]) - ord("a"))
+    return None
 
 
 def split_name(name: str) -> tuple[str | None, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,18 @@ NAMES_LIMIT = 10_000  # names of a directory that are compared
 LOOKUP_COST = 10  # steps of a script
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a script stands: its `root`, and the names that its `loopback` commands have given, oldest first."""
+
+    root: str
+    loops: Mapping[str, Device]
+
+
 class Disks:
     """Files by GRUB 2's names; `home` is the volume of the menu, None for a menu outside of any disk.
 
-    What a name stands for never changes while a menu is read, so answers are remembered.  `charge` is told, in
+    What a device holds never changes while a menu is read, so answers are remembered.  `charge` is told, in
     steps of a script, what looking costs.
     """
 
@@ -34,7 +43,7 @@ class Disks:
         self.charge = charge
         self.home = home
         self._stats: dict[tuple[Device, str], Stat | None] = {}
-        self._searches: dict[tuple[str, str], str | None] = {}
+        self._searches: dict[tuple[str, str, tuple[tuple[str, Device], ...]], str | None] = {}
 
     def name_of(self, device: Device) -> str:
         """`hd0,msdos1` for the volume (hd0,0)."""
@@ -49,29 +58,30 @@ class Disks:
             pass  # then nobody will open it either
         return f"{device.kind}{device.drive},{scheme or ''}{device.partition + 1}"
 
-    def locate(self, name: str) -> Device | None:
+    def locate(self, name: str, loops: Mapping[str, Device]) -> Device | None:
         """The volume that GRUB 2 calls `name` if this guest has it."""
-        device = read_device_name(name)
+        device = read_device_name(name, loops)
         if device is None or (device.kind == "hd" and device.drive >= len(self.devices.disks)):
             return None
         try:
             drive, number = self.devices.locate(device)
         except (GrubError, fs_errors.FsError):
             return None
-        return Device("hd", drive, number - 1 if number else None)
+        partition = number - 1 if number else None
+        return Device("loop", device.drive, partition) if device.kind == "loop" else Device("hd", drive, partition)
 
-    def resolve(self, name: str, root: str) -> tuple[Device, str] | None:
+    def resolve(self, name: str, place: Place) -> tuple[Device, str] | None:
         """The volume and path that `[(DEVICE)]/path` means; None if the guest has no such volume."""
         where, path = split_name(name)
-        device = self.locate(root if where is None else where)
+        device = self.locate(place.root if where is None else where, place.loops)
         return (device, path) if device is not None else None
 
-    def stat(self, name: str, root: str) -> Stat | None:
+    def stat(self, name: str, place: Place) -> Stat | None:
         """What stands under a name, None if nothing that can be reached."""
-        place = self.resolve(name, root)
-        if place is None:
+        found = self.resolve(name, place)
+        if found is None:
             return None
-        device, path = place
+        device, path = found
         return self._stat(device, "/" + path.strip("/"))
 
     def _stat(self, device: Device, path: str) -> Stat | None:
@@ -83,61 +93,70 @@ class Disks:
                 self._stats[device, path] = None
         return self._stats[device, path]
 
-    def read(self, name: str, root: str) -> bytes:
+    def read(self, name: str, place: Place) -> bytes:
         """The file's bytes up to the limit.  Raises `FsError`, `GrubError`, `MenuError` for an unknown device."""
-        place = self.resolve(name, root)
-        if place is None:
-            raise MenuError("no such device", where=shorten(name), found=f"root is {shorten(root)!r}")
+        found = self.resolve(name, place)
+        if found is None:
+            raise MenuError("no such device", where=shorten(name), found=f"root is {shorten(place.root)!r}")
         self.charge(LOOKUP_COST)
-        return self.devices.mount(place[0]).open(place[1]).read_at(0, FILE_LIMIT_BYTES)
+        return self.devices.mount(found[0]).open(found[1]).read_at(0, FILE_LIMIT_BYTES)
 
-    def boot_name(self, name: str, root: str) -> str:
-        """The name of a file that is to be booted, in the form that `Devices.open` takes.
+    def boot_name(self, name: str, place: Place) -> str:
+        """The name of a file that is to be booted, in the form of `BootFiles`.
 
         If the guest has no such device, or the device no such file while the menu's own volume has it (images of
         single partitions keep the numbers of the disk they came from), the menu's volume is meant.
         """
         where, path = split_name(name)
-        place = self.resolve(name, root)
-        if place is None and where is not None and self.home is None:
+        found = self.resolve(name, place)
+        if found is None and where is not None and self.home is None:
             raise MenuError("no such device", where=shorten(name))
-        if place is None:
+        if found is None:
+            device = read_device_name(place.root if where is None else where, place.loops)
+            if device is not None and device.kind == "loop":  # another volume's file is no substitute
+                return f"{device}{path}"
             return f"{self.home or ''}{path}"
-        device = place[0]
+        device = found[0]
         home = self.home
-        if home is None or home == device or not path.startswith("/"):
+        if home is None or device.kind == "loop" or home == device or not path.startswith("/"):
             return f"{device}{path}"
         if self._stat(device, path) is None and self._stat(home, path) is not None:
             device = home
         return f"{device}{path}"
 
-    def search(self, kind: str, wanted: str) -> str | None:
-        """The name of the first volume that has the "uuid", "label" or "file"."""
-        if (kind, wanted) not in self._searches:
-            self._searches[kind, wanted] = self._search(kind, wanted)
-        return self._searches[kind, wanted]
+    def search(self, kind: str, wanted: str, loops: Mapping[str, Device]) -> str | None:
+        """The name of the first volume that has the "uuid", "label" or "file"; the newest loop comes first."""
+        question = kind, wanted, tuple(loops.items())
+        if question not in self._searches:
+            self._searches[question] = self._search(kind, wanted, loops)
+        return self._searches[question]
 
-    def _search(self, kind: str, wanted: str) -> str | None:
+    def _search(self, kind: str, wanted: str, loops: Mapping[str, Device]) -> str | None:
+        for name, device in reversed(list(loops.items())):
+            if self._has(device, kind, wanted):
+                return name
         for device in self.devices.candidates():
-            self.charge(LOOKUP_COST)
-            try:
-                filesystem = self.devices.mount(device)
-                if _fits(filesystem, kind, wanted):
-                    return self.name_of(device)
-            except (fs_errors.FsError, GrubError):
-                continue
+            if self._has(device, kind, wanted):
+                return self.name_of(device)
         return None
+
+    def _has(self, device: Device, kind: str, wanted: str) -> bool:
+        self.charge(LOOKUP_COST)
+        try:
+            return _fits(self.devices.mount(device), kind, wanted)
+        except (fs_errors.FsError, GrubError):
+            return False
 
     # -- wildcards
 
-    def expand(self, pattern: Sequence[tuple[str, bool]], root: str) -> list[str]:
+    def expand(self, pattern: Sequence[tuple[str, bool]], place: Place) -> list[str]:
         """The files that a word with `*` and `?` stands for, sorted, [] if there are none.
 
         `pattern` is the word letter by letter; a wildcard counts where it is marked True.
         """
         where, path = split_name("".join(letter for letter, _wild in pattern))
         prefix = "" if where is None else f"({where})"
-        device = self.locate(root if where is None else where)
+        device = self.locate(place.root if where is None else where, place.loops)
         if not path.startswith("/") or device is None:
             return []
         found = [""]

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, Script, Statement, Word
 from grammars.spans import SourceSpan
+from pvboot.device_names import Device
 from pvboot.grub_rules import shorten
-from pvboot.menu.grub_disks import Disks
+from pvboot.menu.grub_disks import Disks, Place
 from pvboot.menu.model import BootFiles, MenuWarning
 
 STEP_LIMIT = 100_000  # of one run: loading the menu, or one entry
@@ -60,19 +61,28 @@ class Budget:
 
 @dataclass(slots=True)
 class Environment:
-    """The variables of one context; a new context sees those that are exported."""
+    """The variables of one context; a new context sees those that are exported.
+
+    `loops` are the names that `loopback` has given to files.
+    """
 
     values: dict[str, str] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
+    loops: dict[str, Device] = field(default_factory=dict)
 
     def child(self) -> Environment:
         """A new context."""
         values = {name: value for name, value in self.values.items() if name in self.exported}
-        return Environment(values, set(self.exported))
+        return Environment(values, set(self.exported), dict(self.loops))
 
     def copy(self) -> Environment:
         """The same variables, to be changed apart."""
-        return Environment(dict(self.values), set(self.exported))
+        return Environment(dict(self.values), set(self.exported), dict(self.loops))
+
+    @property
+    def place(self) -> Place:
+        """Where names of files count from."""
+        return Place(self.get("root"), self.loops)
 
     def get(self, name: str) -> str:
         """The value, "" if there is none."""
@@ -87,7 +97,7 @@ class Environment:
 
 @dataclass(slots=True)
 class Loaded:
-    """What the commands of an entry have loaded so far; names are ready for `Devices.open`."""
+    """What the commands of an entry have loaded so far; names are those of `BootFiles`."""
 
     kernel: str | None = None
     args: str = ""
@@ -345,7 +355,7 @@ class Interpreter:
         if any(active and ("*" in part or "?" in part) for part, active in parts):
             pattern = [(letter, active) for part, active in parts for letter in part]
             self.shared.budget.charge(len(text))
-            found = self.shared.disks.expand(pattern, self.environment.get("root"))
+            found = self.shared.disks.expand(pattern, self.environment.place)
             if found:
                 result += found
                 return

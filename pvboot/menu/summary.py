@@ -71,12 +71,12 @@ def summarise(
 def _summarise_files(files: BootFiles, root: Device | None) -> EntrySummary:
     if files.root is not None:
         root = _device_or(files.root, root)
-    initrds = tuple(_file(name, root)[1] for name in files.initrds)
-    modules = tuple(LoadedFile(_file(name, root)[1].path, args) for name, args in files.modules)
+    initrds = tuple(LoadedFile(_place(name, root)[1], "") for name in files.initrds)
+    modules = tuple(LoadedFile(_place(name, root)[1], args) for name, args in files.modules)
     if files.kernel is None:
         return EntrySummary(root, None, modules + initrds, initrds)
-    device, kernel = _file(files.kernel, root)
-    return EntrySummary(device, LoadedFile(kernel.path, files.args), modules + initrds, initrds)
+    device, path = _place(files.kernel, root)
+    return EntrySummary(device, LoadedFile(path, files.args), modules + initrds, initrds)
 
 
 def skip_kernel_options(args: str) -> str:
@@ -88,12 +88,15 @@ def skip_kernel_options(args: str) -> str:
 
 def _file(text: str, root: Device | None) -> tuple[Device | None, LoadedFile]:
     """The device that a file stands on, and the file."""
-    word = first_word(text)
-    try:
-        device, path = read_device(word, root) if word.startswith("(") else (root, word)
-    except GrubError:
-        device, path = root, word
+    device, path = _place(first_word(text), root, loops=False)
     return device, LoadedFile(path, skip_word(text))
+
+
+def _place(name: str, root: Device | None, *, loops: bool = True) -> tuple[Device | None, str]:
+    try:
+        return read_device(name, root, loops=loops) if name.startswith("(") else (root, name)
+    except GrubError:
+        return root, name
 
 
 def _device_or(text: str, root: Device | None) -> Device | None:

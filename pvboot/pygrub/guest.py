@@ -7,6 +7,7 @@ import encodings.utf_16_le  # noqa: F401
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import fsdrivers.partitions
@@ -18,7 +19,7 @@ from pvboot import grub_rules as rules
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_rules import GrubError, first_word
 from pvboot.menu.dialects import GRUB_CFG, MENU_LST, Dialect, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.model import BootFiles, Entry, Menu
@@ -193,9 +194,10 @@ def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[F
         raise BootError("the entry names no kernel")
     home = read_device(menu.volume)[0] if menu.volume else Device("hd")
     root = _root_of(files, home)
-    kernel = _open(devices, files.kernel, root, home)
+    open_file = partial(_open, devices, root=root, home=home, is_legacy=entry.files is None)
+    kernel = open_file(files.kernel)
     names = [*files.initrds, *(name for name, _args in files.modules)]
-    return kernel, [_open(devices, name, root, home) for name in names], _encode(_arguments(files))
+    return kernel, [open_file(name) for name in names], _encode(_arguments(files))
 
 
 def _without_hypervisor(files: BootFiles) -> BootFiles:
@@ -219,11 +221,12 @@ def _root_of(files: BootFiles, home: Device) -> Device:
         return home
 
 
-def _open(devices: Devices, name: str, root: Device, home: Device) -> File:
-    """A file where the entry says it is, else on the menu's own volume."""
+def _open(devices: Devices, name: str, root: Device, home: Device, *, is_legacy: bool) -> File:
+    """A file where the entry says it is, else on the menu's own volume (never in place of one in a disk image)."""
+    name = first_word(name) if is_legacy else name
     if name.startswith("("):
         try:
-            root, path = read_device(name, root)
+            root, path = read_device(name, root, loops=not is_legacy)
         except GrubError:
             path = name.partition(")")[2]
             root = home
@@ -231,12 +234,12 @@ def _open(devices: Devices, name: str, root: Device, home: Device) -> File:
         path = name
     path = path if path.startswith("/") else f"/{path}"
     try:
-        return devices.open(path, root)
+        return devices.open_path(root, path)
     except GrubError as err:
-        if err.number not in _ELSEWHERE or root == home:
+        if err.number not in _ELSEWHERE or root == home or root.kind == "loop":
             raise
         try:
-            return devices.open(path, home)
+            return devices.open_path(home, path)
         except GrubError:
             raise err from None
 

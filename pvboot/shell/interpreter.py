@@ -83,10 +83,10 @@ def _load_files(shell: Shell, files: BootFiles, span: SourceSpan) -> BootRequest
     try:
         if files.root is not None:
             shell.root, shell.root_named = read_device(files.root, shell.root)[0], True
-        name, kernel = shell.open(files.kernel)
-        modules = [Module(file, full, b"", "initrd") for full, file in map(shell.open, files.initrds)]
+        name, kernel = shell.open_whole(files.kernel)
+        modules = [Module(file, full, b"", "initrd") for full, file in map(shell.open_whole, files.initrds)]
         for text, args in files.modules:
-            full, file = shell.open(text)
+            full, file = shell.open_whole(text)
             modules.append(Module(file, full, encode_cmdline(f"{text} {args}".rstrip()), "module"))
     except GrubError as err:
         raise err.at(span) from err.__cause__

@@ -67,16 +67,23 @@ class Shell:
 
     def open(self, args: str) -> tuple[str, File]:
         """The file that `args` begins with and its full name with the device.  Raises `GrubError`."""
-        word = first_word(args)
-        device, rest = read_device(word, self.root) if word.startswith("(") else (self.root, word)
-        searching = not (word.startswith("(") or self.root_named) and rest.startswith("/")
+        return self._open(first_word(args), loops=False)
+
+    def open_whole(self, name: str) -> tuple[str, File]:
+        """As `open`, for the menus of other loaders: blanks are letters of the name, `(loop0)` is a device."""
+        return self._open(name, loops=True)
+
+    def _open(self, word: str, *, loops: bool) -> tuple[str, File]:
+        named = word.startswith("(")
+        device, rest = read_device(word, self.root, loops=loops) if named else (self.root, word)
+        searching = not (named or self.root_named) and rest.startswith("/")
         if device is None:
             if not searching:
                 raise GrubError(rules.INVALID_DEVICE, f"{word!r} needs a device, and no root is set")
             device, file = open_path(self.devices, rest)
             return f"{device}{rest}", file
         try:
-            return f"{device}{rest}", self.devices.open(word, device)
+            return f"{device}{rest}", self.devices.open_path(device, rest)
         except GrubError as err:
             if not searching or err.number not in (rules.FILE_NOT_FOUND, rules.CANNOT_MOUNT):
                 raise
