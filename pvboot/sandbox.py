@@ -253,6 +253,9 @@ def _child(
     except MemoryError:
         channel.send("error", f"the guest's disk asks for more than {limits.memory_bytes >> 20} MiB of memory")
         code = 0
+    except KeyboardInterrupt:  # Ctrl-C as a key of a raw terminal
+        channel.send("error", "interrupted")
+        code = 0
     except Exception as err:
         channel.send("error", f"internal error: {type(err).__name__}: {err}")
         code = 0

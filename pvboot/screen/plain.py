@@ -39,7 +39,7 @@ class TypedLines:
                 typed = b""
             if not typed:
                 return None
-            self._waiting += typed
+            self._waiting += typed.replace(b"\r", b"\n")  # a raw terminal (libxl's) gives Enter as it is
         line, _end, self._waiting = self._waiting.partition(b"\n")
         return line.decode("utf-8", "replace").strip()
 

@@ -80,3 +80,11 @@ def test_edited_lines_that_fail_say_why_and_hand_over_nothing(disk: Path) -> Non
         assert screen.end() == 1
     assert b"no kernel" in screen.transcript
     assert output.read_bytes() == b""
+
+
+def test_ctrl_c_ends_it_and_hands_over_nothing(disk: Path) -> None:
+    with _menu(disk) as (screen, output):
+        screen.send("\x03")
+        screen.wait_for("pvboot-pygrub: interrupted")
+        assert screen.end() == 1
+    assert output.read_text() == ""

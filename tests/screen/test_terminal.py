@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import termios
+import tty
 from collections.abc import Iterator
 
 import pytest
@@ -92,3 +93,12 @@ def test_a_tiny_window_gets_the_numbered_list(terminal: tuple[int, int]) -> None
     while b"Type a number" not in shown:
         assert select.select([master], [], [], 30)[0], shown
         shown += os.read(master, 4096)
+
+
+def test_enter_of_a_raw_terminal_ends_a_line_of_the_numbered_list(terminal: tuple[int, int]) -> None:
+    """libxl's terminal is raw: nobody makes a line end of the key."""
+    master, slave = terminal
+    termios.tcsetwinsize(slave, (8, 30))
+    tty.setraw(slave)
+    os.write(master, b"1\r")
+    assert _choose(_menu(""), slave) == Choice(1, by_key=True)
