@@ -10,7 +10,7 @@ import numpy as np
 
 from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.abi import PTE_DIRTY, PTE_RW
-from pvboot.machine.clock import scale_for
+from pvboot.machine.clock import measure
 from pvboot.machine.domain import Domain, Ending
 from pvboot.machine.engine import Engine
 from pvboot.machine.errors import EngineFaultError, GuestCrashError, GuestFaultError, MachineError
@@ -30,7 +30,6 @@ from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
 from pvboot.machine.watcher import Watcher
 
-CALIBRATION_SECONDS = 0.02
 STACK_WORDS = 16
 RESUMABLE = ("until", "stopped")
 
@@ -65,14 +64,8 @@ class Runner:
         domain = self.domain
         code = (domain.hypervisor.entry_mfn << 12) + TSC_CODE_OFFSET
         self.engine.tsc(code)  # the first run translates
-        first_tsc, first_ns = self.engine.tsc(code), time.monotonic_ns()
-        time.sleep(CALIBRATION_SECONDS)
-        second_tsc, second_ns = self.engine.tsc(code), time.monotonic_ns()
-        if second_tsc <= first_tsc:
-            raise MachineError("the CPU engine's time stamp counter does not advance")
-        frequency = (second_tsc - first_tsc) * 1e9 / (second_ns - first_ns)
-        scale = scale_for(frequency, second_tsc)
-        domain.clock.start()
+        scale, origin_ns = measure(lambda: self.engine.tsc(code))
+        domain.clock.start(origin_ns)
         domain.vcpu.write_time(scale.base, 0, scale.multiplier, scale.shift)
         wall = time.time_ns()
         shared = domain.memory.shared_info_mfn << 12
