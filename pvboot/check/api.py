@@ -1,0 +1,78 @@
+"""What a rule is, what it looks at, and what it says.
+
+A rule is one function in `pvboot/check/rules/`, registered by `@rule`; its page (what is wrong, why it matters, a bad
+and a good example) lies beside it in `pvboot/check/pages/<id>.md` and is what `--explain` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from grammars.spans import SourceSpan
+
+if TYPE_CHECKING:
+    from pvboot.check.subject import Subject
+
+SEVERITIES: Final = ("error", "warning", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.  `file` is `(DEVICE)/path` or the name of a plain file; lines and columns count from 1
+    (0: the whole file), `end_column` is one behind the last letter; `entry` is the index of the menu entry."""
+
+    rule: str
+    severity: str
+    message: str
+    file: str
+    line: int = 0
+    column: int = 0
+    end_column: int = 0
+    entry: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a rule yields; the engine adds rule and severity.  `span` None means the whole menu file, `file` names
+    another one; `severity` None is the rule's own."""
+
+    message: str
+    span: SourceSpan | None = None
+    entry: int | None = None
+    file: str | None = None
+    severity: str | None = None
+
+
+RuleFunction = Callable[["Subject"], Iterator[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`dialects` empty: every dialect.  `needs` says how far a check must go: "text" (the menu alone), "files" (the
+    guest's disks), "kernel" (kernel files parsed)."""
+
+    id: str
+    severity: str
+    summary: str
+    function: RuleFunction = field(repr=False, compare=False)
+    dialects: frozenset[str] = frozenset()
+    needs: str = "text"
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(
+    rule_id: str, severity: str, summary: str, *, dialects: tuple[str, ...] = (), needs: str = "text"
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Register a rule; ids are a public contract."""
+    assert severity in SEVERITIES and needs in ("text", "files", "kernel")
+
+    def register(function: RuleFunction) -> RuleFunction:
+        assert rule_id not in RULES, rule_id
+        RULES[rule_id] = Rule(rule_id, severity, summary, function, frozenset(dialects), needs)
+        return function
+
+    return register
