@@ -10,16 +10,16 @@ SECONDS = 240
 
 
 def boot(url: str, console: Path) -> str:
-    """Boot what the DHCP answer's file name `url` leads to, until the guest powers off; what its serial console showed."""
+    """Boot what the DHCP answer's file name `url` leads to, until it powers off; what its console showed."""
     card = f"user,id=net,bootfile={url}"
     command = ["qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-m", "512", "-display", "none", "-serial",
-               f"file:{console}", "-monitor", "none", "-no-reboot", "-netdev", card, "-device", "virtio-net-pci,netdev=net",
-               "-boot", "n"]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as machine:
+               f"file:{console}", "-monitor", "none", "-no-reboot", "-netdev", card,
+               "-device", "virtio-net-pci,netdev=net", "-boot", "n"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pc:
         try:
-            said, _ = machine.communicate(timeout=SECONDS)
+            said, _ = pc.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            machine.kill()
-            said, _ = machine.communicate()
+            pc.kill()
+            said, _ = pc.communicate()
     shown = console.read_text(errors="replace") if console.exists() else ""
     return shown + said.decode(errors="replace")
