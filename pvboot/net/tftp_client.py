@@ -7,6 +7,7 @@ order reach it.  Sources: RFC 1350, RFC 2347 to 2349.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import socket
 import struct
@@ -34,7 +35,7 @@ OPTIONS: Final = {"blksize": BLOCK_BYTES, "tsize": 0}
 NAME_LIMIT: Final = 400  # bytes: a request is one datagram of 512 at most
 
 DATA, ACK, ERROR, OACK = 3, 4, 5, 6
-NOT_FOUND, DISK_FULL, ILLEGAL, REFUSED_OPTIONS = 1, 3, 4, 8
+NOT_FOUND, NO_ACCESS, DISK_FULL, ILLEGAL, REFUSED_OPTIONS = 1, 2, 3, 4, 8
 
 logging.getLogger("tftpy").setLevel(logging.CRITICAL)
 
@@ -171,8 +172,8 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
 
     def _refusal(self, code: int, text: bytes) -> Exception:
         message = shorten(text.partition(b"\0")[0].decode("utf-8", "replace"), 100)
-        if code == NOT_FOUND:
-            return NotFound("no such file", where=str(self.url), found=message or "error 1")
+        if code in (NOT_FOUND, NO_ACCESS):  # a file that may not be read is 1 for some servers, 2 for others
+            return NotFound("no such file", where=str(self.url), found=message or f"error {code}")
         return FetchError("the server refuses", where=str(self.url), found=f"error {code} {message}".rstrip())
 
 
@@ -201,7 +202,7 @@ def download(url: Url, sink: Sink, limits: Limits, progress: Progress | None = N
 
 def ask_size(url: Url, limits: Limits) -> int | None:
     """The size of a file, None if the server does not tell.  Raises `NotFound`, `FetchError`."""
-    transfer = _Download(url, _address(url), None, limits, only_size=True)
+    transfer = _Download(url, _address(url), io.BytesIO(), limits, only_size=True)
     with contextlib.suppress(_SizeKnown):
         _run(transfer)
     return transfer.size

@@ -79,7 +79,7 @@ class Url:
     @property
     def file_name(self) -> str:
         """The last part of the path, as the server's disk has it."""
-        return _decode(self.path.rpartition("/")[2])
+        return decode(self.path.rpartition("/")[2])
 
     @property
     def directory(self) -> Url:
@@ -119,7 +119,7 @@ def parse_url(text: str) -> Url:
     """
     match = _URL.fullmatch(text)
     if match is None or len(text) > URL_LIMIT:
-        raise UsageError("not a URL", where=_harmless(text), expected=f"scheme://host/path, at most {URL_LIMIT} letters")
+        raise UsageError("not a URL", where=_harmless(text), expected=f"scheme://host/path of at most {URL_LIMIT}")
     scheme = match["scheme"].lower()
     if scheme not in PORTS:
         raise UsageError("this kind of URL is not fetched", where=_harmless(text), expected="http, https or tftp",
@@ -131,7 +131,7 @@ def parse_url(text: str) -> Url:
               match["user"] or "", _read_checksum(match["fragment"], text))  # fmt: skip
     if scheme == "tftp" and (url.user or url.query):
         raise UsageError("a tftp URL has neither user nor query", where=_harmless(text))
-    if any(part in (".", "..") for part in _decode(url.path).split("/")):
+    if any(part in (".", "..") for part in decode(url.path).split("/")):
         raise UsageError("a URL's path holds no '.' or '..'", where=_harmless(text))
     if b"\0" in unquote_to_bytes(url.path):
         raise UsageError("a URL's path holds no NUL", where=_harmless(text))
@@ -190,5 +190,6 @@ def _encode(text: str) -> bytes:
         raise NotFound("no such file", where=repr(shorten(text))) from err
 
 
-def _decode(escaped: str) -> str:
+def decode(escaped: str) -> str:
+    """A part of a path as the server's disk has it."""
     return unquote_to_bytes(escaped).decode("utf-8", "surrogateescape")
