@@ -26,6 +26,7 @@ from pvboot.seccomp import program
 MESSAGE_LIMIT_BYTES = 4 << 20
 MODULE_RESTARTS = 24
 NETWORK_DESCRIPTORS = 64
+NETWORK_THREADS = 256  # of all processes of that user together
 # What a child may ask to have imported: our own readers and what they import at their first use.
 IMPORTABLE = frozenset(
     ("pvboot", "fsdrivers", "grammars", "pyparsing", "encodings", "hashlib", "crypt", "zlib", "lzma", "bz2",
@@ -302,7 +303,7 @@ def confine(
         ("dies with its parent", lambda: _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)),
         ("no new privileges", lambda: _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)),
         ("landlock", lambda: restrict_files(libc)),  # needs one more descriptor, so before the limits
-        ("limits", lambda: set_limits(limits, keep, descriptors=NETWORK_DESCRIPTORS if network else 0)),
+        ("limits", lambda: set_limits(limits, keep, network=network)),
         ("seccomp", lambda: restrict_calls(libc, terminal)),
     )
     for name, step in steps:
@@ -347,16 +348,16 @@ def drop_user(uid: int | None) -> str:
     return ""
 
 
-def set_limits(limits: Limits, keep: Collection[int], *, descriptors: int = 0) -> str:
-    """Resource limits; no process, no core file, no descriptor beyond the ones it has and `descriptors` more."""
+def set_limits(limits: Limits, keep: Collection[int], *, network: bool = False) -> str:
+    """Resource limits; no process, no core file, no descriptor beyond the ones it has (with `network` some of each)."""
     values = (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NPROC, NETWORK_THREADS if network else 0),
         (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_NOFILE, max(2, *keep) + 1 + descriptors),
+        (resource.RLIMIT_NOFILE, max(2, *keep) + 1 + (NETWORK_DESCRIPTORS if network else 0)),
     )
     for which, value in values:
         hard = resource.getrlimit(which)[1]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import fsdrivers.directory
@@ -19,6 +20,8 @@ from pvboot.netboot import trees
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
+    from pvboot.net.fetch import Fetcher
+    from pvboot.net.urls import Url
     from pvboot.netboot.options import Options
     from pvboot.sandbox import Channel
 
@@ -49,7 +52,9 @@ def open_source(options: Options) -> Source:
         return Separate(options.kernel, options.ramdisk)
     scheme = scheme_of(location)
     if scheme in FETCHED:
-        return Remote(location.rstrip("/") + "/", options.kernel, options.ramdisk)
+        from pvboot.net.urls import parse_url
+
+        return Remote(parse_url(location.rstrip("/") + "/"), options.kernel, options.ramdisk)
     path = location
     if scheme == "file":
         path = location.partition(":")[2]
@@ -140,7 +145,7 @@ class Image:
 class Remote:
     """A directory on a server."""
 
-    url: str
+    url: Url
     kernel: str | None
     ramdisk: str | None
 
@@ -152,28 +157,38 @@ class Remote:
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
-        from pvboot.devices import open_devices
+        kernel: File
+        ramdisk: File | None
+        with closing(_fetcher(channel)) as fetcher:
+            if self.kernel is not None:
+                kernel, ramdisk = fetcher.fetch(self._below(self.kernel)), self._partner(fetcher)
+            else:
+                from pvboot.net.tree import UrlFilesystem
 
-        if self.kernel is None:
-            with open_devices(self.url) as devices:
-                kernel, ramdisk = trees.find_tree(devices.mount(next(devices.candidates())))
-                deliver(kernel, _fetch(self._below(self.ramdisk)) if self.ramdisk else ramdisk, outputs, channel)
-            return
-        ramdisk_name = self.ramdisk or trees.partner(self.kernel)
-        ramdisk_file = None
-        if ramdisk_name:
-            try:
-                ramdisk_file = _fetch(self._below(ramdisk_name))
-            except fs_errors.NotFound:
-                if self.ramdisk:
-                    raise
-        deliver(_fetch(self._below(self.kernel)), ramdisk_file, outputs, channel)
+                kernel, ramdisk = trees.find_tree(UrlFilesystem(fetcher, self.url))
+                if self.ramdisk is not None:
+                    ramdisk = fetcher.fetch(self._below(self.ramdisk))
+            deliver(kernel, ramdisk, outputs, channel)
 
-    def _below(self, name: str) -> str:
+    def _partner(self, fetcher: Fetcher) -> File | None:
+        """The ramdisk that is named, or that belongs to the kernel."""
+        assert self.kernel is not None
+        if self.ramdisk is not None:
+            return fetcher.fetch(self._below(self.ramdisk))
+        name = trees.partner(self.kernel)
+        try:
+            return fetcher.fetch(self._below(name)) if name else None
+        except fs_errors.NotFound:
+            return None
+
+    def _below(self, name: str) -> Url:
+        from pvboot.net.urls import parse_url, read_checksum
+
         if scheme_of(name) in FETCHED:
-            return name
-        path, mark, fragment = name.partition("#")
-        return self.url + trees.join("", path)[1:] + mark + fragment
+            return parse_url(name)
+        path, _mark, fragment = name.partition("#")
+        below = self.url.child(tuple(trees.join("", path)[1:].split("/")))
+        return replace(below, checksum=read_checksum(fragment, str(below)) if fragment else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +208,16 @@ class Separate:
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
-        deliver(_one(self.kernel), _one(self.ramdisk) if self.ramdisk else None, outputs, channel)
+        with closing(_fetcher(channel)) as fetcher:
+            kernel = _one(self.kernel, fetcher)
+            deliver(kernel, _one(self.ramdisk, fetcher) if self.ramdisk else None, outputs, channel)
 
 
-def _one(name: str) -> File:
+def _one(name: str, fetcher: Fetcher) -> File:
     if scheme_of(name) in FETCHED:
-        return _fetch(name)
+        from pvboot.net.urls import parse_url
+
+        return fetcher.fetch(parse_url(name))
     folder, _slash, base = os.path.abspath(name).rpartition("/")
     return fsdrivers.directory.DirectoryFilesystem(folder or "/").open("/" + base)
 
@@ -218,15 +237,18 @@ def _from(filesystem: Filesystem, kernel: str | None, ramdisk: str | None) -> tu
         return file, None
 
 
-def _fetch(url: str) -> File:
-    from pvboot.net.fetch import fetch_file
+def _fetcher(channel: Channel) -> Fetcher:
+    from pvboot.net.fetch import Fetcher
+    from pvboot.net.settings import NetSettings
 
-    return fetch_file(url, limit_bytes=FILE_LIMIT_BYTES)
+    return Fetcher(NetSettings(file_limit_bytes=FILE_LIMIT_BYTES, tell=lambda text: channel.send("note", text)))
 
 
 def _import_network() -> None:
     """While everything on this host can be read: the child may not be able to."""
     import importlib
 
-    for name in ("pvboot.net.fetch", "pvboot.net.http", "pvboot.net.tftp", "requests", "tftpy", "encodings.idna"):
+    for name in ("fetch", "http_client", "http_file", "sink", "tftp_client", "tree", "urls"):
+        importlib.import_module(f"pvboot.net.{name}")
+    for name in ("requests", "tftpy", "encodings.idna"):
         importlib.import_module(name)
