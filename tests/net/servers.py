@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 Misbehave = Callable[["Handler"], bool]
 
@@ -62,13 +63,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         served.asked.append((self.command, self.path, self.headers.get("Range", "")))
         if served.misbehave is not None and served.misbehave(self):
             return
-        path = served.root / self.path.partition("?")[0].lstrip("/")
+        path = served.root / unquote(self.path.partition("?")[0].lstrip("/"))
         if path.is_dir():
             if not self.path.endswith("/"):
                 self.reply(301, b"", {"Location": self.path + "/"})
             else:
                 names = sorted(f"{one.name}/" if one.is_dir() else one.name for one in path.iterdir())
-                page = "".join(f'<a href="{name}">{name}</a>' for name in ["../", "?C=N;O=D", *names])
+                page = "".join(f'<a href="{name}">{name}</a>' for name in ["../", "?C=N;O=D", *map(quote, names)])
                 self.reply(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
             return
         if not path.is_file():
@@ -167,7 +168,8 @@ def tool(name: str) -> str:
 @contextlib.contextmanager
 def process(*command: str, ready: Callable[[], bool]) -> Iterator[None]:
     """A server in the foreground, ended by its process id."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE) as child:
         try:
             for _ in range(500):
                 if child.poll() is not None:
