@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pvboot.errors import UsageError
+from pvboot.net.errors import ChecksumError
 from pvboot.net.settings import NetSettings, Progress
 from pvboot.net.urls import Checksum, Url, parse_url, read_checksum
 
@@ -39,6 +40,27 @@ def read_url(url: str, limit_bytes: int) -> bytes:
     """As `fetch_file`, the bytes."""
     file = fetch_file(url, limit_bytes=limit_bytes)
     return file.read_at(0, file.size)
+
+
+def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
+    """The bytes behind a URL on the command line, held to the list of checksums if there is one."""
+    parsed = known(parse_url(url), settings)
+    with closing(Fetcher(settings)) as fetcher:
+        file = fetcher.fetch(parsed, limit_bytes=limit_bytes)
+    return file.read_at(0, file.size)
+
+
+def known(url: Url, settings: NetSettings, name: str | None = None) -> Url:
+    """The URL with the checksum that the list, if there is one, has for `name` (the file's own).
+
+    A checksum in the URL itself goes before.  Raises `ChecksumError` for a file that the list does not know.
+    """
+    if settings.sums is None or url.checksum is not None:
+        return url
+    digest = settings.sums.get(name or url.file_name)
+    if digest is None:
+        raise ChecksumError("the file is not in the list of checksums", where=str(url), expected="a line in --sums")
+    return replace(url, checksum=Checksum("sha256", digest))
 
 
 class Fetcher:
@@ -95,8 +117,3 @@ class Fetcher:
                 progress(sink.received, sink.received)  # a meter's line is complete, whatever happened
         seconds = time.monotonic() - started
         self.settings.tell(f"fetched {url}: {sink.received} bytes in {seconds:.2f} s")
-
-
-def with_sum(url: Url, digest: str) -> Url:
-    """The URL with a SHA-256 that its content must have."""
-    return replace(url, checksum=Checksum("sha256", digest))

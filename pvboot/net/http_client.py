@@ -53,6 +53,11 @@ class _Watch:
         with self._lock:
             self._socket = source
 
+    def check(self) -> None:
+        """Raises `OSError` if the time was over: to a reader, a socket that was shut down has just ended."""
+        if self.expired:
+            raise TimeoutError("too slow")
+
     @contextmanager
     def over(self, pace: Pace) -> Iterator[None]:
         """Watch while the block runs."""
@@ -160,11 +165,13 @@ class Answer:
     def chunks(self) -> Iterator[bytes]:
         """The body as it is sent, in pieces.  Raises `BrokenTransferError` if it breaks or is slow."""
         received = 0
+        # The end of the connection is the end of a body without a length: it must not be our own doing.
         with translated(self.url, self._watch):
             for chunk in self._response.raw.stream(CHUNK_BYTES, decode_content=False):
                 received += len(chunk)
                 self._pace.count(received)
                 yield chunk
+            self._watch.check()
 
     def read(self, limit_bytes: int) -> bytes:
         """The whole body.  Raises `FetchError` if it is longer than `limit_bytes`."""
@@ -182,13 +189,20 @@ class Answer:
         self._response.close()
 
 
+class _Session(requests.Session):
+    """Leaves redirects alone: even when told not to follow one, it would read the whole of its body."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class HttpClient:
     """A session with kept-alive connections.  Not for several threads at once."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._watch = _Watch()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pvboot"})
         self._session.adapters.clear()
@@ -235,8 +249,10 @@ class HttpClient:
         credentials = (unquote(name), unquote(password)) if user else None
         wait = self._limits.wait_seconds
         with translated(url, self._watch):
-            return self._session.request(method, str(url), headers=dict(headers), auth=credentials, stream=True,
-                                         allow_redirects=False, timeout=(wait, wait))  # fmt: skip
+            response = self._session.request(method, str(url), headers=dict(headers), auth=credentials, stream=True,
+                                             allow_redirects=False, timeout=(wait, wait))  # fmt: skip
+            self._watch.check()
+            return response
 
 
 def redirect_target(answer: Answer) -> Url:
@@ -245,7 +261,7 @@ def redirect_target(answer: Answer) -> Url:
     # The parts of a header that are not ASCII are UTF-8 taken for Latin-1.
     location = location.encode("latin-1", "replace").decode("utf-8", "replace")
     try:
-        if not location or len(location) > LOCATION_LIMIT:
+        if not location.strip("/") or len(location) > LOCATION_LIMIT:
             raise UsageError("no address")
         target = parse_url(urljoin(str(answer.url), location).partition("#")[0])
     except (UsageError, ValueError) as err:

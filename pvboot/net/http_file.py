@@ -84,6 +84,9 @@ def _receive(answer: Answer, sink: Sink, progress: Progress | None) -> None:
         sink.write(chunk)
         if progress is not None:
             progress(sink.received, total)
+    if total is None and not sink.received and "Transfer-Encoding" not in answer.headers:
+        # What a connection looks like that broke amid the headers.
+        raise BrokenTransferError("the answer has neither a length nor content", where=str(answer.url))
     if total is not None and sink.received != total:
         raise BrokenTransferError("the file ends early", where=str(answer.url), expected=f"{total} bytes",
                                   found=f"{sink.received} bytes")  # fmt: skip

@@ -11,10 +11,10 @@ from fsdrivers.directory import HostFile
 from fsdrivers.errors import Unsupported
 from pvboot.device_names import Device
 from pvboot.devices import Devices, Disk, FetchedMenu, check_number, is_menu_file, open_local_disk
-from pvboot.net.fetch import Fetcher
+from pvboot.net.fetch import Fetcher, known
 from pvboot.net.network import Network
 from pvboot.net.settings import NetSettings
-from pvboot.net.tree import NO_HEAD, UrlFilesystem, known_sum
+from pvboot.net.tree import NO_HEAD, UrlFilesystem
 from pvboot.net.urls import is_url, parse_url
 
 if TYPE_CHECKING:
@@ -96,9 +96,7 @@ def open_source(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource | Hos
     """As `open_disk`, but a menu (small text, see `is_menu`) is given as a file."""
     if url.is_directory:
         return UrlFilesystem(fetcher, url)
-    sums = fetcher.settings.sums
-    if sums is not None and url.checksum is None:
-        url = replace(url, checksum=known_sum(sums, url.file_name, str(url)))
+    url = known(url, fetcher.settings)
     if url.scheme != "tftp" and url.checksum is None:
         size = _ask_size(fetcher, url)
         if size is None:

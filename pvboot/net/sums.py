@@ -25,7 +25,7 @@ def read_sums(path: str) -> dict[str, str]:
     for number, line in enumerate(data.decode("utf-8", "surrogateescape").splitlines(), 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise UsageError("not a line of checksums", where=f"{path}:{number}", expected="64 hexadecimal digits, name")
+            raise UsageError("not a line of checksums", where=f"{path}:{number}", expected="SHA-256, name")
         name, digest = match[2], match[1].lower()
         if sums.setdefault(name, digest) != digest:
             raise UsageError("two checksums for one name", where=f"{path}:{number}", found=name)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers.api import DirEntry, Stat
 from fsdrivers.errors import FsError, IsADirectory, NotADirectory, NotFound, Unsupported
-from pvboot.net.errors import ChecksumError, FetchError
-from pvboot.net.urls import Checksum, decode
+from pvboot.net.errors import FetchError
+from pvboot.net.fetch import known
+from pvboot.net.urls import decode
 
 if TYPE_CHECKING:
     from fsdrivers.directory import HostFile
@@ -164,10 +164,7 @@ class UrlFilesystem:
         return self._inodes.setdefault(parts, len(self._inodes) + 1)
 
     def _fetch(self, parts: Parts, path: str) -> HostFile:
-        url = self.base.child(parts)
-        sums = self._fetcher.settings.sums
-        if sums is not None:
-            url = replace(url, checksum=known_sum(sums, "/".join(parts), str(url)))
+        url = known(self.base.child(parts), self._fetcher.settings, "/".join(parts))
         self._charge()
         limit = min(self._fetcher.settings.file_limit_bytes, KEPT_LIMIT_BYTES - self._kept_bytes)
         try:
@@ -203,13 +200,6 @@ class UrlFilesystem:
         if self._asked > REQUESTS_LIMIT:
             raise FetchError("too many questions to one server", where=str(self.base),
                              expected=f"at most {REQUESTS_LIMIT}")  # fmt: skip
-
-
-def known_sum(sums: Mapping[str, str], name: str, where: str) -> Checksum:
-    """The checksum that a file must have.  Raises `ChecksumError` for one that the list does not know."""
-    if name not in sums:
-        raise ChecksumError("the file is not in the list of checksums", where=where, expected="a line for it in --sums")
-    return Checksum("sha256", sums[name])
 
 
 def _seconds(text: str | None) -> int:

@@ -43,7 +43,7 @@ def _configure(shell: Shell, args: str) -> Outcome | None:
     return OpenMenu(FoundMenu(device, path, dialect_of(path), file))
 
 
-command(f"dhcp [{WITH_CONFIGFILE}]", "Say what (nd) is; with the option, go on with the menu that --net names.")(_configure)
+command(f"dhcp [{WITH_CONFIGFILE}]", "Say what (nd) is; with the option, go on with the menu of --net.")(_configure)
 command(f"bootp [{WITH_CONFIGFILE}]", "Like dhcp.")(_configure)
 
 
