@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pvboot.net.serve.state.errors import DescriptionError
 
@@ -61,6 +62,7 @@ def read_uuid(text: str) -> str | None:
     return str(uuid.UUID(lower)) if _UUID.fullmatch(lower) else None
 
 
+@lru_cache(maxsize=4096)
 def read_address(text: str) -> str | None:
     """The IP address as `ipaddress` writes it, IPv4 mapped into IPv6 as IPv4; None if it is none."""
     try:
@@ -78,7 +80,12 @@ def read_hostname(text: str) -> str | None:
     return lower if lower and len(lower) <= 253 and all(_LABEL.fullmatch(label) for label in labels) else None
 
 
-_READERS = {"mac": read_mac, "uuid": read_uuid, "address": read_address, "hostname": read_hostname}
+_READERS: dict[str, Callable[[str], str | None]] = {
+    "mac": read_mac,
+    "uuid": read_uuid,
+    "address": read_address,
+    "hostname": read_hostname,
+}
 
 
 def read_identity(claims: Mapping[str, str], address: str = "") -> Identity:
