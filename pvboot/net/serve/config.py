@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,11 +61,12 @@ class DhcpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration.  `tables` are those that `state` reads (profiles, clients, default, api ...)."""
+    """A whole configuration.  `tables` are those that `state` reads; `host` is by what clients reach this server."""
 
     name: str
     listen: Mapping[str, tuple[Address, ...]]
     mounts: tuple[Mount, ...]
+    host: str
     user: str | None
     group: str | None
     certificate: str | None
@@ -119,6 +121,7 @@ def read_config(data: bytes, name: str) -> Config:
         name,
         listen,
         _read_mounts(top, base),
+        _read_host(top, listen),
         top.take("user", str, "") or None,
         top.take("group", str, "") or None,
         certificate,
@@ -177,6 +180,17 @@ def read_address(text: str) -> Address | None:
     except ValueError:
         return None
     return (host, int(port)) if bracketed == (version == 6) else None
+
+
+def _read_host(top: Table, listen: Mapping[str, tuple[Address, ...]]) -> str:
+    """By what clients call this server: said, or the first address that is one."""
+    host = top.take("host", str, "")
+    if host:
+        if not _HOST_NAME.fullmatch(host) and read_address(f"[{host}]:0") is None:
+            top.fail("not a host name or address", "host", found=repr(host))
+        return host
+    named = [host for addresses in listen.values() for host, _ in addresses if host not in ("0.0.0.0", "::")]
+    return named[0] if named else socket.gethostname()
 
 
 # --- content ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import struct
@@ -163,7 +164,5 @@ def _close_all_but(keep: int) -> None:
     for fd in (0, 1):
         os.dup2(null, fd)
     # Standard error stays: an unforeseen error should be seen.  Readers close it.
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd not in (0, 1, 2, keep):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20))
