@@ -52,7 +52,8 @@ class Answer:
 
     def head(self, *, keep_alive: bool) -> bytes:
         """Status line and header fields."""
-        lines = [f"HTTP/1.1 {self.status} {phrase(self.status)}", f"Date: {http_date(int(time.time()))}", "Server: pvboot"]
+        date = http_date(int(time.time()))
+        lines = [f"HTTP/1.1 {self.status} {phrase(self.status)}", f"Date: {date}", "Server: pvboot"]
         if self.status not in (204, 304):
             lines.append(f"Content-Length: {self.length}")
         lines.append(f"Connection: {'keep-alive' if keep_alive else 'close'}")
@@ -164,7 +165,7 @@ def _closing(file: ServedFile, refused: Answer) -> Answer:
 
 
 def _modified(mtime: float | None) -> int | None:
-    """Last-Modified in seconds: a clock that goes wrong must not make a date of the future (RFC 9110 section 8.8.2.1)."""
+    """Last-Modified in seconds; never in the future, whatever a guest's clock said (RFC 9110 section 8.8.2.1)."""
     if mtime is None or not 0 <= mtime <= _LAST_SECOND:
         return None
     return min(int(mtime), int(time.time()))

@@ -9,11 +9,8 @@ from collections.abc import Mapping
 
 _TAGS = re.compile(r'[\t ,]*(?:(?:W/)?"[!\x23-\x7e\x80-\xff]*"[\t ]*(?:,[\t ,]*|$))*')
 _TAG = re.compile(r'(W/)?"([!\x23-\x7e\x80-\xff]*)"')
-_MONTHS = {
-    name: number
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)
-}
-_DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 # The three forms that RFC 9110 section 5.6.7 wants understood.
 _DATES = [
     re.compile(r"[A-Z][a-z]{2}, (?P<d>\d\d) (?P<m>[A-Z][a-z]{2}) (?P<y>\d{4}) (?P<t>\d\d:\d\d:\d\d) GMT", re.ASCII),
@@ -25,7 +22,7 @@ _DATES = [
 def http_date(seconds: int) -> str:
     """Seconds since 1970 as an IMF-fixdate; no locale has a say in it."""
     moment = time.gmtime(seconds)
-    month = list(_MONTHS)[moment.tm_mon - 1]
+    month = _MONTHS[moment.tm_mon - 1]
     clock = f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
     return f"{_DAYS[moment.tm_wday]}, {moment.tm_mday:02} {month} {moment.tm_year:04} {clock} GMT"
 
@@ -39,7 +36,7 @@ def parse_date(text: str) -> int | None:
     if len(found["y"]) == 2:
         year += 1900 if year >= 70 else 2000
     hour, minute, second = map(int, found["t"].split(":"))
-    month = _MONTHS[found["m"]]
+    month = _MONTHS.index(found["m"]) + 1
     if year < 1 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 60:
         return None
     # timegm wants a day that the month has: count from its first one.

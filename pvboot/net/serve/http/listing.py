@@ -17,8 +17,10 @@ def quoted(path: str) -> str:
 def as_html(path: str, directory: ServedDirectory) -> bytes:
     """A page with one link an entry, directories with a slash behind their names."""
     title = escape(_shown(f"Index of {path}"))
-    lines = [f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>\n<body><h1>{title}</h1>']
-    lines.append("<table>")
+    lines = [
+        f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>',
+        f"<body><h1>{title}</h1>\n<table>",
+    ]
     if path != "/":
         lines.append('<tr><td><a href="../">../</a></td><td></td></tr>')
     for name, is_directory, size in directory.entries:

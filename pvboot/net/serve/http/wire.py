@@ -1,7 +1,7 @@
 """One connection's socket: non-blocking, plain or TLS, driven by the readiness that the event loop reports.
 
-asyncio's own transports copy what they send and keep readers; sendfile wants the bare socket.  Under TLS `ssl`'s sockets
-do the same work as its memory buffers with fewer copies.
+asyncio's transports buffer what they send; sendfile wants the bare socket.  Under TLS `ssl`'s own sockets copy less
+than the memory buffers of asyncio.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Wire:
         sent = self._sock.send(data, 0 if self.tls or not more else socket.MSG_MORE)
         self.sent += sent
         return sent
+
+    def cork(self, on: bool) -> None:
+        """Hold back what fills no segment, or send it."""
+        with suppress(OSError):  # not TCP
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def fileno(self) -> int:
         """For sendfile."""
