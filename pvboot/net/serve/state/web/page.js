@@ -186,7 +186,6 @@ async function refreshSlow() {
   fill("profiles", profiles.items.map(profileRow), "no profiles yet");
   $("about").textContent = "version " + server.version + ", " + (server.protocols.join(", ") || "no protocols") +
     (server.default_profile ? ", others boot " + server.default_profile : "");
-  $("token").disabled = !server.writable;
   if (!server.writable) $("token").placeholder = "changes are off";
   $("warnings").hidden = !server.warnings.length;
   $("warnings").replaceChildren(...server.warnings.map((line) => make("li", {}, line)));
