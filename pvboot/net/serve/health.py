@@ -26,19 +26,22 @@ _TFTP_ERROR = 5
 class Health:
     """Handles both paths."""
 
-    def __init__(self, board: Board, check_state: Callable[[], None]) -> None:
+    def __init__(self, board: Board, publish: Callable[[], None], check_state: Callable[[], None]) -> None:
+        """`publish` puts this worker's own numbers on the board, `check_state` raises if the state cannot be read."""
         self._board = board
+        self._publish = publish
         self._check_state = check_state
         self._lock = threading.Lock()
         self._known: tuple[float, dict[str, str]] = (-1e9, {})
 
-    def handle(self, request: Request) -> Response | None:
+    def __call__(self, request: Request) -> Response | None:
         """The answer to /metrics and /healthz."""
         if request.path not in (METRICS_PATH, HEALTH_PATH):
             return None
         if request.method not in ("GET", "HEAD"):
             return Response(405, headers={"Allow": "GET, HEAD"})
         if request.path == METRICS_PATH:
+            self._publish()
             # Names with an underscore only tell us where to look.
             shown = {key: value for key, value in self._board.total().items() if not key.startswith("_")}
             text = render(shown)

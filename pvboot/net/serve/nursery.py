@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import traceback
 from dataclasses import astuple
 from typing import NoReturn
 
@@ -146,6 +147,8 @@ def _start_reader(control: socket.socket, message: bytes, fds: list[int]) -> Non
             run_reader(_unpack(message), image_fd, talk_fd)
         except (BrokenPipeError, ConnectionResetError):
             pass  # nobody wants the answer any more
+        except Exception:
+            traceback.print_exc()
         finally:
             os._exit(0)
     for fd in fds:

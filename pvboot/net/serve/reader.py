@@ -76,7 +76,7 @@ def run_reader(job: ReaderJob, image_fd: int, talk_fd: int) -> None:
 
 
 def _address_space_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
 
 

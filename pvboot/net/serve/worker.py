@@ -55,7 +55,7 @@ def preload(config: Config) -> None:
 
     Once root is given up they perhaps cannot (a Python below somebody's home); and memory is shared this way.
     """
-    wanted = ["asyncio", "concurrent.futures.thread", "encodings.idna", "pvboot.net.serve.health",
+    wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1", "pvboot.net.serve.health",
               "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
     if any(mount.kind == "url" for mount in config.mounts):
         wanted += ["pvboot.net.serve.stores", "fsspec", "fsspec.implementations.memory"]
@@ -115,11 +115,13 @@ class _Worker:
         self.assembly = Assembly(post.config, self.nursery, post.bases)
         self.journal = Recorder(writer, self.counters, self.assembly.further)
         self.ending = threading.Event()
+        self.publishing = threading.Lock()
         self.nursery_lost = False
 
     def run(self, ready_fd: int) -> int:
         """Serve until asked to end; the exit code."""
-        threading.Thread(target=self._publish, name="metrics", daemon=True).start()
+        self._publish()
+        threading.Thread(target=self._keep_publishing, name="metrics", daemon=True).start()
         threading.Thread(target=self._watch_nursery, name="nursery", daemon=True).start()
         try:
             if self.post.kind == TFTP:
@@ -129,16 +131,18 @@ class _Worker:
         finally:
             self.ending.set()
             self.assembly.close()
-            self.counters.set("readers", 0)
-            self.post.board.publish(self.post.slot, self.counters.snapshot())
+            self._publish()
             self.nursery.close()
         return NURSERY_LOST if self.nursery_lost else 0
 
     def _publish(self) -> None:
-        while not self.ending.is_set():
+        with self.publishing:
             self.counters.set("readers", len(self.assembly.store.readers))
             self.post.board.publish(self.post.slot, self.counters.snapshot())
-            self.ending.wait(PUBLISH_SECONDS)
+
+    def _keep_publishing(self) -> None:
+        while not self.ending.wait(PUBLISH_SECONDS):
+            self._publish()
 
     def _watch_nursery(self) -> None:
         """Without it no image can be opened, and a process with threads must not fork a new one: start over."""
@@ -192,8 +196,7 @@ class _Worker:
     def _handlers(self) -> list[Handler]:
         from pvboot.net.serve.health import Health
 
-        health = Health(self.post.board, self.assembly.check_state)
-        return [health.handle, *self.assembly.handlers]
+        return [Health(self.post.board, self._publish, self.assembly.check_state), *self.assembly.handlers]
 
 
 def _tell_ready(ready_fd: int) -> None:

@@ -36,3 +36,9 @@ class ConflictError(PvbootError):
 
     code = "conflict"
     exit_code = 1
+
+
+class StaleError(ConflictError):
+    """The record has been changed since the version that the change was made to."""
+
+    code = "stale"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pvboot.net.serve.state.clients import Client
 from pvboot.net.serve.state.database import Database
-from pvboot.net.serve.state.errors import ConflictError, StateError, UnknownRecordError
+from pvboot.net.serve.state.errors import ConflictError, StaleError, StateError, UnknownRecordError
 from pvboot.net.serve.state.identity import KINDS, Identity
 from pvboot.net.serve.state.profiles import LOCAL, Profile, describe, read_profile
 from pvboot.net.serve.state.settings import Settings
@@ -223,7 +223,7 @@ class Registry:
     def check_references(self) -> list[str]:
         """Profiles that the configuration names and nobody describes; one of them makes `choose` fail."""
         wanted = {f"clients.{c.name}.profile": c.profile for c in self.settings.clients.values()}
-        wanted["state.default_profile"] = self.settings.default_profile
+        wanted["default"] = self.settings.default_profile
         known = {stored.profile.name for stored in self.profiles()}
         return [f"{where}: no profile {name!r}" for where, name in wanted.items() if name and name not in known]
 
@@ -268,7 +268,7 @@ def _profile(row: Row[Any]) -> StoredProfile:
 def _check_version(row: Row[Any] | None, version: int | None) -> int:
     now = 0 if row is None else int(row.version)
     if version is not None and version != now:
-        raise ConflictError("it has been changed meanwhile", expected=f"version {version}", found=f"version {now}")
+        raise StaleError("it has been changed meanwhile", expected=f"version {version}", found=f"version {now}")
     return now
 
 

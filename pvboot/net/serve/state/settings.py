@@ -1,4 +1,5 @@
-"""The parts of the server's configuration that this room reads: `[state]`, `[api]`, `[profiles]`, `[clients]`.
+"""The parts of the server's configuration that this room reads: `state`, `default`, `[menus]`, `[api]`, `[profiles]`,
+`[clients]`.
 
 Reading them needs no database: a configuration can be checked anywhere.
 """
@@ -18,7 +19,7 @@ from pvboot.net.serve.state.identity import KINDS
 from pvboot.net.serve.state.profiles import Profile, read_profile
 
 DATABASE = "/var/lib/pvboot/state.db"
-_STATE_KEYS = ("database", "menus", "default_profile", "history_limit", "history_days")
+_MENU_KEYS = ("path", "history_boots", "history_days")
 _API_KEYS = ("read", "read_token", "read_token_file", "write_token", "write_token_file")
 _TOKEN_LENGTH = (16, 512)  # characters
 
@@ -27,13 +28,13 @@ _TOKEN_LENGTH = (16, 512)  # characters
 class Settings:
     """`read_token` and `write_token` are the SHA-256 digests of the tokens; without one for writing nobody writes.
 
-    `menus` is the directory in which menus are asked for; `history_days` and `history_limit` (boots) bound the history.
+    `menus` is the directory in which menus are asked for; `history_boots` and `history_days` bound the history.
     """
 
     database: str = DATABASE
     menus: str = "/boot"
     default_profile: str | None = None
-    history_limit: int = 10_000
+    history_boots: int = 10_000
     history_days: int = 90
     read_open: bool = True
     read_token: bytes | None = None
@@ -48,16 +49,16 @@ def load(config: Mapping[str, Any]) -> Settings:
 
     `DescriptionError` names the place of what is wrong, and profiles that are named but not described.
     """
-    state = checks.table(config.get("state", {}), "state", _STATE_KEYS)
+    menus = checks.table(config.get("menus", {}), "menus", _MENU_KEYS)
     profiles = _named(config, "profiles", read_profile)
     clients = _named(config, "clients", lambda name, value, where: read_client(name, value, where, "config"))
-    default = state.get("default_profile")
+    default = config.get("default")
     return Settings(
-        database=checks.text(state.get("database", DATABASE), "state.database"),
-        menus=_read_prefix(state.get("menus", "/boot")),
-        default_profile=None if default is None else checks.name(default, "state.default_profile"),
-        history_limit=checks.whole(state.get("history_limit", 10_000), "state.history_limit", 1, 1_000_000),
-        history_days=checks.whole(state.get("history_days", 90), "state.history_days", 1, 36_500),
+        database=checks.text(config.get("state") or DATABASE, "state"),
+        menus=_read_prefix(menus.get("path", "/boot")),
+        default_profile=None if default is None else checks.name(default, "default"),
+        history_boots=checks.whole(menus.get("history_boots", 10_000), "menus.history_boots", 1, 1_000_000),
+        history_days=checks.whole(menus.get("history_days", 90), "menus.history_days", 1, 36_500),
         profiles=profiles,
         clients=clients,
         identities=_index(clients),
@@ -85,9 +86,9 @@ def _index(clients: Mapping[str, Client]) -> dict[tuple[str, str], str]:
 
 
 def _read_prefix(value: Any) -> str:
-    prefix = checks.text(value, "state.menus", limit=200)
+    prefix = checks.text(value, "menus.path", limit=200)
     if not prefix.startswith("/") or any(part in ("", ".", "..") for part in prefix[1:].split("/")):
-        raise DescriptionError("is no clean path", where="state.menus", expected="/name", found=ascii(prefix))
+        raise DescriptionError("is no clean path", where="menus.path", expected="/name", found=ascii(prefix))
     return prefix
 
 
