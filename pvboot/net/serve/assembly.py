@@ -12,7 +12,7 @@ from pvboot.net.serve.images import ImageStore
 from pvboot.net.serve.nursery import Nursery
 
 if TYPE_CHECKING:
-    from pvboot.net.serve.state.database import Database
+    from pvboot.net.serve.state.server import ServerState
 
 
 def build_tree(config: Config, store: ImageStore) -> TreeContent:
@@ -40,34 +40,25 @@ class Assembly:
         """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
         self.store = ImageStore(nursery, config.image_limits)
         self.content: Content = build_tree(config, self.store)
-        self.handlers: list[Handler] = []
+        self.handlers: tuple[Handler, ...] = ()
         self.further: Journal | None = None
-        self._database: Database | None = None
-        if config.tables:
-            self._add_state(config, bases)
+        self._state: ServerState | None = None
+        if config.tables:  # clients and profiles need a database: there is none without a table of theirs
+            from pvboot.net.serve.state.server import build_state
 
-    def _add_state(self, config: Config, bases: Mapping[str, str]) -> None:
-        """Clients, profiles and history: only with a table of theirs, for they need a database."""
-        from pvboot.net.serve.state import history, settings
-        from pvboot.net.serve.state.database import Database
-        from pvboot.net.serve.state.journal import StateJournal
-        from pvboot.net.serve.state.menus import MenuContent
-        from pvboot.net.serve.state.registry import Registry
+            self._state = state = build_state(config.tables, self.content, base_urls=bases)
+            self.content, self.handlers, self.further = state.content, state.handlers, state.journal
 
-        known = settings.load(config.tables)
-        database = self._database = Database(known.database)
-        registry = Registry(database, known)
-        self.further = self._journal = StateJournal(database, known.history_limit, known.history_days)
-        self.content = MenuContent(self.content, registry, bases, lambda given: history.add_boot(database, given))
+    def warnings(self) -> list[str]:
+        """What is wrong with profiles and clients without making the configuration a bad one."""
+        return [] if self._state is None else self._state.warnings()
 
     def check_state(self) -> None:
         """Raises `PvbootError` if the state cannot be read."""
-        if self._database is not None:
-            with self._database.reading():
-                pass
+        if self._state is not None:
+            self._state.check()
 
     def close(self) -> None:
         """Write what is still to be written."""
-        if self._database is not None:
-            self._journal.close()
-            self._database.close()
+        if self._state is not None:
+            self._state.close()

@@ -82,7 +82,7 @@ class Config:
 
 
 # Top-level keys that `state` reads.
-STATE_TABLES = ("state", "api", "profiles", "clients")
+STATE_TABLES = ("state", "default", "menus", "api", "profiles", "clients")
 
 
 def load_config(path: str) -> Config:

@@ -178,6 +178,8 @@ class _Worker:
         wishes: asyncio.Queue[float] = asyncio.Queue()
         loop.add_signal_handler(signal.SIGTERM, wishes.put_nowait, limits.drain_seconds)
         loop.add_signal_handler(RETIRE, wishes.put_nowait, limits.retire_seconds)
+        for warning in await asyncio.to_thread(self.assembly.warnings):
+            self.writer.say("configuration", "warning", reason=warning)
         await server.serve(plain)
         if secure:
             await server.serve(secure, tls=self.post.tls)
