@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from fsdrivers.errors import FsError
-from pvboot.errors import PvbootError
+from pvboot.errors import PvbootError, UsageError
 from pvboot.net.serve.api import Handler
 from pvboot.net.serve.assembly import Assembly
 from pvboot.net.serve.config import Config
@@ -62,11 +62,17 @@ def preload(config: Config) -> None:
     if config.tables:
         from pvboot.net.serve import state
 
-        wanted += ["sqlalchemy.dialects.sqlite"]
+        wanted += ["sqlalchemy.dialects.sqlite", "sqlite3.dbapi2"]
+        if str(config.tables.get("state", "")).startswith("postgresql"):
+            wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
     import_drivers()
     for name in wanted:
-        import_module(name)
+        try:
+            import_module(name)
+        except ImportError as err:
+            raise UsageError("a library that this configuration needs is not installed", where=config.name,
+                             expected="pip install 'pvboot[serve]'", found=str(err)) from err  # fmt: skip
 
 
 def run_worker(post: Post, ready_fd: int) -> NoReturn:
