@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.accounting import cpu_seconds, end
+from benchmarks.accounting import running
 from fsdrivers.api import Extent, Filesystem
 from fsdrivers.blocks import open_source
 from fsdrivers.probe import probe
@@ -99,31 +97,20 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-@contextlib.contextmanager
-def running(command: list[str]) -> Iterator[int]:
-    """A server that listens already; its process id."""
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        # UDP's way of being there: the port is in the namespace's table.
-        while f":{PORT:04X} " not in Path("/proc/net/udp").read_text():
-            if process.poll() is not None:
-                raise SystemExit(f"{command[0]} ended with {process.returncode}")
-            time.sleep(0.05)
-        time.sleep(0.3)
-        yield process.pid
-    finally:
-        end(process)
+def listening() -> bool:
+    """Whether a server has bound the port (UDP has no other sign of it)."""
+    return f":{PORT:04X} " in Path("/proc/net/udp").read_text()
 
 
 def measure(folder: Path, name: str, file: str, clients: int, windowsize: int) -> tuple[float, float]:
     """CPU seconds a GB and MB a second of one run."""
     size = (folder / "root" / file).stat().st_size
-    with running(commands(folder)[name]) as pid:
-        before = cpu_seconds(pid)
+    with running(commands(folder)[name], REPOSITORY, listening) as (_, group):
+        before = group.cpu_seconds()
         load = [sys.executable, str(LOAD), HOST, str(PORT), file, str(size), "--clients", str(clients)]
         load += ["--blksize", str(BLKSIZE), "--windowsize", str(windowsize)]
         seconds = float(subprocess.run(load, check=True, capture_output=True, text=True).stdout)
-        spent = cpu_seconds(pid) - before
+        spent = group.cpu_seconds() - before
     return spent / (size * clients / 1e9), size * clients / seconds / 1e6
 
 

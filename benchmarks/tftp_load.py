@@ -1,8 +1,8 @@
 """TFTP clients that cost little: N at once fetch a file and throw it away.
 
-    python benchmarks/tftp_load.py HOST PORT NAME SIZE --clients N --blksize B --windowsize W
+    python benchmarks/tftp_load.py HOST PORT NAME SIZE --clients N --blksize B --windowsize W [--crc32 SUM]
 
-Prints the seconds it took; ends with an error unless every client got SIZE bytes.
+Prints the seconds it took; ends with an error unless every client got SIZE bytes (and those of the sum).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import select
 import socket
 import time
+import zlib
 
 ACK = [b"\0\4" + number.to_bytes(2, "big") for number in range(65536)]
 RESEND_SECONDS = 1.0
@@ -19,7 +20,7 @@ RESEND_SECONDS = 1.0
 class Client:
     """One transfer; counts bytes, keeps none."""
 
-    def __init__(self, server: tuple[str, int], name: str, blksize: int, windowsize: int) -> None:
+    def __init__(self, server: tuple[str, int], name: str, blksize: int, windowsize: int, crc: bool) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         window = f"windowsize\0{windowsize}\0" if windowsize > 1 else ""
@@ -28,6 +29,7 @@ class Client:
         self._blksize, self._windowsize = blksize, windowsize
         self.received = self._block = self._unanswered = 0
         self._connected = self.done = False
+        self.crc: int | None = 0 if crc else None
         self.buffer = bytearray(blksize + 4)
         self.heard = time.monotonic()
         self.socket.sendto(self._request, server)
@@ -60,6 +62,8 @@ class Client:
             self._block += 1
             self._unanswered += 1
             self.received += length - 4
+            if self.crc is not None:
+                self.crc = zlib.crc32(memoryview(buffer)[4:length], self.crc)
             self.done = length - 4 < self._blksize
             if self.done or self._unanswered == self._windowsize:
                 self._unanswered = 0
@@ -73,12 +77,14 @@ class Client:
             self.socket.sendto(self._request, self._server)
 
 
-def fetch(server: tuple[str, int], name: str, clients: int, blksize: int, windowsize: int) -> tuple[float, list[int]]:
-    """Seconds, and bytes that each client got."""
+def fetch(
+    server: tuple[str, int], name: str, clients: int, blksize: int, windowsize: int, crc: bool = False
+) -> tuple[float, set[tuple[int, int | None]]]:
+    """Seconds, and what the clients got: bytes and (if asked for) CRC-32."""
     started = time.monotonic()
     running = {}
     poll = select.epoll()
-    everyone = [Client(server, name, blksize, windowsize) for _ in range(clients)]
+    everyone = [Client(server, name, blksize, windowsize, crc) for _ in range(clients)]
     for client in everyone:
         running[client.socket.fileno()] = client
         poll.register(client.socket, select.EPOLLIN)
@@ -99,7 +105,7 @@ def fetch(server: tuple[str, int], name: str, clients: int, blksize: int, window
                 if client.heard == client.received:
                     client.again()
                 client.heard = client.received
-    return time.monotonic() - started, [client.received for client in everyone]
+    return time.monotonic() - started, {(client.received, client.crc) for client in everyone}
 
 
 def main() -> None:
@@ -112,10 +118,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=1)
     parser.add_argument("--blksize", type=int, default=1428)
     parser.add_argument("--windowsize", type=int, default=1)
+    parser.add_argument("--crc32", type=int)
     args = parser.parse_args()
-    seconds, received = fetch((args.host, args.port), args.name, args.clients, args.blksize, args.windowsize)
-    if received != [args.size] * args.clients:
-        raise SystemExit(f"clients got {sorted(set(received))} bytes instead of {args.size}")
+    server = (args.host, args.port)
+    seconds, got = fetch(server, args.name, args.clients, args.blksize, args.windowsize, args.crc32 is not None)
+    if got != {(args.size, args.crc32)}:
+        raise SystemExit(f"clients got (bytes, CRC-32) {got} instead of {args.size}, {args.crc32}")
     print(seconds)
 
 

@@ -58,8 +58,8 @@ class Tree:
     def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
         stat = self._filesystem.lookup(path)
         if stat.kind == "dir":
-            entries = ((entry.name, entry.stat.kind == "dir", entry.stat.size) for entry in self._filesystem.listdir(path))
-            return ServedDirectory(tuple(sorted(entries)))
+            listed = self._filesystem.listdir(path)
+            return ServedDirectory(tuple(sorted((one.name, one.stat.kind == "dir", one.stat.size) for one in listed)))
         file = TreeFile(self, path, stat, self._filesystem.open(path))
         with self._lock:
             self.open_files.add(file)

@@ -18,8 +18,8 @@ def parse_range(field: str, size: int) -> tuple[int, int] | None:
 
     Several ranges and unknown units are ignored, as the RFC allows.  Raises `Unsatisfiable`, also for what is no range.
     """
-    unit, _, text = field.partition("=")
-    if unit.strip().lower() != "bytes":
+    unit, equals, text = field.partition("=")
+    if not equals or unit.strip().lower() != "bytes":
         return None
     ranges = [part.strip("\t ") for part in text.split(",") if part.strip("\t ")]
     if len(ranges) > 1:

@@ -324,14 +324,11 @@ class TftpServer:
         report = self._ticks % TICKS_TO_REPORT == 0
         for transfer in list(self._transfers.values()):
             session = transfer.session
-            if session.due <= now:
-                try:
-                    session.expire(now)
-                except Exception as err:
-                    self._failed(transfer, err)
-                    continue
-            if session.ends_at is not None and session.ends_at <= now:
-                session.outcome = "timeout"
+            try:
+                session.tick(now)
+            except Exception as err:
+                self._failed(transfer, err)
+                continue
             if session.outcome is not None:
                 self._end(transfer, session.outcome)
             elif report and session.sent != transfer.reported:

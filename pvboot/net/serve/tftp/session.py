@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from math import inf
 
 from pvboot.net.serve.tftp import udp
 from pvboot.net.serve.tftp.blocks import Blocks
@@ -25,17 +26,22 @@ NO_SEGMENTS = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSU
 LOST = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM})
 
 
+# What a tick leaves of the slowest answer: after three seconds it is a tenth.
+FORGET = 0.93
+
+
 class Session:
     """The state of one transfer over a connected socket (which it does not close).
 
-    `outcome` is None until it is over, then what `Journal.end` wants.  `due` is the time (seconds, `time.monotonic`)
-    at which `expire` has something to do; looking later does no harm.
+    `outcome` is None until it is over, then what `Journal.end` wants; `half_open` until the client has answered.
+    All times are seconds of `time.monotonic`.
+    Nothing is computed for a packet that can be computed for a `tick`: a transfer has thousands of packets.
     """
 
     __slots__ = (
-        "_awaited", "_blocks", "_first_timeout", "_half_open_until", "_limits", "_link", "_oack", "_receive",
-        "_repeat_allowed", "_resend_seconds", "_rtt", "_segments", "_sent_at", "_size", "_stride", "_terms", "_top",
-        "_tries", "base", "due", "ends_at", "outcome", "resends",
+        "_awaited", "_blocks", "_ends_at", "_give_up_at", "_last_block", "_limits", "_link", "_measured", "_oack",
+        "_receive", "_repeat_allowed", "_segments", "_send", "_sent_at", "_size", "_slowest", "_stride", "_terms",
+        "_top", "_tries", "_windowsize", "base", "half_open", "outcome", "resends",
     )  # fmt: skip
 
     def __init__(
@@ -43,10 +49,12 @@ class Session:
     ) -> None:
         """`payload` as `udp.payload_bytes` says."""
         self._link = link
-        self._receive = link.recv
+        self._receive, self._send = link.recv, link.send
         self._terms = terms
+        self._windowsize = terms.windowsize
         self._limits = limits
         self._blocks = Blocks(reader, terms.blksize, terms.windowsize, limits.window_bytes)
+        self._last_block = self._blocks.last
         self._stride = terms.blksize + HEADER_BYTES
         self._size = reader.size
         self._segments = 1
@@ -58,21 +66,18 @@ class Session:
         self._awaited: bytes | None = None
         # Whether a repeated ACK of `base` may (once) mean that the first block of a window was lost.
         self._repeat_allowed = False
-        self._first_timeout = limits.timeout if terms.timeout is None else float(terms.timeout)
-        self._resend_seconds = self._first_timeout
-        self._rtt: float | None = None
+        # The longest that an answer took of late, 0.0 as long as none was measured.
+        self._slowest = 0.0
+        # Resends since the client was heard last; what was sent twice measures nothing (Karn's rule).
         self._tries = 0
-        self._sent_at = self.due = now
+        self._measured = False
+        self._sent_at = now
         # Until an answer comes, the address may be forged: what is sent to it is somebody else's burden.
-        self._half_open_until: float | None = now + limits.half_open_seconds + (terms.timeout or 0)
-        self.ends_at = None if limits.session_seconds is None else now + limits.session_seconds
+        self.half_open = True
+        self._ends_at = now + (inf if limits.session_seconds is None else limits.session_seconds)
+        self._give_up_at = min(self._ends_at, now + limits.half_open_seconds + (terms.timeout or 0))
         self.resends = 0
         self.outcome: str | None = None
-
-    @property
-    def half_open(self) -> bool:
-        """Whether the client has not answered yet."""
-        return self._half_open_until is not None
 
     @property
     def sent(self) -> int:
@@ -102,11 +107,11 @@ class Session:
             return
         # The common case, and the only one that the speed of a transfer depends on: all that was sent has arrived.
         self.base = self._top
-        if self._tries or self._half_open_until is not None:
-            self._heard()
+        if self._measured:
+            if now - self._sent_at > self._slowest:
+                self._slowest = now - self._sent_at
         else:
-            # Karn's rule: what was sent twice measures nothing.
-            self._measure(now - self._sent_at)
+            self._heard()
         self._repeat_allowed = True
         self._send_window(now)
 
@@ -129,7 +134,7 @@ class Session:
                 self._heard()
                 self._send_window(now)
         elif not ahead:
-            if self._repeat_allowed and self._terms.windowsize > 1:
+            if self._repeat_allowed and self._windowsize > 1:
                 self._repeat_allowed = False
                 self._resend(now)
         elif ahead <= self._top - self.base:
@@ -140,29 +145,23 @@ class Session:
             self._send_window(now)
 
     def _heard(self) -> None:
-        self._half_open_until = None
+        self.half_open = False
+        self._give_up_at = self._ends_at
         self._tries = 0
-
-    def _measure(self, seconds: float) -> None:
-        """Follow the round trip time, quickly up and slowly down; a client that set its timeout keeps it."""
-        rtt = self._rtt
-        self._rtt = rtt = seconds if rtt is None or seconds > rtt else rtt + (seconds - rtt) * 0.125
-        if self._terms.timeout is None:
-            self._resend_seconds = min(max(4 * rtt, self._limits.timeout_min), self._first_timeout)
+        self._measured = True
 
     def _send_window(self, now: float) -> None:
         first = self.base + 1
-        last_block = self._blocks.last
-        if first > last_block:
-            self.outcome = "done"
-            return
-        last = self.base + self._terms.windowsize
-        if last > last_block:
-            last = last_block
+        last = self.base + self._windowsize
+        if last > self._last_block:
+            last = self._last_block
+            if first > last:
+                self.outcome = "done"
+                return
         packets = self._blocks.packets(first, last)
         try:
-            if first == last or last - first < self._segments:
-                self._link.send(packets)
+            if last - first < self._segments:
+                self._send(packets)
             else:
                 last = self._send_parts(packets, first, last)
         except ConnectionRefusedError:
@@ -180,14 +179,13 @@ class Session:
         self._top = last
         self._awaited = HEADER.pack(ACK, last & 0xFFFF) if last > self.base else None
         self._sent_at = now
-        self.due = now + self._resend_seconds
 
     def _send_parts(self, packets: memoryview, first: int, last: int) -> int:
         """Send a window in as few parts as the kernel takes; the last block that left."""
         part = self._segments * self._stride
         for start in range(0, len(packets), part):
             try:
-                self._link.send(packets[start : start + part])
+                self._send(packets[start : start + part])
             except OSError as err:
                 if err.errno not in LOST or not start:
                     raise
@@ -196,14 +194,13 @@ class Session:
 
     def _send_oack(self, now: float) -> None:
         try:
-            self._link.send(self._oack)
+            self._send(self._oack)
         except ConnectionRefusedError:
             self.outcome = "aborted"
         except OSError as err:
             if err.errno not in LOST:
                 raise
         self._sent_at = now
-        self.due = now + self._resend_seconds
 
     def _resend(self, now: float) -> None:
         self.resends += 1
@@ -212,14 +209,24 @@ class Session:
         else:
             self._send_window(now)
 
-    def expire(self, now: float) -> None:
-        """Called when `due` has passed: send again, more patiently each time, or give up."""
-        too_late = self._half_open_until is not None and now >= self._half_open_until
-        if too_late or self._tries >= self._limits.retries:
+    def tick(self, now: float) -> None:
+        """Called ten times a second or so: send again what was not answered in time, or give up."""
+        late = now - self._sent_at >= self._patience()
+        if now >= self._give_up_at or (late and self._tries >= self._limits.retries):
             self.outcome = "timeout"
-        else:
+        elif late:
             self._tries += 1
-            self._repeat_allowed = False
+            self._measured = self._repeat_allowed = False
             self._resend(now)
-            patience = max(self._limits.timeout_max, self._first_timeout)
-            self.due = now + min(self._resend_seconds * 2**self._tries, patience)
+        self._slowest *= FORGET
+
+    def _patience(self) -> float:
+        """Seconds from sending until sending again: what the client asked for, or by how long answers take."""
+        limits, asked = self._limits, self._terms.timeout
+        if asked is not None:
+            first = float(asked)
+        elif self._slowest:
+            first = min(max(4 * self._slowest, limits.timeout_min), limits.timeout)
+        else:
+            first = limits.timeout
+        return min(first * (1 << self._tries), max(first, limits.timeout_max))
