@@ -9,6 +9,7 @@ import pty
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def test_boot_by_tftp(run_cli: RunCli, web: Served, guest: str) -> None:
 def test_debians_kernel_boots_from_a_server(
     run_cli: RunCli, web: Served, parts: Callable[[str], Path], scheme: str
 ) -> None:
-    (web.root / "menu.lst").write_text("title x\nkernel (nd)/vmlinuz console=hvc0 earlyprintk=xen\ninitrd (nd)/initrd\n")
+    menu = "title x\nkernel (nd)/vmlinuz console=hvc0 earlyprintk=xen\ninitrd (nd)/initrd\n"
+    (web.root / "menu.lst").write_text(menu)
     for name, part in {"vmlinuz": "vmlinuz-6.1", "initrd": "initrd-busybox.cpio.gz"}.items():
         (web.root / name).write_bytes(parts(part).read_bytes())
     web.root.chmod(0o755)
@@ -228,8 +230,6 @@ def test_a_short_transfer_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_bar_stands_on_standard_error_of_a_terminal(tmp_path: Path) -> None:
     """A server that takes its time, and a user who watches."""
-    import time
-
     def slow(handler):  # type: ignore[no-untyped-def]
         if handler.command == "HEAD":
             return False
