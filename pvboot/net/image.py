@@ -59,19 +59,26 @@ class HttpRangeSource:
 
     def close(self) -> None:
         """Give the temporary file back; the connection is the fetcher's."""
+        if not self._file.closed:
+            self._fetcher.settings.tell(f"read {self.fetched_bytes} of the {self.size} bytes of {self.name}")
         self._file.close()
 
     def read_at(self, offset: int, size: int) -> bytes:
         check_inside(self.name, self.size, offset, size)
         pieces = []
         end = offset + size
+        progress = self._fetcher.settings.meter(self.name)
         while offset < end:
             block, start = divmod(offset, BLOCK_BYTES)
             length = min(BLOCK_BYTES - start, end - offset)
             if block not in self._slots:
                 self._load(block, (end - 1) // BLOCK_BYTES)
+                if progress is not None:
+                    progress(self.fetched_bytes, None)
             pieces.append(self._cached(block, start, length))
             offset += length
+        if progress is not None:
+            progress(self.fetched_bytes, self.fetched_bytes)  # complete: the meter's line goes
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:

@@ -7,7 +7,9 @@ list of objects with `name`, `type` and `size`), by itself or under `entries`.
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
+import re
+from html import unescape
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 PAGE_LIMIT_BYTES: Final = 8 << 20
 NAMES_LIMIT: Final = 100_000
+
+# Every repetition is bounded: html.parser needs quadratic time for pages that are made for it.
+_LINK: Final = re.compile(
+    r"<a\s(?:[^<>]{0,500}?\s)?href\s{0,8}=\s{0,8}(?:\"([^\"<>]{0,3000})\"|'([^'<>]{0,3000})'|([^\s\"'<>]{1,3000}))",
+    re.IGNORECASE,
+)
 
 
 class Listed(NamedTuple):
@@ -66,23 +74,10 @@ def _entry(entry: Any) -> Listed | None:
     return Listed(name, entry.get("type") in ("directory", "dir"), size if known else None)
 
 
-class _Links(HTMLParser):
-    """Collects what `<a href>` leads to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a" and len(self.found) < NAMES_LIMIT:
-            self.found += [value for name, value in attrs if name == "href" and value][:1]
-
-
 def _read_html(data: bytes, url: Url) -> list[Listed]:
-    links = _Links()
-    links.feed(data.decode("utf-8", "replace"))
     found = []
-    for link in links.found:
+    for match in islice(_LINK.finditer(data.decode("utf-8", "replace")), NAMES_LIMIT):
+        link = unescape(match[1] or match[2] or match[3] or "")
         try:
             target = urlsplit(urljoin(str(url), link))
         except ValueError:

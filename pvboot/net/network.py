@@ -62,6 +62,8 @@ class Network:
         """
         name = name or self.default_server
         try:
+            if set(name) & set("@/?#"):
+                raise UsageError("more than a server")
             wanted = parse_url(f"{protocol}://{name}/")
         except UsageError as err:
             raise GrubError(rules.INVALID_DEVICE, f"no server: {shorten(name)!r}") from err

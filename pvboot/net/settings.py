@@ -31,7 +31,7 @@ class Limits:
     wait_seconds: float = 10.0
     step_bytes: int = 64 << 10
     step_seconds: float = 60.0
-    attempts: int = 6
+    attempts: int = 5
     pause_seconds: float = 0.2  # before the second attempt, then twice as long each time
     redirects: int = 5
     tftp_wait_seconds: float = 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from pvboot.net.image import BLOCK_BYTES, HttpRangeSource, NoRangesError
 from pvboot.net.source import open_disk
 from pvboot.net.urls import parse_url
 from tests.conftest import RunCli
-from tests.net.conftest import QUICK, quick
+from tests.net.conftest import QUICK, quick, sha256
 from tests.net.servers import Handler, Served, nginx
 
 SIZE = 40 * BLOCK_BYTES + 777
@@ -79,8 +80,6 @@ def test_reading_here_and_there_does_not(web: Served, image: str) -> None:
 
 
 def test_the_cache_is_bounded(web: Served, image: str) -> None:
-    import os
-
     remote = source(image, cache_blocks=5)
     for offset in range(0, SIZE - 1, BLOCK_BYTES):
         remote.read_at(offset, 1)
@@ -169,8 +168,6 @@ def test_a_server_without_ranges(web: Served, image: str, image_bytes: bytes, mo
 
 
 def test_an_image_with_a_checksum_is_fetched_whole(web: Served, image: str, image_bytes: bytes) -> None:
-    from tests.net.conftest import sha256
-
     whole = open_disk(Fetcher(QUICK), parse_url(f"{image}#sha256={sha256(image_bytes)}"))
     assert not isinstance(whole, HttpRangeSource) and web.sent == SIZE
     with pytest.raises(FetchError, match="checksum is wrong"):
@@ -219,11 +216,14 @@ def test_only_what_is_read_is_transferred(web: Served, huge: str, images: Callab
     with open_devices(huge) as devices:
         menu = load(devices, find(devices))
     with open_devices(str(images("mbr.img"))) as devices:
-        assert [entry.title for entry in load(devices, find(devices)).entries] == [entry.title for entry in menu.entries]
+        expected = load(devices, find(devices))
+    assert [entry.title for entry in menu.entries] == [entry.title for entry in expected.entries]
     assert web.sent < 6 << 20
 
 
-def test_verbs_read_little_of_a_huge_image(web: Served, huge: str, run_cli: RunCli, images: Callable[[str], Path]) -> None:
+def test_verbs_read_little_of_a_huge_image(
+    web: Served, huge: str, run_cli: RunCli, images: Callable[[str], Path]
+) -> None:
     here = run_cli("ls", "-R", images("mbr.img"), "/").stdout
     assert here and run_cli("ls", "-R", huge, "/").stdout == here
     done = run_cli("plan", huge)

@@ -17,7 +17,7 @@ from pvboot.pygrub import options
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 VERBS = ["boot", "menu", "ls", "cat", "cp", "plan", "completion"]
-EVERYWHERE = {"--help", "--disk", "--config", "--verbose", "--debug"}
+EVERYWHERE = {"--help", "--disk", "--config", "--net", "--sums", "--verbose", "--debug"}
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 
