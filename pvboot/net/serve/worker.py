@@ -73,6 +73,10 @@ def preload(config: Config) -> None:
         except ImportError as err:
             raise UsageError("a library that this configuration needs is not installed", where=config.name,
                              expected="pip install 'pvboot[serve]'", found=str(err)) from err  # fmt: skip
+    if config.tables:
+        from pvboot.net.serve.state import page
+
+        page.preload()
 
 
 def run_worker(post: Post, ready_fd: int) -> NoReturn:
