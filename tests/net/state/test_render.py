@@ -140,8 +140,8 @@ def test_ipxe_script_of_one_entry() -> None:
 def test_ipxe_menu_falls_back_in_order() -> None:
     text = render(profile(**TWO), IPXE, TFTP).text
     assert "choose --default entry2 --timeout 7000 chosen && goto ${chosen} || exit" in text
-    goals = {found[1]: set(re.findall(r"\|\| (.*)", found[2])) for found in re.finditer(r"(?s):(entry\d)\n(.*?)(?=\n:|$)",
-                                                                                        text)}  # fmt: skip
+    blocks = re.findall(r":(entry\d)\n(.*?)(?=\n:|$)", text, re.DOTALL)
+    goals = {label: set(re.findall(r"\|\| (.*)", lines)) for label, lines in blocks}
     assert goals == {"entry0": {"goto entry1"}, "entry1": set(), "entry2": {"goto entry0"}}
 
 

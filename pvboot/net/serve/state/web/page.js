@@ -45,7 +45,13 @@ function fill(id, rows, nothing) {
   const columns = $(id).tHead.rows[0].cells.length;
   const shown = rows.slice(0, SOFT_LIMIT);
   if (!rows.length) shown.push(make("tr", {}, make("td", {colspan: columns, class: "empty"}, nothing)));
-  body.replaceChildren(...shown);
+  // A row that says the same stays: replacing it would take a click that is just being made.
+  shown.forEach((row, index) => {
+    const old = body.rows[index];
+    if (!old) body.append(row);
+    else if (!old.isEqualNode(row)) old.replaceWith(row);
+  });
+  while (body.rows.length > shown.length) body.lastElementChild.remove();
   $(id + "-count").textContent = rows.length ? String(rows.length) : "";
 }
 
@@ -205,5 +211,5 @@ async function round(number) {
 let lost = false;
 $("clients").addEventListener("focusin", (event) => { held = event.target.tagName === "SELECT"; });
 $("clients").addEventListener("focusout", () => { held = false; });
-$("token").addEventListener("change", () => refreshSlow().then(() => trouble(null), trouble));
+$("token").addEventListener("change", () => { if (lost) refreshSlow().then(() => trouble(null), trouble); });
 round(0);
