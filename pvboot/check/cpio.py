@@ -113,7 +113,7 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
         at = stream.position
         header = stream.read(HEADER_BYTES)
         if len(header) < HEADER_BYTES:
-            raise ArchiveError("the archive ends early", where=f"{where}, byte {at}", expected="a cpio header or trailer",
+            raise ArchiveError("the archive ends early", where=f"{where}, byte {at}", expected="a cpio header",
                                found=f"{len(header)} bytes")
         if header[:6] not in MAGICS:
             raise ArchiveError("no cpio header", where=f"{where}, byte {at}", expected="070701",

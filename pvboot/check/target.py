@@ -1,129 +1,17 @@
-"""For whom a check judges: `--target xen=4.17,loader=pygrub,arch=x86_64`, and what each loader knows.
-
-Sources of the tables: PV-GRUB's Makefile and patches (xen RELEASE-4.16.0, stubdom/grub, stubdom/grub.patches), pygrub
-and libfsimage of the same tree (tools/pygrub, tools/libfsimage), GRUB 2.06 and 2.12 (grub-core/fs/ext2.c,
-grub-core/loader/i386/xen_file.c), the domain builder of each Xen release (tools/libs/guest/xg_dom_bzimageloader.c and
-its predecessors in tools/libxc).  What was measured beside that stands in docs/explanation/loader-targets.md.
-"""
+"""`--target xen=4.17,loader=pygrub,arch=x86_64`: reading for whom a check judges."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import Final
 
+from pvboot.check.loaders import GUEST_TYPES, LOADERS, XenVersion
+from pvboot.check.options import Target
 from pvboot.errors import UsageError
 
-XenVersion = tuple[int, int]
-
-GUEST_TYPES: Final = MappingProxyType({"x86_64": "xen-3.0-x86_64", "x86_32p": "xen-3.0-x86_32p"})
 _KEYS: Final = ("xen", "loader", "arch")
 _VERSION: Final = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})(?:\.[0-9]{1,3})?")
-
-# The release with which the domain builder learnt each compression; None: from the beginning.  Debian's builds lack
-# bzip2 and lzo, which need libraries at build time.
-BUILDER_CODECS: Final[Mapping[str, XenVersion | None]] = MappingProxyType(
-    {"none": None, "gzip": None, "bzip2": (4, 0), "lzma": (4, 0), "lzo": (4, 1), "xz": (4, 2), "lz4": (4, 4),
-     "zstd": (4, 15)}
-)  # fmt: skip
-# Before this release a gzip'd ramdisk is unpacked by the domain builder.
-RAMDISK_UNPACKED_BEFORE: Final[XenVersion] = (4, 20)
-LIBXL_ITEM_BYTES: Final = 8191  # libxl_bootloader.c: PATH_MAX*2, less the NUL; a longer item is dropped
-CMDLINE_BYTES: Final = 1023  # start_info.cmd_line less its NUL
-
-# What GRUB Legacy's and GRUB 2's drivers call unreadable: incompat bits by name.
-EXT_INCOMPAT: Final[Mapping[int, str]] = MappingProxyType(
-    {0x1: "compression", 0x2: "filetype", 0x4: "needs_recovery", 0x8: "journal_dev", 0x10: "meta_bg", 0x40: "extent",
-     0x80: "64bit", 0x100: "mmp", 0x200: "flex_bg", 0x400: "ea_inode", 0x1000: "dirdata", 0x2000: "metadata_csum_seed",
-     0x4000: "large_dir", 0x8000: "inline_data", 0x10000: "encrypt", 0x20000: "casefold"}
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Loader:
-    """What one boot loader can do for a PV guest.
-
-    `menus` are the paths it looks for on a volume, in its order; `dialects` those it understands.  `filesystems` are
-    kinds as `fsdrivers` names them.  `ext_unreadable` are incompat features with which it cannot read an ext file
-    system (or reads wrong bytes).  `codecs` are the kernel compressions it unpacks itself, None if the domain builder
-    does that.  `numbers_partitions` says which of a table's partitions it finds.
-    """
-
-    name: str
-    title: str
-    menus: tuple[str, ...]
-    dialects: frozenset[str]
-    filesystems: frozenset[str]
-    ext_unreadable: frozenset[str]
-    codecs: frozenset[str] | None = None
-    gpt: bool = True
-    logical_partitions: bool = True
-    bigalloc: bool = True
-    follows_root: bool = True
-    rock_ridge_only: bool = False
-
-
-_PYGRUB_MENUS = (
-    "/boot/grub/grub.cfg", "/grub/grub.cfg", "/boot/grub2/grub.cfg", "/grub2/grub.cfg",
-    "/boot/isolinux/isolinux.cfg", "/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/extlinux/extlinux.conf",
-    "/extlinux.conf", "/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/grub/grub.conf",
-)  # fmt: skip
-_EXT = ("ext2", "ext3", "ext4")
-
-LOADERS: Final[Mapping[str, Loader]] = MappingProxyType({
-    loader.name: loader for loader in (
-        Loader("pvboot", "pvboot", (), frozenset(("grub.cfg", "bls", "extlinux", "menu.lst", "elilo", "pvboot")),
-               frozenset((*_EXT, "iso9660", "dir")), frozenset(("compression", "journal_dev", "dirdata"))),
-        # libext2fs reads everything but what it does not know; bigalloc was refused when tried with 4.17.
-        Loader("pygrub", "pygrub", _PYGRUB_MENUS, frozenset(("grub.cfg", "extlinux", "menu.lst")),
-               frozenset((*_EXT, "iso9660", "vfat", "fat", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata")), logical_partitions=False, bigalloc=False,
-               follows_root=False, rock_ridge_only=True),
-        # 60ext4.diff tests the wrong half of the inode table's number, so that every 64bit file system fails; nothing
-        # else is tested, and what changes the layout is read wrong.
-        Loader("pv-grub", "PV-GRUB (GRUB Legacy)", ("/boot/grub/menu.lst",), frozenset(("menu.lst",)),
-               frozenset((*_EXT, "iso9660", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata", "meta_bg", "64bit", "inline_data", "encrypt",
-                          "casefold", "ea_inode")), gpt=False, bigalloc=False),
-        Loader("pvgrub2", "GRUB 2.06 for Xen", ("/boot/grub/grub.cfg", "/grub/grub.cfg"), frozenset(("grub.cfg",)),
-               frozenset((*_EXT, "iso9660", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata", "inline_data", "casefold", "ea_inode",
-                          "metadata_csum_seed", "large_dir")), frozenset(("none", "gzip", "xz", "lzo"))),
-    )
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The judge: `xen` None is any release in use, `arch` None a host of either width."""
-
-    loader: Loader = LOADERS["pvboot"]
-    xen: XenVersion | None = None
-    arch: str | None = None
-    named: bool = False  # a loader was asked for
-
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """The guest types that the host offers."""
-        return tuple(GUEST_TYPES.values()) if self.arch is None else (GUEST_TYPES[self.arch],)
-
-    @property
-    def codecs(self) -> frozenset[str]:
-        """The kernel compressions that one of those who load the kernel knows."""
-        if self.loader.codecs is not None:
-            return self.loader.codecs
-        if self.loader.name == "pvboot" or self.xen is None:
-            return frozenset(BUILDER_CODECS)
-        xen = self.xen
-        return frozenset(codec for codec, since in BUILDER_CODECS.items() if since is None or since <= xen)
-
-    @property
-    def unpacks_ramdisks(self) -> bool:
-        """Whether the domain builder unpacks a gzip'd ramdisk before it is placed."""
-        return self.xen is not None and self.xen < RAMDISK_UNPACKED_BEFORE and self.loader.name == "pygrub"
 
 
 def parse_target(text: str) -> Target:
@@ -143,7 +31,7 @@ def parse_target(text: str) -> Target:
         raise UsageError("--target: no such loader", found=repr(loader), expected=_choices(loader, tuple(LOADERS)))
     if arch is not None and arch not in GUEST_TYPES:
         raise UsageError("--target: no such arch", found=repr(arch), expected=_choices(arch, tuple(GUEST_TYPES)))
-    return Target(LOADERS[loader or "pvboot"], None if xen is None else _version(xen), arch, loader is not None)
+    return Target(None if xen is None else _version(xen), loader, arch)
 
 
 def _version(text: str) -> XenVersion:
