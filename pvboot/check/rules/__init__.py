@@ -8,6 +8,8 @@ from importlib import import_module
 
 MODULES = (
     "engine",
+    "disks",
+    "files",
     "text",
 )
 
