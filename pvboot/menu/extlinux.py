@@ -41,6 +41,9 @@ _WITHOUT_MEANING = (
     "kbdmap localboot nerfdefault nocomplete noescape notabc path pretimeout prompt say send sendcookies serial "
     "sysappend text ui f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 onerror"
 )
+# Every keyword that means something to somebody.
+KEYWORDS = (*_KERNELS, *_WITHOUT_MEANING.split(), "label", "append", "initrd", "default", "ui", "ontimeout", "timeout",
+            "totaltimeout", "implicit", "include", "menu")  # fmt: skip
 
 
 @dataclass(slots=True)

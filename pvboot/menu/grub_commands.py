@@ -200,7 +200,7 @@ def _stop(run: Interpreter, _args: Sequence[str], _command: Command) -> int:
 def _chainloader(run: Interpreter, _args: Sequence[str], command: Command) -> int:
     """Another boot loader is nothing that a PV guest can start."""
     run.loaded = Loaded()
-    run.warn("'chainloader' is not supported", command, "unsupported")
+    run.warn("'chainloader' is not supported", command, "chainloader")
     return 0
 
 
@@ -237,7 +237,7 @@ def _export(run: Interpreter, args: Sequence[str], _command: Command) -> int:
 def _load_env(run: Interpreter, args: Sequence[str], command: Command) -> int:
     options, names = read_options(args, {"file": True, "skip-sig": False}, {"f": "file", "s": "skip-sig"})
     name = options.get("file") or f"{run.environment.get('prefix')}/grubenv"
-    data = _read(run, name, command)
+    data = _read(run, name, command, "unread-environment")
     if data is None:
         return 1
     values = grub_env.read_block(data)
@@ -439,18 +439,18 @@ def _load(run: Interpreter, name: str, command: Command) -> Script | None:
     if run.file_depth >= FILE_DEPTH_LIMIT:
         run.warn(f"{shorten(name)} is not read: more than {FILE_DEPTH_LIMIT} files inside each other", command, "loop")
         return None
-    data = _read(run, name, command)
+    data = _read(run, name, command, "unread-file")
     if data is None:
         return None
     run.shared.budget.charge(len(data) // 16)
     return parse(data, name if name.startswith("(") else f"({run.environment.get('root')}){name}")
 
 
-def _read(run: Interpreter, name: str, command: Command) -> bytes | None:
+def _read(run: Interpreter, name: str, command: Command, code: str) -> bytes | None:
     try:
         return run.shared.disks.read(name, run.environment.place)
     except (PvbootError, fs_errors.FsError) as err:
-        run.warn(f"{shorten(name)} is passed over: {err}", command, "unread-file")
+        run.warn(f"{shorten(name)} is passed over: {err}", command, code)
         return None
 
 

@@ -10,6 +10,12 @@ MODULES = (
     "engine",
     "disks",
     "files",
+    "kernels",
+    "targets",
+    "grub_cfg",
+    "extlinux",
+    "bls",
+    "depth",
     "text",
 )
 
