@@ -25,6 +25,7 @@ ENGINE_BYTES: Final = 6 << 30
 IMPORTABLE: Final = sandbox.IMPORTABLE | {"numpy", "unicorn", "lz4", "backports", "lzallright", "datetime", "locale"}
 WALL_FACTOR: Final = 4  # of CPU time: a busy host
 WALL_SLACK_SECONDS: Final = 60.0
+NOBODY: Final = 65534  # what root becomes in the child
 SILENT_SECONDS: Final = 30.0
 _NEEDED: Final = ("numpy.ma", "unicorn", "pvboot.handoff.machine", "pvboot.machine.run", "pvboot.machine.kernel_log")
 LINE_CHARACTERS: Final = 160
@@ -64,7 +65,7 @@ def run_layout(layout: DomainLayout, until: str | None, cpu_seconds: float) -> R
     def job(channel: sandbox.Channel) -> None:
         channel.send("ran", json.dumps(_start(layout, until, cpu_seconds)))
 
-    report = sandbox.run(job, keep=_descriptors(), limits=limits, importable=IMPORTABLE)
+    report = sandbox.run(job, keep=_descriptors(), limits=limits, uid=NOBODY, importable=IMPORTABLE)
     messages = dict(report.messages)
     if "ran" not in messages:
         detail = messages.get("error", b"the child said nothing").decode("utf-8", "replace")
