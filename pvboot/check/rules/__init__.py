@@ -17,6 +17,11 @@ MODULES = (
     "bls",
     "depth",
     "text",
+    "menu_lst_words",
+    "menu_lst_head",
+    "menu_lst_entries",
+    "config_files",
+    "meaning",
 )
 
 
