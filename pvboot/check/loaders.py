@@ -28,7 +28,6 @@ BUILDER_CODECS: Final[Mapping[str, XenVersion | None]] = MappingProxyType(
 # Before this release a gzip'd ramdisk is unpacked by the domain builder.
 RAMDISK_UNPACKED_BEFORE: Final[XenVersion] = (4, 20)
 LIBXL_ITEM_BYTES: Final = 8191  # libxl_bootloader.c: PATH_MAX*2, less the NUL; a longer item is dropped
-CMDLINE_BYTES: Final = 1023  # start_info.cmd_line less its NUL
 
 # What GRUB Legacy's and GRUB 2's drivers call unreadable: incompat bits by name.
 EXT_INCOMPAT: Final[Mapping[int, str]] = MappingProxyType(

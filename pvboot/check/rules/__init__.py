@@ -8,6 +8,12 @@ from importlib import import_module
 
 MODULES = (
     "engine",
+    "text",
+    "menu_lst_words",
+    "menu_lst_head",
+    "menu_lst_entries",
+    "config_files",
+    "meaning",
     "disks",
     "files",
     "kernels",
@@ -16,12 +22,6 @@ MODULES = (
     "extlinux",
     "bls",
     "depth",
-    "text",
-    "menu_lst_words",
-    "menu_lst_head",
-    "menu_lst_entries",
-    "config_files",
-    "meaning",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -202,16 +201,3 @@ def default_out_of_range(subject: Subject) -> Iterator[Problem]:
 def fallback_out_of_range(subject: Subject) -> Iterator[Problem]:
     """Nothing is tried in its place."""
     return _all_said(subject, "fallback")
-
-
-@rule("duplicate-id", "warning", "two entries have the same id", dialects=("grub.cfg", "extlinux"))
-def duplicate_id(subject: Subject) -> Iterator[Problem]:
-    """Whatever is chosen by the id is the first of them."""
-    owners: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
-    for entry in subject.menu.entries:
-        if entry.id and (entry.id != entry.title or subject.dialect == "extlinux"):
-            owners[entry.submenu, entry.id].append(entry.index)
-    for (_submenu, name), indices in owners.items():
-        for index in indices[1:]:
-            entry = subject.menu.entries[index]
-            yield Problem(f"entry {indices[0]} has the id {shorten(name)!r} too", entry.span, index)

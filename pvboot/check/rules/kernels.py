@@ -19,7 +19,6 @@ from pvboot.check.kernels import (
 )
 from pvboot.check.loaders import (
     BUILDER_CODECS,
-    CMDLINE_BYTES,
     GUEST_TYPES,
     LIBXL_ITEM_BYTES,
     capabilities_of,
@@ -31,6 +30,7 @@ from pvboot.check.rules.files import problem_at
 from pvboot.errors import KernelError, PlanError, PvbootError
 from pvboot.grub_rules import shorten
 from pvboot.kernel.loader import TYPE_32
+from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
     from grammars.spans import SourceSpan
@@ -158,17 +158,16 @@ def unsupported_compression(subject: Subject) -> Iterator[Problem]:
 # --- what is handed over ----------------------------------------------------------------------------------
 
 
-@rule("cmdline-too-long", "error", "the kernel's command line is longer than Xen hands over", needs="files")
-def cmdline_too_long(subject: Subject) -> Iterator[Problem]:
-    """start_info has room for 1023 bytes; libxl drops what is longer than 8191 altogether."""
+@rule("libxl-item-too-long", "error", "libxl drops a command line as long as this one", needs="files")
+def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
+    """What a boot loader hands to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
     for entry in subject.opened_entries:
         loads = subject.loads(entry)
         if loads.kernel is None:
             continue
-        length = len(loads.cmdline.encode("utf-8", "surrogateescape"))
-        if length > CMDLINE_BYTES:
-            lost = f", and {LIBXL_ITEM_BYTES} that libxl takes from a boot loader" if length > LIBXL_ITEM_BYTES else ""
-            message = f"a command line of {length} bytes: Xen hands over {CMDLINE_BYTES} of them{lost}"
+        length = len(b"args " + encode_cmdline(loads.cmdline))
+        if length > LIBXL_ITEM_BYTES and subject.options.target.loader in (None, "pygrub", "pvboot"):
+            message = f"an item of {length} bytes: libxl drops what a boot loader says in more than {LIBXL_ITEM_BYTES}"
             yield problem_at(subject, entry, loads.kernel, message)
 
 
