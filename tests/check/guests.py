@@ -13,6 +13,7 @@ from pvboot.check.api import RULES, Finding
 from pvboot.check.engine import check_source
 from pvboot.check.options import CheckOptions
 from pvboot.check.target import parse_target
+from tests.oracle.images import TinyKernel, bzimage, compress, patch
 
 TINY64 = (KERNELS / "tiny64.elf").read_bytes()
 TINY32 = (KERNELS / "tiny32.elf").read_bytes()
@@ -47,7 +48,7 @@ def run_tool(*command: str | Path, **options: Any) -> str:
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment, **options)
     assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
+    return str(done.stdout)
 
 
 def make_ext(image: Path, tree: Path | None, *options: str, kind: str = "ext4", size: str = "16M") -> Path:
@@ -76,3 +77,12 @@ def of(findings: list[Finding], *rules: str) -> list[Finding]:
 def rules_of(findings: list[Finding], *severities: str) -> set[str]:
     """The ids of what was found, at these severities or at any."""
     return {finding.rule for finding in findings if not severities or finding.severity in severities}
+
+
+def linux(version: str, codec: str = "gzip", oracle: Path | None = None) -> bytes:
+    """A tiny PV kernel that says it is Linux, packed as a bzImage whose header tells the version."""
+    elf = TinyKernel(notes={"GUEST_OS": "linux"}).build()
+    kernel = bzimage(compress(elf, codec, oracle or Path()), setup_sects=2)
+    at = 0x300
+    text = version.encode() + b" (made) #1\0"
+    return patch(kernel[:at] + text + kernel[at + len(text) :], 0x20E, "H", at - 0x200)

@@ -84,7 +84,7 @@ def test_a_linux_kernel_that_is_shorter_than_its_header_says(
 
 
 def test_the_place_is_the_name_and_the_right_spelling_is_offered(tmp_path: Path) -> None:
-    tree = {"boot/grub/menu.lst": menu_lst("/boot/vmlinuz-6.1.0-50-amd46"), "boot/vmlinuz-6.1.0-50-amd64": TINY64}
+    tree: Tree = {"boot/grub/menu.lst": menu_lst("/boot/vmlinuz-6.1.0-50-amd46"), "boot/vmlinuz-6.1.0-50-amd64": TINY64}
     (finding,) = of(check(plant(tmp_path, tree)), "missing-kernel-file")
     assert (finding.line, finding.column, finding.end_column, finding.entry) == (4, 8, 36, 0)
     assert "did you mean /boot/vmlinuz-6.1.0-50-amd64?" in finding.message

@@ -33,7 +33,7 @@ def newc(files: dict[str, bytes], *, trailer: bool = True) -> bytes:
 
 def lz4_legacy(data: bytes) -> bytes:
     block = lz4.block.compress(data, store_size=False)
-    return LZ4_MAGIC + struct.pack("<I", len(block)) + block
+    return bytes(LZ4_MAGIC + struct.pack("<I", len(block)) + block)
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

@@ -7,10 +7,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
-from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
 from grammars.grub_cfg import Problem as SyntaxProblem
 from pvboot.check.api import Problem, rule
-from pvboot.check.scripted import told
+from pvboot.check.scripted import commands, told
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import shorten
@@ -18,8 +17,6 @@ from pvboot.menu.grub_cfg import HypervisorEntryError
 from pvboot.menu.grub_env import SIGNATURE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from fsdrivers.api import File
     from pvboot.check.subject import Subject
 
@@ -31,24 +28,6 @@ NAME_CHARACTERS = 40
 def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Iterator[Problem]:
     for warning, entry in told(subject, *codes):
         yield Problem(warning.message, warning.span, entry, severity=severity)
-
-
-def commands(statements: Iterable[Statement]) -> Iterator[Command]:
-    """Every simple command of a script in order, blocks, branches and functions included."""
-    waiting = [iter(statements)]
-    while waiting:
-        statement = next(waiting[-1], None)
-        if statement is None:
-            waiting.pop()
-        elif isinstance(statement, Command):
-            yield statement
-            if statement.block is not None:
-                waiting.append(iter(statement.block.body))
-        elif isinstance(statement, If):
-            parts = [part for branch in statement.branches for part in branch]
-            waiting += [iter(part) for part in reversed([*parts, statement.otherwise])]
-        elif isinstance(statement, For | Loop | Function):
-            waiting.append(iter(statement.body))
 
 
 # --- syntax -----------------------------------------------------------------------------------------------
