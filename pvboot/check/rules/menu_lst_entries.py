@@ -82,7 +82,8 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
     """Later lines of the same kind replace earlier ones; ramdisk and modules drop each other."""
     kernel: CommandLine | None = None
     root: CommandLine | None = None
-    loaded: list[CommandLine] = []
+    ramdisk: CommandLine | None = None
+    modules: list[CommandLine] = []
     for line in _run_lines(entry):
         replaced: list[CommandLine] = []
         if line.name in _ROOTS and line.argument:
@@ -90,10 +91,12 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
         elif line.name == "kernel":
             replaced, kernel, root = [kernel] if kernel else [], line, None
         elif line.name == "initrd":
-            replaced, loaded, root = loaded, [line], None
+            replaced = [*([ramdisk] if ramdisk else []), *modules]
+            ramdisk, modules, root = line, [], None
         elif line.name in _MODULES:
-            replaced = [earlier for earlier in loaded if earlier.name == "initrd"]
-            loaded, root = [earlier for earlier in loaded if earlier.name != "initrd"] + [line], None
+            replaced = [ramdisk] if ramdisk else []
+            ramdisk, root = None, None
+            modules.append(line)
         elif line.name in WORDS:
             root = None  # whatever it is, it may have used the device
         for earlier in replaced:
