@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 WARNINGS_HEARD: Final = 10_000
 
 Told = tuple[MenuWarning, "int | None"]
+_TOLD: WeakKeyDictionary[Subject, tuple[Told, ...]] = WeakKeyDictionary()
 
 
 def told(subject: Subject, *codes: str) -> Iterator[Told]:
     """Warnings with one of the codes, and the index of the entry whose script said it (None: the menu itself)."""
-    for warning, entry in _all(subject):
+    if subject not in _TOLD:  # a handful of rules ask about the same menu
+        _TOLD[subject] = _all(subject)
+    for warning, entry in _TOLD[subject]:
         if warning.code in codes:
             yield warning, entry
 
 
-@lru_cache(maxsize=8)  # a handful of rules ask about the same menu
 def _all(subject: Subject) -> tuple[Told, ...]:
     if subject.dialect != "grub.cfg":
         return tuple((warning, None) for warning in subject.menu.warnings)

@@ -24,8 +24,9 @@ def found(tmp_path: Path, kernel: bytes, target: str | None = None) -> set[str]:
 
 
 def pvh_only() -> bytes:
-    none: dict[str | int, NoteValue] = dict.fromkeys(("ENTRY", "VIRT_BASE", "XEN_VERSION", "GUEST_OS", "LOADER", "HYPERCALL_PAGE"))
-    return TinyKernel(notes={**none, "PHYS32_ENTRY": 0x100000}).build()
+    names = ("ENTRY", "VIRT_BASE", "XEN_VERSION", "GUEST_OS", "LOADER", "HYPERCALL_PAGE")
+    notes: dict[str | int, NoteValue] = dict.fromkeys(names)
+    return TinyKernel(notes={**notes, "PHYS32_ENTRY": 0x100000}).build()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,8 @@ def test_kernels_that_are_not_linux_are_not_told_about_hvc0(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("memory", "fits"), [(None, True), (16, True), (7, False)])
 def test_kernel_and_ramdisk_in_the_memory_of_the_guest(tmp_path: Path, memory: int | None, fits: bool) -> None:
-    tree: Tree = {"boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"), "boot/k": TINY64, "boot/i": bytes(6 << 20)}
+    menu = menu_lst("/boot/k", "initrd /boot/i")
+    tree: Tree = {"boot/grub/menu.lst": menu, "boot/k": TINY64, "boot/i": bytes(6 << 20)}
     assert bool(of(check(plant(tmp_path, tree), memory_mib=memory), "does-not-fit")) is not fits
 
 
