@@ -88,7 +88,9 @@ def _joined(known: Rule, more: Rule) -> Rule:
     assert known.dialects and more.dialects and not known.dialects & more.dialects, known.id
 
     def function(subject: Subject) -> Iterator[Problem]:
-        return (more if subject.dialect in more.dialects else known).function(subject)
+        chosen = more if subject.dialect in more.dialects else known
+        depth = subject.options.depth if subject.devices is not None else "text"
+        return chosen.function(subject) if NEEDS.index(chosen.needs) <= NEEDS.index(depth) else iter(())
 
     needs = min(known.needs, more.needs, key=NEEDS.index)
     return replace(known, function=function, dialects=known.dialects | more.dialects, needs=needs)
