@@ -115,7 +115,7 @@ ROWS = [
     ("fallback-not-a-number", head("fallback=1  0x2 "), []),
     ("unreachable-fallback", head("fallback 1 0"), [(1, 10, 13, "warning")]),
     ("unreachable-fallback", head("fallback 1 2"), []),
-    ("unreachable-fallback", f"default 0\ntimeout 0\nfallback 0\n{ENTRY}", []),  # one entry: nothing else could be meant
+    ("unreachable-fallback", f"timeout 0\nfallback 0\n{ENTRY}", []),  # one entry: nothing else could be meant
     ("unreachable-fallback", THREE.replace("default 0", "default saved\nfallback 0"), []),
     ("timeout-not-a-number", "timeout ten\n" + ENTRY, [(1, 9, 12, "error")]),
     ("timeout-not-a-number", "timeout\n" + ENTRY, [(1, 1, 8, "error")]),

@@ -78,7 +78,7 @@ ROWS = [
     ("entry-without-kernel", "menu.lst", HEAD + "title B\nroot (hd0,0)\n" + ENTRY, [(3, 1, 8, "error")]),
     ("entry-without-kernel", "menu.lst", HEAD + "title B\nroot\n" + ENTRY, [(3, 1, 8, "error")]),
     ("entry-without-kernel", "menu.lst", "fallback 1\n" + LINUX + "title B\npause x\n", [(7, 1, 8, "error")]),
-    ("entry-without-kernel", "menu.lst", LINUX + "title ----\nroot\ntitle B\nhalt\ntitle C\nconfigfile (hd0,0)/c\n", []),
+    ("entry-without-kernel", "menu.lst", LINUX + "title --\nroot\ntitle B\nhalt\ntitle C\nconfigfile (hd0)/c\n", []),
     ("entry-without-kernel", "menu.lst", LINUX + "title N\ndhcp --with-configfile\ntitle W\nchainloader +1\n", []),
     ("entry-without-kernel", "grub.cfg", cfg_entry("fwsetup"), []),
     ("entry-without-kernel", "grub.cfg", cfg_entry("true").replace("=0", "=1"), [(6, 1, 14, "error")]),

@@ -137,6 +137,7 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
 @rule("bad-device-syntax", "error", "a device name that GRUB cannot read", dialects=MENU_LST)
 def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
     verdicts: dict[str, str | None] = {}  # a menu names few devices, many times
+    reads_new_names = subject.options.target.loader in ("pvboot", "pygrub")
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
         if entry is None:
             continue
@@ -154,7 +155,8 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
         if problem:
             column = line.argument_span.column + len(line.argument) - len(text)
             span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(device))
-            yield Problem(problem, span, entry.index)
+            mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
+            yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
 
 def _device_problem(text: str) -> str | None:
