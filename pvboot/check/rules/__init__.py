@@ -18,6 +18,7 @@ MODULES = (
     "files",
     "kernels",
     "targets",
+    "loader_words",
     "grub_cfg",
     "extlinux",
     "bls",
