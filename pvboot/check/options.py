@@ -7,6 +7,7 @@ from typing import Final
 
 # How far a check goes; each includes those before it.
 DEPTHS: Final = ("text", "files", "kernel", "plan", "run")
+RUN_SECONDS: Final = 60.0  # of CPU time, an entry that is started
 FINDINGS_PER_RULE: Final = 50  # a rule and a file; what is beyond is only counted
 
 
@@ -36,6 +37,7 @@ class CheckOptions:
     target: Target = Target()
     memory_mib: int | None = None
     until: str | None = None
+    run_seconds: float = RUN_SECONDS
     severities: tuple[tuple[str, str], ...] = ()
     per_rule: int = FINDINGS_PER_RULE
 

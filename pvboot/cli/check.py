@@ -35,7 +35,10 @@ examples:
   pvboot check --explain crlf-line-ends      what a rule means
 """
 
-OPTION_MODULES = ("pvboot.cli.check_options",)
+OPTION_MODULES = (
+    "pvboot.cli.check_options",
+    "pvboot.cli.check_depth",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
