@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pvboot.check.api import Finding
+from grammars.spans import SourceSpan
+from pvboot.check.api import Finding, Problem
 
 UNKNOWN_RULE: Final = "ignore-unknown-rule"
 UNUSED: Final = "ignore-unused"
@@ -43,18 +44,44 @@ class Ignore:
 
 @dataclass(slots=True)
 class Ignores:
-    """The comments of one file, and what is wrong with them (line, column, length, message)."""
+    """The comments of `file`, and what is wrong with them (line, column, length, message)."""
 
+    file: str
     named: list[Ignore] = field(default_factory=list)
     faults: list[tuple[int, int, int, str]] = field(default_factory=list)
+    _by_place: dict[tuple[str, int | None], list[Ignore]] = field(default_factory=dict)
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether a comment names the finding; the comment then was needed."""
+        if not self.named or finding.file != self.file:
+            return False
+        if not self._by_place:
+            for ignore in self.named:
+                self._by_place.setdefault((ignore.rule, ignore.target), []).append(ignore)
+        matching = [ignore for target in (finding.line, None) for ignore in self._by_place.get((finding.rule, target), ())]
+        for ignore in matching:
+            ignore.used = True
+        return bool(matching)
+
+    def unknown(self) -> Iterator[Problem]:
+        """What is wrong with the comments."""
+        for line, column, length, message in self.faults:
+            yield Problem(message, SourceSpan(self.file, line, column, length))
+
+    def unused(self, ran: Container[str]) -> Iterator[Problem]:
+        """Comments that no finding needed; `ran` are the rules that looked: one about another may well be needed."""
+        for ignore in self.named:
+            if not ignore.used and ignore.rule in ran:
+                message = f"nothing here is found by {ignore.rule!r}: the comment is not needed"
+                yield Problem(message, SourceSpan(self.file, ignore.line, ignore.column, len(ignore.rule)))
 
 
-def read_ignores(text: str, dialect: str, rules: Container[str]) -> Ignores:
+def read_ignores(text: str, file: str, dialect: str, rules: Collection[str]) -> Ignores:
     """The comments in a menu's text; `rules` are the ids that there are.  Linear in the length of the text."""
-    ignores = Ignores()
+    ignores = Ignores(file)
     if "pvboot:" not in text:
         return ignores
-    known = tuple(rules) if isinstance(rules, Iterable) else ()
+    known = tuple(rules)
     waiting: list[Ignore] = []
     for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
         first = _FIRST_WORD.search(line)
@@ -113,30 +140,3 @@ def _read(match: re.Match[str], line: int, known: Sequence[str], ignores: Ignore
 
 def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def apply_ignores(
-    findings: Iterable[Finding], file: str, ignores: Ignores, ran: Container[str] | None = None
-) -> list[Finding]:
-    """`findings` without those of `file` that its comments name, then what is wrong with the comments.
-
-    `ran` are the rules that looked at the file (None: all); a comment about another one may well be needed.
-    """
-    by_line: dict[tuple[str, int | None], list[Ignore]] = {}
-    for ignore in ignores.named:
-        by_line.setdefault((ignore.rule, ignore.target), []).append(ignore)
-    kept: list[Finding] = []
-    for finding in findings:
-        matching: list[Ignore] = []
-        if finding.file == file:
-            matching = [*by_line.get((finding.rule, finding.line), ()), *by_line.get((finding.rule, None), ())]
-        for ignore in matching:
-            ignore.used = True
-        if not matching:
-            kept.append(finding)
-    kept += [Finding(UNKNOWN_RULE, "warning", text, file, line, column, column + length)
-             for line, column, length, text in ignores.faults]  # fmt: skip
-    kept += [Finding(UNUSED, "note", f"nothing here is found by {ignore.rule!r}: the comment is not needed", file,
-                     ignore.line, ignore.column, ignore.column + len(ignore.rule))
-             for ignore in ignores.named if not ignore.used and (ran is None or ignore.rule in ran)]  # fmt: skip
-    return kept
