@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pvboot.check.subject import Subject
 
 SEVERITIES: Final = ("error", "warning", "note")
+NEEDS: Final = ("text", "files", "kernel", "plan", "run", "engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ RuleFunction = Callable[["Subject"], Iterator[Problem]]
 @dataclass(frozen=True, slots=True)
 class Rule:
     """`dialects` empty: every dialect.  `needs` says how far a check must go: "text" (the menu alone), "files" (the
-    guest's disks), "kernel" (kernel files parsed)."""
+    guest's disks), "kernel" (kernel files parsed), "plan" (entries laid out), "run" (entries started).  "engine" are
+    findings that no rule looks for: the engine tells them."""
 
     id: str
     severity: str
@@ -68,7 +70,7 @@ def rule(
     rule_id: str, severity: str, summary: str, *, dialects: tuple[str, ...] = (), needs: str = "text"
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Register a rule; ids are a public contract."""
-    assert severity in SEVERITIES and needs in ("text", "files", "kernel")
+    assert severity in SEVERITIES and needs in NEEDS
 
     def register(function: RuleFunction) -> RuleFunction:
         assert rule_id not in RULES, rule_id

@@ -1,0 +1,1 @@
+"""What is wrong with a menu as a text file, whatever its dialect."""
