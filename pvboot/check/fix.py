@@ -90,10 +90,12 @@ def _with_default_in_range(text: _Text) -> bytes:
     if text.dialect.name == "menu.lst":
         source = _replace_legacy_default(source, menu)
     elif text.dialect.name == "grub.cfg":
-        count = len(menu.entries)
-        source = _GRUB_CFG_DEFAULT.sub(
-            lambda match: match[0] if _below(match[3], count) else f"{match[1]}{match[2]}{menu.default}{match[2]}", source
-        )
+
+        def in_range(match: re.Match[str]) -> str:
+            quote = match[2]
+            return match[0] if _below(match[3], len(menu.entries)) else f"{match[1]}{quote}{menu.default}{quote}"
+
+        source = _GRUB_CFG_DEFAULT.sub(in_range, source)
     return source.encode("utf-8", "surrogateescape")
 
 

@@ -58,7 +58,8 @@ class Ignores:
         if not self._by_place:
             for ignore in self.named:
                 self._by_place.setdefault((ignore.rule, ignore.target), []).append(ignore)
-        matching = [ignore for target in (finding.line, None) for ignore in self._by_place.get((finding.rule, target), ())]
+        targets = (finding.line, None)
+        matching = [ignore for target in targets for ignore in self._by_place.get((finding.rule, target), ())]
         for ignore in matching:
             ignore.used = True
         return bool(matching)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from pvboot import __version__
 from pvboot.check.api import RULES, Finding
-from pvboot.check.pages import page_of
+from pvboot.check.explain import page
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def _rule(rule_id: str) -> dict[str, Any]:
     rule = RULES.get(rule_id)
     if rule is None:  # of a result that another release stored
         return {"id": rule_id}
-    page = page_of(rule_id)
+    text = page(rule_id)
     return {
         "id": rule_id,
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.summary},
-        "help": {"text": plain_text(page), "markdown": page},
+        "help": {"text": plain_text(text), "markdown": text},
         "defaultConfiguration": {"level": rule.severity},
         "properties": {"tags": ["boot", *sorted(rule.dialects)]},
     }

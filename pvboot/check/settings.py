@@ -11,7 +11,7 @@ import difflib
 import fnmatch
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -34,8 +34,7 @@ class Override:
 
     def applies(self, source: str, file: str) -> bool:
         """An empty list matches everything."""
-        plain = source if "://" in source else os.path.normpath(source)
-        return _matches(self.sources, plain) and _matches(self.files, file)
+        return _matches(self.sources, source) and _matches(self.files, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,21 @@ class Settings:
     overrides: tuple[Override, ...] = ()
     ignore_comments: bool = True
 
-    def severity(self, finding: Finding, source: str) -> str:
-        """What the finding counts as: a severity or "off"."""
-        level = dict(self.rules).get(finding.rule, finding.severity)
-        for override in self.overrides:
-            wanted = dict(override.rules).get(finding.rule)
-            if wanted is not None and override.applies(source, finding.file):
-                level = wanted
-        return level
 
-    def apply(self, findings: Iterable[Finding], source: str) -> list[Finding]:
-        """The findings with their severities, without those that are off; in the same order."""
-        judged = ((finding, self.severity(finding, source)) for finding in findings)
-        return [replace(finding, severity=level) for finding, level in judged if level != OFF]
+def override(findings: Iterable[Finding], source: str, overrides: Sequence[Override]) -> list[Finding]:
+    """The findings with the severities that the overrides give them ("off" among them), in the same order."""
+    if not overrides:
+        return list(findings)
+    plain = source if "://" in source else os.path.normpath(source)
+    judged = []
+    for finding in findings:
+        level = finding.severity
+        for item in overrides:
+            wanted = dict(item.rules).get(finding.rule)
+            if wanted is not None and item.applies(plain, finding.file):
+                level = wanted
+        judged.append(replace(finding, severity=level))
+    return judged
 
 
 def _matches(globs: tuple[str, ...], name: str) -> bool:
@@ -155,9 +156,9 @@ def _rules(value: object, where: str) -> tuple[tuple[str, str], ...]:
 
 def known_rules() -> Mapping[str, object]:
     """Every rule, registered ones first loaded."""
-    from pvboot.check.rules import load_all
+    from pvboot.check.rules import load_rules
 
-    load_all()
+    load_rules()
     return RULES
 
 
