@@ -70,15 +70,21 @@ def check_source(
             excerpts = _excerpts(findings, guest.subjects)
             menus = tuple(subject.name for subject in guest.subjects)
             titles = {subject.name: _titles(subject) for subject in guest.subjects}
-    except (PvbootError, FsError) as err:
-        return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code))
-    except OSError as err:
-        return SourceResult(source, error=SourceError(f"{source}: {err.strerror or err}", "source-error", 3))
-    except Exception as err:  # a defect of ours: the other sources go on
-        text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
-        return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
+    except Exception as err:
+        return failed(source, err)
     shown = [finding for finding in override(findings, source, options.overrides) if finding.severity != "off"]
     return SourceResult(source, tuple(sorted(dict.fromkeys(shown), key=order)), None, menus, titles, excerpts)
+
+
+def failed(source: str, err: Exception) -> SourceResult:
+    """The result for a source that could not be checked."""
+    if isinstance(err, PvbootError | FsError):
+        return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code))
+    if isinstance(err, OSError):
+        return SourceResult(source, error=SourceError(f"{source}: {err.strerror or err}", "source-error", 3))
+    # A defect of ours: the other sources go on.
+    text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
+    return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
 
 
 def _titles(subject: Subject) -> tuple[str, ...]:

@@ -13,20 +13,25 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 from pvboot import __version__
 from pvboot.check.api import RULES, Finding
+from pvboot.check.engine import SourceResult
 from pvboot.check.explain import page
+from pvboot.check.report import ReportSettings
+from pvboot.check.report_whole import WholeReporter
 from pvboot.screen.safe_text import safe
-
-if TYPE_CHECKING:
-    from pvboot.check.engine import SourceResult
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE: Final = "SRCROOT"
 MESSAGE_LIMIT: Final = 4000  # characters
+
+
+def reporter(stream: TextIO, settings: ReportSettings) -> WholeReporter:
+    """A reporter that writes when all sources are in."""
+    return WholeReporter(stream, settings, sarif_report)
 
 
 def sarif_report(results: Sequence[SourceResult], root: str | None = None) -> str:
@@ -73,8 +78,13 @@ def _rule(rule_id: str) -> dict[str, Any]:
 
 def plain_text(markdown: str) -> str:
     """A page of a rule without its marks: headings, code fences and code quotes are all there are."""
-    lines = (line.lstrip("#").strip() if line.startswith("#") else line for line in markdown.splitlines())
-    return "\n".join(line for line in lines if not line.startswith("```")).replace("`", "").strip()
+    lines = []
+    for number, block in enumerate(markdown.split("\n```")):
+        if number % 2:  # inside of a fence, whose first line says what it holds
+            lines.append(block.partition("\n")[2])
+        else:
+            lines.append("\n".join(line.lstrip("#") if line.startswith("#") else line for line in block.split("\n")))
+    return "\n".join(lines).replace("`", "").strip()
 
 
 def _results(result: SourceResult, artifacts: _Artifacts, rules: Sequence[str]) -> Iterable[dict[str, Any]]:
