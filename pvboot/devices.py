@@ -299,7 +299,7 @@ def open_devices(source: str, disks: Sequence[str] = ()) -> Devices:
 
 def _open_disk(name: str) -> Disk:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
-        raise PvbootError("this source cannot be read", where=name, expected="a local file or directory", found="a URL")
+        return _open_url(name)
     if os.path.isdir(name):
         from fsdrivers.directory import DirectoryFilesystem
 
@@ -307,6 +307,19 @@ def _open_disk(name: str) -> Disk:
     from fsdrivers.blocks import open_source
 
     return Disk(name, open_source(name))
+
+
+def is_object_url(name: str) -> bool:
+    """Whether a source is an object in a storage that fsspec knows (`s3://` ...), and not on a boot server."""
+    return "://" in name and not name.lower().startswith(("http:", "https:", "tftp:"))
+
+
+def _open_url(url: str) -> Disk:
+    if not is_object_url(url):
+        raise PvbootError("this source cannot be read", where=url, expected="a local file or directory", found="a URL")
+    from fsdrivers.remote import open_remote
+
+    return Disk(url, open_remote(url))
 
 
 def _is_menu_file(name: str) -> bool:

@@ -34,7 +34,10 @@ class FleetLimits:
     memory_bytes: int = 1 << 30
 
 
-def check_confined(source: str, options: CheckOptions, limits: FleetLimits = FleetLimits()) -> SourceResult:
+LIMITS: Final = FleetLimits()
+
+
+def check_confined(source: str, options: CheckOptions, limits: FleetLimits = LIMITS) -> SourceResult:
     """As `check_source`, in a child.  Never raises for what the source holds or does to its reader."""
     try:
         if "://" in source or options.depth not in CONFINED_DEPTHS:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pvboot.check import wire
-from pvboot.check.confine import FleetLimits, stopped
+from pvboot.check.confine import LIMITS, FleetLimits, stopped
 from pvboot.check.engine import SourceResult
 from pvboot.check.options import CheckOptions
 from pvboot.check.worker import encode_job
@@ -56,32 +56,50 @@ class _Worker:
 def run_fleet(
     tasks: Sequence[Task],
     jobs: int,
-    limits: FleetLimits = FleetLimits(),
+    limits: FleetLimits = LIMITS,
     on_start: Callable[[str], object] = lambda _source: None,
 ) -> Iterator[tuple[int, SourceResult]]:
     """Check all tasks (number, source, options) with `jobs` processes; yields (number, result) as they are ready.
 
     Raises `FleetError` if no worker can be started.
     """
-    fleet = _Fleet(tasks, max(1, min(jobs, len(tasks), WORKERS_LIMIT)), limits, on_start)
+    fleet = _Fleet(max(1, min(jobs, len(tasks), WORKERS_LIMIT)), limits, on_start)
     try:
-        yield from fleet.results()
+        yield from fleet.results(tasks)
     finally:
         fleet.end()
 
 
+class Checker:
+    """One worker process for a caller that waits for each result."""
+
+    def __init__(self, limits: FleetLimits) -> None:
+        self._fleet = _Fleet(1, limits)
+
+    def check(self, source: str, options: CheckOptions) -> SourceResult:
+        """Check one source; never raises for what it holds.  Raises `FleetError`."""
+        ((_number, result),) = self._fleet.results([(0, source, options)])
+        return result
+
+    def end(self) -> None:
+        """End the process."""
+        self._fleet.end()
+
+
 class _Fleet:
     def __init__(
-        self, tasks: Sequence[Task], jobs: int, limits: FleetLimits, on_start: Callable[[str], object]
+        self, jobs: int, limits: FleetLimits, on_start: Callable[[str], object] = lambda _source: None
     ) -> None:
-        self._waiting = deque(tasks)
+        self._waiting: deque[Task] = deque()
         self._tries: dict[int, int] = {}
         self._limits = limits
         self._on_start = on_start
         self._workers: list[_Worker] = []
         self._jobs = jobs
 
-    def results(self) -> Iterator[tuple[int, SourceResult]]:
+    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[int, SourceResult]]:
+        self._waiting.extend(tasks)
+        self._tries.clear()
         while self._waiting or any(worker.task for worker in self._workers):
             while len(self._workers) < self._jobs and self._waiting:
                 self._workers.append(_start())

@@ -23,6 +23,7 @@ from pvboot import __version__
 from pvboot.check import wire
 from pvboot.check.engine import SourceResult
 from pvboot.check.options import CheckOptions
+from pvboot.devices import is_object_url
 from pvboot.errors import UsageError
 
 HEADER: Final = {"pvboot-check-state": 1}
@@ -132,9 +133,10 @@ def key_of(source: str, options: CheckOptions) -> str | None:
 
 def _identity(source: str) -> Sequence[int | str] | None:
     if "://" in source:
-        from pvboot.check.remote import identity
+        from fsdrivers.remote import version_of
 
-        return identity(source)
+        version = version_of(source) if is_object_url(source) else None
+        return None if version is None else (version,)
     try:
         status = os.stat(source)
     except OSError:

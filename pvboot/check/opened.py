@@ -65,6 +65,8 @@ def open_for_check(source: str, options: CheckOptions) -> OpenedSource:
     from pvboot.check.sources import is_text
     from pvboot.devices import Devices, open_devices
 
+    if "://" in source:
+        return _open_url(source, options)
     if not is_text(source):
         devices = open_devices(source, options.disks)
         return OpenedSource(devices, None, _descriptors(devices), _is_confinable(devices))
@@ -77,6 +79,20 @@ def open_for_check(source: str, options: CheckOptions) -> OpenedSource:
         raise
     fds = (*_descriptors(devices), *_fds_of(text))
     return OpenedSource(devices, PlainFile(text), fds, _is_confinable(devices), text)
+
+
+def _open_url(url: str, options: CheckOptions) -> OpenedSource:
+    """An image or a menu on a server; a small object that looks like text is a menu."""
+    from pvboot.check.sources import SNIFFED_BYTES, looks_like_text
+    from pvboot.check.subject import TEXT_LIMIT_BYTES
+    from pvboot.devices import Devices, open_devices
+
+    devices = open_devices(url, options.disks)
+    disk = devices.disks[0].source if devices.disks else None
+    if disk is None or disk.size > TEXT_LIMIT_BYTES or not looks_like_text(disk.read_at(0, min(disk.size, SNIFFED_BYTES))):
+        return OpenedSource(devices, confinable=False)
+    others = Devices(devices.disks[1:], source_name=url, menu_file=url)
+    return OpenedSource(others, PlainFile(disk), confinable=False, text=disk)
 
 
 def _open_text(path: str) -> FileSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import Problem
-from pvboot.check.opened import OpenedSource
+from pvboot.check.opened import OpenedSource, open_for_check
 from pvboot.check.options import CheckOptions
 from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
 from pvboot.check.subject import TEXT_LIMIT_BYTES, Subject
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices, is_object_url, open_devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.menu import dialects
 from pvboot.menu.discovery import can_boot, context_of, find, read_menu
@@ -48,6 +49,12 @@ def open_subjects(
     `opened` is a source that is open already; no file is opened then, and none closed.
     Raises `PvbootError`, `FsError` if there is nothing to check.
     """
+    if opened is None and is_object_url(source):
+        with contextlib.closing(open_for_check(source, options)) as fetched, open_subjects(
+            source, options, fetched
+        ) as guest:
+            yield guest
+        return
     if opened is not None:
         if opened.menu is None:
             yield _menus_of_guest(source, opened.devices, options)
