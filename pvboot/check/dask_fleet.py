@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from importlib import import_module
+from typing import Any, Final
 
 from pvboot.check import wire
 from pvboot.check.confine import FleetLimits, stopped
@@ -18,9 +19,6 @@ from pvboot.check.engine import SourceResult
 from pvboot.check.fleet import Checker, Task
 from pvboot.check.options import CheckOptions
 from pvboot.errors import NetworkError, UsageError
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 CONNECT_SECONDS: Final = 20
 AHEAD: Final = 50  # sources a thread that the scheduler knows of; the others wait here
@@ -36,15 +34,13 @@ def check_there(source: str, options: CheckOptions, limits: FleetLimits) -> str:
     return wire.encode(checker.check(source, options))
 
 
-def run_on_dask(
-    tasks: Sequence[Task], address: str, limits: FleetLimits
-) -> Iterator[tuple[int, SourceResult]]:
+def run_on_dask(tasks: Sequence[Task], address: str, limits: FleetLimits) -> Iterator[tuple[int, SourceResult]]:
     """Check all tasks on the cluster of the scheduler at `address`; yields (number, result), each exactly once.
 
     Raises `UsageError` without Dask, `NetworkError` if the scheduler cannot be reached or is lost.
     """
     try:
-        from distributed import Client
+        Client: Any = import_module("distributed").Client  # noqa: N806 (a class)
     except ImportError as err:
         raise UsageError("--dask needs a package that is not installed", expected="distributed (pvboot[dask])") from err
     try:
@@ -58,10 +54,8 @@ def run_on_dask(
 
 
 def _results(
-    client: Client, tasks: Sequence[Task], address: str, limits: FleetLimits
+    client: Any, tasks: Sequence[Task], address: str, limits: FleetLimits
 ) -> Iterator[tuple[int, SourceResult]]:
-    from distributed import as_completed
-
     run = uuid.uuid4().hex[:12]  # another run's tasks must not be taken for ours
     waiting = iter(tasks)
     known: dict[str, Task] = {}
@@ -76,7 +70,7 @@ def _results(
 
     threads = max(1, sum(client.nthreads().values()))
     first = [future for future in (submit() for _ in range(threads * AHEAD)) if future is not None]
-    done = as_completed(first, raise_errors=False)
+    done: Any = import_module("distributed").as_completed(first, raise_errors=False)
     for future in done:
         task = known.pop(future.key)
         following = submit()

@@ -89,7 +89,9 @@ def _open_url(url: str, options: CheckOptions) -> OpenedSource:
 
     devices = open_devices(url, options.disks)
     disk = devices.disks[0].source if devices.disks else None
-    if disk is None or disk.size > TEXT_LIMIT_BYTES or not looks_like_text(disk.read_at(0, min(disk.size, SNIFFED_BYTES))):
+    if disk is None or disk.size > TEXT_LIMIT_BYTES:
+        return OpenedSource(devices, confinable=False)
+    if not looks_like_text(disk.read_at(0, min(disk.size, SNIFFED_BYTES))):
         return OpenedSource(devices, confinable=False)
     others = Devices(devices.disks[1:], source_name=url, menu_file=url)
     return OpenedSource(others, PlainFile(disk), confinable=False, text=disk)
