@@ -52,7 +52,7 @@ def view(tree: MenuFile) -> MenuLst:
     head = tree.lines[: starts[0]] if starts else tree.lines
     entries: list[EntryLines] = []
     index = 0
-    for start, end in zip(starts, [*starts[1:], len(tree.lines)], strict=True):
+    for start, end in zip(starts, [*starts, len(tree.lines)][1:], strict=True):
         lines = tree.lines[start + 1 : end]
         exists = any(line.name in WORDS for line in lines)
         entries.append(EntryLines(index if exists else None, tree.lines[start], lines))

@@ -5,12 +5,15 @@ Everything beyond the bytes is worked out when a rule first asks for it, and onc
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from grammars.spans import SourceSpan
 from pvboot.check.options import DEFAULTS, CheckOptions
 from pvboot.menu.model import Entry, Menu
 
@@ -73,6 +76,19 @@ class Subject:
         return self.text.split("\n")
 
     @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *accumulate(len(line) + 1 for line in self.lines)]
+
+    def offset_of(self, line: int) -> int:
+        """Index in `text` of the first character of a line."""
+        return self._line_starts[line - 1]
+
+    def span(self, offset: int, length: int) -> SourceSpan:
+        """Where `text[offset:offset + length]` stands."""
+        line = bisect_right(self._line_starts, offset)
+        return SourceSpan(self.name, line, offset - self._line_starts[line - 1] + 1, length)
+
+    @cached_property
     def tree(self) -> Any:
         """The syntax tree of the dialect's grammar, None for one without text (`bls`, `pvboot`)."""
         module = _GRAMMARS.get(self.dialect)
@@ -102,6 +118,11 @@ class Subject:
         from pvboot.check.menu_lst_view import view
 
         return view(self.menu_file)
+
+    @cached_property
+    def unattended(self) -> frozenset[int]:
+        """The entries that boot when nobody is there: the default and the fallbacks."""
+        return frozenset((self.menu.default, *self.menu.fallback)) if self.menu.entries else frozenset()
 
     # -- what entries load
 

@@ -9,6 +9,11 @@ from importlib import import_module
 MODULES = (
     "engine",
     "text",
+    "menu_lst_words",
+    "menu_lst_head",
+    "menu_lst_entries",
+    "config_files",
+    "meaning",
 )
 
 
