@@ -133,7 +133,7 @@ FIXES: Final[Sequence[tuple[str, Callable[[_Text], bytes], bool]]] = (
     ("control-character", _without_trailing_nuls, True),
     ("cr-only-line-ends", _with_line_feeds, True),
     ("crlf-line-ends", _without_carriage_returns, False),
-    ("tab-in-command", _with_blanks, False),
+    ("tab-separator", _with_blanks, False),
     ("default-out-of-range", _with_default_in_range, False),
 )
 FIXABLE: Final = frozenset(rule for rule, _fix, _shows in FIXES)

@@ -72,19 +72,16 @@ def _matches(globs: tuple[str, ...], name: str) -> bool:
 # --- the file ---------------------------------------------------------------------------------------------
 
 
-def find_settings(source: str, named: str | None = None) -> Settings:
-    """The settings for a source: of the file `named`, else of the one beside it, else of the working directory.
-
-    Raises `UsageError` for a file that cannot be read or says something unknown.
-    """
+def settings_file(source: str, named: str | None = None) -> str | None:
+    """Where the settings for a source stand: `named`, else beside it, else in the working directory."""
     if named is not None:
-        return load_settings(named)
+        return named
     beside = os.path.dirname(os.path.abspath(source)) if "://" not in source else os.getcwd()
     for folder in dict.fromkeys((beside, os.getcwd())):
         path = os.path.join(folder, FILE_NAME)
         if os.path.isfile(path):
-            return load_settings(path)
-    return Settings()
+            return path
+    return None
 
 
 def load_settings(path: str) -> Settings:

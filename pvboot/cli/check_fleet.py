@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     fleet.add_argument("--state", metavar="FILE",
                        help="keep results here as they come, and do not check an unchanged source again")  # fmt: skip
     fleet.add_argument("--dask", metavar="ADDRESS",
-                       help="let the workers of a Dask cluster check, which see the same files (tcp://host:8786)")  # fmt: skip
+                       help="check on a Dask cluster whose workers see the same files (tcp://host:8786)")  # fmt: skip
     fleet.add_argument("--limit", metavar="SECONDS", type=_seconds, default=None,
                        help="CPU time for one source of a fleet (60); its clock runs five times as long")  # fmt: skip
     fleet.add_argument("--html", metavar="FILE", help="write a page about all sources, for a browser")
@@ -131,3 +131,24 @@ def _work(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, So
     if any(source.startswith("memory:") for _number, source, _options in tasks):
         raise UsageError("a cluster cannot see the memory of this program", where="--dask")
     return run_on_dask(tasks, args.dask, limits)
+
+
+class Page:
+    """The page of --html, written when all sources are in; without the option it keeps nothing."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._results: list[SourceResult] = []
+
+    def add(self, result: SourceResult) -> None:
+        """One more source."""
+        if self._path is not None:
+            self._results.append(result)
+
+    def write(self) -> None:
+        """Write the page.  Raises `OSError`."""
+        if self._path is not None:
+            from pvboot.check.html_report import html_report
+
+            with open(self._path, "w", encoding="utf-8") as file:
+                file.write(html_report(self._results))

@@ -31,14 +31,14 @@ def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
 
 def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
     """The options with the settings that belong to a source; a file of settings is read once."""
-    from pvboot.check.settings import Settings, find_settings, settings_file
+    from pvboot.check.settings import Settings, load_settings, settings_file
 
     read: dict[str | None, Settings] = {}
 
     def of_source(source: str) -> CheckOptions:
         file = settings_file(source, args.rules_config)
         if file not in read:
-            read[file] = find_settings(file)
+            read[file] = Settings() if file is None else load_settings(file)
         settings = read[file]
         return replace(
             options,
