@@ -19,6 +19,7 @@ from pvboot.check.api import RULES, SEVERITIES, Finding
 from pvboot.check.engine import SourceResult
 from pvboot.check.report import count
 from pvboot.check.report_text import excerpt
+from pvboot.check.rules import load_rules
 from pvboot.screen.safe_text import safe
 
 LISTED: Final = 200  # findings of one source; the numbers count all
@@ -32,12 +33,16 @@ OUTCOMES: Final = {
 
 def html_report(results: Sequence[SourceResult]) -> str:
     """The page."""
+    load_rules()  # for what they say of themselves
     return "".join(_page(results))
 
 
 def _page(results: Sequence[SourceResult]) -> Iterator[str]:
     style, script = _asset("fleet.css"), _asset("fleet.js")
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
     yield (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_text(policy)}">\n'
@@ -84,7 +89,7 @@ def _overview(results: Sequence[SourceResult]) -> Iterator[str]:
         yield f'<li><b class="{css}">{number}</b><span>{name}</span></li>\n'
     yield "</ul>\n"
     outcomes = Counter(map(outcome_of, results))
-    yield '<svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="sources by outcome">'
+    yield '<svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label="outcomes">'
     at = 0.0
     for outcome in OUTCOMES:
         width = 1000 * outcomes[outcome] / max(1, len(results))
@@ -119,10 +124,9 @@ def _rules(results: Sequence[SourceResult]) -> Iterator[str]:
         summary = RULES[rule].summary if rule in RULES else ""
         severity = worst[rule]
         button = f'<button class="rule" type="button" data-rule="{_text(rule)}">{_text(rule)}</button>'
-        yield (
-            f'<tbody><tr>{_cell(button, rule)}<td data-key="{SEVERITIES.index(severity)}" class="word {severity}">'
-            f"{severity}</td>{_number(sources[rule])}{_number(findings[rule])}{_cell(_text(summary), summary)}</tr></tbody>\n"
-        )
+        word = f'<td class="word {severity}" data-key="{SEVERITIES.index(severity)}">{severity}</td>'
+        numbers = _number(sources[rule]) + _number(findings[rule])
+        yield f"<tbody><tr>{_cell(button, rule)}{word}{numbers}{_cell(_text(summary), summary)}</tr></tbody>\n"
     yield "</table></div>\n"
 
 
@@ -169,22 +173,24 @@ def _source(result: SourceResult) -> str:
     outcome = outcome_of(result)
     counted = count(result.findings)
     rules = " ".join(sorted({finding.rule for finding in result.findings}))
-    name = _text(result.source)
+    name, more = _text(result.source), ""
     if result.findings or result.error is not None:
-        name = f"<details><summary>{name}</summary>{''.join(_details(result))}</details>"
+        name = f'<button class="open" type="button">{name}</button>'
+        more = f'<tr class="more"><td colspan="6">{"".join(_details(result))}</td></tr>'
     numbers = "".join(_number(counted[severity]) for severity in SEVERITIES)
     place = list(OUTCOMES).index(outcome)
     return (
         f'<tbody data-outcome="{outcome}" data-rules="{_text(rules)}"><tr>{_cell(name, result.source)}'
         f'<td class="word {outcome}" data-key="{place}">{OUTCOMES[outcome]}</td>{numbers}{_number(len(result.menus))}'
-        "</tr></tbody>\n"
+        f"</tr>{more}</tbody>\n"
     )
 
 
 def _details(result: SourceResult) -> Iterable[str]:
     yield '<ul class="findings">'
     if result.error is not None:
-        yield f'<li class="failed" data-rule=""><p><span class="word">not checked</span> {_text(result.error.message)}</p></li>'
+        message = f'<p><span class="word">not checked</span> {_text(result.error.message)}</p>'
+        yield f'<li class="failed" data-rule="">{message}</li>'
     for finding in result.findings[:LISTED]:
         yield _finding(result, finding)
     if len(result.findings) > LISTED:
@@ -200,8 +206,8 @@ def _finding(result: SourceResult, finding: Finding) -> str:
         line, marks = excerpt(text, finding.column, finding.end_column)
         if line.strip():
             code = f"<pre>{_text(line)}\n{_text(marks)}</pre>"
+    rule = _text(finding.rule)
     return (
-        f'<li class="{finding.severity}" data-rule="{_text(finding.rule)}"><p class="place">{_text(place)}</p>'
-        f'<p><span class="word">{finding.severity}</span> {_text(finding.message)} <code>[{_text(finding.rule)}]</code></p>'
-        f"{code}</li>"
+        f'<li class="{finding.severity}" data-rule="{rule}"><p class="place">{_text(place)}</p>'
+        f'<p><span class="word">{finding.severity}</span> {_text(finding.message)} <code>[{rule}]</code></p>{code}</li>'
     )

@@ -22,6 +22,7 @@ from pvboot.check.engine import SourceResult
 from pvboot.check.explain import page
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
+from pvboot.check.rules import load_rules
 from pvboot.screen.safe_text import safe
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -41,6 +42,7 @@ def sarif_report(results: Sequence[SourceResult], root: str | None = None) -> st
 
 def sarif_document(results: Sequence[SourceResult], root: str | None = None) -> dict[str, Any]:
     """The log as plain data."""
+    load_rules()
     artifacts = _Artifacts(os.path.abspath(root or os.getcwd()))
     rules = sorted({finding.rule for result in results for finding in result.findings})
     found = [item for result in results for item in _results(result, artifacts, rules)]

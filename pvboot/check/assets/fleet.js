@@ -22,6 +22,14 @@
     });
   }
 
+  // Without this script everything stands open.
+  for (const button of document.querySelectorAll("button.open")) {
+    const more = button.closest("tbody").rows[1];
+    const set = (open) => { more.hidden = !open; button.setAttribute("aria-expanded", String(open)); };
+    button.addEventListener("click", () => set(more.hidden));
+    set(false);
+  }
+
   const search = document.getElementById("search");
   const outcome = document.getElementById("outcome");
   const rule = document.getElementById("rule");
