@@ -21,6 +21,7 @@ from pvboot.check.options import CheckOptions
 from pvboot.errors import PvbootError
 
 NOBODY: Final = 65534
+HARD_SECONDS: Final = 5  # behind the limit that can still be told from other ends, the kernel's own end
 REPORT_LIMIT_BYTES: Final = 64 << 20
 CONFINED_DEPTHS: Final = ("text", "files", "kernel", "plan")  # running a guest takes executable memory
 
@@ -50,6 +51,8 @@ def check_confined(source: str, options: CheckOptions, limits: FleetLimits = LIM
             return _in_child(source, job, opened.fds, limits, confined=True)
         finally:
             opened.close()
+    except sandbox.SandboxError as err:
+        return stopped(source, str(err), err.code)
     except (PvbootError, FsError, OSError) as err:
         return failed(source, err)
 
@@ -62,9 +65,9 @@ def _alone(source: str, options: CheckOptions, limits: FleetLimits) -> sandbox.J
     def job(channel: sandbox.Channel) -> None:
         import resource
 
-        for which, value in ((resource.RLIMIT_AS, limits.memory_bytes), (resource.RLIMIT_CPU, limits.cpu_seconds),
-                             (resource.RLIMIT_CORE, 0)):  # fmt: skip
-            resource.setrlimit(which, (value, value))
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + HARD_SECONDS))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         channel.send("result", _pack(check_source(source, options)))
 
     return job
@@ -82,7 +85,7 @@ def _in_child(
         keep=fds,
         limits=sandbox.Limits(
             think_seconds=limits.cpu_seconds,
-            cpu_seconds=limits.cpu_seconds,
+            cpu_seconds=limits.cpu_seconds + (HARD_SECONDS if confined else 0),
             memory_bytes=limits.memory_bytes,
             wall_seconds=limits.wall_seconds,
         ),
@@ -102,12 +105,12 @@ def _unpack(source: str, data: bytes) -> SourceResult:
     try:
         text = unpacker.decompress(data, REPORT_LIMIT_BYTES)
         if not unpacker.eof:
-            raise sandbox.SandboxError("the reader says too much", where=source)
+            raise sandbox.SandboxError("the reader says too much")
         result = wire.decode(text)
     except (zlib.error, ValueError) as err:
-        raise sandbox.SandboxError("the reader gave no result", where=source, found=str(err)) from err
+        raise sandbox.SandboxError("the reader gave no result", found=str(err)) from err
     if result.source != source:
-        raise sandbox.SandboxError("the reader tells of another source", where=source)
+        raise sandbox.SandboxError("the reader tells of another source")
     return result
 
 

@@ -188,13 +188,16 @@ def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
         raise UsageError(f"cannot be read: {err.strerror}", where=path) from err
     except ValueError as err:
         raise UsageError("not a file name", where=repr(path)) from err
-    with open(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise _refused(path, "a directory" if stat.S_ISDIR(status.st_mode) else "a device or another special file")
         if status.st_size > MENU_FILE_LIMIT_BYTES:
             raise _refused(path, f"{status.st_size} bytes: an image")
-        data = file.read(MENU_FILE_LIMIT_BYTES + 1)
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MENU_FILE_LIMIT_BYTES + 1)
+    finally:
+        os.close(fd)
     if b"\0" in data.rstrip(b"\0") or (data and not data.rstrip(b"\0")):
         raise _refused(path, "bytes that are no text: an image")
     if data.startswith(_GZIP):

@@ -34,7 +34,7 @@ def decode(line: str | bytes) -> SourceResult:
     """The result in a line that `encode` made.  Raises `ValueError` for any other."""
     try:
         return _result(json.loads(line))
-    except (KeyError, TypeError, RecursionError) as err:
+    except (KeyError, TypeError, AttributeError, RecursionError) as err:
         raise ValueError(f"not a result of a check: {type(err).__name__}") from err
 
 

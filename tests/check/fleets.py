@@ -46,8 +46,8 @@ RESULTS = [
         {MENU: ("Debian", "<b>\"Ubuntu\"</b> & \x1b[31m co\udcff")},
         {(MENU, 1): "default 7 <img src=x onerror=alert(1)>"},
     ),
-    SourceResult("menu.lst", (Finding("empty-entry", "error", "the entry has no command", "menu.lst", 3, 1, 8, 0),), None,
-                 ("menu.lst",), {"menu.lst": ("Ä\u202e",)}, {("menu.lst", 3): "title \u00c4"}),
+    SourceResult("menu.lst", (Finding("empty-entry", "error", "the entry has no command", "menu.lst", 3, 1, 8, 0),),
+                 None, ("menu.lst",), {"menu.lst": ("Ä\u202e",)}, {("menu.lst", 3): "title \u00c4"}),
     SourceResult("clean.img", (), None, (MENU,), {MENU: ("Debian",)}, {}),
     SourceResult("/nowhere/<i>x</i>\udc80.img", error=SourceError("cannot open: \x07", "source-error", 3)),
 ]  # fmt: skip

@@ -148,7 +148,7 @@ rules = { crlf-line-ends = "note" }
     ("text", "message"),
     [
         ("[rules]\ncrlf-line-end = 'off'", "f: rules: unknown rule 'crlf-line-end'; did you mean 'crlf-line-ends'?"),
-        ("[rules]\ncrlf-line-ends = 'fatal'", "f: rules: crlf-line-ends: wrong severity (expected error, warning, note, off"),
+        ("[rules]\ncrlf-line-ends = 'fatal'", "f: rules: crlf-line-ends: wrong severity (expected error, warning"),
         ("[rule]\nx = 1", "f: unknown key 'rule'; did you mean 'rules'?"),
         ("rules = 3", "f: rules: wrong value (expected a table of rules, found 3)"),
         ("ignore-comments = 'no'", "f: ignore-comments: wrong value (expected true or false, found 'no')"),
