@@ -70,7 +70,7 @@ def _results(
 
     threads = max(1, sum(client.nthreads().values()))
     first = [future for future in (submit() for _ in range(threads * AHEAD)) if future is not None]
-    done: Any = import_module("distributed").as_completed(first, raise_errors=False)
+    done: Any = import_module("distributed").as_completed(first, loop=client.loop, raise_errors=False)
     for future in done:
         task = known.pop(future.key)
         following = submit()
