@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pvboot.check.menu_lst_view import MenuLst
     from pvboot.devices import Devices
 
-TEXT_LIMIT_BYTES: Final = 16 << 20  # of a menu that is checked; loaders read far less
+TEXT_LIMIT_BYTES: Final = 8 << 20  # of a menu that is checked; loaders read far less
 ENTRIES_OPENED: Final = 500  # entries whose files are looked at
 
 _GRAMMARS: Final = {

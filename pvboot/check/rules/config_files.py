@@ -34,13 +34,14 @@ def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
       needs="files")  # fmt: skip
 def savedefault_no_file(subject: Subject) -> Iterator[Problem]:
     """GRUB never makes the file: the command fails with error 15, and the entry stops before it boots."""
-    lines = [(entry, line) for entry, line in subject.menu_lst.named("savedefault") if entry is not None]
-    if not lines or not (path := _missing_default_file(subject)):
+    used = any(entry is not None for entry, _line in subject.menu_lst.named("savedefault"))
+    if not used or not (path := _missing_default_file(subject)):
         return
     mild = "note" if subject.options.target.loader in ("pvboot", "pygrub") else None
-    for entry, line in lines:
-        after_boot = any(earlier.name == "boot" for earlier in entry.lines[: entry.lines.index(line)])
-        if not after_boot:
+    for entry in subject.menu_lst.entries:
+        # Behind `boot` it is never run; a second one would stop no more.
+        line = next((line for line in entry.lines if line.name in ("savedefault", "boot")), None)
+        if line is not None and line.name == "savedefault":
             yield Problem(f"there is no file {path} to write into: GRUB stops here with error 15 and does not boot",
                           line.name_span, entry.index, severity=mild)  # fmt: skip
 

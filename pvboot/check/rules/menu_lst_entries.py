@@ -82,7 +82,8 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
     """Later lines of the same kind replace earlier ones; ramdisk and modules drop each other."""
     kernel: CommandLine | None = None
     root: CommandLine | None = None
-    loaded: list[CommandLine] = []
+    ramdisk: CommandLine | None = None
+    modules: list[CommandLine] = []
     for line in _run_lines(entry):
         replaced: list[CommandLine] = []
         if line.name in _ROOTS and line.argument:
@@ -90,10 +91,12 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
         elif line.name == "kernel":
             replaced, kernel, root = [kernel] if kernel else [], line, None
         elif line.name == "initrd":
-            replaced, loaded, root = loaded, [line], None
+            replaced = [*([ramdisk] if ramdisk else []), *modules]
+            ramdisk, modules, root = line, [], None
         elif line.name in _MODULES:
-            replaced = [earlier for earlier in loaded if earlier.name == "initrd"]
-            loaded, root = [earlier for earlier in loaded if earlier.name != "initrd"] + [line], None
+            replaced = [ramdisk] if ramdisk else []
+            ramdisk, root = None, None
+            modules.append(line)
         elif line.name in WORDS:
             root = None  # whatever it is, it may have used the device
         for earlier in replaced:
@@ -134,6 +137,7 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
 @rule("bad-device-syntax", "error", "a device name that GRUB cannot read", dialects=MENU_LST)
 def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
     verdicts: dict[str, str | None] = {}  # a menu names few devices, many times
+    reads_new_names = subject.options.target.loader in ("pvboot", "pygrub")
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
         if entry is None:
             continue
@@ -151,7 +155,8 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
         if problem:
             column = line.argument_span.column + len(line.argument) - len(text)
             span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(device))
-            yield Problem(problem, span, entry.index)
+            mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
+            yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
 
 def _device_problem(text: str) -> str | None:

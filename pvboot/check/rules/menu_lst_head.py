@@ -63,7 +63,8 @@ def fallback_out_of_range(subject: Subject) -> Iterator[Problem]:
 @rule("fallback-duplicate", "warning", "fallback names an entry twice", dialects=MENU_LST)
 def fallback_duplicate(subject: Subject) -> Iterator[Problem]:
     for line, numbers in _fallbacks(subject):
-        again = next((i for i, number in enumerate(numbers) if number in numbers[:i]), None)
+        first = {number: i for i, number in reversed(list(enumerate(numbers)))}
+        again = next((i for i, number in enumerate(numbers) if first[number] < i), None)
         if again is None:
             continue
         if again < len(numbers) - 1:

@@ -45,6 +45,7 @@ _GRUB2 = (
 )
 GRUB2_WORDS: Final = frozenset(_GRUB2.split())
 TITLE_CHARACTERS: Final = 40
+GUESSES: Final = 100  # different words of a menu for which the command that was meant is looked for
 
 
 @rule("grub2-syntax", "error", "words of GRUB 2 in a menu of GRUB Legacy", dialects=MENU_LST)
@@ -69,15 +70,25 @@ def _is_block_end(line: CommandLine) -> bool:
 
 @rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
+    guessed = 0
     for name, places in subject.menu_lst.by_name.items():
-        if name in WORDS or name in GRUB2_WORDS:
+        if name in WORDS or name in GRUB2_WORDS or name.startswith(BYTE_ORDER_MARK):
             continue
+        meant = _meant(name) if guessed < GUESSES else None
+        guessed += 1
         for entry, line in places:
-            if not name.startswith(BYTE_ORDER_MARK) and not _is_block_end(line):
-                yield _unknown(entry, line)
+            if not _is_block_end(line):
+                yield _unknown(entry, line, meant)
 
 
-def _unknown(entry: EntryLines | None, line: CommandLine) -> Problem:
+def _meant(name: str) -> str | None:
+    """The command that a word was probably meant to be."""
+    lower = name.lower()
+    near = [lower] if lower in WORDS else get_close_matches(lower, WORDS, 1, 0.8) if len(lower) < 20 else []
+    return near[0] if near else None
+
+
+def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> Problem:
     """A foreign word is a note; one that was meant to be a command decides what boots."""
     index = entry.index if entry else None
     if line.name in FOREIGN:
@@ -85,16 +96,14 @@ def _unknown(entry: EntryLines | None, line: CommandLine) -> Problem:
                        severity="note")  # fmt: skip
     if not line.name:
         return Problem("a line that begins with '=' is skipped", line.name_span, index)
-    lower = line.name.lower()
-    meant = [lower] if lower in WORDS else get_close_matches(lower, WORDS, 1, 0.8) if len(lower) < 20 else []
-    if meant == ["title"]:
+    if meant == TITLE:
         text = "so this line begins no entry and the commands below it join the entry above"
         return Problem(f"{_quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")
-    if meant:
-        case = ": commands are written in small letters" if meant == [lower] else ""
-        boots = meant[0] in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
-        return Problem(f"{_quoted(line.name)} is no command and is skipped ({meant[0]}?){case}", line.name_span, index,
-                       severity="error" if boots and (entry is None or WORDS[meant[0]].entry) else None)  # fmt: skip
+    if meant is not None:
+        case = ": commands are written in small letters" if meant == line.name.lower() else ""
+        boots = meant in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
+        return Problem(f"{_quoted(line.name)} is no command and is skipped ({meant}?){case}", line.name_span, index,
+                       severity="error" if boots and (entry is None or WORDS[meant].entry) else None)  # fmt: skip
     return Problem(f"{_quoted(line.name)} is no command and is skipped", line.name_span, index)
 
 

@@ -17,6 +17,8 @@ WITH_TEXT: Final = ("menu.lst", "grub.cfg", "extlinux", "elilo")
 BYTE_ORDER_MARK: Final = "\ufeff"
 LOADERS_LIMIT_BYTES: Final = 1 << 20  # pvboot's, and pygrub's
 
+LONG_LINE: Final = 10_000  # characters; quotes are not looked for in longer ones, which could take very long
+
 _UTF16: Final = {b"\xff\xfe": "UTF-16 (little endian)", b"\xfe\xff": "UTF-16 (big endian)"}
 _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 _CONTROL = re.compile("[\0-\x08\x0b\x0e-\x1f\x7f\x80-\x9f]+")
@@ -130,7 +132,7 @@ def _odd_letters(subject: Subject, pattern: re.Pattern[str], message: Callable[[
     for number, line in enumerate(subject.lines, 1):
         if line.isascii() or _PROSE[subject.dialect].match(line):
             continue
-        if subject.dialect == "grub.cfg":  # inside of real quotes it belongs to a title or a text
+        if subject.dialect == "grub.cfg" and len(line) < LONG_LINE:  # in real quotes it is a title
             line = _ASCII_QUOTED.sub(lambda quoted: "x" * len(quoted[0]), line)
         match = pattern.search(line, 1 if number == 1 and line.startswith(BYTE_ORDER_MARK) else 0)
         if match is not None:
@@ -139,6 +141,9 @@ def _odd_letters(subject: Subject, pattern: re.Pattern[str], message: Callable[[
 
 @rule("menu-too-large", "warning", "the file is larger than loaders read", dialects=WITH_TEXT)
 def menu_too_large(subject: Subject) -> Iterator[Problem]:
+    if subject.dialect == "menu.lst" and not subject.menu_file.complete:
+        count = len(subject.menu_file.lines)
+        yield Problem(f"only the first {count} lines are read", severity="error")
     if subject.complete and len(subject.data) <= LOADERS_LIMIT_BYTES:
         return
     size = f"{len(subject.data)} bytes" if subject.complete else f"more than {len(subject.data)} bytes"
