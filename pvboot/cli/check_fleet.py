@@ -137,6 +137,11 @@ class Page:
     """The page of --html, written when all sources are in; without the option it keeps nothing."""
 
     def __init__(self, path: str | None) -> None:
+        """Raises `UsageError` now, and not after an hour's work, if no file can be written there."""
+        if path is not None:
+            place = path if os.path.exists(path) else os.path.dirname(path) or "."
+            if os.path.isdir(path) or not os.access(place, os.W_OK):
+                raise UsageError("the page cannot be written there", where=path)
         self._path = path
         self._results: list[SourceResult] = []
 

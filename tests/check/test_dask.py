@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
+from pvboot.check import dask_fleet
 from pvboot.check.confine import LIMITS
 from pvboot.check.dask_fleet import run_on_dask
 from pvboot.check.engine import SourceResult, check_source
@@ -98,7 +99,10 @@ def checker_pids(parents: list[int]) -> list[int]:
     return found
 
 
-def test_a_scheduler_that_is_not_there_is_network_trouble(guests: list[str]) -> None:
+def test_a_scheduler_that_is_not_there_is_network_trouble(
+    guests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_fleet, "CONNECT_SECONDS", 2)
     with pytest.raises(NetworkError, match="no Dask scheduler"):
         list(run_on_dask([(0, guests[0], OPTIONS)], "tcp://127.0.0.1:1", LIMITS))
 

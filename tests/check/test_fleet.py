@@ -104,7 +104,7 @@ def hungry(*_arguments: object) -> SourceResult:
 
 
 def killed(*_arguments: object) -> SourceResult:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
@@ -136,7 +136,7 @@ def test_a_reader_that_a_guest_has_taken_over_is_ended(
 def test_a_reader_that_crashes_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confine, "check_source", killed)
     result = check_confined(str(tmp_path), OPTIONS)
-    assert result.error is not None and "ended by signal 11" in result.error.message
+    assert result.error is not None and "ended by signal 9" in result.error.message
 
 
 # --- many -------------------------------------------------------------------------------------------------

@@ -53,7 +53,8 @@
     shown.textContent = `${count} of ${bodies.length} sources`;
   }
 
-  for (const control of [search, outcome, rule]) control.addEventListener("input", filter);
+  search.addEventListener("input", filter);
+  for (const list of [outcome, rule]) list.addEventListener("change", filter);
   for (const button of document.querySelectorAll("button.rule")) {
     button.addEventListener("click", () => {
       rule.value = button.dataset.rule;
