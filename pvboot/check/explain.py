@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from pvboot.check.api import RULES
 from pvboot.check.rules import load_rules
@@ -54,3 +55,32 @@ def examples(text: str) -> list[Example]:
         if kind:
             found.append(Example(kind, dialect, frozenset(words) - {kind}, match["text"]))
     return found
+
+
+def index() -> str:
+    """The page that lists all rules (docs/reference/check-rules.md)."""
+    load_rules()
+    rows = [
+        f"| [`{rule.id}`](../../pvboot/check/pages/{rule.id}.md) | {rule.severity} | "
+        f"{', '.join(sorted(rule.dialects)) or 'all'} | {rule.needs} | {rule.summary} |"
+        for _, rule in sorted(RULES.items())
+    ]
+    return _INDEX_HEAD + "\n".join(rows) + "\n"
+
+
+_INDEX_HEAD = """\
+# Rules of pvboot check
+
+Made by `python tools/write_rule_index.py`; do not edit. The names are a contract: they stay what they are.
+The severity is the usual one; some findings of a rule are graver or milder, as its page says. *needs* is how far a
+check must go for the rule: `text` the menu alone, `files` the guest's disks, `kernel` the kernel files, `plan` the
+domain laid out, `run` the entry started; `engine` is told by the check itself.
+
+| rule | severity | dialects | needs | what it finds |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def write_index(path: Path) -> None:
+    """Write the list of all rules."""
+    path.write_text(index(), "utf-8")

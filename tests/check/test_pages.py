@@ -9,7 +9,7 @@ import pytest
 
 from pvboot.check.api import RULES
 from pvboot.check.engine import check_source
-from pvboot.check.explain import Example, examples, page
+from pvboot.check.explain import Example, examples, index, page
 from pvboot.check.rules import load_rules
 
 load_rules()
@@ -77,3 +77,8 @@ def test_the_json_of_a_bad_example_names_rule_and_place(run_cli, tmp_path: Path)
     assert (found["rule"], found["file"], found["line"], found["column"], found["end_column"], found["entry"]) == (
         "relative-path", str(menu), 5, 8, 20, 0
     )  # fmt: skip
+
+
+def test_the_reference_lists_every_rule() -> None:
+    written = Path(__file__).resolve().parents[2] / "docs" / "reference" / "check-rules.md"
+    assert written.read_text() == index(), "run tools/write_rule_index.py"
