@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
 from fsdrivers.blocks import FileSource
 from fsdrivers.directory import HostFile
@@ -12,6 +14,8 @@ from pvboot.net.errors import ChecksumError, FetchError
 
 if TYPE_CHECKING:
     from pvboot.net.urls import Checksum
+
+BUFFER_BYTES: Final = 256 << 10  # TFTP brings 1432 bytes at a time
 
 
 class Sink:
@@ -22,7 +26,7 @@ class Sink:
         self.limit_bytes = limit_bytes
         self.received = 0
         self._checksum = checksum
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (given on, or closed in `close`)
+        self._file = tempfile.TemporaryFile(buffering=BUFFER_BYTES)  # noqa: SIM115 (closed in `close`)
         self.restart()
 
     def restart(self) -> None:
@@ -31,8 +35,9 @@ class Sink:
 
         self.received = 0
         self._hash = hashlib.new(self._checksum.algorithm) if self._checksum else None
-        self._file.seek(0)
-        self._file.truncate()
+        with _translated():
+            self._file.seek(0)
+            self._file.truncate()
 
     def expect(self, size: int) -> None:
         """Raises `FetchError` if a file of `size` bytes would not fit."""
@@ -43,12 +48,10 @@ class Sink:
     def write(self, data: bytes) -> int:
         """Raises `FetchError` above the limit, or if the disk of the temporary files is full."""
         self.expect(self.received + len(data))
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[self._file.write(view) or 0 :]
+        try:  # not `_translated`, which is dear for each block of TFTP
+            self._file.write(data)
         except OSError as err:
-            raise FetchError(f"cannot write a temporary file: {err.strerror}", where=tempfile.gettempdir()) from err
+            raise _full(err) from err
         if self._hash is not None:
             self._hash.update(data)
         self.received += len(data)
@@ -62,8 +65,23 @@ class Sink:
                 name = self._checksum.algorithm
                 raise ChecksumError("the checksum is wrong", where=self.where,
                                     expected=f"{name}={self._checksum.digest}", found=f"{name}={found}")  # fmt: skip
+        with _translated():
+            self._file.flush()
         return HostFile(path, FileSource(os.dup(self._file.fileno()), self.where, self.received))
 
     def close(self) -> None:
         """Give the descriptor back; what `finish` gave keeps its own."""
-        self._file.close()
+        with suppress(OSError):  # what is still buffered may not fit; nobody wants it any more
+            self._file.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise _full(err) from err
+
+
+def _full(err: OSError) -> FetchError:
+    return FetchError(f"cannot write a temporary file: {err.strerror}", where=tempfile.gettempdir())

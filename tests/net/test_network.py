@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from fixtures.make_images import make_ext
 from fsdrivers.errors import FsError
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, open_devices
@@ -363,3 +367,16 @@ def test_a_server_that_is_gone(web: Served) -> None:
     with pytest.raises(PvbootError) as caught:
         devices_of(f"http://127.0.0.1:{port}/menu.lst")
     assert caught.value.exit_code == 4
+
+
+def test_the_boot_loader_of_xl_never_uses_the_network(web: Served, top: Path, tmp_path: Path) -> None:
+    """Neither for a menu that names a server, nor for a URL in place of an image, whatever the environment allows."""
+    image = tmp_path / "disk.img"
+    server = web.url.removeprefix("http://")
+    menu = f"menuentry x {{ linux (http,{server})/guest/k\n}}\nmenuentry y {{ linux (nd)/k\n}}\n"
+    make_ext(image, {"boot/grub/grub.cfg": menu.encode(), "boot/grub/menu.lst": b"title x\nkernel (nd)/k\n"}, 2 << 20)
+    for source in (str(image), f"{web.url}/guest/"):
+        command = [sys.executable, "-m", "pvboot.pygrub", "-q", "--output-directory", str(tmp_path), source]
+        done = subprocess.run(command, capture_output=True, env={**os.environ, "PVBOOT_NET": f"{web.url}/guest/"})
+        assert done.returncode == 1
+    assert web.asked == []

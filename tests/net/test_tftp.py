@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fsdrivers.errors import NotFound
 from pvboot.errors import NetworkError
@@ -304,6 +307,54 @@ def test_a_lost_request_is_sent_again(tmp_path: Path) -> None:
         assert get(f"tftp://127.0.0.1:{door.getsockname()[1]}/x") == b"late"
         thread.join()
     assert heard[0] == heard[1]
+
+
+packets = st.one_of(
+    st.binary(max_size=20),
+    st.binary(max_size=600).map(lambda data: b"\0\3\0\1" + data),
+    st.binary(max_size=60).map(lambda data: b"\0\5\0\0" + data),
+    st.lists(st.tuples(st.sampled_from(["blksize", "tsize", "TSIZE", "x", ""]), st.text("012345-x\0", max_size=6)),
+             max_size=3).map(lambda pairs: tftp_oack(*pairs)),
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(st.lists(packets, max_size=4))
+def test_any_packets_end_in_a_file_or_one_error(sent: list[bytes]) -> None:
+    def script(server: ScriptedTftp) -> None:
+        for packet in sent:
+            server.send(packet)
+
+    hasty = quick(limits=Limits(tftp_wait_seconds=0.01, tftp_retries=2))
+    with scripted_tftp(script) as (url, _heard):
+        try:
+            data = get(f"{url}/x", hasty)
+        except (NotFound, NetworkError) as err:
+            assert "\n" not in str(err)
+        else:
+            assert any(packet[4:] == data for packet in sent)
+
+
+def test_a_full_disk_of_temporary_files(real: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full stands for it."""
+    monkeypatch.setattr("pvboot.net.sink.tempfile.TemporaryFile", lambda buffering: _Full("/dev/full", "wb", buffering))
+    with pytest.raises(FetchError, match="cannot write a temporary file: No space left"):
+        get(f"{real}/file")
+
+
+class _Full:
+    """/dev/full, which can neither be read nor cut."""
+
+    def __init__(self, *how: Any) -> None:
+        self._file = open(*how)  # noqa: SIM115
+        self.write, self.flush, self.close, self.fileno = (
+            self._file.write, self._file.flush, self._file.close, self._file.fileno)  # fmt: skip
+
+    def seek(self, _offset: int) -> None:
+        pass
+
+    def truncate(self) -> None:
+        pass
 
 
 @pytest.mark.slow
