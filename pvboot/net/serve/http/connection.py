@@ -89,7 +89,7 @@ class Connection:
         if now >= self._deadline and not self._still_taking(now):
             self._deadline = math.inf
             self._service.journal.count("http_timeouts")
-            self._wire.end("timeout")
+            self._wire.end("timeout", drop=True)
 
     def end(self, outcome: str) -> None:
         """End it from outside."""
@@ -210,7 +210,7 @@ class Connection:
         self._allow(self._service.limits.rate_seconds)
         if request.method == "HEAD":
             await self._write(head)
-        elif found.file is None or not found.length:
+        elif found.body or not found.length:
             await self._write(head + found.body)
         else:
             await self._send_file(request, found, head)
