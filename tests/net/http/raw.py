@@ -22,13 +22,13 @@ def connect(port: int, family: socket.AddressFamily = socket.AF_INET) -> socket.
 
 def receive_all(sock: socket.socket) -> bytes:
     """Until the server closes; a reset counts as an end."""
-    data = b""
+    data = bytearray()
     try:
-        while more := sock.recv(1 << 16):
+        while more := sock.recv(1 << 18):
             data += more
     except ConnectionResetError:
         pass
-    return data
+    return bytes(data)
 
 
 def split(data: bytes, *, bodiless: bool = False) -> tuple[Reply, bytes]:

@@ -142,7 +142,7 @@ class Connection:
         self.waiting = True
         self._linger = bool(self._buffer)
         self._allow(self._service.limits.idle_seconds)
-        return keep
+        return keep and not self._service.stopping  # which may have begun meanwhile
 
     async def _read_head(self) -> Head | None:
         """The next request's head; None if the client leaves instead.  Raises `BadRequest`."""
