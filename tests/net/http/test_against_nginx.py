@@ -80,8 +80,8 @@ def ask(port: int, target: str, fields: dict[str, str], method: str = "GET", ver
 
 def essence(reply: Reply) -> dict[str, object]:
     """What a client acts on.  The text of errors and pages is everybody's own, and so are tags."""
-    fields = ["content-range", "last-modified", "accept-ranges"] if reply.status < 300 or reply.status == 416 else []
-    found: dict[str, object] = {name: reply.headers.get(name) for name in fields if reply.status != 416 or name == "content-range"}
+    names = {200: ["accept-ranges", "last-modified"], 206: ["content-range", "last-modified"], 416: ["content-range"]}
+    found: dict[str, object] = {name: reply.headers.get(name) for name in names.get(reply.status, [])}
     if reply.status in (200, 206):
         found |= {"length": reply.headers["content-length"], "body": reply.body}
     return {"status": reply.status, "etag": "etag" in reply.headers and reply.status in (200, 206, 304), **found}
@@ -143,8 +143,8 @@ def test_conditions(nginx: int, ours: Running, fields: dict[str, str]) -> None:
 
 
 TARGETS = [
-    ("GET", "/boot/initrd", 200), ("GET", "/nothing", 404), ("GET", "/boot", 301), ("GET", "/boot/", 200),
-    ("GET", "/small.txt/", 404), ("GET", "/small.txt?x=y", 200), ("GET", "/%73mall.txt", 200), ("GET", "//small.txt", 200),
+    ("GET", "/boot/initrd", 200), ("GET", "/nothing", 404), ("GET", "/boot", 301), ("GET", "/small.txt/", 404),
+    ("GET", "/small.txt?x=y", 200), ("GET", "/%73mall.txt", 200), ("GET", "//small.txt", 200),
     ("GET", "/boot%2Fgrub%2fmenu.lst", 200), ("GET", "/%2573mall.txt", 404), ("GET", "/%00", 400), ("GET", "/%", 400),
     ("GET", "/../secret", 400), ("GET", "/%2e%2e/secret", 400), ("GET", "nothing", 400), ("POST", "/small.txt", 405),
     ("GET", "http://pxe/small.txt", 200),
@@ -156,7 +156,7 @@ TARGETS = [
 def test_targets(nginx: int, ours: Running, method: str, target: str, status: int, version: str) -> None:
     expected, found = (ask(port, target, {}, method, version) for port in (nginx, ours.port))
     assert found.status == expected.status == status
-    if status == 200 and not target.endswith("/"):
+    if status == 200:
         assert essence(found) == essence(expected)
 
 
