@@ -32,7 +32,9 @@ from pvboot.net.serve.http.ranges import Unsatisfiable, parse_range
         ("bytes=", 10, None),
         ("bytes=-5", 0, None),
         ("bytes=0-", 0, None),
-        ("bytes=junk", 0, None),
+        ("bytes=0-0", 0, None),
+        ("bytes=junk", 0, ...),
+        ("bytes=1-", 0, ...),
         # No byte of the file.
         ("bytes=10-", 10, ...),
         ("bytes=10-20", 10, ...),

@@ -16,19 +16,21 @@ class Unsatisfiable(Exception):  # noqa: N818  (what it is)
 def parse_range(field: str, size: int) -> tuple[int, int] | None:
     """First byte and length of the range in a file of `size` bytes; None: send the whole file.
 
-    Several ranges, unknown units and ranges of an empty file are ignored, as the RFC allows and for the last as nginx
-    does.  Raises `Unsatisfiable`, also for what is no range.
+    Several ranges and unknown units are ignored, as the RFC allows, and as in nginx the beginning or end of an empty
+    file, which no Content-Range could describe.  Raises `Unsatisfiable`, also for what is no range.
     """
     unit, equals, text = field.partition("=")
     if not equals or unit.strip().lower() != "bytes":
         return None
     ranges = [part.strip("\t ") for part in text.split(",") if part.strip("\t ")]
-    if len(ranges) != 1 or size == 0:
+    if len(ranges) != 1:
         return None
     found = _RANGE.fullmatch(ranges[0])
     if found is None or found[0] == "-":
         raise Unsatisfiable
     first, last = (_number(digits) for digits in found.groups())
+    if size == 0 and not first:
+        return None
     if first is None:
         if not last:
             raise Unsatisfiable
