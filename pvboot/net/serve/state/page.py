@@ -46,3 +46,9 @@ def serve_page(request: Request) -> Response | None:
 def _load(name: str) -> tuple[bytes, str]:
     data = (resources.files("pvboot.net.serve.state") / "web" / name).read_bytes()
     return data, f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+
+
+def preload() -> None:
+    """Read all files now: whoever gives up rights may not be able to later."""
+    for name, _kind in _FILES.values():
+        _load(name)

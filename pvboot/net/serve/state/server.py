@@ -54,6 +54,10 @@ class ServerState:
             found += [f"profiles.{stored.profile.name}: {line}" for line in lines]
         return found
 
+    def check(self) -> None:
+        """Raises `StateError` if the database does not answer."""
+        self._registry.next_boots()
+
     def close(self) -> None:
         """Write what is still to be written and give everything back."""
         self.journal.close()
