@@ -108,13 +108,17 @@ def does_not_start(subject: Subject) -> Iterator[Problem]:
 @rule("started", "note", "an entry was started and its console spoke", needs="run")
 def started(subject: Subject) -> Iterator[Problem]:
     """With --run: the line and the CPU time until then."""
-    missing: tuple[str, ...] = ()
     for entry, named in _complete_entries(subject):
         found = _ran(subject, entry, named)
-        if isinstance(found, PvbootError | FsError):
-            continue
-        missing = missing or found.missing
-        if found.good:
+        if not isinstance(found, PvbootError | FsError) and found.good:
             yield problem_at(subject, entry, named, f"started, after {found.seconds:g} CPU seconds: {found.line!r}")
-    if missing:
-        yield Problem(f"entries were run in a child that lacked: {'; '.join(missing)}")
+
+
+@rule("run-sandbox", "note", "layers of the sandbox that could not hold the entries that were run", needs="run")
+def run_sandbox(subject: Subject) -> Iterator[Problem]:
+    """Told once a menu."""
+    for entry, named in _complete_entries(subject):
+        found = _ran(subject, entry, named)
+        if not isinstance(found, PvbootError | FsError) and found.missing:
+            yield Problem(f"entries were run in a child that lacks: {'; '.join(found.missing)}")
+            return
