@@ -128,7 +128,8 @@ def test_a_reader_that_a_guest_has_taken_over_is_ended(
 ) -> None:
     monkeypatch.setattr(confine, "check_source", hostile)
     source = str(tmp_path) if directory else guests[0]
-    result = check_confined(source, OPTIONS, FleetLimits(1, 2.0, 256 << 20))
+    wall_seconds = 2.0 if hostile is sleeping else 60.0
+    result = check_confined(source, OPTIONS, FleetLimits(1, wall_seconds, 256 << 20))
     assert result.source == source
     assert result.error is not None and message in result.error.message
 
@@ -262,7 +263,7 @@ def test_the_bar_fits_its_terminal(done: int, bad: int, columns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--jobs", "x"], ["--jobs", "-1"], ["--jobs", "9999"], ["--limit", "0"], ["--jobs", "²"]]
+    "arguments", [["--jobs", "x"], ["--jobs", "-1"], ["--jobs", "9999"], ["--source-limit", "0"], ["--jobs", "²"]]
 )
 def test_wrong_numbers_are_wrong_usage(run_cli: RunCli, arguments: list[str]) -> None:
     done = run_cli("check", *arguments, "x")
