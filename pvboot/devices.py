@@ -7,6 +7,7 @@ GRUB's own error numbers.  Source of the rules: GRUB 0.97 stage2/disk_io.c (setu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, File, Filesystem, Volume
     from pvboot.net.network import Network
     from pvboot.net.source import NetOptions
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 LOOP_LIMIT = 64  # files of one guest that are taken for disks
 LOOP_DEPTH_LIMIT = 4  # of them inside each other
@@ -327,7 +330,7 @@ def open_devices(source: str, disks: Sequence[str] = (), net: NetOptions | None 
     first of `disks` then becomes hd0.  URLs of all of these may be given; `net` says what else may be asked for over
     the network, and how.  Raises `FsError`, `PvbootError`.
     """
-    if net is not None or any("://" in name for name in (source, *disks)):
+    if net is not None or any(map(is_fetched, (source, *disks))):
         from pvboot.net.source import open_remote_devices
 
         return open_remote_devices(source, disks, net)
@@ -351,7 +354,11 @@ def check_number(disks: int) -> None:
 
 
 def open_local_disk(name: str) -> Disk:
-    """An image, a block device or a directory of this machine.  Raises `FsError`."""
+    """An image, a block device or a directory of this machine, or an object in a storage.  Raises `FsError`."""
+    if is_object_url(name):
+        from fsdrivers.remote import open_remote
+
+        return Disk(name, open_remote(name))
     if os.path.isdir(name):
         from fsdrivers.directory import DirectoryFilesystem
 
@@ -359,6 +366,16 @@ def open_local_disk(name: str) -> Disk:
     from fsdrivers.blocks import open_source
 
     return Disk(name, open_source(name))
+
+
+def is_object_url(name: str) -> bool:
+    """Whether a source is an object in a storage that fsspec knows (`s3://` ...), and not on a boot server."""
+    return _SCHEME.match(name) is not None and not is_fetched(name)
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a source is on a boot server, which `pvboot.net` asks."""
+    return name.lower().startswith(("http://", "https://", "tftp://"))
 
 
 def is_menu_file(name: str) -> bool:

@@ -10,12 +10,12 @@ from fsdrivers.blocks import LoopSource, container_name
 from fsdrivers.directory import HostFile
 from fsdrivers.errors import Unsupported
 from pvboot.device_names import Device
-from pvboot.devices import Devices, Disk, FetchedMenu, check_number, is_menu_file, open_local_disk
+from pvboot.devices import Devices, Disk, FetchedMenu, check_number, is_fetched, is_menu_file, open_local_disk
 from pvboot.net.fetch import Fetcher, known
 from pvboot.net.network import Network
 from pvboot.net.settings import NetSettings
 from pvboot.net.tree import NO_HEAD, UrlFilesystem
-from pvboot.net.urls import is_url, parse_url
+from pvboot.net.urls import parse_url
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource
@@ -37,7 +37,7 @@ def open_remote_devices(source: str, disks: Sequence[str], net: NetOptions | Non
     """`open_devices` where a URL is among the sources, or a menu may use the network."""
     net = net or NetOptions()
     allowed = [parse_url(url) for url in net.urls]
-    urls = {name: parse_url(name) for name in (source, *disks) if is_url(name)}
+    urls = {name: parse_url(name) for name in (source, *disks) if is_fetched(name)}
     fetcher = Fetcher(net.settings)
     opened: list[Disk] = []
     try:
@@ -70,7 +70,7 @@ def open_remote_devices(source: str, disks: Sequence[str], net: NetOptions | Non
 
 
 def _printed(source: str) -> str:
-    return str(parse_url(source)) if is_url(source) else source
+    return str(parse_url(source)) if is_fetched(source) else source
 
 
 def _as_disk(name: str, found: UrlFilesystem | BlockSource) -> Disk:
