@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from pvboot.errors import NetworkError
 from pvboot.grub_rules import GrubError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning
@@ -96,6 +97,8 @@ class Search:
                 except (fs_errors.NotFound, fs_errors.NotADirectory):
                     continue
                 except fs_errors.FsError as err:
+                    if isinstance(err, NetworkError):
+                        raise  # a server that is in trouble with one name would be with all of them
                     self.pass_over(device, path, str(err))
                     continue
                 yield FoundMenu(device, path, dialect, file, tuple(self.passed))

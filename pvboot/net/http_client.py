@@ -167,7 +167,8 @@ class Answer:
         received = 0
         # The end of the connection is the end of a body without a length: it must not be our own doing.
         with translated(self.url, self._watch):
-            for chunk in self._response.raw.stream(CHUNK_BYTES, decode_content=False):
+            # Not `stream`, which reads the line before a chunk to its end, however far that is.
+            while chunk := self._response.raw.read(CHUNK_BYTES, decode_content=False):
                 received += len(chunk)
                 self._pace.count(received)
                 yield chunk

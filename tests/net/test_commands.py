@@ -132,6 +132,8 @@ def test_a_local_menu_with_an_allowed_server(run_cli: RunCli, guest: str, tmp_pa
     [
         (["menu", "{url}/nothing"], 1),
         (["menu", "{closed}/menu.lst"], 4),
+        (["menu", "{closed}/"], 4),
+        (["ls", "{closed}/"], 4),
         (["boot", "{url}/broken.lst", "--no-menu"], 4),
         (["cat", "{url}/", "/nothing"], 1),
         (["ls", "tftp://127.0.0.1/"], 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import resource
 import socket
 import ssl
 import subprocess
@@ -213,6 +214,34 @@ def test_a_server_that_drips_neither_holds_us_nor_counts_as_done(web: Served, st
     web.misbehave = only("/x", slow)
     with pytest.raises(NetworkError, match="too slow"):
         get(f"{web.url}/x", quick(limits=Limits(wait_seconds=5, step_seconds=0.5, attempts=1)))
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1" * 65536),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;", "x" * 65536),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "A: b\r\n" * 10000),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "x" * 65536),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        ("", "x" * 65536),
+        ("HTTP/1.1 200 OK\r\nA: ", "x" * 65536),
+        ("HTTP/1.1 200 OK\r\n", "A: b\r\n" * 10000),
+    ],
+    ids=["size of a chunk", "its extension", "trailers", "a trailer", "continue", "status line", "a header", "headers"],
+)
+def test_what_has_no_end_is_not_read_to_its_end(web: Served, start: str, piece: str) -> None:
+    def endless(handler: Handler) -> None:
+        handler.wfile.write(start.encode())
+        handler.hang_up()
+        while True:
+            handler.send(piece.encode())
+
+    web.misbehave = only("/x", endless)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NetworkError):
+        get(f"{web.url}/x", quick(limits=Limits(step_seconds=0.5, attempts=1)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
 
 
 def test_silence_ends(web: Served) -> None:

@@ -138,6 +138,24 @@ def test_a_directory_is_hd0_and_nd(web: Served, top: Path) -> None:
     assert len(web.asked) < 20
 
 
+def test_a_tree_by_tftp_and_a_menu_of_it(web: Served, top: Path) -> None:
+    (top / "boot" / "grub" / "menu.lst").write_text("title x\nroot (hd0,0)\nkernel /k\ninitrd /i\n")
+    (top / "other.lst").write_text("title x\nkernel (hd0)/i\n")
+    web.root.chmod(0o755)
+    with tftpd_hpa(web.root) as url:
+        with devices_of(f"{url}/guest/") as devices:
+            assert booted(devices) == ("(hd0,0)/k", b"kernel", [b"initrd"])
+        with devices_of(f"{url}/guest/") as devices:
+            assert find(devices, "/other.lst").path == "/other.lst"
+
+
+def test_trouble_ends_the_search_at_once(web: Served, top: Path) -> None:
+    web.misbehave = lambda handler: not handler.reply(401, b"")
+    with devices_of(f"{web.url}/guest/") as devices, pytest.raises(PvbootError, match="name and password") as caught:
+        find(devices)
+    assert (len(web.asked), caught.value.exit_code) == (1, 4)
+
+
 def test_a_forgotten_slash(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
     with devices_of(f"{web.url}/guest") as devices:
