@@ -46,6 +46,11 @@ def test_options(asked: Asked, accepted: tuple[tuple[bytes, int], ...]) -> None:
     assert agree(asked, 1000, LOOPBACK, TftpLimits()).accepted == accepted
 
 
+def test_the_size_of_an_empty_file_is_not_told() -> None:
+    """curl ends with "illegal operation" on it; a client that hears nothing takes what comes."""
+    assert agree([(b"tsize", b"0"), (b"blksize", b"512")], 0, LOOPBACK, TftpLimits()).accepted == ((b"blksize", 512),)
+
+
 def test_blocks_fit_the_path_unless_fragments_are_allowed() -> None:
     asked = [(b"blksize", b"8192")]
     assert agree(asked, 0, ETHERNET, TftpLimits()).blksize == 1468
