@@ -69,8 +69,11 @@ def test_the_defaults_are_those_of_the_first_rfc() -> None:
     assert (terms.blksize, terms.windowsize, terms.timeout, terms.accepted) == (512, 1, None, ())
 
 
-@given(st.lists(st.tuples(st.sampled_from([b"blksize", b"TSIZE", b"timeout", b"windowsize", b"x"]),
-                          st.integers(-9, 10**6).map(lambda value: b"%d" % value) | st.binary(max_size=8))))  # fmt: skip
+NAMES = st.sampled_from([b"blksize", b"TSIZE", b"timeout", b"windowsize", b"x"])
+VALUES = st.integers(-9, 10**6).map(lambda value: b"%d" % value) | st.binary(max_size=8)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES)))
 def test_nothing_is_answered_that_was_not_asked(asked: Asked) -> None:
     limits = TftpLimits()
     terms = agree(asked, 77, LOOPBACK, limits)
