@@ -158,7 +158,7 @@ class Connection:
             if 0 <= end <= limits.head_bytes:
                 break
             if len(self._buffer) > limits.head_bytes:
-                raise BadRequest(431 if b"\r\n" in self._buffer else 414, "too long a request")
+                raise BadRequest(431 if b"\r\n" in self._buffer[: limits.head_bytes] else 414, "too long a request")
             data = await self._wire.read()
             if not data:
                 return None
