@@ -110,6 +110,18 @@ def test_client_is_made_changed_and_forgotten(state: ServerState) -> None:
     assert ask(state, "GET", CLIENT)[0] == 404
 
 
+def test_clients_come_in_pages(state: ServerState) -> None:
+    names = ["B", "a", "b", "off", "web", "ä"]
+    for number, name in enumerate(("a", "ä", "B", "b")):
+        ask(state, "PUT", f"/api/v1/clients/{name}", {"mac": f"{number:012x}"})
+    seen, after = [], ""
+    while after is not None:
+        page = ask(state, "GET", "/api/v1/clients", query={"limit": ["2"], "after": [after]})[1]
+        seen += [one["name"] for one in page["items"]]
+        after = page["next"]
+    assert seen == names
+
+
 def test_client_says_what_it_would_boot(state: ServerState) -> None:
     clients = {one["name"]: one["would_boot"] for one in ask(state, "GET", "/api/v1/clients")[1]["items"]}
     web = clients["web"]
