@@ -1,1 +1,1 @@
-"""Tests of the network room."""
+"""Tests of the network: the fetching side, and the server in `serve/`."""
