@@ -385,7 +385,6 @@ shade 1
 viewport 3 2 77 22
 pager on
 title Linux
-lock
 root (hd0,0)
 kernel --type=linux --no-mem-option /vmlinuz root=/dev/xvda1 ro
 initrd /initrd.img
@@ -402,6 +401,7 @@ dhcp
 root (nd)
 kernel /vmlinuz root=/dev/nfs nfsroot=10.0.0.1:/srv
 title Off
+lock
 halt --no-apm
 """
 

@@ -31,6 +31,7 @@ ROWS = [
     ("grub2-syntax", entry(*BOOTS.splitlines(), "}"), [(6, 1, 2, "error")]),
     ("grub2-syntax", "menuentry 'A' {\n linux /vmlinuz\n}\nmenuentry 'B' {\n}\n", [(1, 1, 16, "error")]),
     ("grub2-syntax", "set default=0\n" + LINUX, [(1, 1, 4, "error")]),
+    ("grub2-syntax", entry("insmod ext2", *BOOTS.splitlines()), [(4, 1, 7, "warning")]),
     ("grub2-syntax", LINUX + "title set default menuentry { }\nhalt\n", []),
     ("grub2-syntax", entry("root (hd0,0)", "kernel /k root=x set=linux }"), []),
     ("unknown-command", "Default 1\n" + TWO, [(1, 1, 8, "error")]),
