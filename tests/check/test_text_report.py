@@ -228,3 +228,10 @@ def test_colours_on_a_terminal_only(menus, environment: dict[str, str], coloured
 
 def test_the_output_of_a_pipe_has_no_colours(run_cli, menus) -> None:  # type: ignore[no-untyped-def]
     assert "\x1b" not in run_cli("check", *menus(BAD), env={"NO_COLOR": ""}).stdout
+
+
+def test_every_process_prints_the_same(run_cli, menus) -> None:  # type: ignore[no-untyped-def]
+    text = "fallback 1 1 9\n" + BAD + "initrd /a /b\nzzyzx\nKernel /x\ntitle Linux\nchainloader (fd0)+1\ntitle ----\n"
+    name = menus(text)[0]
+    reports = [run_cli("check", name, env={"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2", "3")]
+    assert len(set(reports)) == 1 and len(reports[0].splitlines()) > 20
