@@ -227,6 +227,7 @@ def test_titles_beyond_32_kib_are_too_many(tmp_path: Path, count: int, wanted: b
     [
         ("root-missing", entry("kernel /k root=x"), "pv-grub", "error"),
         ("root-missing", entry("kernel /k root=x"), "pygrub", "warning"),
+        ("root-missing", entry("uuid 12-34", "kernel /k root=x"), "pv-grub", "error"),
         ("tab-separator", entry("root (hd0,0)", "kernel /k\troot=x"), "pygrub", "error"),
         ("tab-separator", entry("root (hd0,0)", "kernel /k\troot=x"), "pv-grub", "warning"),
         ("command-not-allowed-here", entry("timeout 5", *BOOTS.splitlines()), "pygrub", "warning"),

@@ -163,6 +163,9 @@ GUESTS = [
     ("missing-config-file", {"menu.lst": LINUX + "title B\nconfigfile (hd3,0)/b\n"}, [(7, 12, 21, "error")]),
     ("missing-config-file", {"menu.lst": LINUX + TO_B, "b.lst": LINUX}, []),
     ("missing-config-file", {"menu.lst": LINUX + "title B\nboot\nconfigfile /nowhere\n"}, []),
+    ("missing-password-menu", {"menu.lst": "password --md5 x /boot/grub/b.lst\n" + LINUX}, [(1, 18, 34, "warning")]),
+    ("missing-password-menu", {"menu.lst": "password x /boot/grub/b.lst\n" + LINUX, "b.lst": LINUX}, []),
+    ("missing-password-menu", {"menu.lst": "password --md5 /nowhere\n" + LINUX}, []),
     ("configfile-loop", {"menu.lst": HEAD + "title A\nconfigfile /boot/grub/menu.lst\n"}, [(4, 12, 31, "error")]),
     (
         "configfile-loop",
