@@ -42,6 +42,9 @@ _LANDLOCK_NET_ABI, _LANDLOCK_NET_RIGHTS = 4, 3  # bind, connect
 _LANDLOCK_SCOPE_ABI, _LANDLOCK_SCOPES = 6, 3  # abstract sockets, signals
 
 
+_MAKES_CODE = "the embedded machine makes code and threads, which the list of system calls forbids"
+
+
 class SandboxError(PvbootError):
     """The child could not be confined, or did not end well."""
 
@@ -56,13 +59,16 @@ class ModuleWanted(BaseException):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`think_seconds` is the CPU time until `Channel.thought` is called, `cpu_seconds` that of the whole child;
-    `wall_seconds` None waits for ever (somebody sits at the menu)."""
+    `wall_seconds` None waits for ever (somebody sits at the menu).  `makes_code`: the child makes machine code and
+    threads (the embedded machine); system calls and the number of processes can then not be limited, which is
+    reported as missing."""
 
     think_seconds: float = 1.5
     cpu_seconds: int = 60
     memory_bytes: int = 256 << 20
     file_bytes: int = 1 << 30
     wall_seconds: float | None = 120.0
+    makes_code: bool = False
 
 
 class Report:
@@ -111,12 +117,14 @@ def run(
     uid: int | None = None,
     terminal: bool = False,
     confined: bool = True,
+    importable: Collection[str] = IMPORTABLE,
 ) -> Report:
     """Run `job` in a child that keeps the descriptors `keep` and nothing else.
 
     `outputs` are files that are emptied before the child starts (again: a child that lacks a module says which, the
     parent imports it and starts over; nothing is loaded by a confined child).  `uid` is what root becomes.
-    `terminal` leaves the standard streams open.  Raises `SandboxError`.
+    `terminal` leaves the standard streams open.  `importable` are the packages that the child may ask for.
+    Raises `SandboxError`.
     """
     report = Report()
     for _ in range(MODULE_RESTARTS):
@@ -128,16 +136,17 @@ def run(
         wanted = [value for name, value in report.messages if name == "module"]
         if not wanted:
             break
-        _import_for_child(wanted[-1].decode("utf-8", "replace"))
+        _import_for_child(wanted[-1].decode("utf-8", "replace"), importable)
     else:
         raise SandboxError("the reader asks for modules without end")
     _judge(status, limits)
     return report
 
 
-def _import_for_child(name: str) -> None:
+def _import_for_child(name: str, importable: Collection[str]) -> None:
     """Only modules that readers are made of: what a child says is not to be trusted."""
-    if name.partition(".")[0] not in IMPORTABLE or name.startswith(("pvboot.machine", "pvboot.cli")):
+    foreign = ("pvboot.cli",) if "unicorn" in importable else ("pvboot.machine", "pvboot.cli")
+    if name.partition(".")[0] not in importable or name.startswith(foreign):
         raise SandboxError("the reader asks for a module that is not for it", found=repr(name[:80]))
     getattr(sys.modules.get("inspect"), "signature", None)  # a program may have put off loading it (lazy_inspect)
     try:
@@ -286,7 +295,7 @@ def confine(keep: Collection[int], limits: Limits, uid: int | None, terminal: bo
         ("no new privileges", lambda: _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)),
         ("landlock", lambda: restrict_files(libc)),  # needs one more descriptor, so before the limits
         ("limits", lambda: set_limits(limits, keep)),
-        ("seccomp", lambda: restrict_calls(libc, terminal)),
+        ("seccomp", lambda: _MAKES_CODE if limits.makes_code else restrict_calls(libc, terminal)),
     )
     for name, step in steps:
         problem = step()
@@ -335,7 +344,7 @@ def set_limits(limits: Limits, keep: Collection[int]) -> str:
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
+        *(() if limits.makes_code else ((resource.RLIMIT_NPROC, 0),)),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_NOFILE, max(2, *keep) + 1),
     )

@@ -9,6 +9,7 @@ from pvboot.check.settings import Override
 
 # How far a check goes; each includes those before it.
 DEPTHS: Final = ("text", "files", "kernel", "plan", "run")
+RUN_SECONDS: Final = 60.0  # of CPU time, an entry that is started
 FINDINGS_PER_RULE: Final = 50  # a rule and a file; what is beyond is only counted
 
 
@@ -39,6 +40,7 @@ class CheckOptions:
     target: Target = Target()
     memory_mib: int | None = None
     until: str | None = None
+    run_seconds: float = RUN_SECONDS
     severities: tuple[tuple[str, str], ...] = ()
     overrides: tuple[Override, ...] = ()
     ignore_comments: bool = True

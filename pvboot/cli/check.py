@@ -36,7 +36,12 @@ examples:
   pvboot check --explain crlf-line-ends      what a rule means
 """
 
-OPTION_MODULES = ("pvboot.cli.check_options", "pvboot.cli.check_rules", "pvboot.cli.check_fleet")
+OPTION_MODULES = (
+    "pvboot.cli.check_options",
+    "pvboot.cli.check_depth",
+    "pvboot.cli.check_rules",
+    "pvboot.cli.check_fleet",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

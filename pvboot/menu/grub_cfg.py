@@ -20,7 +20,7 @@ from pvboot.menu.grub2_rules import read_unsigned
 from pvboot.menu.grub_commands import COMMANDS, MenuShown
 from pvboot.menu.grub_disks import Disks
 from pvboot.menu.grub_script import Budget, Environment, Exhausted, Interpreter, Level, Node, Shared, Stopped
-from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
+from pvboot.menu.model import BootFiles, Entry, Menu, Password
 
 DIALECT = "grub.cfg"
 SUBMENU_DEPTH_LIMIT = 10
@@ -58,7 +58,7 @@ def build(data: bytes, context: MenuContext) -> Menu:
     budget = Budget()
     budget.begin()
     home = read_device(context.volume)[0] if context.volume else None
-    shared = Shared(Disks(context.devices, home, budget.charge), budget)
+    shared = Shared(Disks(context.devices, home, budget.charge), budget, context.on_warning)
     top = Level(_first_environment(shared.disks, context))
     draft = _Draft(shared, context)
     top = _run_level(shared, top, lambda run: run.run_script(parse(data, f"{context.volume or ''}{context.path}")))
@@ -96,9 +96,9 @@ def _run_level(shared: Shared, level: Level, start: Callable[[Interpreter], obje
     except MenuShown as shown:
         return shown.level
     except Stopped as stop:
-        shared.warn(f"{stop.command!r} outside of an entry: the rest of the menu is not read")
+        shared.warn(f"{stop.command!r} outside of an entry: the rest of the menu is not read", code="stopped")
     except Exhausted as err:
-        shared.warn(str(err))
+        shared.warn(str(err), code="exhausted")
     return level
 
 
@@ -115,7 +115,7 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
         node.index = len(draft.entries)
         for command in _unknown_commands(node.body, draft.shared):
             draft.shared.warn(f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
-                              command.span)  # fmt: skip
+                              command.span, "unknown-command")  # fmt: skip
         files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)
@@ -243,7 +243,7 @@ def _default(shared: Shared, top: Level, wanted: str, entries: tuple[Entry, ...]
         return 0
     node = _find(top, wanted) if wanted else None
     if node is None and wanted:
-        shared.warn(f"default {shorten(wanted)!r} is no entry, the first one is taken")
+        shared.warn(f"default {shorten(wanted)!r} is no entry, the first one is taken", code="default")
     node = node or _find_below(top, "0")
     index = node.index if node else 0
     if _is_hypervisor(entries[index]):
@@ -278,7 +278,7 @@ def _fallback(shared: Shared, top: Level, text: str, default: int) -> tuple[int,
     for word in text.split()[:MAXIMUM_FALLBACKS]:
         node = _find(top, word)
         if node is None:
-            shared.warnings.append(MenuWarning(f"fallback {shorten(word)!r} is no entry"))
+            shared.warn(f"fallback {shorten(word)!r} is no entry", code="fallback")
             break
         if node.index != default and node.index not in found:
             found.append(node.index)
