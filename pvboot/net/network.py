@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pvboot import grub_rules as rules
 from pvboot.errors import UsageError
 from pvboot.grub_rules import GrubError, shorten
+from pvboot.net.menu_directory import MenuDirectory
 from pvboot.net.tree import UrlFilesystem
 from pvboot.net.urls import PORTS, Url, parse_url
 
@@ -26,13 +27,15 @@ SERVERS_LIMIT = 64
 class Network:
     """`named` are the URLs that the user gave; the directory of the first is `(nd)`.
 
+    `from_menu`: that directory is only where a menu lies, which may mean the top of the server by `(nd)`.
     `config` is what `dhcp --with-configfile` goes on with: the file that the first URL names, if it names one.
     """
 
-    def __init__(self, fetcher: Fetcher, named: Sequence[Url]) -> None:
+    def __init__(self, fetcher: Fetcher, named: Sequence[Url], *, from_menu: bool = False) -> None:
         self.fetcher = fetcher
         self._named = tuple(named)
         self._base = named[0]
+        self._from_menu = from_menu
         self.config = None if self._base.is_directory else f"(nd)/{self._base.file_name}"
         self._mounted: dict[Url, UrlFilesystem] = {}
 
@@ -51,9 +54,12 @@ class Network:
         """Use a file system that stands for a directory already."""
         self._mounted.setdefault(filesystem.base, filesystem)
 
-    def base(self) -> UrlFilesystem:
+    def base(self) -> UrlFilesystem | MenuDirectory:
         """What `(nd)` is."""
-        return self._mount(self._base.directory)
+        near = self._mount(self._base.directory)
+        if not self._from_menu or self._base is not self._named[0] or near.base.path == "/":
+            return near
+        return MenuDirectory(near, self._mount(replace(near.base, path="/")))
 
     def server(self, protocol: str, name: str) -> UrlFilesystem:
         """What `(http,HOST[:PORT])` or `(tftp,HOST)` is: all of a server; "" is that of `(nd)`.
