@@ -66,7 +66,9 @@ class Network:
 
         Raises `GrubError` 12 for one that the user did not name.
         """
-        name = name or self.default_server
+        if not name:
+            same = (protocol == "tftp") == (self._base.scheme == "tftp")
+            name = self.default_server if same else replace(self._base, port=None).server
         try:
             if set(name) & set("@/?#"):
                 raise UsageError("more than a server")
