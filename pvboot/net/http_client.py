@@ -44,11 +44,11 @@ class _Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
-        self._socket: Any = None
+        self._socket: socket.socket | None = None
         self._pace: Pace | None = None
         self.expired = False
 
-    def holds(self, source: Any) -> None:
+    def holds(self, source: socket.socket) -> None:
         """The socket from which the answer is now read."""
         with self._lock:
             self._socket = source
@@ -83,7 +83,8 @@ class _Watch:
                 self.expired = True
                 if self._socket is not None:
                     with suppress(OSError):  # it is closed already
-                        self._socket.shutdown(socket.SHUT_RDWR)
+                        # Not TLS's own, which would have the reader take what is still encrypted for content.
+                        socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
                 self._lock.wait(0.1)  # the socket may come later, or the reader needs a moment
 
 
@@ -169,6 +170,7 @@ class Answer:
         with translated(self.url, self._watch):
             # Not `stream`, which reads the line before a chunk to its end, however far that is.
             while chunk := self._response.raw.read(CHUNK_BYTES, decode_content=False):
+                self._watch.check()
                 received += len(chunk)
                 self._pace.count(received)
                 yield chunk
