@@ -205,6 +205,7 @@ class HttpClient:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._watch = _Watch()
+        self._kept: set[tuple[str, str, int]] = set()  # servers to which a connection may still be open
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pvboot"})
@@ -248,6 +249,18 @@ class HttpClient:
         raise FetchError("too many redirects", where=str(url), expected=f"at most {self._limits.redirects}")
 
     def _send(self, method: str, url: Url, user: str, headers: Mapping[str, str]) -> requests.Response:
+        try:
+            response = self._send_once(method, url, user, headers)
+        except BrokenTransferError:
+            if url.origin not in self._kept or self._watch.expired:
+                raise
+            # The server may have closed the connection that was kept, as it may at any time.
+            self._kept.discard(url.origin)
+            response = self._send_once(method, url, user, headers)
+        self._kept.add(url.origin)
+        return response
+
+    def _send_once(self, method: str, url: Url, user: str, headers: Mapping[str, str]) -> requests.Response:
         name, _colon, password = user.partition(":")
         credentials = (unquote(name), unquote(password)) if user else None
         wait = self._limits.wait_seconds
