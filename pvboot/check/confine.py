@@ -9,7 +9,8 @@ from __future__ import annotations
 import signal
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Final
 
 from fsdrivers.errors import FsError
@@ -23,6 +24,7 @@ from pvboot.errors import PvbootError
 NOBODY: Final = 65534
 HARD_SECONDS: Final = 5  # behind the limit that can still be told from other ends, the kernel's own end
 REPORT_LIMIT_BYTES: Final = 64 << 20
+RUN_FACTOR: Final = 10
 CONFINED_DEPTHS: Final = ("text", "files", "kernel", "plan")  # running a guest takes executable memory
 
 
@@ -34,6 +36,10 @@ class FleetLimits:
     wall_seconds: float = 300.0
     memory_bytes: int = 1 << 30
 
+    def wall_for(self, options: CheckOptions) -> float:
+        """Seconds on the clock: starting every entry takes its time, and has limits of its own for each."""
+        return self.wall_seconds * (RUN_FACTOR if options.depth == "run" else 1)
+
 
 LIMITS: Final = FleetLimits()
 
@@ -42,7 +48,10 @@ def check_confined(source: str, options: CheckOptions, limits: FleetLimits = LIM
     """As `check_source`, in a child.  Never raises for what the source holds or does to its reader."""
     try:
         if "://" in source or options.depth not in CONFINED_DEPTHS:
-            return _in_child(source, _alone(source, options, limits), (), limits, confined=False)
+            wide = replace(limits, wall_seconds=limits.wall_for(options))
+            return _in_child(source, _alone(source, options, limits), (), wide, confined=False)
+        if options.depth == "plan":
+            import_module("numpy")  # a confined child cannot, and no reader's name begins so
         opened = open_for_check(source, options)
         try:
             if not opened.confinable:
@@ -65,8 +74,9 @@ def _alone(source: str, options: CheckOptions, limits: FleetLimits) -> sandbox.J
     def job(channel: sandbox.Channel) -> None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + HARD_SECONDS))
+        if options.depth in CONFINED_DEPTHS:  # the machine limits itself, and needs more
+            resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+            resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + HARD_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         channel.send("result", _pack(check_source(source, options)))
 

@@ -111,7 +111,7 @@ class _Fleet:
     def _hand_out(self, worker: _Worker) -> Iterator[tuple[int, SourceResult]]:
         task = self._waiting.popleft()
         worker.task = task
-        worker.deadline = time.monotonic() + self._limits.wall_seconds + GRACE_SECONDS
+        worker.deadline = time.monotonic() + self._limits.wall_for(task[2]) + GRACE_SECONDS
         self._on_start(task[1])
         try:
             assert worker.process.stdin is not None
@@ -135,7 +135,8 @@ class _Fleet:
         for worker in busy.values():
             if worker.task and worker.deadline < now:
                 worker.process.kill()
-                yield from self._bury(worker, f"checking takes more than {self._limits.wall_seconds:g} s", again=False)
+                wall = self._limits.wall_for(worker.task[2])
+                yield from self._bury(worker, f"checking takes more than {wall:g} s", again=False)
 
     def _read(self, worker: _Worker) -> Iterator[tuple[int, SourceResult]]:
         piece = os.read(worker.out, 1 << 20)
@@ -180,7 +181,9 @@ class _Fleet:
 
 def _start() -> _Worker:
     command = [sys.executable, "-P", "-m", "pvboot.check.worker"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # Threads of numpy's would be left out of every fork, and one worker is meant to be one CPU's work.
+    path = os.pathsep.join(folder for folder in sys.path if folder)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     except OSError as err:

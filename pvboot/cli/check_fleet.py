@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--jobs, --recurse, --state, --dask, --limit, --html."""
+    """--jobs, --recurse, --state, --dask, --source-limit, --html."""
     fleet = parser.add_argument_group("fleets")
     fleet.add_argument("--jobs", metavar="N", type=_jobs, default=None,
                        help="check N sources at a time, each in a confined process (0: one for each CPU)")  # fmt: skip
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                        help="keep results here as they come, and do not check an unchanged source again")  # fmt: skip
     fleet.add_argument("--dask", metavar="ADDRESS",
                        help="check on a Dask cluster whose workers see the same files (tcp://host:8786)")  # fmt: skip
-    fleet.add_argument("--limit", metavar="SECONDS", type=_seconds, default=None,
+    fleet.add_argument("--source-limit", metavar="SECONDS", type=_seconds, default=None,
                        help="CPU time for one source of a fleet (60); its clock runs five times as long")  # fmt: skip
     fleet.add_argument("--html", metavar="FILE", help="write a page about all sources, for a browser")
 
@@ -71,7 +71,7 @@ def expand(args: argparse.Namespace) -> list[str]:
 
 def is_fleet(args: argparse.Namespace, sources: Sequence[str]) -> bool:
     """Whether the sources are checked by workers: when there are several, or an option of fleets is given."""
-    asked = (args.jobs, args.state, args.dask, args.limit)
+    asked = (args.jobs, args.state, args.dask, args.source_limit)
     return len(sources) > 1 or args.recurse or any(option is not None for option in asked)
 
 
@@ -123,7 +123,7 @@ def _work(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, So
 
     if not tasks:
         return iter(())
-    limits = LIMITS if args.limit is None else FleetLimits(args.limit, 5.0 * args.limit)
+    limits = LIMITS if args.source_limit is None else FleetLimits(args.source_limit, 5.0 * args.source_limit)
     if args.dask is None:
         return run_fleet(tasks, args.jobs or 1, limits)
     from pvboot.check.dask_fleet import run_on_dask

@@ -80,6 +80,17 @@ def test_a_confined_check_finds_the_same(guests: list[str], tmp_path: Path) -> N
         assert check_confined(source, OPTIONS) == check_source(source, OPTIONS)
 
 
+@pytest.mark.slow
+def test_a_real_guest_is_laid_out_as_deep_in_a_worker(images: Callable[[str], Path]) -> None:
+    source = str(images("debian.img"))
+    for depth in ("kernel", "plan"):
+        options = replace(OPTIONS, depth=depth)
+        ((_number, result),) = run_fleet([(0, source, options)], 1)
+        assert result == check_source(source, options)
+        assert not result.error
+    assert "plan-made" in {finding.rule for finding in result.findings}
+
+
 def test_the_reader_of_an_image_can_open_nothing(guests: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def curious(source: str, _options: CheckOptions, _opened: object) -> SourceResult:
         with open("/etc/passwd") as file:
@@ -118,17 +129,18 @@ def lying(*_arguments: object) -> SourceResult:
 
 
 @pytest.mark.parametrize(
-    ("hostile", "message"),
-    [(endless, "more than 1 s of CPU time"), (hungry, "more than 256 MiB of memory"), (sleeping, "takes more than 2 s"),
-     (lying, "tells of another source")],
+    ("hostile", "message", "wall"),
+    [(endless, "more than 1 s of CPU time", 100.0), (hungry, "more than 256 MiB of memory", 100.0),
+     (sleeping, "takes more than 2 s", 2.0), (lying, "tells of another source", 100.0)],
 )  # fmt: skip
 @pytest.mark.parametrize("directory", [False, True])
 def test_a_reader_that_a_guest_has_taken_over_is_ended(
-    guests: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: Any, message: str, directory: bool
-) -> None:
+    guests: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: Any, message: str, wall: float,
+    directory: bool,
+) -> None:  # fmt: skip
     monkeypatch.setattr(confine, "check_source", hostile)
     source = str(tmp_path) if directory else guests[0]
-    result = check_confined(source, OPTIONS, FleetLimits(1, 2.0, 256 << 20))
+    result = check_confined(source, OPTIONS, FleetLimits(1, wall, 256 << 20))
     assert result.source == source
     assert result.error is not None and message in result.error.message
 
@@ -262,7 +274,7 @@ def test_the_bar_fits_its_terminal(done: int, bad: int, columns: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--jobs", "x"], ["--jobs", "-1"], ["--jobs", "9999"], ["--limit", "0"], ["--jobs", "²"]]
+    "arguments", [["--jobs", "x"], ["--jobs", "-1"], ["--jobs", "9999"], ["--source-limit", "0"], ["--jobs", "²"]]
 )
 def test_wrong_numbers_are_wrong_usage(run_cli: RunCli, arguments: list[str]) -> None:
     done = run_cli("check", *arguments, "x")

@@ -203,7 +203,7 @@ def echo(request: Request) -> Response | None:
     """Answers below /echo, with what it got."""
     if not request.path.startswith("/echo"):
         return None
-    facts = [request.method, request.path, dict(request.query), request.body.decode(), request.who.claims]
+    facts = [request.method, request.path, dict(request.query), request.body.decode("latin-1"), request.who.claims]
     return Response(201, json.dumps(facts).encode(), "application/json", {"X-Echo": request.headers.get("x-echo", "")})
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,37 +35,39 @@ directory = "files"
 
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory: pytest.TempPathFactory, images: Callable[[str], Path]) -> Path:
-    """All images in one directory that everybody may read; do not write to it."""
+    """All images in one directory; do not write to it."""
     folder = tmp_path_factory.mktemp("served")
-    for above in (folder, *folder.parents):  # the server gives up root
-        if above.is_dir() and os.access(above, os.W_OK) and not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o055)
     for name in IMAGES:
         shutil.copyfile(images(name), folder / name)
     return folder
 
 
 @pytest.fixture
-def world(tmp_path: Path, image_folder: Path) -> Path:
-    """A folder with `images` and `files` in it, readable by everybody."""
-    tmp_path.chmod(0o755)
-    shutil.copytree(image_folder, tmp_path / "images")
-    files = tmp_path / "files"
-    files.mkdir()
-    (files / "menu.lst").write_text("title x\nkernel /x\n")
-    (files / "deep").mkdir()
-    (files / "deep" / "data.bin").write_bytes(bytes(range(256)) * 700)
-    (tmp_path / "secret").write_text("not for you")
-    return tmp_path
+def world(image_folder: Path) -> Iterator[Path]:
+    """A folder with `images` and `files` in it.
+
+    pytest's own folders are for one user only, and the server gives up root.
+    """
+    with tempfile.TemporaryDirectory(prefix="pvboot-serve-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(image_folder, folder / "images")
+        (folder / "images").chmod(0o755)
+        files = folder / "files"
+        (files / "deep").mkdir(parents=True)
+        (files / "menu.lst").write_text("title x\nkernel /x\n")
+        (files / "deep" / "data.bin").write_bytes(bytes(range(256)) * 700)
+        (folder / "secret").write_text("not for you")
+        yield folder
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def serve(world: Path) -> Iterator[Callable[..., Server]]:
     """`serve(config, ...)`: a `Server`; all of them are ended."""
     running: list[Server] = []
 
     def start(config: str = CONFIG, *options: str, **more: Any) -> Server:
-        running.append(Server(tmp_path, config, *options, **more))
+        running.append(Server(world, config, *options, **more))
         return running[-1]
 
     yield start

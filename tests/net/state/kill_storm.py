@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.net.state.helpers import ask, read, state_in, who
 
@@ -72,8 +73,13 @@ def one_round(folder: Path, first: int, rounds: random.Random) -> set[tuple[int,
 
 def check(folder: Path, acknowledged: set[tuple[int, str]]) -> None:
     """The file is whole, and nothing that was acknowledged is missing."""
+    clients: dict[str, Any] = {}
     with state_in(folder) as state:
-        clients = {one["name"]: one for one in ask(state, "GET", "/api/v1/clients")[1]["items"]}
+        after: str | None = ""
+        while after is not None:
+            page = ask(state, "GET", "/api/v1/clients", query={"limit": ["1000"], "after": [after]})[1]
+            clients |= {one["name"]: one for one in page["items"]}
+            after = page["next"]
     for number, kind in acknowledged:
         client = clients.get(f"client-{number}")
         assert client is not None, f"client {number} is lost"

@@ -110,6 +110,18 @@ def test_client_is_made_changed_and_forgotten(state: ServerState) -> None:
     assert ask(state, "GET", CLIENT)[0] == 404
 
 
+def test_clients_come_in_pages(state: ServerState) -> None:
+    names = ["B", "a", "b", "off", "web", "ä"]
+    for number, name in enumerate(("a", "ä", "B", "b")):
+        ask(state, "PUT", f"/api/v1/clients/{name}", {"mac": f"{number:012x}"})
+    seen, after = [], ""
+    while after is not None:
+        page = ask(state, "GET", "/api/v1/clients", query={"limit": ["2"], "after": [after]})[1]
+        seen += [one["name"] for one in page["items"]]
+        after = page["next"]
+    assert seen == names
+
+
 def test_client_says_what_it_would_boot(state: ServerState) -> None:
     clients = {one["name"]: one["would_boot"] for one in ask(state, "GET", "/api/v1/clients")[1]["items"]}
     web = clients["web"]
@@ -276,6 +288,9 @@ def test_forms_of_other_sites_are_no_bodies(kind: str, state: ServerState) -> No
         ("PUT", "/api/v1/clients/web", 409),
         ("DELETE", "/api/v1/clients/web", 409),
         ("DELETE", "/api/v1/clients/nobody", 404),
+        ("GET", "/api/v1/clients/\udcff", 404),
+        ("GET", "/api/v1/clients/a\0", 404),
+        ("PUT", "/api/v1/profiles/\udcff", 404),
         ("DELETE", "/api/v1/profiles/rescue", 409),
         ("PUT", "/api/v1/clients/" + "n" * 65, 422),
     ],
@@ -286,7 +301,8 @@ def test_request_that_comes_to_nothing(method: str, path: str, status: int, stat
     assert ("Allow" in answer.headers) == (status == 405)
 
 
-@pytest.mark.parametrize("query", [{"limit": ["0"]}, {"limit": ["1001"]}, {"limit": ["1e2"]}, {"limt": ["1"]}])
+@pytest.mark.parametrize("query", [{"limit": ["0"]}, {"limit": ["1001"]}, {"limit": ["1e2"]}, {"limt": ["1"]},
+                                   {"client": ["\udcff"]}, {"client": ["a\0"]}])  # fmt: skip
 def test_bad_parameter(query: dict[str, list[str]], state: ServerState) -> None:
     assert ask(state, "GET", "/api/v1/boots", query=query)[0] == 400
 
@@ -301,7 +317,8 @@ def test_other_paths_are_others_business(state: ServerState) -> None:
 
 
 def test_any_request_has_an_honest_answer(state: ServerState) -> None:
-    parts = st.sampled_from(["clients", "profiles", "boots", "web", "next-boot", "menus"]) | st.text(max_size=5)
+    odd = st.text(st.characters(exclude_categories=()), max_size=5)
+    parts = st.sampled_from(["clients", "profiles", "boots", "web", "next-boot", "menus"]) | odd
     headers = st.dictionaries(st.sampled_from(["if-match", "authorization", "content-type"]), st.text(max_size=9))
 
     methods = st.sampled_from(["GET", "PUT", "DELETE", "POST"])

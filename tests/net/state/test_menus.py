@@ -65,6 +65,11 @@ def test_loader_that_searches_goes_on_to_its_next_name(path: str, state: ServerS
         state.content.open(path, who(address="192.0.2.10"))
 
 
+def test_odd_scope_of_an_address_is_recorded_readable(state: ServerState) -> None:
+    read(state, "/boot/menu.lst.fe80::1%\udcff", who())
+    assert boots(state)[0]["path"] == "/boot/menu.lst.fe80::1%\\udcff"
+
+
 def test_everything_else_is_the_wrapped_content(state: ServerState) -> None:
     assert read(state, "/debian/initrd", who()) == "x" * 100
 

@@ -122,7 +122,7 @@ def test_grub_cfg_files_come_back() -> None:
 
 
 def test_grub_cfg_with_a_port_warns_of_old_grubs() -> None:
-    assert "2.12" in render(entry(), GRUB_CFG, HTTP).warnings[0]
+    assert "2.06" in render(entry(), GRUB_CFG, HTTP).warnings[0]
 
 
 def test_pxelinux_entry() -> None:

@@ -1,4 +1,4 @@
-"""The handlers behind the standard library's HTTP server, for tests with a real browser."""
+"""Handlers and content behind the standard library's HTTP server, for tests with real clients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pvboot.net.serve.api import Request, Requester
+from fsdrivers.errors import NotFound
+from pvboot.net.serve.api import Request, Requester, Response
+from pvboot.net.serve.state.menus import MadeFile
 from pvboot.net.serve.state.server import ServerState
 
 
@@ -22,17 +24,31 @@ def web_server(state: ServerState) -> Iterator[str]:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             path = "/" + "/".join(part for part in unquote(parts.path).split("/") if part)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            who = Requester("http", str(self.client_address[0]))
-            request = Request(self.command, path, parse_qs(parts.query), headers, body, who)
+            query = parse_qs(parts.query)
+            claims = {name: query[name][0] for name in ("mac", "uuid", "hostname") if name in query}
+            who = Requester("http", str(self.client_address[0]), claims=claims)
+            request = Request(self.command, path, query, headers, body, who)
             found = next((answer for handler in state.handlers if (answer := handler(request)) is not None), None)
-            self.send_response(found.status if found else 404)
-            data = found.body if found else b""
-            for name, value in (found.headers if found else {}).items():
+            if found is None:
+                found = self._file(path, who)
+            self.send_response(found.status)
+            for name, value in found.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Type", found.content_type if found else "text/plain")
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Type", found.content_type)
+            self.send_header("Content-Length", str(len(found.body)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(found.body)
+
+        def _file(self, path: str, who: Requester) -> Response:
+            try:
+                opened = state.content.open(path, who)
+            except NotFound as err:
+                state.journal.refuse(who, path, err.what)
+                return Response(404)
+            assert isinstance(opened, MadeFile)
+            number = state.journal.begin(who, path, opened.size)
+            state.journal.end(number, "done", opened.size)
+            return Response(200, opened.data)
 
         do_GET = do_PUT = do_DELETE = _answer  # noqa: N815
 

@@ -20,7 +20,7 @@ def rrq(name: bytes, mode: bytes = b"octet", **options: object) -> bytes:
 @given(NAMES, st.sampled_from([b"octet", b"OCTET", b"netascii", b"NetASCII"]), st.lists(st.tuples(TEXT, TEXT)))
 def test_requests_are_read_as_declared(name: bytes, mode: bytes, options: list[tuple[bytes, bytes]]) -> None:
     datagram = structs.REQUEST.build(
-        {"opcode": "RRQ", "filename": name, "mode": mode, "options": [dict(name=k, value=v) for k, v in options]}
+        {"opcode": "RRQ", "filename": name, "mode": mode, "options": [{"name": k, "value": v} for k, v in options]}
     )
     if len(options) > packets.MAX_OPTIONS or len(datagram) > packets.MAX_REQUEST_BYTES:
         with pytest.raises(packets.BadRequest):

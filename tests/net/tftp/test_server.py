@@ -62,7 +62,7 @@ def test_what_cannot_be_served_is_refused_without_telling_where(found: object, c
     with serving({"/x": found, "/f": DATA}) as running:
         with Peer(running) as peer:
             assert peer.ask(rrq("x")) == (5, code, text + b"\0")
-        assert [path for path, _ in running.notes.refused] == ["/x"]
+        wait_until(lambda: [path for path, _ in running.notes.refused] == ["/x"])
         serves(running)
 
 
@@ -84,7 +84,7 @@ def test_netascii_is_converted() -> None:
         with Peer(running) as peer:
             assert peer.fetch("f", mode="NetASCII") == b"a\r\nb\r\0\r\nc\r\0" * 200
         with Peer(running) as peer:
-            assert peer.ask(rrq("f", "tsize", 0, mode="netascii")) == (6, 0, b"tsize\x002400\0")
+            assert peer.ask(rrq("f", "tsize", 0, mode="netascii")) == (6, 0, b"tsize\x002200\0")
             peer.send(b"\0\5\0\0\0")
         with Peer(running) as peer:
             assert peer.ask(rrq("big", mode="netascii"))[0] == 5
@@ -269,13 +269,15 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_its_transfer_only(tmp_path: Pa
         running.idle()
         serves(running)
     os.close(fd)
-    assert running.notes.ended[1][0].startswith("error: short read")
+    outcome, _ = running.notes.ended[1]
+    assert outcome.startswith("error: ") and "short read" in outcome
 
 
 def test_stop_lets_running_transfers_end() -> None:
     with serving({"/f": DATA}) as running, Peer(running) as peer:
         assert peer.ask(rrq("f"))[:2] == (3, 1)
         running.server.stop(60)
+        wait_until(lambda: running.server._ends_at is not None)
         with Peer(running) as late:
             late.socket.sendto(rrq("f"), late.server)
             assert late.silent(0.3)
@@ -345,7 +347,7 @@ def test_stop_works_from_a_signal_handler() -> None:
         server = TftpServer([listener], Files({}), Notes())
         before = signal.signal(signal.SIGUSR1, lambda *_: server.stop())
         try:
-            timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGUSR1])
+            timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGUSR1])
             timer.start()
             server.run()
             timer.join()

@@ -126,7 +126,10 @@ class Connection:
             body = await self._read_body(head)
             slash = head.path.endswith(b"/")
             query = parse_query(head.query)
-            who = self._requester(head.headers.get("user-agent", ""), claims(query, head.headers))
+            said = claims(query, head.headers)
+            if head.method == "HEAD":
+                said["peek"] = "yes"  # looking must not use up what is given once
+            who = self._requester(head.headers.get("user-agent", ""), said)
             request = Request(head.method, clean(head.path), query, head.headers, body, who)
         except (BadRequest, BadPath) as err:
             status = err.status if isinstance(err, BadRequest) else 400
@@ -158,7 +161,7 @@ class Connection:
             if 0 <= end <= limits.head_bytes:
                 break
             if len(self._buffer) > limits.head_bytes:
-                raise BadRequest(431 if b"\r\n" in self._buffer else 414, "too long a request")
+                raise BadRequest(431 if b"\r\n" in self._buffer[: limits.head_bytes] else 414, "too long a request")
             data = await self._wire.read()
             if not data:
                 return None

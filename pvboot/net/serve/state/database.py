@@ -7,6 +7,7 @@ last of it.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -76,8 +77,8 @@ def _state_error(err: SQLAlchemyError, name: str) -> StateError:
 def _engine(place: str) -> tuple[str, Engine]:
     if not _URL.match(place):
         path = Path(place)
-        if not path.parent.is_dir():
-            raise StateError("the directory of the database does not exist", where=place)
+        if not os.path.isdir(path.parent):  # False, too, where we may not look
+            raise StateError("the directory of the database does not exist or is closed to us", where=place)
         place = f"sqlite:///{path.absolute()}"
     try:
         url = make_url(place)

@@ -183,11 +183,12 @@ async function refreshFast() {
 
 async function refreshSlow() {
   const [clients, profiles, boots, server] = await Promise.all(
-    ["/clients", "/profiles", "/boots", "/server"].map((path) => ask("GET", path)));
+    ["/clients?limit=" + SOFT_LIMIT, "/profiles", "/boots", "/server"].map((path) => ask("GET", path)));
   profileNames = profiles.items.map((profile) => profile.name);
   const last = new Map();
   for (const boot of boots.items) if (boot.client && !last.has(boot.client)) last.set(boot.client, boot);
   if (!held) fill("clients", clients.items.map((client) => clientRow(client, last.get(client.name))), "no clients yet");
+  if (clients.next !== null) $("clients-count").textContent = "the first " + clients.items.length;
   fill("boots", boots.items.map(bootRow), "nobody has booted yet");
   fill("profiles", profiles.items.map(profileRow), "no profiles yet");
   $("about").textContent = "version " + server.version + ", " + (server.protocols.join(", ") || "no protocols") +
