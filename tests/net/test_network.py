@@ -77,6 +77,7 @@ def test_a_menu_list_of_a_server(web: Served, top: Path, menu: str, name: str) -
         ("menuentry x {{ linux $prefix/k\ninitrd $prefix/i\n}}", "(nd)/guest/k"),
         ("set root=(http,{0})\nmenuentry x {{ linux /guest/k\ninitrd /guest/i\n}}", "(http,{0})/guest/k"),
         ("menuentry x {{ linux (http,{0})/guest/k\ninitrd (http,{0})/guest/i\n}}", "(http,{0})/guest/k"),
+        ("menuentry x {{ linux (http)/guest/k\ninitrd $prefix/i\n}}", "(http)/guest/k"),
         ("menuentry x {{ linux (http,$net_default_server)/guest/k\ninitrd (http)/guest/i\n}}", "(http,{0})/guest/k"),
         ("if net_bootp; then menuentry x {{ linux /k\ninitrd /i\n}}\nfi", "(nd)/k"),
         ("if net_get_dhcp_option a b 1 string; then true; else menuentry x {{ linux /k\ninitrd /i\n}}\nfi", "(nd)/k"),
@@ -152,6 +153,50 @@ def test_nd_may_be_another_server_than_the_menus(web: Served, top: Path, tmp_pat
         assert find(devices).device is None
         assert booted(devices) == ("(nd)/k2", b"other", [])
     assert other.asked == [("GET", "/k2", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "menu"),
+    [
+        ("menu.lst", "title x\nroot (nd)\nkernel /files/k2\ninitrd (nd)/i\n"),
+        ("grub.cfg", "menuentry x {\nif [ -f /files/k2 ]; then linux /files/k2\nfi\ninitrd /i\n}\n"),
+    ],
+)
+def test_a_menu_may_count_from_the_top_of_its_server(web: Served, top: Path, name: str, menu: str) -> None:
+    """As PV-GRUB does; what lies beside the menu comes first."""
+    (top / name).write_text(menu)
+    (web.root / "files").mkdir()
+    (web.root / "files" / "k2").write_bytes(b"from the top")
+    (web.root / "i").write_bytes(b"not this one")
+    with devices_of(f"{web.url}/guest/{name}") as devices:
+        assert booted(devices) == ("(nd)/files/k2", b"from the top", [b"initrd"])
+
+
+def test_what_is_nowhere_is_named_twice(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/none\n")
+    with devices_of(f"{web.url}/guest/menu.lst") as devices, pytest.raises(BootError) as caught:
+        booted(devices)
+    assert f"{web.url}/guest/none: no such file" in str(caught.value)
+    assert f"nothing at {web.url}/none" in str(caught.value)
+
+
+def test_net_is_the_only_place_for_nd(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
+    (top / "k").unlink()
+    with devices_of(f"{web.url}/guest/menu.lst", f"{web.url}/guest/") as devices, pytest.raises(BootError):
+        booted(devices)
+    assert not web.asked_for("/k")
+
+
+def test_lists_of_a_menus_directory(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
+    (web.root / "other").mkdir()
+    (web.root / "other" / "file").write_bytes(b"")
+    with devices_of(f"{web.url}/guest/menu.lst") as devices:
+        tree = devices.mount(Device("nd"))
+        assert sorted(entry.name for entry in tree.listdir("/")) == ["boot", "i", "k", "menu.lst"]
+        assert sorted(tree.names("/boot")) == ["grub"]
+        assert [entry.name for entry in tree.listdir("/other")] == ["file"]
 
 
 # --- directories
@@ -261,6 +306,8 @@ def test_searching_a_local_disk_does_not_ask_the_allowed_server(web: Served, top
         ("http://h:8080/d/", ("http", "h:8080"), "http://h:8080/"),
         ("http://h:8080/d/", ("http", "h"), "http://h/"),
         ("http://h:8080/d/", ("http", ""), "http://h:8080/"),
+        ("http://h:8080/d/", ("tftp", ""), "tftp://h/"),
+        ("tftp://h:6969/d/", ("tftp", ""), "tftp://h:6969/"),
         ("tftp://h/d/", ("http", "H"), "http://H/"),
         ("https://h/d/", ("http", "h"), "https://h/"),
         ("https://h:444/d/", ("http", "h:444"), "https://h:444/"),
