@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.accounting import running
+from fixtures import make_images
 from fsdrivers.api import Extent, Filesystem
 from fsdrivers.blocks import open_source
 from fsdrivers.probe import probe
@@ -21,6 +23,7 @@ from pvboot.net.serve.tftp.server import TftpServer
 
 HOST, PORT = "127.0.0.1", 69
 BLKSIZE = 1428
+MB = 1_000_000
 LOAD = Path(__file__).resolve().parent / "tftp_load.py"
 REPOSITORY = LOAD.parent.parent
 
@@ -75,6 +78,22 @@ class Silence:
         """Not kept."""
 
 
+def make_files(folder: Path) -> None:
+    """`disk.img` (ext4) and the plain folder `root`, both with the same `file` (40 MB) and `part` (2 MB)."""
+    noise = random.Random(1)
+    files: dict[str, bytes | make_images.Link] = {"file": noise.randbytes(40 * MB), "part": noise.randbytes(2 * MB)}
+    make_images.make_ext(folder / "disk.img", files, 64 * MB, "ext4")
+    root = folder / "root"
+    root.mkdir()
+    for name, data in files.items():
+        assert isinstance(data, bytes)
+        (root / name).write_bytes(data)
+        (root / name).chmod(0o644)
+    for place in (folder, root):
+        # dnsmasq serves what everybody may read.
+        place.chmod(0o755)
+
+
 def serve(image: str) -> None:
     """Be the server until SIGTERM."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -123,7 +142,8 @@ CASES = (
 
 
 def compare(folder: Path, repeat: int) -> None:
-    """Print a line a case and server."""
+    """Print a line a case and server; `folder` is empty."""
+    make_files(folder)
     print(f"TFTP, blksize {BLKSIZE}; best of {repeat}, ratio to pvboot's own first line of as many clients in brackets")
     print(f"{'':28}{'server':12}{'CPU s/GB':>20}{'MB/s':>20}")
     lockstep: dict[int, tuple[float, float]] = {}

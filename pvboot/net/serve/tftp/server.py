@@ -66,11 +66,14 @@ class TftpServer:
     def __init__(
         self, sockets: Sequence[socket.socket], content: Content, journal: Journal, limits: TftpLimits | None = None
     ) -> None:
-        """`sockets` are bound UDP sockets, IPv4 or IPv6; they stay their owner's and are not closed."""
+        """`sockets` are bound UDP sockets, IPv4 or IPv6; they stay their owner's and are not closed.
+
+        `content` may be replaced at any time: files that are being sent stay those of the old one.
+        """
         self._listeners = {listener.fileno(): listener for listener in sockets}
         for listener in sockets:
             udp.prepare(listener)
-        self._content = content
+        self.content = content
         self._journal = journal
         self._limits = limits or TftpLimits()
         self._asked: dict[tuple[udp.Address, udp.Address], _Asked] = {}
@@ -206,7 +209,7 @@ class TftpServer:
         self._asked[asked.key] = asked
         self._addresses[who.address] += 1
         limit = self._limits.netascii_bytes
-        self._opener.submit(asked, partial(open_file, self._content, path, who, request.mode, limit))
+        self._opener.submit(asked, partial(open_file, self.content, path, who, request.mode, limit))
 
     def _room(self, address: str) -> bool:
         """Whether one more transfer fits; the oldest one that nobody has answered gives way (forged senders)."""
