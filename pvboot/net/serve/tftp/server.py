@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +57,8 @@ class _Transfer:
     link: socket.socket
     session: Session
     number: int
+    # Of the session; kept at hand for each packet.
+    readable: Callable[[float], bool]
     reported: int = 0
 
 
@@ -132,19 +134,22 @@ class TftpServer:
                 if transfer is None:
                     self._rare(fd, now)
                     continue
-                session = transfer.session
                 try:
-                    session.readable(now)
+                    changed = transfer.readable(now)
                 except Exception as err:
                     self._failed(transfer, err)
                     continue
-                if session.outcome is not None:
-                    self._end(transfer, session.outcome)
-                elif self._half_open and not session.half_open:
-                    self._half_open.pop(fd, None)
+                if changed:
+                    self._changed(fd, transfer)
             if now >= self._next_tick:
                 self._next_tick = now + TICK_SECONDS
                 self._tick(now)
+
+    def _changed(self, fd: int, transfer: _Transfer) -> None:
+        """A session has heard of its client for the first time, or is over."""
+        self._half_open.pop(fd, None)
+        if transfer.session.outcome is not None:
+            self._end(transfer, transfer.session.outcome)
 
     def _rare(self, fd: int, now: float) -> None:
         """An event of no session: a request, an opened file, the wish to stop (or a session that just ended)."""
@@ -263,7 +268,7 @@ class TftpServer:
                 link.close()
             raise
         number = self._journal.begin(asked.who, asked.path, opened.reader.size)
-        transfer = asked.transfer = _Transfer(asked, opened.file, link, session, number)
+        transfer = asked.transfer = _Transfer(asked, opened.file, link, session, number, session.readable)
         self._transfers[link.fileno()] = self._half_open[link.fileno()] = transfer
         try:
             session.start(now)
