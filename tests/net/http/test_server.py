@@ -154,6 +154,15 @@ def test_what_follows_a_closing_request_is_not_answered(site: Running) -> None:
     assert (reply.headers["connection"], reply.body) == ("close", b"0123456789")
 
 
+def test_bytes_behind_the_last_request_do_not_cost_its_answer(site: Running) -> None:
+    """They come too late to be read before the answer, and a reset would take it back out of the client's hands."""
+    with connect(site.port) as sock:
+        sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
+        until(lambda: bool(site.journal.transfers))
+        sock.sendall(b"junk" * 10_000)
+        assert split(receive_all(sock))[0].body == FILES["boot/initrd"]
+
+
 def test_http_1_0_closes_unless_asked(site: Running) -> None:
     plain = b"GET /small.txt HTTP/1.0\r\n\r\n"
     assert len(exchange(site.port, plain + plain)) == 1
@@ -383,6 +392,18 @@ def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone
         assert get(site.port, b"/x", b'If-Match: "other"').status == 412
         assert get(site.port, b"/x", b"Range: bytes=100000-").status == 416
     assert content.closed == 4
+
+
+@pytest.mark.parametrize(
+    ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("\u20ac", "text/plain")]
+)
+def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
+    content = Broken(extents=(Extent(100_000),))
+    content.etag, content.content_type = etag, kind
+    with running(content) as site:
+        assert get(site.port, b"/x").status == 500
+        assert get(site.port, b"/x", b"If-None-Match: *").status == 500
+    assert content.closed == 2
 
 
 # --- The end

@@ -138,6 +138,8 @@ def _file(request: Request, file: ServedFile) -> Answer:
         headers["Last-Modified"] = http_date(modified)
     else:
         headers["Cache-Control"] = "private, no-cache"  # made for this client
+    if not _sendable({**headers, "Content-Type": file.content_type}):
+        return _closing(file, plain(500, "a file has a control character in a header field"))
     status = precondition(request.headers, file.etag, modified)
     if status == 304:
         return Answer(304, headers, file=file)
@@ -153,8 +155,6 @@ def _file(request: Request, file: ServedFile) -> Answer:
     start, length = wanted or (0, whole)
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{whole}"
-    if not _sendable(headers):
-        return _closing(file, plain(500, "a file has a control character in a header field"))
     extents = tuple(clipped(file.extents(), start, length)) if request.method == "GET" else ()
     return Answer(200 if wanted is None else 206, headers, b"", file, extents, length)
 
