@@ -223,6 +223,8 @@ def strange(request: Request) -> Response | None:
         "/newline": Response(200, b"x", headers={"X\r\nY": "z"}),
         "/wide": Response(200, b"x", headers={"X": "\u2028"}),
         "/kind": Response(200, b"x", content_type="text/plain\r\nX: y"),
+        "/length": Response(200, b"x", headers={"content-length": "1"}),
+        "/twice": Response(200, b"x", headers={"content-type": "text/html"}),
         "/status": Response(99, b"x"),
         "/high": Response(1000, b"x"),
         "/none": Response(204, b"not sent"),
@@ -255,7 +257,7 @@ def test_a_handlers_answer_to_head_has_no_body(image: Path) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "status", "high", "raise"])
+@pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "length", "twice", "status", "high", "raise"])
 def test_a_handler_that_fails_is_an_error_of_one_line(image: Path, path: str) -> None:
     with running(Tree(mounted(image)), [strange]) as site:
         reply = get(site.port, f"/{path}".encode())
