@@ -257,6 +257,23 @@ def test_a_handlers_answer_to_head_has_no_body(image: Path) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
+def test_head_says_that_it_only_looks(image: Path) -> None:
+    """A boot that is given once must be there for the GET that follows."""
+    claimed: list[dict[str, str]] = []
+
+    def listen(request: Request) -> Response | None:
+        claimed.append(dict(request.who.claims))
+        return None
+
+    with running(Tree(mounted(image)), [listen]) as site:
+        client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+        for method in ("HEAD", "GET"):
+            client.request(method, "/small.txt?mac=1")
+            client.getresponse().read()
+        client.close()
+    assert claimed == [{"mac": "1", "peek": "yes"}, {"mac": "1"}]
+
+
 @pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "length", "twice", "status", "high", "raise"])
 def test_a_handler_that_fails_is_an_error_of_one_line(image: Path, path: str) -> None:
     with running(Tree(mounted(image)), [strange]) as site:

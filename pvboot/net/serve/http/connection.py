@@ -126,7 +126,10 @@ class Connection:
             self.waiting = False
             slash = head.path.endswith(b"/")
             query = parse_query(head.query)
-            who = self._requester(head.headers.get("user-agent", ""), claims(query, head.headers))
+            said = claims(query, head.headers)
+            if head.method == "HEAD":
+                said["peek"] = "yes"  # looking must not use up what is given once
+            who = self._requester(head.headers.get("user-agent", ""), said)
             request = Request(head.method, clean(head.path), query, head.headers, body, who)
         except (BadRequest, BadPath) as err:
             self.waiting = True
