@@ -1,7 +1,8 @@
 """The supervisor: binds the sockets, gives up root, starts the workers and keeps them, reloads, and ends them all.
 
-It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers of
-the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what they send.
+It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers
+of the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what
+they send.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ EFI_ARCHITECTURES = (7, 9)
 
 _WARNING = (
     "Option 150 is text here: the path of PV-GRUB's menu. Cisco's telephones and others take the same option for a",
-    "list of TFTP servers' addresses. So only guests with Xen's MAC addresses (00:16:3e:...) and the hosts listed below",
-    "are given it; keep them away from a subnet on which something else needs option 150.",
+    "list of TFTP servers' addresses. So only guests with Xen's MAC addresses (00:16:3e:...) and the hosts listed",
+    "below are given it; keep them away from a subnet on which something else needs option 150.",
 )
 
 
@@ -147,7 +147,7 @@ def _dnsmasq(facts: Facts) -> str:
     lines += _dnsmasq_boot(facts)
     lines += [f"dhcp-option-force=option:tftp-server,{facts.server}", "", "# PV-GRUB's menu"]
     # dnsmasq takes option 150 for a list of addresses, whatever is written; the bytes on the wire are the same.
-    lines += [f"# {facts.menu}, four letters an address: dnsmasq takes nothing else for option 150; PV-GRUB drops the NULs",
+    lines += [f"# {facts.menu}, four letters an address, for dnsmasq takes nothing else; PV-GRUB drops the NULs",
               f"dhcp-option-force=tag:pvgrub,150,{_as_addresses(facts.menu)}"]  # fmt: skip
     if facts.hosts:
         lines += ["", "# Hosts"]
@@ -158,7 +158,7 @@ def _dnsmasq(facts: Facts) -> str:
 
 
 def _as_addresses(text: str) -> str:
-    """The text's bytes, NULs behind them, as IPv4 addresses; the last is never 0.0.0.0, which would stand for dnsmasq."""
+    """The text's bytes, NULs behind them, as IPv4 addresses; none is 0.0.0.0, which would stand for dnsmasq's own."""
     data = text.encode()
     data += bytes(-len(data) % 4)
     return ",".join(".".join(map(str, data[at : at + 4])) for at in range(0, len(data), 4))
@@ -244,14 +244,16 @@ def _kea_host(host: Host) -> dict[str, Any]:
 
 
 def _isc(facts: Facts) -> str:
-    lines = [*_comment("#", facts), "option pvgrub-menu code 150 = text;", "option client-arch code 93 = unsigned integer 16;"]
+    lines = [*_comment("#", facts), "option pvgrub-menu code 150 = text;"]
+    lines.append("option client-arch code 93 = unsigned integer 16;")
     lines += [f"default-lease-time {facts.lease_seconds};", f"max-lease-time {2 * facts.lease_seconds};", ""]
     lines += [f"subnet {facts.network.network_address} netmask {facts.network.netmask} {{"]
     if facts.first and facts.last:
         lines.append(f"  range {facts.first} {facts.last};")
     if facts.router:
         lines.append(f"  option routers {facts.router};")
-    lines += [f"  next-server {facts.server};", f'  option tftp-server-name "{facts.server}";', *_isc_boot(facts), "}", ""]
+    lines += [f"  next-server {facts.server};", f'  option tftp-server-name "{facts.server}";']
+    lines += [*_isc_boot(facts), "}", ""]
     # PV-GRUB's list of wanted options lacks 150 (0x96), 66 and 67: they are added to whatever a client asks for.
     wanted = "  option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, 42, 43, 96);"
     lines += ["class \"xen\" {", "  match if binary-to-ascii(16, 8, \":\", substring(hardware, 1, 3)) = \"0:16:3e\";",

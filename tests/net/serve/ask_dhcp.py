@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from tests.net.serve.dhcp_packets import discover  # noqa: E402
+from tests.net.serve.dhcp_packets import discover
 
 SERVER, CLIENT = "srv0", "cli0"
 TRIES, SECONDS = 20, 1.0

@@ -69,8 +69,9 @@ def test_kea_and_isc_take_it(parts: Callable[[str], Path], kind: str, text: str,
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu"
     command = {"kea": ["kea-dhcp4", "-t", str(tmp_path / "conf")],
                "isc": ["dhcpd", "-t", "-cf", str(tmp_path / "conf"), "-lf", "/dev/null"]}[kind]  # fmt: skip
-    done = subprocess.run([str(root / "usr/sbin" / command[0]), *command[1:]], capture_output=True, text=True,
-                          env={**os.environ, "LD_LIBRARY_PATH": libraries, "KEA_LOCKFILE_DIR": str(tmp_path)})  # fmt: skip
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "KEA_LOCKFILE_DIR": str(tmp_path)}
+    command[0] = str(root / "usr/sbin" / command[0])
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ERROR" not in done.stdout
 
@@ -86,7 +87,8 @@ def test_the_trap_of_option_150_is_told(kind: str) -> None:
     ("text", "message"),
     [
         ('[listen]\ntftp = ["192.0.2.1:69"]\n', "serve.toml: dhcp.subnet: --print-dhcp needs the subnet"),
-        ('[listen]\ntftp = ["0.0.0.0:69"]\n[dhcp]\nsubnet = "192.0.2.0/24"\n', "serve.toml:3: dhcp.server: --print-dhcp"),
+        ('[listen]\ntftp = ["0.0.0.0:69"]\n[dhcp]\nsubnet = "192.0.2.0/24"\n',
+         "serve.toml:3: dhcp.server: --print-dhcp"),
         (SMALL + f'menu = "/{"m" * 120}"\n', "serve.toml:6: dhcp.menu: the menu's path is too long for PV-GRUB"),
     ],
 )

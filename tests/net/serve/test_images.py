@@ -275,7 +275,10 @@ def test_mounts_hide_and_join(tmp_path: Path) -> None:
 # --- answers of a reader that was taken over --------------------------------------------------------------
 
 
-def take(answer: bytes, limits: AnswerLimits = AnswerLimits(), size: int = 1 << 20) -> FoundFile | FoundDirectory:
+LIMITS = AnswerLimits()
+
+
+def take(answer: bytes, size: int = 1 << 20) -> FoundFile | FoundDirectory:
     left = memoryview(answer)
 
     def receive(count: int) -> bytes:
@@ -285,7 +288,7 @@ def take(answer: bytes, limits: AnswerLimits = AnswerLimits(), size: int = 1 << 
         piece, left = bytes(left[:count]), left[count:]
         return piece
 
-    return wire.read_answer(receive, 99, size, limits)
+    return wire.read_answer(receive, 99, size, LIMITS)
 
 
 def answer(kind: int, size: int, count: int, tail: bytes, tail_bytes: int | None = None) -> bytes:
@@ -334,7 +337,10 @@ def test_what_a_reader_packs_is_what_is_read(pieces: list[tuple[int, int, int]])
 
 
 @settings(max_examples=300)
-@given(st.binary(max_size=200), st.sampled_from([wire.FILE, wire.DIRECTORY, wire.ERROR]), st.integers(0, 20), st.integers(0, 300))
+@given(
+    st.binary(max_size=200), st.sampled_from([wire.FILE, wire.DIRECTORY, wire.ERROR]), st.integers(0, 20),
+    st.integers(0, 300),
+)  # fmt: skip
 def test_any_answer_is_taken_or_refused(tail: bytes, kind: int, count: int, size: int) -> None:
     with contextlib.suppress(ImageError, FsError):
         found = take(answer(kind, size, count, tail))
