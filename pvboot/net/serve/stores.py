@@ -1,4 +1,4 @@
-"""Content in the stores that fsspec knows (S3 ...): objects are fetched whole into unlinked files, and sent from them.
+"""Content in the stores that fsspec knows (S3 ...): objects are fetched whole into unlinked files, then sent."""
 
 from __future__ import annotations
 
