@@ -73,11 +73,14 @@ def _facts(config: Config) -> Facts:
     server = given.server or _own_address(config)
     if not server:
         fail("--print-dhcp needs this server's IPv4 address", "dhcp.server", expected='[dhcp] server = "192.0.2.1"')
-    if len(given.menu.encode()) > MENU_LIMIT_BYTES:
+    # On PV-GRUB's own network device, whatever disk it has.
+    pvgrub_menu = f"(nd){given.menu}" if given.menu.startswith("/") else given.menu
+    size = len(pvgrub_menu.encode())
+    if size > MENU_LIMIT_BYTES:
         fail("the menu's path is too long for PV-GRUB", "dhcp.menu", expected=f"at most {MENU_LIMIT_BYTES} bytes",
-             found=str(len(given.menu.encode())))  # fmt: skip
+             found=str(size))  # fmt: skip
     script = given.ipxe_script or _own_script(config, server)
-    return Facts(network, given.first, given.last, given.router, server, given.menu, given.bootfile,
+    return Facts(network, given.first, given.last, given.router, server, pvgrub_menu, given.bootfile or given.menu,
                  given.efi_bootfile, script, given.lease_seconds, given.interface, _hosts(config))  # fmt: skip
 
 
@@ -173,10 +176,10 @@ def _dnsmasq_boot(facts: Facts) -> list[str]:
     if facts.efi_bootfile:
         lines.append(f"dhcp-boot={not_ipxe}tag:efi,{facts.efi_bootfile},,{facts.server}")
     not_efi = "tag:!efi," if facts.efi_bootfile else ""
-    lines.append(f"dhcp-boot={not_ipxe}{not_efi}{facts.bootfile or facts.menu},,{facts.server}")
+    lines.append(f"dhcp-boot={not_ipxe}{not_efi}{facts.bootfile},,{facts.server}")
     named = [f"tag:ipxe,{facts.ipxe_script}"] if facts.ipxe_script else []
     named += [f"{not_ipxe}tag:efi,{facts.efi_bootfile}"] if facts.efi_bootfile else []
-    named.append(f"{not_ipxe}{not_efi}{facts.bootfile or facts.menu}")
+    named.append(f"{not_ipxe}{not_efi}{facts.bootfile}")
     for entry in named:
         tags, _, file = entry.rpartition(",")
         lines.append("dhcp-option-force=" + (f"{tags}," if tags else "") + f"option:bootfile-name,{file}")
@@ -231,7 +234,7 @@ def _boot_classes(facts: Facts) -> list[tuple[str, str, str]]:
     if facts.efi_bootfile:
         classes.append(("efi", " and ".join([*others, efi]), facts.efi_bootfile))
         others.append(f"not {efi}")
-    classes.append(("other", " and ".join(others) or "option[53].exists", facts.bootfile or facts.menu))
+    classes.append(("other", " and ".join(others) or "option[53].exists", facts.bootfile))
     return classes
 
 
@@ -273,7 +276,7 @@ def _isc_boot(facts: Facts) -> list[str]:
     if facts.efi_bootfile:
         efi = " or ".join(f"option client-arch = {number}" for number in EFI_ARCHITECTURES)
         branches.append((f"exists client-arch and ({efi})", facts.efi_bootfile))
-    last = facts.bootfile or facts.menu
+    last = facts.bootfile
     if not branches:
         return [f'  filename "{last}";', f'  option bootfile-name "{last}";']
     lines = []

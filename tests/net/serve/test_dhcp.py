@@ -149,7 +149,7 @@ def test_everybody_learns_the_server(answers: Answers, name: str) -> None:
 @pytest.mark.parametrize("name", ["pvgrub", "named", "own menu"])
 def test_pv_grub_gets_its_menu_as_text(answers: Answers, name: str) -> None:
     """It cuts trailing NULs, and never asks for the option."""
-    assert answers[name][1][150].rstrip(b"\0") == b"/boot/menu.lst"
+    assert answers[name][1][150].rstrip(b"\0") == b"(nd)/boot/menu.lst"
 
 
 @pytest.mark.parametrize("name", ["ipxe", "efi", "bios"])

@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = {
     "default": "rescue",
     "profiles": {
         "rescue": {"title": "Rescue", "kernel": "/k", "initrd": "/i", "args": "rescue"},
-        "debian": {"title": "Debian", "kernel": "/debian/vmlinuz", "initrd": ["/debian/initrd"], "args": "console=hvc0"},
+        "debian": {"title": "Debian", "kernel": "/debian/vmlinuz", "initrd": ["/debian/initrd"], "args": "quiet"},
     },
     "clients": {
         "web": {"mac": MAC, "profile": "debian", "address": "192.0.2.10"},
@@ -46,7 +46,7 @@ class MemoryContent:
         return MadeFile(self.files[path])
 
 
-FILES = {path: b"x" * 100 for path in ("/k", "/i", "/debian/vmlinuz", "/debian/initrd")}
+FILES = dict.fromkeys(("/k", "/i", "/debian/vmlinuz", "/debian/initrd"), b"x" * 100)
 
 
 @contextmanager

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.net.serve.state.identity import NOBODY, Identity, read_address, read_hostname, read_identity, read_mac, read_uuid
+from pvboot.net.serve.state.identity import (
+    NOBODY,
+    Identity,
+    read_address,
+    read_hostname,
+    read_identity,
+    read_mac,
+    read_uuid,
+)
 from pvboot.net.serve.state.names import GRUB_CFG, IPXE, MENU_LST, PXELINUX, MenuName, read_name
 
 MAC = "52:54:00:ab:cd:0e"

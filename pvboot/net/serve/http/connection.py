@@ -89,7 +89,7 @@ class Connection:
         if now >= self._deadline and not self._still_taking(now):
             self._deadline = math.inf
             self._service.journal.count("http_timeouts")
-            self._wire.end("timeout")
+            self._wire.end("timeout", drop=True)
 
     def end(self, outcome: str) -> None:
         """End it from outside."""
@@ -126,7 +126,10 @@ class Connection:
             body = await self._read_body(head)
             slash = head.path.endswith(b"/")
             query = parse_query(head.query)
-            who = self._requester(head.headers.get("user-agent", ""), claims(query, head.headers))
+            said = claims(query, head.headers)
+            if head.method == "HEAD":
+                said["peek"] = "yes"  # looking must not use up what is given once
+            who = self._requester(head.headers.get("user-agent", ""), said)
             request = Request(head.method, clean(head.path), query, head.headers, body, who)
         except (BadRequest, BadPath) as err:
             status = err.status if isinstance(err, BadRequest) else 400
@@ -142,7 +145,7 @@ class Connection:
         self.waiting = True
         self._linger = bool(self._buffer)
         self._allow(self._service.limits.idle_seconds)
-        return keep
+        return keep and not self._service.stopping  # which may have begun meanwhile
 
     async def _read_head(self) -> Head | None:
         """The next request's head; None if the client leaves instead.  Raises `BadRequest`."""
@@ -158,7 +161,7 @@ class Connection:
             if 0 <= end <= limits.head_bytes:
                 break
             if len(self._buffer) > limits.head_bytes:
-                raise BadRequest(431 if b"\r\n" in self._buffer else 414, "too long a request")
+                raise BadRequest(431 if b"\r\n" in self._buffer[: limits.head_bytes] else 414, "too long a request")
             data = await self._wire.read()
             if not data:
                 return None
@@ -210,7 +213,7 @@ class Connection:
         self._allow(self._service.limits.rate_seconds)
         if request.method == "HEAD":
             await self._write(head)
-        elif found.file is None or not found.length:
+        elif found.body or not found.length:
             await self._write(head + found.body)
         else:
             await self._send_file(request, found, head)

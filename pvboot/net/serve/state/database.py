@@ -7,7 +7,10 @@ last of it.
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,8 +77,8 @@ def _state_error(err: SQLAlchemyError, name: str) -> StateError:
 def _engine(place: str) -> tuple[str, Engine]:
     if not _URL.match(place):
         path = Path(place)
-        if not path.parent.is_dir():
-            raise StateError("the directory of the database does not exist", where=place)
+        if not os.path.isdir(path.parent):  # False, too, where we may not look
+            raise StateError("the directory of the database does not exist or is closed to us", where=place)
         place = f"sqlite:///{path.absolute()}"
     try:
         url = make_url(place)
@@ -91,7 +94,7 @@ def _engine(place: str) -> tuple[str, Engine]:
             url, poolclass=QueuePool, pool_size=_POOL_SIZE, max_overflow=16, pool_timeout=BUSY_SECONDS,
             pool_pre_ping=url.get_backend_name() != "sqlite", connect_args=more,
         )  # fmt: skip
-    except (ArgumentError, NoSuchModuleError, ImportError) as err:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as err:
         raise StateError("the database's URL cannot be used", where=re.sub(r"://.*@", "://***@", place),
                          found=ascii(str(err)[:200])) from err  # fmt: skip
     (_prepare_sqlite if engine.dialect.name == "sqlite" else _prepare_postgresql)(engine)
@@ -104,8 +107,8 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        _write_ahead(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -114,6 +117,21 @@ def _prepare_sqlite(engine: Engine) -> None:
         durable = options.get("pvboot_durable", False)
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("pvboot_write") else "BEGIN")
+
+
+def _write_ahead(connection: Any) -> None:
+    """WAL mode stays with the file.  Changing to it does not wait for other processes as everything else does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if err.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _prepare_postgresql(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fsdrivers.errors import FsError
@@ -41,12 +41,21 @@ class HttpApi:
     def _answer(self, request: Request) -> Response:
         route, names = _find(request)
         authorize(request, self._world.registry.settings, writes=route.writes, public=route.path == OPENAPI_PATH)
+        _refuse_odd_text(names.values(), 404)
+        for values in request.query.values():
+            _refuse_odd_text(values, 400)
         unknown = sorted(set(request.query) - set(route.query))
         if unknown:
             raise ApiError(400, f"unknown parameter {unknown[0][:40]!a}")
         body = _read_body(request) if route.body else None
         version = _read_version(request) if route.versioned and route.writes else None
         return route.call(Call(self._world, names, request.query, body, version))
+
+
+def _refuse_odd_text(values: Iterable[str], status: int) -> None:
+    """Bytes that are no UTF-8 (surrogate escapes here) and NUL: no record has them, and databases choke on them."""
+    if any("\0" in value or value != value.encode("utf-8", "replace").decode() for value in values):
+        raise ApiError(status, "this is no text")
 
 
 def _find(request: Request) -> tuple[Route, dict[str, str]]:

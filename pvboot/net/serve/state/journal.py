@@ -57,6 +57,7 @@ class StateJournal:
         self.process = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._rounds = threading.Lock()  # rounds follow each other: an older one must not overwrite what a newer said
         self._live: dict[int, _Live] = {}
         self._finished: deque[tuple[_Live, str]] = deque(maxlen=_WAITING_LIMIT)
         self._counts: Counter[str] = Counter()
@@ -123,6 +124,10 @@ class StateJournal:
 
     def flush(self) -> None:
         """One round: write what has changed."""
+        with self._rounds:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             live = list(itertools.islice(reversed(self._live.values()), LIVE_LIMIT))
             finished = list(self._finished)

@@ -101,6 +101,6 @@ def given(choice: Choice, identity: Identity, who: Requester, dialect: str, path
     mac = identity.mac or (client.identity.mac if client else None)
     address = read_identity({}, who.address).address or who.address[:45]
     return Given(client.name if client else None, mac, address, who.protocol, dialect, choice.profile, choice.once,
-                 path[:1000])  # fmt: skip
+                 path.encode("utf-8", "backslashreplace").decode()[:1000])  # fmt: skip
 
 

@@ -97,11 +97,13 @@ class Registry:
 
     # --- clients --------------------------------------------------------------------------------------------
 
-    def clients(self) -> list[Client]:
-        """All, sorted by name."""
+    def clients(self, after: str = "", limit: int = CLIENT_LIMIT) -> list[Client]:
+        """At most `limit` of those whose names come behind `after`, sorted by name."""
+        query = select(CLIENTS).where(CLIENTS.c.name > after).order_by(CLIENTS.c.name).limit(limit)
         with self._database.reading() as connection:
-            stored = {row.name: _client(row) for row in connection.execute(select(CLIENTS))}
-        return [client for _, client in sorted({**stored, **self.settings.clients}.items())]
+            found = {row.name: _client(row) for row in connection.execute(query)}
+        found |= {name: client for name, client in self.settings.clients.items() if name > after}
+        return [client for _, client in sorted(found.items())][:limit]
 
     def client(self, name: str) -> Client:
         """`UnknownRecordError` if there is none."""

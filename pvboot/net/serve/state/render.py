@@ -119,7 +119,7 @@ def _grub_cfg(profile: Profile, place: Place) -> Rendered:
         lines.append("}")
         warnings += check_cmdline(entry)
     if place.protocol in place.bases and urlsplit(place.bases[place.protocol]).port not in (None, 80, 69):
-        warnings.append("the port in a device's name is known to GRUB 2.12 and newer only")
+        warnings.append("GRUB 2.06 and older know no port in a device's name")
     return Rendered("\n".join(lines) + "\n", tuple(warnings))
 
 

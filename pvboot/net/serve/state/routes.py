@@ -80,10 +80,11 @@ class Route:
 
 
 def _list_clients(call: Call) -> Response:
-    registry = call.world.registry
+    registry, limit = call.world.registry, _limit(call)
+    found = registry.clients(call.query.get("after", [""])[0], limit + 1)
     waiting, known = registry.next_boots(), {stored.profile.name: stored for stored in registry.profiles()}
-    items = [_client(call.world, client, waiting.get(client.name), known) for client in registry.clients()]
-    return json_response(200, {"items": items})
+    items = [_client(call.world, client, waiting.get(client.name), known) for client in found[:limit]]
+    return json_response(200, {"items": items, "next": items[-1]["name"] if len(found) > limit else None})
 
 
 def _get_client(call: Call) -> Response:
@@ -211,11 +212,15 @@ def _menu(world: World, profile: profiles.Profile, dialect: str) -> dict[str, An
 
 
 def _list_boots(call: Call) -> Response:
+    client = call.query["client"][0] if "client" in call.query else None
+    return json_response(200, {"items": history.boots(call.world.database, client=client, limit=_limit(call))})
+
+
+def _limit(call: Call) -> int:
     limit = call.query.get("limit", ["100"])[0]
     if not re.fullmatch(r"[1-9][0-9]{0,3}", limit) or int(limit) > _LIST_LIMIT:
         raise ApiError(400, f"limit is no number from 1 to {_LIST_LIMIT}")
-    client = call.query["client"][0] if "client" in call.query else None
-    return json_response(200, {"items": history.boots(call.world.database, client=client, limit=int(limit))})
+    return int(limit)
 
 
 def _list_transfers(call: Call) -> Response:
@@ -256,7 +261,8 @@ _NEXT_BOOT = f"{_CLIENT}/next-boot"
 OPENAPI_PATH = "/api/v1/openapi.json"
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/api/v1/clients", "listClients", "All clients and what each would boot", _list_clients, "ClientList"),
+    Route("GET", "/api/v1/clients", "listClients", "Clients by name, and what each would boot", _list_clients,
+          "ClientList", query={**_LIMIT, "after": {"type": "string"}}),
     Route("GET", _CLIENT, "getClient", "One client", _get_client, "Client", versioned=True),
     Route("PUT", _CLIENT, "putClient", "Make or replace a client", _put_client, "Client", "ClientBody", versioned=True),
     Route("DELETE", _CLIENT, "deleteClient", "Forget a client and its next boot", _delete_client, versioned=True),

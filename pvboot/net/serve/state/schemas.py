@@ -116,7 +116,12 @@ SCHEMAS: dict[str, Schema] = {
     "Client": _all(
         {"name": _NAME, **_CLIENT, **_STORED, "next_boot": _maybe(_NEXT_BOOT), "would_boot": _WOULD_BOOT}
     ),
-    "ClientList": _list("Client"),
+    "ClientList": _all(
+        {
+            "items": {"type": "array", "items": _ref("Client")},
+            "next": _maybe({"type": "string", "description": "`after` of the next request; null: these were the last"}),
+        }
+    ),
     "NextBootBody": _all({"profile": _NAME}),
     "NextBoot": _NEXT_BOOT,
     "ProfileBody": _table("", {**_PROFILE, **_ENTRY_FILES}, about="Entries, or the fields of an only entry."),

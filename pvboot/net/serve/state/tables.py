@@ -29,12 +29,15 @@ from pvboot.net.serve.state.errors import StateError
 
 METADATA = MetaData()
 
+# Compared by bytes in every database, so that all sort names alike.
+_NAME = String(64).with_variant(String(64, collation="C"), "postgresql")
+
 META = Table("pvboot_meta", METADATA, Column("name", String(32), primary_key=True), Column("value", Integer))
 
 CLIENTS = Table(
     "clients",
     METADATA,
-    Column("name", String(64), primary_key=True),
+    Column("name", _NAME, primary_key=True),
     Column("mac", String(17), unique=True),
     Column("uuid", String(36), unique=True),
     Column("address", String(45), unique=True),
@@ -49,7 +52,7 @@ CLIENTS = Table(
 PROFILES = Table(
     "profiles",
     METADATA,
-    Column("name", String(64), primary_key=True),
+    Column("name", _NAME, primary_key=True),
     Column("description", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("changed", Float, nullable=False),

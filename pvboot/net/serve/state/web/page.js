@@ -45,7 +45,13 @@ function fill(id, rows, nothing) {
   const columns = $(id).tHead.rows[0].cells.length;
   const shown = rows.slice(0, SOFT_LIMIT);
   if (!rows.length) shown.push(make("tr", {}, make("td", {colspan: columns, class: "empty"}, nothing)));
-  body.replaceChildren(...shown);
+  // A row that says the same stays: replacing it would take a click that is just being made.
+  shown.forEach((row, index) => {
+    const old = body.rows[index];
+    if (!old) body.append(row);
+    else if (!old.isEqualNode(row)) old.replaceWith(row);
+  });
+  while (body.rows.length > shown.length) body.lastElementChild.remove();
   $(id + "-count").textContent = rows.length ? String(rows.length) : "";
 }
 
@@ -177,11 +183,12 @@ async function refreshFast() {
 
 async function refreshSlow() {
   const [clients, profiles, boots, server] = await Promise.all(
-    ["/clients", "/profiles", "/boots", "/server"].map((path) => ask("GET", path)));
+    ["/clients?limit=" + SOFT_LIMIT, "/profiles", "/boots", "/server"].map((path) => ask("GET", path)));
   profileNames = profiles.items.map((profile) => profile.name);
   const last = new Map();
   for (const boot of boots.items) if (boot.client && !last.has(boot.client)) last.set(boot.client, boot);
   if (!held) fill("clients", clients.items.map((client) => clientRow(client, last.get(client.name))), "no clients yet");
+  if (clients.next !== null) $("clients-count").textContent = "the first " + clients.items.length;
   fill("boots", boots.items.map(bootRow), "nobody has booted yet");
   fill("profiles", profiles.items.map(profileRow), "no profiles yet");
   $("about").textContent = "version " + server.version + ", " + (server.protocols.join(", ") || "no protocols") +
@@ -205,5 +212,5 @@ async function round(number) {
 let lost = false;
 $("clients").addEventListener("focusin", (event) => { held = event.target.tagName === "SELECT"; });
 $("clients").addEventListener("focusout", () => { held = false; });
-$("token").addEventListener("change", () => refreshSlow().then(() => trouble(null), trouble));
+$("token").addEventListener("change", () => { if (lost) refreshSlow().then(() => trouble(null), trouble); });
 round(0);
