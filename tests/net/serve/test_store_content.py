@@ -163,3 +163,28 @@ def test_store_that_fails_is_a_network_error(monkeypatch: pytest.MonkeyPatch, tm
 def test_unknown_kind_of_store() -> None:
     with pytest.raises(UsageError):
         store_at("nosuchscheme://x/y")
+
+
+def test_objects_of_an_s3_server() -> None:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        where = {"endpoint_url": f"http://{host}:{port}", "region_name": "eu-west-1"}
+        options = {"key": "key", "secret": "secret", "client_kwargs": where}
+        bucket = fsspec.filesystem("s3", **options)
+        bucket.mkdir("boot", LocationConstraint="eu-west-1")
+        bucket.pipe_file("boot/debian/vmlinuz", b"first" * 400_000)
+        store = store_at("s3://boot", **options)
+        first = opened(store, "/debian/vmlinuz")
+        bucket.pipe_file("boot/debian/vmlinuz", b"other" * 400_000)
+        second = opened(store, "/debian/vmlinuz")
+        assert (data_of(first), data_of(second)) == (b"first" * 400_000, b"other" * 400_000)
+        assert first.etag != second.etag
+        assert store.open("/") == ServedDirectory((("debian", True, 0),))
+        with pytest.raises(NotFound):
+            store.open("/gone")
+    finally:
+        server.stop()
