@@ -55,7 +55,8 @@ class Client:
                 continue
             assert buffer[1] == 3, bytes(buffer[:length])
             if number != (self._block + 1) & 0xFFFF:
-                if self._unanswered:
+                # A gap, told once; or the last block again, because our ACK was lost.
+                if self._unanswered or number == self._block & 0xFFFF:
                     self._unanswered = 0
                     answer(ACK[self._block & 0xFFFF])
                 continue

@@ -1,4 +1,6 @@
 """Finding out before the guest does: rules over menus, file systems and kernels, and reports of what they found.
 
-`api` has the types and the registry.  What must not live here: terminals, booting, anything that writes to an image.
+`api` has the types and the registry, `engine.check_source` is the way in.  `sources` finds the menus, `subject` is what
+a rule looks at, `rules/` are the rules (one row a module in `rules/__init__.py`), `pages/<id>.md` explains each.
+What must not live here: terminals, booting, anything that writes to an image.
 """

@@ -44,6 +44,9 @@ def find(
         return _find_named(devices, config)
     if devices.menu_file is not None:
         return FoundMenu(None, devices.menu_file, dialect_of(devices.menu_file), None)
+    if devices.fetched_menu is not None:
+        fetched = devices.fetched_menu
+        return FoundMenu(fetched.device, fetched.path, dialect_of(fetched.path), fetched.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
     problem: PvbootError | fs_errors.FsError | None = None
@@ -141,49 +144,56 @@ def load(devices: Devices, found: FoundMenu) -> Menu:
 
 
 def _build(devices: Devices, found: FoundMenu) -> Menu:
-    data, complete = _read(found)
-    volume = str(found.device) if found.device else None
-    context = MenuContext(
+    data, complete = read_menu(found)
+    context = context_of(devices, found)
+    menu = found.dialect.builder()(data, context)
+    if complete:
+        return menu
+    message = f"{context.volume or ''}{found.path}: only the first {MENU_LIMIT_BYTES} bytes are read"
+    return replace(menu, warnings=(MenuWarning(message), *menu.warnings))
+
+
+def context_of(devices: Devices, found: FoundMenu) -> MenuContext:
+    """Where a menu was found, for its builder."""
+    return MenuContext(
         source=devices.source_name,
-        volume=volume,
+        volume=str(found.device) if found.device else None,
         path=found.path,
         devices=devices,
         saved_default=lambda: _read_default_file(devices, found),
     )
-    menu = found.dialect.builder()(data, context)
-    if complete:
-        return menu
-    message = f"{volume or ''}{found.path}: only the first {MENU_LIMIT_BYTES} bytes are read"
-    return replace(menu, warnings=(MenuWarning(message), *menu.warnings))
 
 
-def _read(found: FoundMenu) -> tuple[bytes, bool]:
-    """The menu's bytes up to the limit, and whether that was all.  Compressed menus are unpacked, as by GRUB."""
+def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[bytes, bool]:
+    """The menu's bytes up to the limit, and whether that was all.  Compressed menus are unpacked, as by GRUB.
+
+    Raises `FsError`, `MenuError`.
+    """
     if found.file is None:
         if found.device is not None:
             return b"", True  # a directory, or a loader: there is no text
         try:
             with open(found.path, "rb") as file:
-                data = file.read(MENU_LIMIT_BYTES + 1)
+                data = file.read(limit_bytes + 1)
         except OSError as err:
             raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=found.path) from err
     else:
-        data = found.file.read_at(0, MENU_LIMIT_BYTES + 1)
+        data = found.file.read_at(0, limit_bytes + 1)
     if data.startswith(_GZIP_MAGIC):
-        data = _unpack(data, found)
-    if len(data) <= MENU_LIMIT_BYTES:
+        data = _unpack(data, found, limit_bytes)
+    if len(data) <= limit_bytes:
         return data, True
-    return data[: data.rfind(b"\n", 0, MENU_LIMIT_BYTES) + 1], False
+    return data[: data.rfind(b"\n", 0, limit_bytes) + 1], False
 
 
-def _unpack(data: bytes, found: FoundMenu) -> bytes:
+def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     where = f"{found.device or ''}{found.path}"
     try:
-        text = unpacker.decompress(data, MENU_LIMIT_BYTES + 1)
+        text = unpacker.decompress(data, limit_bytes + 1)
     except zlib.error as err:
         raise MenuError("the compressed menu is damaged", where=where, expected="gzip data", found=str(err)) from err
-    if not unpacker.eof and len(text) <= MENU_LIMIT_BYTES:
+    if not unpacker.eof and len(text) <= limit_bytes:
         raise MenuError("the compressed menu is damaged", where=where, expected="the end of the gzip data",
                         found="the end of the file")
     return text
@@ -222,10 +232,14 @@ def locate_path(devices: Devices, text: str, config: str | None = None) -> tuple
 
 
 def _lookup_order(devices: Devices, config: str | None) -> Iterator[Device]:
+    candidates = list(devices.candidates())
+    if len(candidates) < 2:  # the menu does not change the order
+        yield from candidates
+        return
     try:
         first = find(devices, config).device
     except (PvbootError, fs_errors.FsError):
         first = None
     if first is not None:
         yield first
-    yield from (device for device in devices.candidates() if device != first)
+    yield from (device for device in candidates if device != first)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from grammars.menu_lst import CommandLine, parse
+from grammars.menu_lst import CommandLine, MenuFile, parse
 from pvboot.grub_rules import GrubError, read_number, skip_word
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
@@ -41,7 +41,11 @@ def build(data: bytes, context: MenuContext) -> Menu:
 
     Any bytes give a menu: what GRUB would skip is skipped, with a warning that names line and column.
     """
-    tree = parse(data, f"{context.volume or ''}{context.path}")
+    return build_tree(parse(data, f"{context.volume or ''}{context.path}"), context)
+
+
+def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
+    """As `build`, of a menu that was parsed already."""
     draft = _Draft()
     if not tree.complete:
         draft.warnings.append(MenuWarning(f"{tree.file}: only the first {len(tree.lines)} lines are read"))

@@ -83,13 +83,13 @@ def pause(shell: Shell, args: str) -> Outcome | None:
 
 @command("color NORMAL [HIGHLIGHT]", "Choose the menu's colours, FOREGROUND/BACKGROUND or a number.")
 def color(shell: Shell, args: str) -> Outcome | None:
-    _read_color(args)
+    read_color(args)
     if highlight := skip_word(args):
-        _read_color(highlight)
+        read_color(highlight)
     return None
 
 
-def _read_color(args: str) -> int:
+def read_color(args: str) -> int:
     """The attribute byte.  Raises `GrubError` 23 for what is neither a pair of names nor a number."""
     foreground, slash, background = first_word(args).partition("/")
     blink = foreground.startswith("blink-")
@@ -137,12 +137,16 @@ def _nothing(shell: Shell, args: str) -> Outcome | None:
     return None
 
 
-def _no_network(shell: Shell, args: str) -> Outcome | None:
-    raise GrubError(rules.INVALID_DEVICE, "no network here yet")
-
-
 def _unsupported(shell: Shell, args: str) -> Outcome | None:
     raise GrubError(rules.UNKNOWN_COMMAND, "unsupported in a PV guest")
+
+
+# Words that only a PC's boot loader could obey.
+_FOR_PCS = (
+    "displayapm displaymem dump embed hide impsprobe install ioprobe makeactive map md5crypt partnew parttype quit "
+    "read setup testload testvbe unhide uppermem vbeprobe"
+)
+UNSUPPORTED = tuple(_FOR_PCS.split())
 
 
 def _enter_all(names: str, function: Function, help_line: str) -> None:
@@ -156,10 +160,4 @@ _enter_all(
     _nothing,
     "Accepted; it has no effect here.",
 )
-_enter_all("bootp dhcp ifconfig rarp tftpserver", _no_network, "There is no network here yet.")
-_enter_all(
-    "displayapm displaymem dump embed hide impsprobe install ioprobe makeactive map md5crypt partnew parttype quit "
-    "read setup testload testvbe unhide uppermem vbeprobe",
-    _unsupported,
-    "For PCs and their disks' boot sectors; unsupported in a PV guest.",
-)
+_enter_all(_FOR_PCS, _unsupported, "For PCs and their disks' boot sectors; unsupported in a PV guest.")

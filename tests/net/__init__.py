@@ -1,1 +1,1 @@
-"""Tests of the network: the fetching side, and the server in `serve/`."""
+"""The client side of the network: fetching, trees, remote images."""

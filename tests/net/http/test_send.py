@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import socket
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def over_a_socket(step: Callable[[Wire], Awaitable[None]], *, receive: bool = Tr
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_sender_sends_it_all(disk: int, seed: int) -> None:
-    extents = some_extents(random.Random(seed), disk) + [Extent(3 * TURN_BYTES, disk, 17)]
+    extents = [*some_extents(random.Random(seed), disk), Extent(3 * TURN_BYTES, disk, 17)]
     length = sum(extent.length for extent in extents)
 
     async def step(wire: Wire) -> None:
@@ -107,16 +108,23 @@ def test_a_sender_sends_it_all(disk: int, seed: int) -> None:
 
 
 def test_what_sendfile_does_not_take_is_copied() -> None:
-    """The random device has no pages to send."""
-    zero = os.open("/dev/zero", os.O_RDONLY)
+    """A process's environment is a file that has no pages to send."""
+    with subprocess.Popen(["sleep", "600"], env={"PATH": os.environ["PATH"], "NOISE": "noise " * 20_000}) as process:
+        environment = Path(f"/proc/{process.pid}/environ")
+        fd = os.open(environment, os.O_RDONLY)
+        whole = environment.read_bytes()
+        runs = [Extent(50_000, fd, 0), Extent(len(whole) - 50_000, fd, 50_000)]
 
-    async def step(wire: Wire) -> None:
-        await wire.write_by(Sender(wire, b"", [Extent(100_000, zero, 0), Extent(50_000, zero, 5)], 150_000).step)
+        async def step(wire: Wire) -> None:
+            with pytest.raises(OSError, match="Invalid argument"):
+                os.sendfile(wire.fileno(), fd, 0, 1)
+            await wire.write_by(Sender(wire, HEAD, runs, len(whole)).step)
 
-    try:
-        assert over_a_socket(step) == bytes(150_000)
-    finally:
-        os.close(zero)
+        try:
+            assert over_a_socket(step) == HEAD + whole
+        finally:
+            os.close(fd)
+            process.kill()
 
 
 @pytest.mark.parametrize("length", [10, SENDFILE_BYTES, 5 << 20])

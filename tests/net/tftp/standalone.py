@@ -21,7 +21,7 @@ def main() -> None:
     print(listener.getsockname()[1], flush=True)
     notes = Notes()
     server = TftpServer([listener], Files({"/file": [Extent(os.fstat(fd).st_size, fd=fd)]}), notes)
-    signal.signal(signal.SIGTERM, lambda *_: server.stop(30))
+    signal.signal(signal.SIGTERM, lambda *_: server.stop(3))
     server.run()
     print(dict(notes.outcomes()), dict(notes.counts), flush=True)
 

@@ -89,7 +89,7 @@ class Connection:
         if now >= self._deadline and not self._still_taking(now):
             self._deadline = math.inf
             self._service.journal.count("http_timeouts")
-            self._wire.end("timeout")
+            self._wire.end("timeout", drop=True)
 
     def end(self, outcome: str) -> None:
         """End it from outside."""
@@ -145,7 +145,7 @@ class Connection:
         self.waiting = True
         self._linger = bool(self._buffer)
         self._allow(self._service.limits.idle_seconds)
-        return keep
+        return keep and not self._service.stopping  # which may have begun meanwhile
 
     async def _read_head(self) -> Head | None:
         """The next request's head; None if the client leaves instead.  Raises `BadRequest`."""
@@ -161,7 +161,7 @@ class Connection:
             if 0 <= end <= limits.head_bytes:
                 break
             if len(self._buffer) > limits.head_bytes:
-                raise BadRequest(431 if b"\r\n" in self._buffer else 414, "too long a request")
+                raise BadRequest(431 if b"\r\n" in self._buffer[: limits.head_bytes] else 414, "too long a request")
             data = await self._wire.read()
             if not data:
                 return None
@@ -213,7 +213,7 @@ class Connection:
         self._allow(self._service.limits.rate_seconds)
         if request.method == "HEAD":
             await self._write(head)
-        elif found.file is None or not found.length:
+        elif found.body or not found.length:
             await self._write(head + found.body)
         else:
             await self._send_file(request, found, head)

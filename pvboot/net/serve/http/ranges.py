@@ -16,30 +16,28 @@ class Unsatisfiable(Exception):  # noqa: N818  (what it is)
 def parse_range(field: str, size: int) -> tuple[int, int] | None:
     """First byte and length of the range in a file of `size` bytes; None: send the whole file.
 
-    Several ranges and unknown units are ignored, as the RFC allows.  Raises `Unsatisfiable`, also for what is no range.
+    Several ranges and unknown units are ignored, as the RFC allows, and as in nginx the beginning or end of an empty
+    file, which no Content-Range could describe.  Raises `Unsatisfiable`, also for what is no range.
     """
     unit, equals, text = field.partition("=")
     if not equals or unit.strip().lower() != "bytes":
         return None
     ranges = [part.strip("\t ") for part in text.split(",") if part.strip("\t ")]
-    if len(ranges) > 1:
+    if len(ranges) != 1:
         return None
-    found = _RANGE.fullmatch(ranges[0]) if ranges else None
+    found = _RANGE.fullmatch(ranges[0])
     if found is None or found[0] == "-":
         raise Unsatisfiable
     first, last = (_number(digits) for digits in found.groups())
+    if size == 0 and not first:
+        return None
     if first is None:
-        return _suffix(last or 0, size)
+        if not last:
+            raise Unsatisfiable
+        return max(size - last, 0), min(last, size)
     if first >= size or (last is not None and last < first):
         raise Unsatisfiable
     return first, size - first if last is None else min(last, size - 1) - first + 1
-
-
-def _suffix(length: int, size: int) -> tuple[int, int] | None:
-    if length == 0:
-        raise Unsatisfiable
-    # The end of an empty file is satisfiable, but no Content-Range could say so.
-    return (max(size - length, 0), min(length, size)) if size else None
 
 
 def _number(digits: str) -> int | None:

@@ -108,10 +108,10 @@ class HttpServer:
                 asyncio.get_running_loop().remove_reader(listener.sock)
 
     def _accept(self, listener: _Listener) -> None:
-        for _ in range(_ACCEPTS_AT_ONCE):
-            if len(self._connections) >= self._service.limits.connections:
-                self._make_room()
-                return
+        room = self._service.limits.connections - len(self._connections)
+        if room <= 0:
+            self._make_room()
+        for _ in range(min(room, _ACCEPTS_AT_ONCE)):
             try:
                 sock, peer = listener.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):

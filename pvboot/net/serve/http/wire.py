@@ -45,6 +45,7 @@ class Wire:
         self._step: Callable[[], Any] = self._read
         self._waiter: asyncio.Future[Any] | None = None
         self._ended: Gone | None = None
+        self._drop = False
 
     async def handshake(self) -> None:
         """TLS's beginning; raises `OSError`."""
@@ -83,9 +84,13 @@ class Wire:
             return 0
         return int(struct.unpack("i", answer)[0])
 
-    def end(self, outcome: str) -> None:
-        """Whatever the coroutine waits for on this socket, now or later, raises `Gone`."""
+    def end(self, outcome: str, *, drop: bool = False) -> None:
+        """Whatever the coroutine waits for on this socket, now or later, raises `Gone`.
+
+        `drop`: nor does the kernel go on to send what it holds, for a client that does not read it would hold it long.
+        """
         self._ended = Gone(outcome)
+        self._drop = drop
         self._finish(None, self._ended)
 
     def finish_sending(self) -> None:
@@ -97,9 +102,9 @@ class Wire:
             self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give the socket back; what a client that was sent away did not read, the kernel forgets at once."""
+        """Give the socket back."""
         self._watch(0)
-        if self._ended is not None and self.unacknowledged():
+        if self._drop and self.unacknowledged():
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()

@@ -46,7 +46,8 @@ def agree(asked: Iterable[tuple[bytes, bytes]], size: int, payload: int, limits:
     timeout = None
     if 1 <= wanted.get(b"timeout", (b"", 0))[1] <= 255:
         timeout = values[b"timeout"] = wanted[b"timeout"][1]
-    if b"tsize" in wanted:
+    # curl takes the size 0 for an error; without it, it takes the empty file.
+    if b"tsize" in wanted and size:
         values[b"tsize"] = size
     accepted = tuple((name, values[key]) for key, (name, _) in wanted.items() if key in values)
     return Terms(blksize, window, timeout, accepted)

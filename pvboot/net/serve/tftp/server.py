@@ -68,6 +68,8 @@ class TftpServer:
     ) -> None:
         """`sockets` are bound UDP sockets, IPv4 or IPv6; they stay their owner's and are not closed."""
         self._listeners = {listener.fileno(): listener for listener in sockets}
+        for listener in sockets:
+            udp.prepare(listener)
         self._content = content
         self._journal = journal
         self._limits = limits or TftpLimits()
@@ -108,7 +110,6 @@ class TftpServer:
             try:
                 self._epoll.register(self._wake_end, select.EPOLLIN)
                 for listener in self._listeners.values():
-                    udp.prepare(listener)
                     self._epoll.register(listener, select.EPOLLIN)
                 self._loop()
             finally:

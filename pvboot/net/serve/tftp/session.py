@@ -26,6 +26,8 @@ NO_SEGMENTS = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSU
 LOST = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM})
 
 
+# Segmentation is set for a socket, and would cut longer OACKs and ERRORs as well.
+LONGEST_MESSAGE = 160
 # What a tick leaves of the slowest answer: after three seconds it is a tenth.
 FORGET = 0.93
 
@@ -58,7 +60,7 @@ class Session:
         self._stride = terms.blksize + HEADER_BYTES
         self._size = reader.size
         self._segments = 1
-        if terms.windowsize > 1 and self._stride <= payload:
+        if terms.windowsize > 1 and LONGEST_MESSAGE <= self._stride <= payload:
             self._segments = udp.segment(link, self._stride)
         self._oack = oack(terms.accepted) if terms.accepted else b""
         self.base = self._top = 0

@@ -32,6 +32,7 @@ OVERHEAD_BYTES = {socket.AF_INET: 28, socket.AF_INET6: 48}
 SMALLEST_MTU = {socket.AF_INET: 576, socket.AF_INET6: 1280}
 
 PORT_TRIES = 64
+ANY = bytes(4)
 
 Address = tuple[Any, ...]
 
@@ -64,9 +65,12 @@ def receive(listener: socket.socket, most_bytes: int) -> Datagram | None:
     for level, kind, value in ancillary:
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(value) >= IN_PKTINFO.size:
             _, local, destination = IN_PKTINFO.unpack_from(value)
+            if local == ANY:
+                # It came before `prepare` (socket activation): the kernel kept its destination alone.
+                local = destination
             if local != destination:
                 return None
-            control = (level, kind, IN_PKTINFO.pack(0, local, bytes(4)))
+            control = (level, kind, IN_PKTINFO.pack(0, local, ANY))
             return Datagram(data, peer, (socket.inet_ntoa(local), 0), (control,))
         if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO and len(value) >= IN6_PKTINFO.size:
             destination, interface = IN6_PKTINFO.unpack_from(value)

@@ -1,0 +1,324 @@
+"""`menu.lst`, line by line: words that are no commands, words in the wrong place, arguments that cannot be read.
+
+What GRUB does with each is measured with its real shell; the numbers in messages are its error numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from ipaddress import AddressValueError, IPv4Address
+from typing import Final
+
+from grammars.menu_lst import LINE_LIMIT_BYTES, CommandLine
+from pvboot.check.api import Problem, rule
+from pvboot.check.menu_lst_view import EntryLines
+from pvboot.check.rules.text import BYTE_ORDER_MARK
+from pvboot.check.subject import Subject
+from pvboot.grub_rules import GrubError, first_word, read_number, shorten, skip_word
+from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
+from pvboot.menu.words import TITLE, WORDS
+from pvboot.shell.loading import KERNEL_TYPES
+from pvboot.shell.settings import TERMINALS
+
+MENU_LST: Final = ("menu.lst",)
+
+# Commands of one distribution's GRUB; without them an entry boots as well.
+FOREIGN: Final = {
+    "gfxmenu": "SUSE's graphical menu",
+    "silent": "Red Hat's",
+    "verbose": "Red Hat's",
+    "version": "Red Hat's",
+    "efimap": "Red Hat's",
+    "desc": "GRUB4DOS's",
+    "graphicsmode": "GRUB4DOS's",
+    "bootfs": "Solaris's",
+    "findroot": "Solaris's",
+    "min_mem64": "Solaris's",
+    "testcdrom": "an old installer's",
+}
+_GRUB2 = (
+    "menuentry submenu set unset export linux linux16 linuxefi initrd16 initrdefi insmod search if then else elif fi "
+    "for while until do done function load_env save_env load_video loadfont terminal_input terminal_output echo source "
+    "multiboot multiboot2 module2 blscfg gfxpayload password_pbkdf2 test true false normal } { ["
+)
+GRUB2_WORDS: Final = frozenset(_GRUB2.split())
+_HARMLESS: Final = frozenset(  # an entry boots as well without them
+    ("echo", "insmod", "load_video", "loadfont", "export", "unset", "terminal_input", "terminal_output", "gfxpayload")
+)
+TITLE_CHARACTERS: Final = 40
+GUESSES: Final = 100  # different words of a menu for which the command that was meant is looked for
+
+
+@rule("grub2-syntax", "error", "words of GRUB 2 in a menu of GRUB Legacy", dialects=MENU_LST)
+def grub2_syntax(subject: Subject) -> Iterator[Problem]:
+    lines = [line for line in subject.menu_file.lines if line.name in GRUB2_WORDS or _is_block_end(line)]
+    entries = [line for line in lines if line.name == "menuentry" and "{" in line.argument]
+    if entries and not any(line.name == TITLE for line in subject.menu_file.lines):
+        yield Problem("this is a menu of GRUB 2 (grub.cfg) under the name of one of GRUB Legacy: to GRUB Legacy and "
+                      "PV-GRUB it has no entry", entries[0].span)  # fmt: skip
+        return
+    instead = {"linux": "kernel", "linux16": "kernel", "linuxefi": "kernel", "menuentry": "title",
+               "initrd16": "initrd", "initrdefi": "initrd", "set": "the command itself, as in default 0",
+               "search": "root", "multiboot": "kernel", "module2": "module"}  # fmt: skip
+    for line in lines:
+        hint = f"; GRUB Legacy has {instead[line.name]}" if line.name in instead else ""
+        yield Problem(f"{_quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span,
+                      severity="warning" if line.name in _HARMLESS else None)  # fmt: skip
+
+
+def _is_block_end(line: CommandLine) -> bool:
+    return line.text.strip() in ("}", "{", "};")
+
+
+@rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
+def unknown_command(subject: Subject) -> Iterator[Problem]:
+    guessed = 0
+    for name, places in subject.menu_lst.by_name.items():
+        if name in WORDS or name in GRUB2_WORDS or name.startswith(BYTE_ORDER_MARK):
+            continue
+        meant = _meant(name) if guessed < GUESSES else None
+        guessed += 1
+        for entry, line in places:
+            if not _is_block_end(line):
+                yield _unknown(entry, line, meant)
+
+
+def _meant(name: str) -> str | None:
+    """The command that a word was probably meant to be."""
+    lower = name.lower()
+    near = [lower] if lower in WORDS else get_close_matches(lower, WORDS, 1, 0.8) if len(lower) < 20 else []
+    return near[0] if near else None
+
+
+def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> Problem:
+    """A foreign word is a note; one that was meant to be a command decides what boots."""
+    index = entry.index if entry else None
+    if line.name in FOREIGN:
+        return Problem(f"{line.name} is {FOREIGN[line.name]}; other loaders skip it", line.name_span, index,
+                       severity="note")  # fmt: skip
+    if not line.name:
+        return Problem("a line that begins with '=' is skipped", line.name_span, index)
+    if meant == TITLE:
+        text = "so this line begins no entry and the commands below it join the entry above"
+        return Problem(f"{_quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")
+    if meant is not None:
+        case = ": commands are written in small letters" if meant == line.name.lower() else ""
+        boots = meant in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
+        return Problem(f"{_quoted(line.name)} is no command and is skipped ({meant}?){case}", line.name_span, index,
+                       severity="error" if boots and (entry is None or WORDS[meant].entry) else None)  # fmt: skip
+    return Problem(f"{_quoted(line.name)} is no command and is skipped", line.name_span, index)
+
+
+@rule("command-not-allowed-here", "error", "a command that does not act where it stands", dialects=MENU_LST)
+def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
+    for line in subject.menu_lst.head:
+        word = WORDS.get(line.name)
+        if word is not None and not word.head:
+            yield Problem(f"{line.name} does nothing before the first title; it belongs into each entry",
+                          line.name_span, severity="warning")  # fmt: skip
+    by_pygrub = subject.options.target.loader == "pygrub"
+    for name, word in WORDS.items():
+        if word.entry or name == TITLE:
+            continue
+        for entry, line in subject.menu_lst.named(name):
+            if entry is not None:
+                yield Problem(f"{name} acts only before the first title: the entry stops here with error 27",
+                              line.name_span, entry.index, severity="warning" if by_pygrub else None)  # fmt: skip
+
+
+# --- arguments --------------------------------------------------------------------------------------------
+
+FILE_COMMANDS: Final = ("kernel", "initrd", "module", "modulenounzip", "configfile", "chainloader", "cat", "blocklist",
+                        "find", "testload")  # fmt: skip
+
+
+@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=MENU_LST)
+def bad_argument(subject: Subject) -> Iterator[Problem]:
+    for name, check in _ARGUMENTS.items():
+        for entry, line in subject.menu_lst.named(name):
+            for message, severity in check(line):
+                # Before the first title GRUB forgets errors without a word.
+                mild = severity or ("warning" if entry is None else None)
+                span = line.argument_span if line.argument else line.name_span
+                if entry is not None or WORDS[name].head:
+                    yield Problem(message, span, entry.index if entry else None, severity=mild)
+
+
+Complaint = tuple[str, str | None]  # message and severity, None for the rule's own
+
+
+def _file(line: CommandLine) -> Iterator[Complaint]:
+    if not line.argument.strip(" "):
+        yield f"{line.name} names no file", None
+
+
+def _initrd(line: CommandLine) -> Iterator[Complaint]:
+    yield from _file(line)
+    if more := skip_word(line.argument).strip(" "):
+        yield f"GRUB loads only the first file of an initrd line, not {_quoted(more)}", "warning"
+
+
+def _kernel(line: CommandLine) -> Iterator[Complaint]:
+    rest = line.argument
+    while rest.startswith(KERNEL_OPTIONS):
+        option = first_word(rest)
+        if option.startswith("--type=") and not option.removeprefix("--type=").startswith(KERNEL_TYPES):
+            yield f"{_quoted(option)}: the type is none of {', '.join(KERNEL_TYPES)} (error 30)", None
+        rest = skip_word(rest)
+    if not rest.strip(" "):
+        yield "kernel names no file", None
+    elif rest.startswith("-"):
+        yield f"{_quoted(first_word(rest))} is no option of kernel and is taken for the file's name", None
+
+
+def _root(line: CommandLine) -> Iterator[Complaint]:
+    """Without an argument it shows the device; Debian makes the dividers of its menus so."""
+    if line.argument and not line.argument.strip(" "):
+        yield f"{line.name} names no device", None
+
+
+def _uuid(line: CommandLine) -> Iterator[Complaint]:
+    if not line.argument.strip(" "):
+        yield "uuid names no file system", None
+
+
+def _terminal(line: CommandLine) -> Iterator[Complaint]:
+    for word in line.argument.split():
+        if not word.startswith("--") and word not in TERMINALS:
+            yield f"{_quoted(word)} is no terminal, expected one of {', '.join(TERMINALS)} (error 30)", None
+
+
+def _pager(line: CommandLine) -> Iterator[Complaint]:
+    if line.argument.strip(" ") not in ("", "on", "off"):
+        yield f"pager knows on and off, not {_quoted(line.argument)} (error 30)", None
+
+
+def _savedefault(line: CommandLine) -> Iterator[Complaint]:
+    words = line.argument.split()
+    if not words or words == ["fallback"] or all(word.startswith("--") for word in words):
+        return
+    try:
+        read_number(words[0])
+    except GrubError:
+        yield f"savedefault takes an entry's number or fallback, not {_quoted(line.argument)}", None
+
+
+_ADDRESS_OPTIONS = ("--address=", "--gateway=", "--mask=", "--server=")
+
+
+def _ifconfig(line: CommandLine) -> Iterator[Complaint]:
+    for word in line.argument.split():
+        option = next((known for known in _ADDRESS_OPTIONS if word.startswith(known)), None)
+        if option is None:
+            yield f"{_quoted(word)} is no option of ifconfig, expected {', '.join(_ADDRESS_OPTIONS)} (error 30)", None
+        elif not _is_address(word.removeprefix(option)):
+            yield f"{_quoted(word)}: that is no IPv4 address (error 30)", None
+
+
+def _tftpserver(line: CommandLine) -> Iterator[Complaint]:
+    if not _is_address(first_word(line.argument)):
+        yield f"{_quoted(line.argument)} is no IPv4 address (error 30)", None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(IPv4Address(text))
+    except AddressValueError:
+        return False
+
+
+_ARGUMENTS: Final[dict[str, Callable[[CommandLine], Iterator[Complaint]]]] = {
+    **dict.fromkeys(FILE_COMMANDS, _file),
+    "kernel": _kernel,
+    "initrd": _initrd,
+    "root": _root,
+    "rootnoverify": _root,
+    "uuid": _uuid,
+    "terminal": _terminal,
+    "pager": _pager,
+    "savedefault": _savedefault,
+    "ifconfig": _ifconfig,
+    "tftpserver": _tftpserver,
+}
+
+
+# --- the line as a whole ----------------------------------------------------------------------------------
+
+
+@rule("line-too-long", "error", "a line longer than GRUB keeps", dialects=MENU_LST)
+def line_too_long(subject: Subject) -> Iterator[Problem]:
+    for line in subject.menu_file.lines:
+        if line.cut:
+            known = line.name in WORDS
+            yield Problem(f"GRUB keeps {LINE_LIMIT_BYTES} bytes of a line, the rest is lost", line.name_span,
+                          severity=None if known else "warning")  # fmt: skip
+
+
+_DECIDING = (
+    "title root rootnoverify uuid kernel initrd module modulenounzip boot default timeout fallback configfile "
+    "savedefault lock password hiddenmenu"
+)
+_SWALLOWED: Final = frozenset(_DECIDING.split())
+
+
+@rule("suspicious-continuation", "warning", "a backslash that joins lines, or does not, against all appearance",
+      dialects=MENU_LST)  # fmt: skip
+def suspicious_continuation(subject: Subject) -> Iterator[Problem]:
+    if "\\" not in subject.text:
+        return
+    lines = subject.lines
+    before: str | None = None  # what goes on in this line: "comment" or "text"
+    for number, raw in enumerate(lines, 1):
+        line = raw.rstrip("\r")
+        comment = before == "comment" or (before is None and line.lstrip(" \t").startswith("#"))
+        continues = line.endswith("\\") and number < len(lines)
+        if continues:
+            following = lines[number].strip(" \t\r")
+            span = subject.span(subject.offset_of(number) + len(line) - 1, 1)
+            word = re.split(r"[ \t]", following, maxsplit=1)[0]
+            if comment and following and not following.startswith("#"):
+                yield Problem("the comment goes on: the next line belongs to it", span,
+                              severity="error" if word in WORDS else None)  # fmt: skip
+            elif not comment and word in _SWALLOWED and word != following:
+                yield Problem(f"the next line, {_quoted(following)}, becomes a part of this one", span,
+                              severity="error")  # fmt: skip
+            elif not comment and not following:
+                yield Problem("an empty line is joined to this one", span, severity="note")
+        elif line.endswith("\\"):
+            if not comment:
+                yield Problem("the backslash at the end of the file stays in the argument",
+                              subject.span(subject.offset_of(number) + len(line) - 1, 1))  # fmt: skip
+        elif not comment and (match := re.search(r"\\[ \t]+$", line)):
+            yield Problem("blanks follow the backslash, so the line does not go on",
+                          subject.span(subject.offset_of(number) + match.start(), len(match[0])))  # fmt: skip
+        before = ("comment" if comment else "text") if continues else None
+
+
+@rule("tab-separator", "warning", "a tab between a kernel and its arguments", dialects=MENU_LST)
+def tab_separator(subject: Subject) -> Iterator[Problem]:
+    if "\t" not in subject.text:
+        return
+    for entry, line in subject.menu_lst.named("kernel", "module"):
+        span = line.argument_span
+        raw = subject.line_at(subject.name, span.line) or ""
+        argument = raw[span.column - 1 : span.column - 1 + span.length].rstrip()
+        if "\t" in argument and " " not in argument:
+            yield Problem("only tabs stand behind the file's name: pygrub takes the whole text for the name",
+                          span, entry.index if entry else None,
+                          severity="error" if subject.options.target.loader == "pygrub" else None)  # fmt: skip
+
+
+@rule("quoted-file-name", "error", "quotes around a file or device, which GRUB Legacy takes as letters",
+      dialects=MENU_LST)  # fmt: skip
+def quoted_file_name(subject: Subject) -> Iterator[Problem]:
+    for entry, line in subject.menu_lst.named(*FILE_COMMANDS, "root", "rootnoverify", "default", "timeout"):
+        text = skip_kernel_options(line.argument) if line.name == "kernel" else line.argument
+        if text[:1] in ("'", '"') and (entry is not None or WORDS[line.name].head):
+            yield Problem(f"GRUB Legacy knows no quotes: {_quoted(first_word(text))} is read with them",
+                          line.argument_span, entry.index if entry else None)  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    return repr(shorten(text, TITLE_CHARACTERS))

@@ -1,0 +1,195 @@
+"""From what the user names to the menus that are checked: all of them, in the order in which loaders look for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from fsdrivers.errors import FsError
+from pvboot.check.api import Problem
+from pvboot.check.opened import OpenedSource, open_for_check
+from pvboot.check.options import CheckOptions
+from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
+from pvboot.check.subject import TEXT_LIMIT_BYTES, Subject
+from pvboot.devices import Devices, is_object_url, open_devices
+from pvboot.errors import MenuError, PvbootError
+from pvboot.menu import dialects
+from pvboot.menu.discovery import can_boot, context_of, find, read_menu
+from pvboot.menu.menu_lst import build_tree
+from pvboot.menu.search import FoundMenu, Search
+
+if TYPE_CHECKING:
+    from pvboot.menu.dialects import Dialect
+
+MENUS_LIMIT: Final = 64  # a source; further ones are not looked at
+SNIFFED_BYTES: Final = 64 << 10
+_CONTROLS: Final = bytes(set(range(0x20)) - set(b"\t\n\f\r"))
+_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(slots=True)
+class GuestMenus:
+    """The menus of one source, and what stopped others from being read (rule and problem)."""
+
+    subjects: list[Subject] = field(default_factory=list)
+    problems: list[tuple[str, Problem]] = field(default_factory=list)
+
+
+@contextmanager
+def open_subjects(
+    source: str, options: CheckOptions, opened: OpenedSource | None = None
+) -> Iterator[GuestMenus]:
+    """The menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
+
+    `opened` is a source that is open already; no file is opened then, and none closed.
+    Raises `PvbootError`, `FsError` if there is nothing to check.
+    """
+    if opened is None and is_object_url(source):
+        with contextlib.closing(open_for_check(source, options)) as fetched, open_subjects(
+            source, options, fetched
+        ) as guest:
+            yield guest
+        return
+    if opened is not None:
+        if opened.menu is None:
+            yield _menus_of_guest(source, opened.devices, options)
+            return
+        dialect = dialect_by_words(source, opened.menu.read_at(0, SNIFFED_BYTES))
+        found = FoundMenu(None, source, dialect, opened.menu)
+        yield GuestMenus([_subject(source, opened.devices, found, options)])
+        return
+    if is_text(source):
+        with _disks_beside(source, options) as devices:
+            found = FoundMenu(None, source, _dialect_of_file(source), None)
+            subject = _subject(source, devices, found, options)
+            yield GuestMenus([subject])
+        return
+    with open_devices(source, options.disks) as devices:
+        yield _menus_of_guest(source, devices, options)
+
+
+def is_text(source: str) -> bool:
+    """Whether a source is a plain menu file, of any size that is read, and even if it holds what no menu should:
+    hardly any control characters, or UTF-16."""
+    if not os.path.isfile(source) or os.path.getsize(source) > TEXT_LIMIT_BYTES:
+        return False
+    try:
+        with open(source, "rb") as file:
+            return looks_like_text(file.read(SNIFFED_BYTES))
+    except OSError:
+        return False  # opening it as a disk tells why
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether a file that begins so is text."""
+    return head.startswith(_UTF16_MARKS) or len(head) - len(head.translate(None, _CONTROLS)) <= len(head) // 32
+
+
+def _disks_beside(source: str, options: CheckOptions) -> Devices:
+    """The disks named beside a plain menu."""
+    opened = open_devices(options.disks[0], options.disks[1:]) if options.disks else None
+    return Devices(opened.disks if opened else (), source_name=source, menu_file=source)
+
+
+def _dialect_of_file(path: str) -> Dialect:
+    with open(path, "rb") as file:
+        return dialect_by_words(path, file.read(SNIFFED_BYTES))
+
+
+def dialect_by_words(path: str, head: bytes) -> Dialect:
+    """By its name as in a guest; a file of another name by the words that only its dialect has."""
+    name = path.rpartition("/")[2].lower()
+    if any(name == known.rpartition("/")[2] for _dialect, known in dialects.search_order()):
+        return dialects.dialect_of(path)
+    if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
+        rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
+    ):
+        return dialects.MENU_LST
+    if re.search(rb"^[ \t]*(menuentry|submenu|blscfg|function|search)\b", head, re.MULTILINE):
+        return dialects.GRUB_CFG
+    if re.search(rb"^[ \t]*(label|append|prompt)\b", head, re.MULTILINE | re.IGNORECASE):
+        return dialects.EXTLINUX if not re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.ELILO
+    return dialects.ELILO if re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.MENU_LST
+
+
+def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> GuestMenus:
+    guest = GuestMenus()
+    if options.config is not None:
+        guest.subjects = [_subject(source, devices, find(devices, options.config), options)]
+        return guest
+    search = Search(devices)
+    for found in _different(devices, search.candidates()):
+        if len(guest.subjects) == MENUS_LIMIT:
+            problem = Problem(f"more than {MENUS_LIMIT} menus: the others are not checked", severity="warning")
+            guest.problems.append((UNREADABLE_MENU, problem))
+            break
+        try:
+            guest.subjects.append(_subject(source, devices, found, options))
+        except (PvbootError, FsError) as err:
+            guest.problems.append((UNREADABLE_MENU, Problem(str(err), file=f"{found.device}{found.path}")))
+    guest.problems += [(UNREADABLE_MENU, Problem(warning.message)) for warning in search.passed]
+    if not guest.subjects and not search.loaders:
+        if not guest.problems or not search.looked_at:
+            guest.problems = [(NO_MENU, Problem(_why_nothing(devices)))]
+        return guest
+    _introduce(guest.subjects)
+    return guest
+
+
+def _why_nothing(devices: Devices) -> str:
+    """The reason that no menu is found.  Raises it if the image, and not the guest in it, is the trouble."""
+    try:
+        find(devices)
+    except MenuError as err:
+        if err.exit_code == MenuError.exit_code:
+            return err.what
+        raise
+    return "no boot menu"
+
+
+def _different(devices: Devices, candidates: Iterator[FoundMenu]) -> Iterator[FoundMenu]:
+    """Each menu once: `grub.conf` is often a link to `menu.lst`, `/boot/boot` one to `/boot`."""
+    seen: set[object] = set()
+    for found in candidates:
+        assert found.device is not None
+        key: object
+        try:
+            key = (found.device, devices.mount(found.device).lookup(found.path).inode)
+        except FsError:
+            key = (found.device, found.path)
+        if key not in seen:
+            seen.add(key)
+            yield found
+
+
+def _introduce(subjects: list[Subject]) -> None:
+    """Tell each menu of the others, and which one a loader takes."""
+    chosen = next((subject for subject in subjects if can_boot(subject.menu)), subjects[0] if subjects else None)
+    for subject in subjects:
+        subject.chosen = subject is chosen
+        subject.others = tuple(other for other in subjects if other is not subject)
+
+
+def _subject(source: str, devices: Devices, found: FoundMenu, options: CheckOptions) -> Subject:
+    """Read a menu and understand it.  A `menu.lst` is parsed once for both."""
+    data, complete = read_menu(found, TEXT_LIMIT_BYTES)
+    context = context_of(devices, found)
+    dialect = found.dialect
+    name = f"{context.volume or ''}{context.path}"
+    if dialect is dialects.MENU_LST:
+        from grammars.menu_lst import parse
+
+        tree = parse(data, name)
+        subject = Subject(source, data, dialect.name, context.volume, context.path, build_tree(tree, context))
+        subject.tree = tree
+    else:
+        menu = dialect.builder()(data, context)
+        subject = Subject(source, data, dialect.name, context.volume, context.path, menu)
+    subject.devices = devices if devices.disks else None
+    subject.options, subject.complete = options, complete
+    return subject
