@@ -124,8 +124,9 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
             continue
         for entry, line in subject.menu_lst.named(name):
             if entry is not None:
-                yield Problem(f"{name} acts only before the first title: the entry stops here with error 27",
-                              line.name_span, entry.index, severity="warning" if by_pygrub else None)  # fmt: skip
+                effect = "pygrub ignores it here" if by_pygrub else "the entry stops here with error 27"
+                yield Problem(f"{name} acts only before the first title: {effect}", line.name_span, entry.index,
+                              severity="warning" if by_pygrub else None)  # fmt: skip
 
 
 # --- arguments --------------------------------------------------------------------------------------------
