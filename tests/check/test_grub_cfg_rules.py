@@ -26,11 +26,11 @@ def about(tmp_path: Path, rule: str, text: str, **more: str | bytes | None) -> l
 # (text, where the error is, None if there is none)
 SYNTAX: list[tuple[str, tuple[int, int] | None]] = [
     (grub_cfg(LINUX), None),
-    ("menuentry 'a' {\n linux /k\n", (2, 11)),  # the end of the file
+    ("menuentry 'a' {\n linux /k\n", (2, 10)),  # the end of the file
     ("menuentry 'a' {\n linux /k\n}}\n", (3, 2)),
     ("menuentry 'a' { linux /k }\n", None),
     ("menuentry 'a' {linux /k}\n", None),
-    ("if true; then\n set a=1\n", (2, 10)),
+    ("if true; then\n set a=1\n", (2, 9)),
     ("if true; then\n set a=1\nfi\n", None),
     ("if true then\n set a=1\nfi\n", (3, 1)),
     ("fi\n", (1, 1)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 from grammars.menu_lst import CommandLine
+from grammars.spans import SourceSpan
 from pvboot.blocklist import open_block_list
 from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
@@ -121,6 +123,16 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             stops = " (the entry stops here)" if entry else ""
             yield Problem(f"{what}: unsupported in a PV guest{stops}", line.span, index,
                           severity="error" if index in subject.unattended and index is not None else None)  # fmt: skip
+    yield from _floppies(subject)
+
+
+def _floppies(subject: Subject) -> Iterator[Problem]:
+    for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
+        text = _file_text(line)
+        if entry is not None and text.startswith("(fd") and line.name != "chainloader":
+            span = _part(line, text, text.find(")") + 1)
+            yield Problem("a PV guest has no floppy disk (error 21)", span, entry.index,
+                          severity="error" if entry.index in subject.unattended else None)  # fmt: skip
 
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
@@ -159,8 +171,7 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
             verdicts[device] = _device_problem(device)
         problem = verdicts[device]
         if problem:
-            column = line.argument_span.column + len(line.argument) - len(text)
-            span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(device))
+            span = _part(line, text, len(device))
             mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
             yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
@@ -197,8 +208,7 @@ def relative_path(subject: Subject) -> Iterator[Problem]:
             continue
         if word.startswith("(") and ")" not in word:
             continue  # bad-device-syntax
-        column = line.argument_span.column + len(line.argument) - len(text)
-        span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(word))
+        span = _part(line, text, len(word))
         what = f"{_quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
         yield Problem(f"{what}: error 1", span, entry.index)
 
@@ -235,6 +245,12 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
         yield line
         if line.name in _LAST:
             return
+
+
+def _part(line: CommandLine, text: str, length: int) -> SourceSpan:
+    """The first letters of `text`, which is the end of the argument."""
+    span = line.argument_span
+    return replace(span, column=span.column + len(line.argument) - len(text), length=max(length, 1))
 
 
 def _file_text(line: CommandLine) -> str:
