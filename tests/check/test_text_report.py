@@ -85,7 +85,7 @@ RESULT = SourceResult(
     ),
     None,
     ("d/menu.lst",),
-    {("d/menu.lst", 2): "kernel /x"},
+    excerpts={("d/menu.lst", 2): "kernel /x"},
 )
 
 
