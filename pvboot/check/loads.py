@@ -87,7 +87,7 @@ def _shell(subject: Subject, entry: Entry) -> tuple[Shell | None, Shell]:
     """One that opens files, if there are disks; and one that only keeps the root device."""
     from pvboot.devices import Devices
 
-    if subject.devices is None:
+    if subject.devices is None or subject.options.depth == "text":
         return None, new_shell(Devices([]), subject.menu, entry)
     shell = new_shell(subject.devices, subject.menu, entry)
     return shell, shell

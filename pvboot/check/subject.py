@@ -134,7 +134,8 @@ class Subject:
         return (default + tuple(entry for entry in rest if entry not in default))[:ENTRIES_OPENED]
 
     def loads(self, entry: Entry) -> EntryLoads:
-        """The files that an entry loads, opened if there are disks.  Never raises for what the guest says."""
+        """The files that an entry loads, opened if there are disks and a check of the text alone was not asked for.
+        Never raises for what the guest says."""
         if entry.index not in self._loads:
             from pvboot.check.loads import loads_of
 

@@ -385,7 +385,6 @@ shade 1
 viewport 3 2 77 22
 pager on
 title Linux
-lock
 root (hd0,0)
 kernel --type=linux --no-mem-option /vmlinuz root=/dev/xvda1 ro
 initrd /initrd.img
@@ -402,6 +401,7 @@ dhcp
 root (nd)
 kernel /vmlinuz root=/dev/nfs nfsroot=10.0.0.1:/srv
 title Off
+lock
 halt --no-apm
 """
 
@@ -412,7 +412,7 @@ MENUS: dict[str, tuple[str, set[str]]] = {
     "ubuntu-jaunty": (UBUNTU_JAUNTY, set()),
     "ubuntu-ec2": (UBUNTU_EC2, set()),
     "centos-5": (CENTOS_5, set()),
-    "rhel-5-dom0": (RHEL_5_DOM0, set()),
+    "rhel-5-dom0": (RHEL_5_DOM0, {"password-type-unsupported"}),
     "rhel-6": (RHEL_6, {"password-type-unsupported"}),
     "fedora-12": (FEDORA_12, set()),
     "sles-11": (SLES_11, {"unknown-command", "unsupported-in-pv-guest"}),
@@ -423,5 +423,5 @@ MENUS: dict[str, tuple[str, set[str]]] = {
     "amazon-one-entry": (AMAZON_ONE_ENTRY, {"fallback-out-of-range"}),
     "linode": (LINODE, set()),
     "alpine-2": (ALPINE_2, set()),
-    "known-words": (KNOWN_WORDS, set()),
+    "known-words": (KNOWN_WORDS, {"password-type-unsupported"}),
 }

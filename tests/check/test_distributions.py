@@ -39,7 +39,8 @@ def test_a_menu_of_grub_legacy_is_judged_fairly(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", sorted(set(MENUS) - {"rhel-5-dom0", "rhel-6", "known-words"}))
 def test_no_loader_of_pv_guests_has_trouble_with_it(name: str, loader: str, tmp_path: Path) -> None:
     (tmp_path / "menu.lst").write_text(MENUS[name][0])
-    assert not errors(tmp_path / "menu.lst", CheckOptions(target=Target(loader=loader)))
+    wanted = (name, loader) == ("ubuntu-jaunty", "pv-grub")  # which knows no `uuid`: the entries have no root
+    assert bool(errors(tmp_path / "menu.lst", CheckOptions(target=Target(loader=loader)))) == wanted
 
 
 @pytest.mark.parametrize("name", LEGACY)

@@ -17,6 +17,7 @@ from tests.menu.trees import plant
 GRUB_CFG = "set default=0\nset timeout=5\nmenuentry 'A' {\n linux /a root=/dev/xvda1\n}\n"
 EXTLINUX = "DEFAULT a\nTIMEOUT 50\nPROMPT 1\nLABEL a\n KERNEL /a\n APPEND root=/dev/xvda1\n"
 ELILO = "timeout=50\ndefault=a\nprompt\nimage=/a\n\tlabel=a\n\troot=/dev/xvda1\n"
+TWO = LINUX + ENTRY
 NO_ROOT = "kernel-without-root-arg"
 A = "title A\nroot (hd0,0)\n"
 TO_B = "title B\nroot (hd0)\nconfigfile /boot/grub/b.lst\n"
@@ -82,6 +83,11 @@ ROWS = [
     ("entry-without-kernel", "menu.lst", LINUX + "title N\ndhcp --with-configfile\ntitle W\nchainloader +1\n", []),
     ("entry-without-kernel", "grub.cfg", cfg_entry("fwsetup"), []),
     ("entry-without-kernel", "grub.cfg", cfg_entry("true").replace("=0", "=1"), [(6, 1, 14, "error")]),
+    ("locked-default", "menu.lst", "password x\n" + LINUX + "lock\n", [(4, 1, 12, "error")]),
+    ("locked-default", "menu.lst", LINUX + "password x\n", [(6, 1, 11, "error")]),
+    ("locked-default", "menu.lst", "password x\nfallback 1\n" + TWO + "lock\n", [(8, 1, 12, "error")]),
+    ("locked-default", "menu.lst", "password x\n" + TWO + "lock\n", []),
+    ("locked-default", "menu.lst", LINUX + "lock\n", []),  # no password: the lock has no effect
     (NO_ROOT, "menu.lst", LINUX.replace("root=/dev/xvda1 ro", "ro quiet"), [(5, 8, 25, "warning")]),
     (NO_ROOT, "menu.lst", LINUX.replace("root=/dev/xvda1", "norooting xroot=1"), [(5, 8, 37, "warning")]),
     (NO_ROOT, "grub.cfg", cfg_entry("linux /b quiet"), [(6, 1, 14, "warning")]),
@@ -163,6 +169,9 @@ GUESTS = [
     ("missing-config-file", {"menu.lst": LINUX + "title B\nconfigfile (hd3,0)/b\n"}, [(7, 12, 21, "error")]),
     ("missing-config-file", {"menu.lst": LINUX + TO_B, "b.lst": LINUX}, []),
     ("missing-config-file", {"menu.lst": LINUX + "title B\nboot\nconfigfile /nowhere\n"}, []),
+    ("missing-password-menu", {"menu.lst": "password --md5 x /boot/grub/b.lst\n" + LINUX}, [(1, 18, 34, "warning")]),
+    ("missing-password-menu", {"menu.lst": "password x /boot/grub/b.lst\n" + LINUX, "b.lst": LINUX}, []),
+    ("missing-password-menu", {"menu.lst": "password --md5 /nowhere\n" + LINUX}, []),
     ("configfile-loop", {"menu.lst": HEAD + "title A\nconfigfile /boot/grub/menu.lst\n"}, [(4, 12, 31, "error")]),
     (
         "configfile-loop",

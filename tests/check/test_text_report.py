@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pvboot.check.api import Finding
 from pvboot.check.engine import SourceError, SourceResult
 from pvboot.check.report import ReportSettings, reporter
 from pvboot.check.report_text import cells, excerpt
+from pvboot.screen.safe_text import safe
 from tests.check.rows import ENTRY, HEAD, LINUX
 
 BAD = HEAD + "title Linux\nroot (hd0,0)\nkernel vmlinuz root=/dev/xvda1\n"
@@ -56,6 +59,16 @@ def test_marks_end_with_the_part_that_is_shown() -> None:
     assert line == "x" * 120 + "..." and marks == "^" + "~" * 119
 
 
+@given(st.text(st.characters(codec=None, exclude_categories=()), max_size=300), st.integers(1, 320), st.integers(0, 40))
+def test_the_caret_stands_at_the_cell_of_its_letter(text: str, column: int, length: int) -> None:
+    line, marks = excerpt(text, column, column + length)
+    assert line.isprintable()
+    assert marks.strip() in ("", "^" + "~" * (len(marks.strip()) - 1))
+    assert cells(line) <= 126 and len(marks) <= 130
+    if cells(safe(text.expandtabs(8))) <= 120 and column <= len(text) and "\t" not in text:
+        assert marks.index("^") == cells(safe(text[: column - 1]))
+
+
 def render(result: SourceResult, settings: ReportSettings | None = None) -> str:
     stream = io.StringIO()
     writer = reporter("text", stream, settings or ReportSettings())
@@ -70,9 +83,8 @@ RESULT = SourceResult(
         Finding("a-rule", "error", "bad \x1b[31m thing", "d/menu.lst", 2, 8, 10, 0),
         Finding("b-rule", "note", "of the whole", "d/menu.lst"),
     ),
-    None,
-    ("d/menu.lst",),
-    {("d/menu.lst", 2): "kernel /x"},
+    menus=("d/menu.lst",),
+    excerpts={("d/menu.lst", 2): "kernel /x"},
 )
 
 
@@ -215,3 +227,10 @@ def test_colours_on_a_terminal_only(menus, environment: dict[str, str], coloured
 
 def test_the_output_of_a_pipe_has_no_colours(run_cli, menus) -> None:  # type: ignore[no-untyped-def]
     assert "\x1b" not in run_cli("check", *menus(BAD), env={"NO_COLOR": ""}).stdout
+
+
+def test_every_process_prints_the_same(run_cli, menus) -> None:  # type: ignore[no-untyped-def]
+    text = "fallback 1 1 9\n" + BAD + "initrd /a /b\nzzyzx\nKernel /x\ntitle Linux\nchainloader (fd0)+1\ntitle ----\n"
+    name = menus(text)[0]
+    reports = [run_cli("check", name, env={"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2", "3")]
+    assert len(set(reports)) == 1 and len(reports[0].splitlines()) > 20

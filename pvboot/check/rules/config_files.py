@@ -68,6 +68,22 @@ def missing_config_file(subject: Subject) -> Iterator[Problem]:
                 yield Problem(f"the menu cannot be opened: {jump.error}", jump.command.args_span, entry.index)
 
 
+@rule("missing-password-menu", "warning", "password names a menu that is not there", dialects=MENU_LST, needs="files")
+def missing_password_menu(subject: Subject) -> Iterator[Problem]:
+    """The file behind a password replaces the menu when the password is given."""
+    assert subject.devices is not None
+    for entry, line in subject.menu_lst.named("password"):
+        words = [word for word in line.words if not word.text.startswith("--")]
+        if len(words) < 2:
+            continue
+        shell = new_shell(subject.devices, subject.menu)
+        try:
+            shell.open(words[1].text)
+        except (PvbootError, FsError) as err:
+            yield Problem(f"the menu behind the password cannot be opened: {err}", words[1].span,
+                          entry.index if entry else None)  # fmt: skip
+
+
 @rule("configfile-loop", "error", "menus lead to each other without end", dialects=MENU_LST, needs="files")
 def configfile_loop(subject: Subject) -> Iterator[Problem]:
     """Only defaults are followed: a menu that somebody leaves by "back" is none.  Told where the round begins."""

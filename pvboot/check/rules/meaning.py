@@ -91,6 +91,17 @@ def _loads_nothing(entry: Entry, unattended: bool) -> bool:
     return unattended or not divider
 
 
+@rule("locked-default", "error", "an entry that boots unattended asks for a password")
+def locked_default(subject: Subject) -> Iterator[Problem]:
+    for index in sorted(subject.unattended):
+        entry = subject.menu.entries[index]
+        asks = next((command for command in entry.commands if command.name == "password"), None)
+        if entry.locked or asks is not None:
+            which = "the default entry" if index == subject.menu.default else "a fallback,"
+            yield Problem(f"{which} {_quoted(entry.title)} needs a password: the guest waits for someone to type it",
+                          asks.span if asks else entry.span, index)  # fmt: skip
+
+
 @rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
 def kernel_without_root_arg(subject: Subject) -> Iterator[Problem]:
     for entry, path, args, span in _kernels(subject):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final, cast
 
 from grammars.menu_lst import CommandLine
+from grammars.spans import SourceSpan
+from pvboot.blocklist import open_block_list
 from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
@@ -17,13 +21,16 @@ from pvboot.menu.summary import skip_kernel_options
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
 
+if TYPE_CHECKING:
+    from fsdrivers.api import BlockSource
+
 # Once they have worked, nothing below them in the entry is run.
 _LAST: Final = frozenset({"boot", "configfile", "halt", "reboot", "quit"})
 _MODULES: Final = frozenset({"module", "modulenounzip"})
 _ROOTS: Final = frozenset({"root", "rootnoverify", "uuid"})
-_BLOCK_LIST = re.compile(r"(\d*\+\d+)(,\d*\+\d+)*,?|\d+")
 TITLES_BYTES: Final = 32 << 10  # GRUB Legacy's memory for titles
 _ANY_ROOT: Final = Device("hd", 0, 0)
+_ENDLESS: Final = cast("BlockSource", SimpleNamespace(name="", size=1 << 62))  # holds every block list
 
 
 @rule("empty-entry", "warning", "a title without a command", dialects=MENU_LST)
@@ -116,6 +123,16 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             stops = " (the entry stops here)" if entry else ""
             yield Problem(f"{what}: unsupported in a PV guest{stops}", line.span, index,
                           severity="error" if index in subject.unattended and index is not None else None)  # fmt: skip
+    yield from _floppies(subject)
+
+
+def _floppies(subject: Subject) -> Iterator[Problem]:
+    for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
+        text = _file_text(line)
+        if entry is not None and text.startswith("(fd") and line.name != "chainloader":
+            span = _part(line, text, text.find(")") + 1)
+            yield Problem("a PV guest has no floppy disk (error 21)", span, entry.index,
+                          severity="error" if entry.index in subject.unattended else None)  # fmt: skip
 
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
@@ -127,7 +144,8 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
         used += len(entry.title.argument.encode("utf-8", "surrogateescape")) + 1
         if used > TITLES_BYTES:
             yield Problem(f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: from this "
-                          f"entry on, {entry.index}, they crash", entry.title.span, entry.index)  # fmt: skip
+                          f"entry on, {entry.index}, they crash", entry.title.span, entry.index,
+                          severity="error" if subject.options.target.loader == "pv-grub" else None)  # fmt: skip
             return
 
 
@@ -153,8 +171,7 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
             verdicts[device] = _device_problem(device)
         problem = verdicts[device]
         if problem:
-            column = line.argument_span.column + len(line.argument) - len(text)
-            span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(device))
+            span = _part(line, text, len(device))
             mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
             yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
@@ -187,28 +204,41 @@ def relative_path(subject: Subject) -> Iterator[Problem]:
         text = _file_text(line)
         word = first_word(text)
         path = word.partition(")")[2] if word.startswith("(") else word
-        if not word or word[0] in "'\"-/" or path.startswith("/") or _BLOCK_LIST.fullmatch(path):
+        if not word or word[0] in "'\"-/" or path.startswith("/") or _is_block_list(path):
             continue
         if word.startswith("(") and ")" not in word:
             continue  # bad-device-syntax
-        column = line.argument_span.column + len(line.argument) - len(text)
-        span = type(line.argument_span)(subject.name, line.argument_span.line, column, len(word))
+        span = _part(line, text, len(word))
         what = f"{_quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
         yield Problem(f"{what}: error 1", span, entry.index)
 
 
 @rule("root-missing", "warning", "a path without a device, and no root", dialects=MENU_LST)
 def root_missing(subject: Subject) -> Iterator[Problem]:
-    severity = "error" if subject.options.target.loader == "pv-grub" else None
+    for_pv_grub = subject.options.target.loader == "pv-grub"
+    severity = "error" if for_pv_grub else None
+    roots = _ROOTS - {"uuid"} if for_pv_grub else _ROOTS  # Ubuntu's word, which PV-GRUB skips
     for entry in subject.menu_lst.entries:
         for line in _run_lines(entry):
-            if line.name in _ROOTS and line.argument:
+            if line.name in roots and line.argument:
                 break
-            if line.name in FILE_COMMANDS and _file_text(line).startswith("/"):
-                yield Problem(f"{shorten(first_word(_file_text(line)))} has no device and the entry no root: PV-GRUB "
-                              "takes the network for it (error 17), others the menu's own volume",
-                              line.argument_span, entry.index, severity=severity)  # fmt: skip
+            text = _file_text(line)
+            if line.name in FILE_COMMANDS and text.startswith("/"):
+                word = first_word(text)
+                yield Problem(f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
+                              "(error 17), others the menu's own volume",
+                              _part(line, text, len(word)), entry.index, severity=severity)  # fmt: skip
                 break
+
+
+def _is_block_list(text: str) -> bool:
+    if text[:1] not in "0123456789+":
+        return False
+    try:
+        open_block_list(text, _ENDLESS)
+    except GrubError:
+        return False
+    return True
 
 
 def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
@@ -217,6 +247,12 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
         yield line
         if line.name in _LAST:
             return
+
+
+def _part(line: CommandLine, text: str, length: int) -> SourceSpan:
+    """The first letters of `text`, which is the end of the argument."""
+    span = line.argument_span
+    return replace(span, column=span.column + len(line.argument) - len(text), length=max(length, 1))
 
 
 def _file_text(line: CommandLine) -> str:

@@ -156,9 +156,9 @@ def password_type_unsupported(subject: Subject) -> Iterator[Problem]:
         index = entry.index if entry else None
         option = first_word(line.argument)
         if option == "--md5":
-            if loader == "pv-grub":
-                yield Problem("PV-GRUB is built without MD5: this password never matches", line.argument_span, index,
-                              severity="error")  # fmt: skip
+            if loader in (None, "pv-grub"):
+                yield Problem("PV-GRUB is built without MD5: there this password never matches", line.argument_span,
+                              index, severity="error" if loader else "note")  # fmt: skip
         elif option.startswith("--"):
             yield Problem(f"{_quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
                           line.argument_span, index, severity="error" if loader == "pv-grub" else None)  # fmt: skip

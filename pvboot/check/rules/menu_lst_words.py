@@ -44,6 +44,9 @@ _GRUB2 = (
     "multiboot multiboot2 module2 blscfg gfxpayload password_pbkdf2 test true false normal } { ["
 )
 GRUB2_WORDS: Final = frozenset(_GRUB2.split())
+_HARMLESS: Final = frozenset(  # an entry boots as well without them
+    ("echo", "insmod", "load_video", "loadfont", "export", "unset", "terminal_input", "terminal_output", "gfxpayload")
+)
 TITLE_CHARACTERS: Final = 40
 GUESSES: Final = 100  # different words of a menu for which the command that was meant is looked for
 
@@ -61,7 +64,8 @@ def grub2_syntax(subject: Subject) -> Iterator[Problem]:
                "search": "root", "multiboot": "kernel", "module2": "module"}  # fmt: skip
     for line in lines:
         hint = f"; GRUB Legacy has {instead[line.name]}" if line.name in instead else ""
-        yield Problem(f"{_quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span)
+        yield Problem(f"{_quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span,
+                      severity="warning" if line.name in _HARMLESS else None)  # fmt: skip
 
 
 def _is_block_end(line: CommandLine) -> bool:
@@ -120,8 +124,9 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
             continue
         for entry, line in subject.menu_lst.named(name):
             if entry is not None:
-                yield Problem(f"{name} acts only before the first title: the entry stops here with error 27",
-                              line.name_span, entry.index, severity="warning" if by_pygrub else None)  # fmt: skip
+                effect = "pygrub ignores it here" if by_pygrub else "the entry stops here with error 27"
+                yield Problem(f"{name} acts only before the first title: {effect}", line.name_span, entry.index,
+                              severity="warning" if by_pygrub else None)  # fmt: skip
 
 
 # --- arguments --------------------------------------------------------------------------------------------
