@@ -25,6 +25,8 @@ from pvboot.seccomp import program
 
 MESSAGE_LIMIT_BYTES = 4 << 20
 MODULE_RESTARTS = 24
+NETWORK_DESCRIPTORS = 64
+NETWORK_THREADS = 256  # of all processes of that user together
 # What a child may ask to have imported: our own readers and what they import at their first use.
 IMPORTABLE = frozenset(
     ("pvboot", "fsdrivers", "grammars", "pyparsing", "encodings", "hashlib", "crypt", "zlib", "lzma", "bz2",
@@ -117,13 +119,15 @@ def run(
     uid: int | None = None,
     terminal: bool = False,
     confined: bool = True,
+    network: bool = False,
     importable: Collection[str] = IMPORTABLE,
 ) -> Report:
     """Run `job` in a child that keeps the descriptors `keep` and nothing else.
 
     `outputs` are files that are emptied before the child starts (again: a child that lacks a module says which, the
     parent imports it and starts over; nothing is loaded by a confined child).  `uid` is what root becomes.
-    `terminal` leaves the standard streams open.  `importable` are the packages that the child may ask for.
+    `terminal` leaves the standard streams open.  `network` is for a child that fetches: it keeps the rights to connect
+    and to read files, and loads modules itself.  `importable` are the packages that the child may ask for.
     Raises `SandboxError`.
     """
     report = Report()
@@ -132,7 +136,7 @@ def run(
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
         report.messages.clear()
-        status = _run_once(job, report, keep, limits, uid, terminal, confined)
+        status = _run_once(job, report, keep, limits, uid, terminal, confined, network)
         wanted = [value for name, value in report.messages if name == "module"]
         if not wanted:
             break
@@ -156,8 +160,9 @@ def _import_for_child(name: str, importable: Collection[str]) -> None:
 
 
 def _run_once(
-    job: Job, report: Report, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool
-) -> int:
+    job: Job, report: Report, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    network: bool,
+) -> int:  # fmt: skip
     """Fork, read the child's messages into `report`, wait.  Returns the wait status, None after a time-out."""
     receive, send = os.pipe()
     sys.stdout.flush()
@@ -165,7 +170,7 @@ def _run_once(
     child = os.fork()
     if not child:
         os.close(receive)
-        _child(job, send, keep, limits, uid, terminal, confined)
+        _child(job, send, keep, limits, uid, terminal, confined, network)
     os.close(send)
     ended = False
     try:
@@ -241,8 +246,9 @@ def _judge(status: int, limits: Limits) -> None:
 
 
 def _child(
-    job: Job, send: int, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool
-) -> None:
+    job: Job, send: int, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    network: bool,
+) -> None:  # fmt: skip
     """Never returns."""
     code = 1
     channel = Channel(send)
@@ -250,8 +256,9 @@ def _child(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
         if confined:
-            sys.meta_path.insert(0, _Gate())
-            confine({*keep, send}, limits, uid, terminal, channel)
+            if not network:
+                sys.meta_path.insert(0, _Gate())
+            confine({*keep, send}, limits, uid, terminal, channel, network=network)
             signal.setitimer(signal.ITIMER_PROF, limits.think_seconds)
         gc.enable()
         job(channel)
@@ -281,8 +288,19 @@ class _Gate:
             raise ModuleWanted(name)
 
 
-def confine(keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, channel: Channel) -> None:
-    """Give up every right but the descriptors `keep`.  Raises `SandboxError` where half a layer would be left."""
+def confine(
+    keep: Collection[int],
+    limits: Limits,
+    uid: int | None,
+    terminal: bool,
+    channel: Channel,
+    *,
+    network: bool = False,
+) -> None:
+    """Give up every right but the descriptors `keep`, and with `network` those that fetching needs.
+
+    Raises `SandboxError` where half a layer would be left.
+    """
     _close_others(keep, terminal)
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this ctypes would pass ints, which cuts pointers.
@@ -294,10 +312,12 @@ def confine(keep: Collection[int], limits: Limits, uid: int | None, terminal: bo
         ("dies with its parent", lambda: _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)),
         ("no new privileges", lambda: _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)),
         ("landlock", lambda: restrict_files(libc)),  # needs one more descriptor, so before the limits
-        ("limits", lambda: set_limits(limits, keep)),
+        ("limits", lambda: set_limits(limits, keep, network=network)),
         ("seccomp", lambda: _MAKES_CODE if limits.makes_code else restrict_calls(libc, terminal)),
     )
     for name, step in steps:
+        if network and name in ("landlock", "seccomp"):
+            continue
         problem = step()
         channel.send("missing" if problem else "layer", f"{name}: {problem}" if problem else name)
 
@@ -337,16 +357,16 @@ def drop_user(uid: int | None) -> str:
     return ""
 
 
-def set_limits(limits: Limits, keep: Collection[int]) -> str:
-    """Resource limits; no process, no core file, no descriptor beyond the ones it has."""
+def set_limits(limits: Limits, keep: Collection[int], *, network: bool = False) -> str:
+    """Resource limits; no process, no core file, no descriptor beyond the ones it has (with `network` some of each)."""
     values = (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
-        *(() if limits.makes_code else ((resource.RLIMIT_NPROC, 0),)),
+        *(() if limits.makes_code else ((resource.RLIMIT_NPROC, NETWORK_THREADS if network else 0),)),
         (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_NOFILE, max(2, *keep) + 1),
+        (resource.RLIMIT_NOFILE, max(2, *keep) + 1 + (NETWORK_DESCRIPTORS if network else 0)),
     )
     for which, value in values:
         hard = resource.getrlimit(which)[1]

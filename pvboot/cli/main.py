@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pvboot import __version__
 
-VERBS = ("boot", "menu", "plan", "check", "ls", "cat", "cp", "completion")
+VERBS = ("boot", "menu", "plan", "check", "ls", "cat", "cp", "serve", "completion")
 
 INTERRUPTED = 130
 

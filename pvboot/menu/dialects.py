@@ -123,6 +123,21 @@ def search_order() -> tuple[tuple[Dialect, str], ...]:
     )
 
 
+def server_order() -> tuple[tuple[Dialect, str], ...]:
+    """What a server is asked for, one request each: menus laid down for network boots, then a guest's tree."""
+    return (
+        (MENU_LST, "/menu.lst"),
+        (GRUB_CFG, "/grub.cfg"),
+        (EXTLINUX, "/extlinux.conf"),
+        *((GRUB_CFG, path) for path in GRUB_CFG.paths),
+        *((MENU_LST, path) for path in MENU_LST.paths),
+        (EXTLINUX, "/boot/extlinux/extlinux.conf"),
+        (EXTLINUX, "/extlinux/extlinux.conf"),
+        (EXTLINUX, "/isolinux/isolinux.cfg"),
+        (BLS, "/loader/entries/"),
+    )
+
+
 def dialect_of(path: str) -> Dialect:
     """The dialect of a menu that was named by hand: by the last part of its path, else GRUB Legacy's."""
     name = _last(path)

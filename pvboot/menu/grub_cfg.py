@@ -28,12 +28,13 @@ MENU_DEPTH_LIMIT = 5  # entries that show another menu whose default entry does 
 MAXIMUM_TIMEOUT = 0x7FFFFFFF
 MAXIMUM_FALLBACKS = 8
 
-# What GRUB sets before it reads a menu, less what only screens and networks need.
+# What GRUB sets before it reads a menu, less what only screens and a network of its own need.
 _FEATURES = (
     "feature_menuentry_id feature_timeout_style feature_platform_search_hint feature_default_font_path "
     "feature_all_video_module feature_menuentry_options feature_nativedisk_cmd feature_chainloader_bpb "
     "feature_ntldr feature_200_final"
 )
+_SERVERS = ("net_default_server", "pxe_default_server")
 _EXPORTED = "root prefix cmdpath grub_cpu grub_platform lang locale_dir chosen config_file config_directory"
 
 
@@ -85,7 +86,10 @@ def _first_environment(disks: Disks, context: MenuContext) -> Environment:
         "config_file": f"({root}){context.path}", "grub_cpu": "x86_64", "lang": "", "locale_dir": "", "pager": "",
         "?": "0", **dict.fromkeys(_FEATURES.split(), "y"),
     }  # fmt: skip
-    return Environment(values, {*_EXPORTED.split(), *_FEATURES.split()})
+    network = context.devices.network
+    if network is not None:
+        values |= dict.fromkeys(_SERVERS, network.default_server)
+    return Environment(values, {*_EXPORTED.split(), *_FEATURES.split(), *_SERVERS})
 
 
 def _run_level(shared: Shared, level: Level, start: Callable[[Interpreter], object]) -> Level:

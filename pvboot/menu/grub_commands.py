@@ -504,6 +504,26 @@ def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]
             yield place
 
 
+# --- the network ------------------------------------------------------------------------------------------
+
+
+@_command("net_bootp", "net_bootp6", "net_dhcp", "net_ipv6_autoconf", "net_add_addr", "net_add_dns", "net_add_route",
+          "net_del_addr", "net_del_dns", "net_del_route", "net_set_vlan", "net_ls_addr", "net_ls_cards", "net_ls_dns",
+          "net_ls_routes")  # fmt: skip
+def _net(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+    """This machine's network is as it is; a menu that may use it need not set it up."""
+    if run.shared.disks.devices.network is None:
+        run.warn(f"{run.called!r} fails: no network is allowed to this menu (--net URL does)", command)
+        return 1
+    return 0
+
+
+@_command("net_get_dhcp_option", "net_nslookup")
+def _net_unknown(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+    run.warn(f"{run.called!r} fails: nothing is known of DHCP and DNS", command)
+    return 1
+
+
 # --- passwords --------------------------------------------------------------------------------------------
 
 

@@ -246,5 +246,20 @@ def test_debians_kernel_and_a_ramdisk_without_its_driver(tmp_path: Path, parts: 
     assert version in of(findings, "initrd-without-blkfront")[0].message
 
 
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("grub-i386-xen_pvh.bin", {"not-a-pv-kernel"}),
+        ("grub-i386-xen.bin", set()),
+        ("grub-x86_64-xen.bin", set()),
+        ("vmlinuz-6.1-cloud", set()),
+    ],
+)
+def test_kernels_as_they_are_shipped(
+    tmp_path: Path, part: str, expected: set[str], parts: Callable[[str], Path]
+) -> None:
+    assert found(tmp_path, parts(part).read_bytes(), "xen=4.17,loader=pygrub") == expected
+
+
 def test_a_header_with_a_version_beyond_the_file_is_no_trap(tmp_path: Path) -> None:
     assert found(tmp_path, patch(linux(VERSION), 0x20E, "H", 0xFFFF)) == set()

@@ -27,9 +27,8 @@ from pvboot.check.loaders import (
     unpacks_ramdisks,
 )
 from pvboot.check.rules.files import problem_at
-from pvboot.errors import KernelError, PlanError, PvbootError
+from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
 from pvboot.grub_rules import shorten
-from pvboot.kernel.loader import TYPE_32
 from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
@@ -61,31 +60,18 @@ def _images(subject: Subject) -> Iterator[tuple[Entry, EntryLoads, NamedFile, Ke
 # --- kernels that are none --------------------------------------------------------------------------------
 
 
-def _trouble(error: PvbootError | FsError | None) -> str | None:
-    """The rule that a kernel's error belongs to."""
-    if not isinstance(error, KernelError):
-        return None if error is None else "not-a-kernel"
-    if error.found == TYPE_32:
-        return "no-pae"
-    text = str(error)
-    if any(words in text for words in _NOT_PV):
-        return "not-a-pv-kernel"
-    if any(words in text for words in _INCONSISTENT):
-        return "inconsistent-notes"
-    return "not-a-kernel"
+_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+    (NoPaeKernelError, "no-pae"),
+    (NotPvKernelError, "not-a-pv-kernel"),
+    (KernelNotesError, "inconsistent-notes"),
+    (KernelError, "not-a-kernel"),
+    (BootError, "not-a-kernel"),
+)
 
 
-# What `pvboot.kernel` says of files that are kernels, but not for PV guests ...
-_NOT_PV = (
-    "not a Xen kernel", "is not made for Xen's generic loader", "as there is no ENTRY", "can only run as dom0",
-    "auto-translated", "made for another version of the Xen interface",
-)  # fmt: skip
-# ... and of those whose statements contradict each other or the file.
-_INCONSISTENT = (
-    "PADDR_OFFSET is given without", "the entry point (ENTRY)", "VIRT_BASE is", "INIT_P2M is inside",
-    "is not page aligned", "address of PFN 0", "requires a feature that is not known", "too many ELF notes",
-    "too many Xen notes", "passes the end of the address space", "does not support a requested feature",
-)  # fmt: skip
+def _trouble(error: Exception) -> str | None:
+    """The rule that a kernel's error belongs to; None if the file itself is the trouble."""
+    return next((rule_id for kind, rule_id in _TROUBLES if isinstance(error, kind)), None)
 
 
 def _failed(subject: Subject, rule_id: str) -> Iterator[tuple[Entry, NamedFile, PvbootError | FsError]]:
@@ -125,7 +111,7 @@ def no_pae(subject: Subject) -> Iterator[Problem]:
 
 @rule("arch-mismatch", "error", "the kernel's width is not that of the host or the loader", needs="kernel")
 def arch_mismatch(subject: Subject) -> Iterator[Problem]:
-    """Judged with --target arch=...; without it, entries of one menu whose kernels differ in width are noted."""
+    """Judged with --target arch=..."""
     target = subject.options.target
     offered = capabilities_of(target)
     if target.arch is not None:
@@ -225,7 +211,7 @@ def does_not_fit(subject: Subject) -> Iterator[Problem]:
     for entry, loads, named, _kernel, image in _images(subject):
         try:
             layout_of(loads, image, subject.options.memory_mib, old_builder=unpacks_ramdisks(subject.options.target))
-        except (PlanError, PvbootError, FsError) as err:
+        except (PvbootError, FsError) as err:
             message = f"{subject.options.memory_mib} MiB are not enough, or no domain can be laid out: {err}"
             yield problem_at(subject, entry, named, message)
 
