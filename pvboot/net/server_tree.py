@@ -38,8 +38,8 @@ class ServerTree:
         except (NotFound, NotADirectory) as err:
             try:
                 return ask(self._near)
-            except (NotFound, NotADirectory):
-                raise err from None
+            except (NotFound, NotADirectory) as second:
+                raise NotFound(err.what, where=f"{err.where}, nor {second.where}", found=err.found) from err
 
     def lookup(self, path: str, *, follow: bool = True) -> Stat:
         """See `Filesystem`."""
