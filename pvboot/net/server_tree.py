@@ -38,8 +38,9 @@ class ServerTree:
         except (NotFound, NotADirectory) as err:
             try:
                 return ask(self._near)
-            except (NotFound, NotADirectory):
-                raise err from None
+            except (NotFound, NotADirectory) as again:
+                found = "; ".join(part for part in (err.found, f"and nothing at {again.where}") if part)
+                raise NotFound(err.what, where=err.where, found=found) from err
 
     def lookup(self, path: str, *, follow: bool = True) -> Stat:
         """See `Filesystem`."""
