@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,6 +200,36 @@ def test_no_descriptor_is_left_open(tree: Tree, image_folder: Path) -> None:
             with contextlib.suppress(FsError):
                 fetch(served, f"/images/{image}/none")
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_many_threads_read_many_images_while_they_change(tree: Tree, image_folder: Path, tmp_path: Path) -> None:
+    images = ("ext2.img", "gpt.img", "mbr.img", "hybrid.iso")
+    for name in images:
+        shutil.copyfile(image_folder / name, tmp_path / name)
+    served, store = tree(tmp_path, readers=2)
+    expected = {name: fetch(served, f"/images/{name}/boot/module.txt") for name in images}
+    problems: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(30):
+            name = images[(number + turn) % len(images)]
+            try:
+                if fetch(served, f"/images/{name}/boot/module.txt") != expected[name]:
+                    problems.append(f"{name}: other bytes")
+            except Exception as err:
+                problems.append(f"{name}: {err!r}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for turn in range(20):  # the same bytes as another file, by renaming
+        name = images[turn % len(images)]
+        shutil.copyfile(image_folder / name, tmp_path / "new")
+        os.replace(tmp_path / "new", tmp_path / name)
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert len(store.readers) <= 2
 
 
 def test_another_image_of_the_same_name_is_seen(tree: Tree, image_folder: Path, tmp_path: Path) -> None:
