@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,11 +25,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
     """The comments; settings depend on the source, see `options_for`."""
+    from dataclasses import replace
+
     return replace(options, ignore_comments=not args.no_ignore)
 
 
 def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
     """The options with the settings that belong to a source; a file of settings is read once."""
+    from dataclasses import replace
+
     from pvboot.check.settings import Settings, load_settings, settings_file
 
     read: dict[str | None, Settings] = {}

@@ -85,6 +85,7 @@ RESULT = SourceResult(
     ),
     None,
     ("d/menu.lst",),
+    menus=("d/menu.lst",),
     excerpts={("d/menu.lst", 2): "kernel /x"},
 )
 

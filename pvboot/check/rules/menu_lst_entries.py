@@ -222,10 +222,12 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
         for line in _run_lines(entry):
             if line.name in roots and line.argument:
                 break
-            if line.name in FILE_COMMANDS and _file_text(line).startswith("/"):
-                yield Problem(f"{shorten(first_word(_file_text(line)))} has no device and the entry no root: PV-GRUB "
-                              "takes the network for it (error 17), others the menu's own volume",
-                              line.argument_span, entry.index, severity=severity)  # fmt: skip
+            text = _file_text(line)
+            if line.name in FILE_COMMANDS and text.startswith("/"):
+                word = first_word(text)
+                yield Problem(f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
+                              "(error 17), others the menu's own volume",
+                              _part(line, text, len(word)), entry.index, severity=severity)  # fmt: skip
                 break
 
 
