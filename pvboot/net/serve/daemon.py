@@ -17,7 +17,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,12 +76,15 @@ class _Generation:
 
 
 class Supervisor:
-    """One server.  `announce` is told, once, where it listens."""
+    """One server.  `announce` is told, once, where it listens; `private` are descriptors that no worker may keep."""
 
-    def __init__(self, path: str, config: Config, announce: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, path: str, config: Config, announce: Callable[[dict[str, Any]], None], private: Collection[int] = ()
+    ) -> None:
         self._path = path
         self._config = config
         self._announce = announce
+        self._private = set(private)
         self._log = LogWriter(config.log_format)
         self._board = Board(SLOTS)
         self._counters = Counters({"start_time_seconds": time.time()})
@@ -111,6 +114,7 @@ class Supervisor:
             self._log.say("started", pid=os.getpid(), user=user, listen=_listed(listeners))
             sockets.notify("READY=1", f"STATUS=serving on {_listed(listeners)}", f"MAINPID={os.getpid()}")
             self._announce(self._addresses())
+            self._private.clear()  # closed, and perhaps given to something else
             while not self._stopping:
                 self._turn()
         finally:
@@ -232,10 +236,9 @@ class Supervisor:
         sys.stderr.flush()
         pid = os.fork()
         if not pid:
-            os.close(receive)
-            for process in self._processes.values():
-                if process.ready_fd >= 0:
-                    os.close(process.ready_fd)
+            theirs = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
+            for fd in (receive, *theirs, *self._private):
+                os.close(fd)
             run_worker(post, send)
         os.close(send)
         now = time.monotonic()

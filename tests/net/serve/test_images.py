@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from fsdrivers.blocks import open_source
 from fsdrivers.errors import FsError, NotADirectory, NotFound, Unsupported
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
+from pvboot.net.serve import images
 from pvboot.net.serve import reader_wire as wire
 from pvboot.net.serve.api import Requester, ServedDirectory
 from pvboot.net.serve.content import Directory, TreeContent
@@ -163,6 +166,38 @@ def test_a_stuck_reader_is_given_up(tree: Tree, image_folder: Path) -> None:
     assert fetch(served, "/images/ext2.img/boot/module.txt")
 
 
+def test_nobody_waits_for_an_image_that_is_slow_to_read(
+    tree: Tree, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "SLOW_SECONDS", -1.0)  # every answer is a slow one
+    served, store = tree(image_folder)
+    fetch(served, "/images/ext2.img/vmlinuz")
+    (image,) = store.readers
+    os.kill(image.reader_pid, signal.SIGSTOP)
+    got: list[bytes] = []
+    first = threading.Thread(target=lambda: got.append(fetch(served, "/images/ext2.img/boot/module.txt")))
+    first.start()
+    wait_until(image._lock.locked, "the first one asks")
+    with pytest.raises(ImageError, match="busy"):
+        fetch(served, "/images/ext2.img/boot/tiny64.elf")
+    assert fetch(served, "/images/gpt.img/vmlinuz")  # others are not concerned
+    assert fetch(served, "/images/ext2.img/vmlinuz")  # nor is what is known already
+    os.kill(image.reader_pid, signal.SIGCONT)
+    first.join()
+    assert got
+    assert fetch(served, "/images/ext2.img/boot/tiny64.elf")
+
+
+def test_cpu_time_of_another_process_is_known() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        wait_until(lambda: images._cpu_seconds(process.pid) > 0.2, "it has used some")
+    finally:
+        process.kill()
+        process.wait()
+    assert images._cpu_seconds(process.pid) == 0.0
+
+
 def test_an_image_whose_reader_fails_again_and_again_is_left_alone(tree: Tree, image_folder: Path) -> None:
     served, store = tree(image_folder, failures=2, wall_seconds=1e-6)
     for _ in range(2):
@@ -199,6 +234,36 @@ def test_no_descriptor_is_left_open(tree: Tree, image_folder: Path) -> None:
             with contextlib.suppress(FsError):
                 fetch(served, f"/images/{image}/none")
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_many_threads_read_many_images_while_they_change(tree: Tree, image_folder: Path, tmp_path: Path) -> None:
+    all_names = ("ext2.img", "gpt.img", "mbr.img", "hybrid.iso")
+    for name in all_names:
+        shutil.copyfile(image_folder / name, tmp_path / name)
+    served, store = tree(tmp_path, readers=2)
+    expected = {name: fetch(served, f"/images/{name}/boot/module.txt") for name in all_names}
+    problems: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(30):
+            name = all_names[(number + turn) % len(all_names)]
+            try:
+                if fetch(served, f"/images/{name}/boot/module.txt") != expected[name]:
+                    problems.append(f"{name}: other bytes")
+            except Exception as err:
+                problems.append(f"{name}: {err!r}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for turn in range(20):  # the same bytes as another file, by renaming
+        name = all_names[turn % len(all_names)]
+        shutil.copyfile(image_folder / name, tmp_path / "new")
+        os.replace(tmp_path / "new", tmp_path / name)
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert len(store.readers) <= 2
 
 
 def test_another_image_of_the_same_name_is_seen(tree: Tree, image_folder: Path, tmp_path: Path) -> None:

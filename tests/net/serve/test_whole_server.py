@@ -341,6 +341,34 @@ def test_it_says_where_it_listens(serve: Serve, world: Path) -> None:
     assert [host for host, _port in server.addresses["tftp"]] == ["127.0.0.1", "::1"]
 
 
+def test_the_descriptor_is_closed_when_the_addresses_are_told(world: Path) -> None:
+    """A shell's `read` is content with a line, `cat` waits for the end."""
+    path = world / "serve.toml"
+    path.write_text(CONFIG)
+    receive, send = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pvboot", "serve", str(path), "--ready-fd", str(send)],
+        cwd=REPOSITORY, pass_fds=[send], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(send)
+    try:
+        with os.fdopen(receive) as ready:
+            assert json.loads(ready.read())["pid"] == process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root reads everything; only who gives it up can be refused")
+def test_what_the_new_user_cannot_read_is_told(serve: Serve, world: Path) -> None:
+    (world / "files").chmod(0o700)
+    server = serve()
+    wait_until(lambda: "event=configuration" in server.log, "the warning")
+    assert "/files cannot be read: Permission denied" in server.log
+    assert server.status("/files/menu.lst") >= 400
+    assert server.get("/images/ext2.img/vmlinuz")
+
+
 def test_a_taken_port_is_one_line(serve: Serve, world: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
