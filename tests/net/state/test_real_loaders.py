@@ -121,7 +121,7 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
     for name, source in files.items():
         shutil.copyfile(source, tmp_path / name)
     log = run_machine(f"tftp={tmp_path},bootfile=pxelinux.0")
-    assert f"BOOT_IMAGE=/vmlinuz initrd=/i,/j {args}" in log or f"{args} BOOT_IMAGE=/vmlinuz" in log
+    assert f"BOOT_IMAGE=/vmlinuz {args} initrd=/i,/j" in log
 
 
 def make_grub(folder: Path, parts: Parts) -> None:
