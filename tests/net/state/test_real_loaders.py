@@ -29,7 +29,7 @@ def boot(folder: Path, parts: Parts, profile: Mapping[str, Any], bases: Mapping[
 
     `network(port)` gives the options of QEMU's network; our server listens at that port of the loopback.
     """
-    kernel, initrd = parts("vmlinuz-6.1-cloud").read_bytes(), parts("initrd-busybox.cpio.gz").read_bytes()
+    kernel, initrd = parts("vmlinuz-6.1").read_bytes(), parts("initrd-busybox.cpio.gz").read_bytes()
     files = {"/odd name/vmlinuz": kernel, "/vmlinuz": kernel, "/initrd": initrd, "/more": initrd}
     config = {
         "state": str(folder / "state.db"),
@@ -115,7 +115,7 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
     packages = parts("pxelinux/root")
     (tmp_path / "pxelinux.cfg").mkdir()
     (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, Place("tftp", {})).text)
-    files = {"pxelinux.0": packages / "usr/lib/PXELINUX/pxelinux.0", "vmlinuz": parts("vmlinuz-6.1-cloud"),
+    files = {"pxelinux.0": packages / "usr/lib/PXELINUX/pxelinux.0", "vmlinuz": parts("vmlinuz-6.1"),
              "ldlinux.c32": packages / "usr/lib/syslinux/modules/bios/ldlinux.c32",
              "i": parts("initrd-busybox.cpio.gz"), "j": parts("initrd-busybox.cpio.gz")}  # fmt: skip
     for name, source in files.items():
