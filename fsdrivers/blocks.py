@@ -79,6 +79,10 @@ class FileSource:
         if size:
             yield Extent(size, fd=self._fd, offset=offset)
 
+    def fileno(self) -> int:
+        """The descriptor, which stays this source's."""
+        return self._fd
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -50,6 +50,10 @@ class HostFile:
         """The whole file as one run."""
         return self._source.extents(0, self.size)
 
+    def fileno(self) -> int:
+        """Its descriptor, open as long as this object lives."""
+        return self._source.fileno()
+
     def __del__(self) -> None:
         self._source.close()
 

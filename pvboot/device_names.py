@@ -5,6 +5,7 @@ Source of the rules: GRUB 0.97 stage2/disk_io.c (set_device).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from pvboot import grub_rules as rules
@@ -14,6 +15,9 @@ MAXIMUM_DRIVES = 8  # GRUB names hd0 to hd7
 MAXIMUM_PARTITION = 254
 SLICES = tuple("abcdefgh")
 WITH_PARTITIONS = ("hd", "loop")
+PROTOCOLS = ("http", "tftp")
+NETWORK = ("nd", *PROTOCOLS)
+_SERVER = re.compile(r"\((http|tftp)(?:,([^(),/]{1,300}))?\)")
 BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 
 
@@ -21,9 +25,9 @@ BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 class Device:
     """What a device name says.
 
-    `kind` is "hd", "fd", "cd", "nd" or "loop" (a file taken for a disk); `partition` counts from 0 as in
-    GRUB Legacy, None is the whole disk; `slice` is a BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name
-    demands that table.
+    `kind` is "hd", "fd", "cd", "nd", "loop" (a file taken for a disk), "http" or "tftp" (all of a `server`, HOST or
+    HOST:PORT; "" is that of `(nd)`); `partition` counts from 0 as in GRUB Legacy, None is the whole disk; `slice` is a
+    BSD letter; `scheme` is "msdos" or "gpt" if a GRUB 2 name demands that table.
     """
 
     kind: str
@@ -31,9 +35,12 @@ class Device:
     partition: int | None = None
     slice: str | None = None
     scheme: str | None = None
+    server: str = ""
 
     def __str__(self) -> str:
-        """The canonical name: `(hd0,0)`, `(hd0)`, `(hd0,0,a)`, `(cd)`."""
+        """The canonical name: `(hd0,0)`, `(hd0)`, `(hd0,0,a)`, `(cd)`, `(http,host)`."""
+        if self.server:
+            return f"({self.kind},{self.server})"
         drive = f"{self.kind}{self.drive}" if self.kind in ("hd", "fd", "loop") else self.kind
         parts = [drive, *([str(self.partition)] if self.partition is not None else [])]
         return f"({','.join([*parts, *([self.slice] if self.slice else [])])})"
@@ -43,11 +50,14 @@ def read_device(text: str, root: Device | None = None, *, loops: bool = False) -
     """The device at the start of `text` and what follows its closing parenthesis.
 
     Parts that are left out come from `root`: `(,0)` keeps its disk, `(hd0,)` its partition, `()` is its whole
-    disk.  `loops`: also `(loop0)`, which GRUB Legacy does not know; whether there is one, `Devices` will tell.
+    disk.  `loops`: also `(loop0)`, `(http,HOST)` and `(tftp,HOST)`, which GRUB Legacy does not know; whether there is
+    one, `Devices` will tell.
     Raises `GrubError` 11 for bad syntax, 12 for an impossible drive, 23 and 35 for bad numbers.
     """
     if not text.startswith("("):
         raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(first_word(text))!r} does not begin with '('")
+    if loops and (server := _SERVER.match(text)):
+        return Device(server[1], server=server[2] or ""), text[server.end() :]
     drive, at = _read_loop(text) if loops and text.startswith("(loop") else _read_drive(text, root)
     device = drive
     if text[at : at + 1] == ",":

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from pvboot import grub_rules as rules
-from pvboot.device_names import MAXIMUM_DRIVES, Device, read_device
+from pvboot.device_names import MAXIMUM_DRIVES, NETWORK, Device, read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import GrubError, first_word, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, File, Filesystem, Volume
+    from pvboot.net.network import Network
+    from pvboot.net.source import NetOptions
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 LOOP_LIMIT = 64  # files of one guest that are taken for disks
 LOOP_DEPTH_LIMIT = 4  # of them inside each other
@@ -36,17 +40,37 @@ class Disk:
     filesystem: Filesystem | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedMenu:
+    """A menu from a server: where it stands (device None: on none of the guest's), and its bytes."""
+
+    device: Device | None
+    path: str
+    file: File
+
+
 class Devices:
     """The disks hd0, hd1 ... of one guest; volumes are listed and mounted when first asked for.
 
-    `source_name` is what the user called the guest's disk; `menu_file` is set when that was a menu itself.
+    `source_name` is what the user called the guest's disk; `menu_file` is set when that was a menu itself,
+    `fetched_menu` when it came from a server.  Without a `network` no server is ever asked.
     Files that a menu takes for disks are further ones, loop0, loop1 ...; inside, they count behind the guest's own.
     """
 
-    def __init__(self, disks: Sequence[Disk], *, source_name: str = "", menu_file: str | None = None) -> None:
+    def __init__(
+        self,
+        disks: Sequence[Disk],
+        *,
+        source_name: str = "",
+        menu_file: str | None = None,
+        fetched_menu: FetchedMenu | None = None,
+        network: Network | None = None,
+    ) -> None:
         self.disks = tuple(disks)
         self.source_name = source_name or (self.disks[0].name if self.disks else "")
         self.menu_file = menu_file
+        self.fetched_menu = fetched_menu
+        self.network = network
         self._loops: dict[tuple[Device, str], BlockSource | None] = {}
         self._volumes: dict[int, list[Volume]] = {}
         self._mounted: dict[tuple[int, int], Filesystem | fs_errors.FsError] = {}
@@ -62,6 +86,8 @@ class Devices:
         for disk in self.disks:
             if disk.source is not None:
                 disk.source.close()
+        if self.network is not None:
+            self.network.close()
 
     # -- files as disks
 
@@ -113,10 +139,13 @@ class Devices:
         return self._volumes[drive]
 
     def candidates(self, on_error: Callable[[fs_errors.FsError], object] = lambda _err: None) -> Iterator[Device]:
-        """Every volume that may hold a file system, disk by disk in the order of the tables.
+        """Every volume that may hold a file system, disk by disk in the order of the tables; first, the directory of a
+        menu that came from a server.
 
         A disk whose table cannot be read is passed over; `on_error` is told why.
         """
+        if self.fetched_menu is not None:
+            yield Device("nd")
         for drive, disk in enumerate(self.disks):
             if disk.filesystem is not None:
                 yield Device("hd", drive)
@@ -163,9 +192,24 @@ class Devices:
             for drive in range(len(self.disks)):
                 if self._is_optical(drive):
                     return drive
-        if device.kind == "nd":
-            raise GrubError(rules.INVALID_DEVICE, "no network here yet")
+        if device.kind in NETWORK:
+            raise GrubError(rules.INVALID_DEVICE, f"{device} is no disk")
         raise GrubError(rules.NO_SUCH_DISK, f"{device}, this guest has {len(self.disks)} disk(s)")
+
+    def check(self, device: Device) -> None:
+        """Raises `GrubError` unless there is such a disk, partition or server; nothing is asked of a server."""
+        if device.kind in NETWORK:
+            self._served(device)
+        else:
+            self.locate(device)
+
+    def _served(self, device: Device) -> Filesystem:
+        if self.network is None:
+            raise GrubError(rules.INVALID_DEVICE, f"{device}: the menu of a local source may use the network only if "
+                            "--net URL (or PVBOOT_NET in the environment) allows it")  # fmt: skip
+        if device.kind == "nd":
+            return self.network.base()
+        return self.network.server(device.kind, device.server)
 
     def _is_optical(self, drive: int) -> bool:
         try:
@@ -182,7 +226,9 @@ class Devices:
     # -- file systems and files
 
     def mount(self, device: Device) -> Filesystem:
-        """The file system of a device.  Raises `FsError` if none can be read there, `GrubError` 21 and 22."""
+        """The file system of a device.  Raises `FsError` if none can be read there, `GrubError` 12, 21 and 22."""
+        if device.kind in NETWORK:
+            return self._served(device)
         drive, number = self.locate(device)
         ready = self.disks[drive].filesystem if drive < len(self.disks) else None
         if ready is not None:
@@ -277,29 +323,42 @@ def translate(err: fs_errors.FsError, *, mounting: bool = False) -> GrubError:
 # --- what the user names as SOURCE ------------------------------------------------------------------------
 
 
-def open_devices(source: str, disks: Sequence[str] = ()) -> Devices:
+def open_devices(source: str, disks: Sequence[str] = (), net: NetOptions | None = None) -> Devices:
     """The guest whose first disk is `source` and whose further ones are `disks`.
 
     A source is an image, a block device, a directory, or a plain menu file; the last is no disk, so that the
-    first of `disks` then becomes hd0.  Raises `FsError`, `PvbootError`.
+    first of `disks` then becomes hd0.  URLs of all of these may be given; `net` says what else may be asked for over
+    the network, and how.  Raises `FsError`, `PvbootError`.
     """
-    menu_file = source if _is_menu_file(source) else None
+    if net is not None or any(map(is_fetched, (source, *disks))):
+        from pvboot.net.source import open_remote_devices
+
+        return open_remote_devices(source, disks, net)
+    menu_file = source if is_menu_file(source) else None
     names = [*([] if menu_file else [source]), *disks]
-    if len(names) > MAXIMUM_DRIVES:
-        raise PvbootError("too many disks", expected=f"at most {MAXIMUM_DRIVES}", found=str(len(names)))
+    check_number(len(names))
     opened: list[Disk] = []
     try:
         for name in names:
-            opened.append(_open_disk(name))
+            opened.append(open_local_disk(name))
     except Exception:
         Devices(opened).close()
         raise
     return Devices(opened, source_name=source, menu_file=menu_file)
 
 
-def _open_disk(name: str) -> Disk:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name):
-        raise PvbootError("this source cannot be read", where=name, expected="a local file or directory", found="a URL")
+def check_number(disks: int) -> None:
+    """Raises `PvbootError` for more disks than there are names for."""
+    if disks > MAXIMUM_DRIVES:
+        raise PvbootError("too many disks", expected=f"at most {MAXIMUM_DRIVES}", found=str(disks))
+
+
+def open_local_disk(name: str) -> Disk:
+    """An image, a block device or a directory of this machine, or an object in a storage.  Raises `FsError`."""
+    if is_object_url(name):
+        from fsdrivers.remote import open_remote
+
+        return Disk(name, open_remote(name))
     if os.path.isdir(name):
         from fsdrivers.directory import DirectoryFilesystem
 
@@ -309,7 +368,17 @@ def _open_disk(name: str) -> Disk:
     return Disk(name, open_source(name))
 
 
-def _is_menu_file(name: str) -> bool:
+def is_object_url(name: str) -> bool:
+    """Whether a source is an object in a storage that fsspec knows (`s3://` ...), and not on a boot server."""
+    return _SCHEME.match(name) is not None and not is_fetched(name)
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a source is on a boot server, which `pvboot.net` asks."""
+    return name.lower().startswith(("http://", "https://", "tftp://"))
+
+
+def is_menu_file(name: str) -> bool:
     """Small text: a regular file of at most 1 MiB without a NUL; every disk image has NULs."""
     if not os.path.isfile(name) or os.path.getsize(name) > MENU_FILE_LIMIT_BYTES:
         return False

@@ -39,6 +39,18 @@ class KernelError(PvbootError):
     code = "bad-kernel"
 
 
+class NotPvKernelError(KernelError):
+    """A kernel, but not one for PV guests."""
+
+
+class NoPaeKernelError(NotPvKernelError):
+    """A 32-bit kernel without PAE."""
+
+
+class KernelNotesError(KernelError):
+    """A kernel whose statements to Xen contradict each other, or say what nobody knows."""
+
+
 class PlanError(PvbootError):
     """No domain can be laid out or relocated from the given facts (memory too small ...)."""
 

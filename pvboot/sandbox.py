@@ -25,6 +25,8 @@ from pvboot.seccomp import program
 
 MESSAGE_LIMIT_BYTES = 4 << 20
 MODULE_RESTARTS = 24
+NETWORK_DESCRIPTORS = 64
+NETWORK_THREADS = 256  # of all processes of that user together
 # What a child may ask to have imported: our own readers and what they import at their first use.
 IMPORTABLE = frozenset(
     ("pvboot", "fsdrivers", "grammars", "pyparsing", "encodings", "hashlib", "crypt", "zlib", "lzma", "bz2",
@@ -42,6 +44,9 @@ _LANDLOCK_NET_ABI, _LANDLOCK_NET_RIGHTS = 4, 3  # bind, connect
 _LANDLOCK_SCOPE_ABI, _LANDLOCK_SCOPES = 6, 3  # abstract sockets, signals
 
 
+_MAKES_CODE = "the embedded machine makes code and threads, which the list of system calls forbids"
+
+
 class SandboxError(PvbootError):
     """The child could not be confined, or did not end well."""
 
@@ -56,13 +61,16 @@ class ModuleWanted(BaseException):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`think_seconds` is the CPU time until `Channel.thought` is called, `cpu_seconds` that of the whole child;
-    `wall_seconds` None waits for ever (somebody sits at the menu)."""
+    `wall_seconds` None waits for ever (somebody sits at the menu).  `makes_code`: the child makes machine code and
+    threads (the embedded machine); system calls and the number of processes can then not be limited, which is
+    reported as missing."""
 
     think_seconds: float = 1.5
     cpu_seconds: int = 60
     memory_bytes: int = 256 << 20
     file_bytes: int = 1 << 30
     wall_seconds: float | None = 120.0
+    makes_code: bool = False
 
 
 class Report:
@@ -111,12 +119,16 @@ def run(
     uid: int | None = None,
     terminal: bool = False,
     confined: bool = True,
+    network: bool = False,
+    importable: Collection[str] = IMPORTABLE,
 ) -> Report:
     """Run `job` in a child that keeps the descriptors `keep` and nothing else.
 
     `outputs` are files that are emptied before the child starts (again: a child that lacks a module says which, the
     parent imports it and starts over; nothing is loaded by a confined child).  `uid` is what root becomes.
-    `terminal` leaves the standard streams open.  Raises `SandboxError`.
+    `terminal` leaves the standard streams open.  `network` is for a child that fetches: it keeps the rights to connect
+    and to read files, and loads modules itself.  `importable` are the packages that the child may ask for.
+    Raises `SandboxError`.
     """
     report = Report()
     for _ in range(MODULE_RESTARTS):
@@ -124,20 +136,21 @@ def run(
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
         report.messages.clear()
-        status = _run_once(job, report, keep, limits, uid, terminal, confined)
+        status = _run_once(job, report, keep, limits, uid, terminal, confined, network)
         wanted = [value for name, value in report.messages if name == "module"]
         if not wanted:
             break
-        _import_for_child(wanted[-1].decode("utf-8", "replace"))
+        _import_for_child(wanted[-1].decode("utf-8", "replace"), importable)
     else:
         raise SandboxError("the reader asks for modules without end")
     _judge(status, limits)
     return report
 
 
-def _import_for_child(name: str) -> None:
+def _import_for_child(name: str, importable: Collection[str]) -> None:
     """Only modules that readers are made of: what a child says is not to be trusted."""
-    if name.partition(".")[0] not in IMPORTABLE or name.startswith(("pvboot.machine", "pvboot.cli")):
+    foreign = ("pvboot.cli",) if "unicorn" in importable else ("pvboot.machine", "pvboot.cli")
+    if name.partition(".")[0] not in importable or name.startswith(foreign):
         raise SandboxError("the reader asks for a module that is not for it", found=repr(name[:80]))
     getattr(sys.modules.get("inspect"), "signature", None)  # a program may have put off loading it (lazy_inspect)
     try:
@@ -147,8 +160,9 @@ def _import_for_child(name: str) -> None:
 
 
 def _run_once(
-    job: Job, report: Report, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool
-) -> int:
+    job: Job, report: Report, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    network: bool,
+) -> int:  # fmt: skip
     """Fork, read the child's messages into `report`, wait.  Returns the wait status, None after a time-out."""
     receive, send = os.pipe()
     sys.stdout.flush()
@@ -156,7 +170,7 @@ def _run_once(
     child = os.fork()
     if not child:
         os.close(receive)
-        _child(job, send, keep, limits, uid, terminal, confined)
+        _child(job, send, keep, limits, uid, terminal, confined, network)
     os.close(send)
     ended = False
     try:
@@ -232,8 +246,9 @@ def _judge(status: int, limits: Limits) -> None:
 
 
 def _child(
-    job: Job, send: int, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool
-) -> None:
+    job: Job, send: int, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    network: bool,
+) -> None:  # fmt: skip
     """Never returns."""
     code = 1
     channel = Channel(send)
@@ -241,8 +256,9 @@ def _child(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPROF, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
         if confined:
-            sys.meta_path.insert(0, _Gate())
-            confine({*keep, send}, limits, uid, terminal, channel)
+            if not network:
+                sys.meta_path.insert(0, _Gate())
+            confine({*keep, send}, limits, uid, terminal, channel, network=network)
             signal.setitimer(signal.ITIMER_PROF, limits.think_seconds)
         gc.enable()
         job(channel)
@@ -272,8 +288,19 @@ class _Gate:
             raise ModuleWanted(name)
 
 
-def confine(keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, channel: Channel) -> None:
-    """Give up every right but the descriptors `keep`.  Raises `SandboxError` where half a layer would be left."""
+def confine(
+    keep: Collection[int],
+    limits: Limits,
+    uid: int | None,
+    terminal: bool,
+    channel: Channel,
+    *,
+    network: bool = False,
+) -> None:
+    """Give up every right but the descriptors `keep`, and with `network` those that fetching needs.
+
+    Raises `SandboxError` where half a layer would be left.
+    """
     _close_others(keep, terminal)
     libc = ctypes.CDLL(None, use_errno=True)
     # Without this ctypes would pass ints, which cuts pointers.
@@ -285,10 +312,12 @@ def confine(keep: Collection[int], limits: Limits, uid: int | None, terminal: bo
         ("dies with its parent", lambda: _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)),
         ("no new privileges", lambda: _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)),
         ("landlock", lambda: restrict_files(libc)),  # needs one more descriptor, so before the limits
-        ("limits", lambda: set_limits(limits, keep)),
-        ("seccomp", lambda: restrict_calls(libc, terminal)),
+        ("limits", lambda: set_limits(limits, keep, network=network)),
+        ("seccomp", lambda: _MAKES_CODE if limits.makes_code else restrict_calls(libc, terminal)),
     )
     for name, step in steps:
+        if network and name in ("landlock", "seccomp"):
+            continue
         problem = step()
         channel.send("missing" if problem else "layer", f"{name}: {problem}" if problem else name)
 
@@ -328,16 +357,16 @@ def drop_user(uid: int | None) -> str:
     return ""
 
 
-def set_limits(limits: Limits, keep: Collection[int]) -> str:
-    """Resource limits; no process, no core file, no descriptor beyond the ones it has."""
+def set_limits(limits: Limits, keep: Collection[int], *, network: bool = False) -> str:
+    """Resource limits; no process, no core file, no descriptor beyond the ones it has (with `network` some of each)."""
     values = (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
+        *(() if limits.makes_code else ((resource.RLIMIT_NPROC, NETWORK_THREADS if network else 0),)),
         (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_NOFILE, max(2, *keep) + 1),
+        (resource.RLIMIT_NOFILE, max(2, *keep) + 1 + (NETWORK_DESCRIPTORS if network else 0)),
     )
     for which, value in values:
         hard = resource.getrlimit(which)[1]

@@ -7,7 +7,7 @@ and a good example) lies beside it in `pvboot/check/pages/<id>.md` and is what `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from grammars.spans import SourceSpan
@@ -69,12 +69,28 @@ RULES: dict[str, Rule] = {}
 def rule(
     rule_id: str, severity: str, summary: str, *, dialects: tuple[str, ...] = (), needs: str = "text"
 ) -> Callable[[RuleFunction], RuleFunction]:
-    """Register a rule; ids are a public contract."""
+    """Register a rule; ids are a public contract.
+
+    A second function of the same id looks at other dialects; severity and summary are those that were first.
+    """
     assert severity in SEVERITIES and needs in NEEDS
 
     def register(function: RuleFunction) -> RuleFunction:
-        assert rule_id not in RULES, rule_id
-        RULES[rule_id] = Rule(rule_id, severity, summary, function, frozenset(dialects), needs)
+        made = Rule(rule_id, severity, summary, function, frozenset(dialects), needs)
+        RULES[rule_id] = _joined(RULES[rule_id], made) if rule_id in RULES else made
         return function
 
     return register
+
+
+def _joined(known: Rule, more: Rule) -> Rule:
+    """One rule of two for different dialects; it needs what the one that needs less does."""
+    assert known.dialects and more.dialects and not known.dialects & more.dialects, known.id
+
+    def function(subject: Subject) -> Iterator[Problem]:
+        chosen = more if subject.dialect in more.dialects else known
+        depth = subject.options.depth if subject.devices is not None else "text"
+        return chosen.function(subject) if NEEDS.index(chosen.needs) <= NEEDS.index(depth) else iter(())
+
+    needs = min(known.needs, more.needs, key=NEEDS.index)
+    return replace(known, function=function, dialects=known.dialects | more.dialects, needs=needs)

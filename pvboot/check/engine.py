@@ -9,15 +9,20 @@ from typing import Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import RULES, SEVERITIES, Finding, Problem, Rule
+from pvboot.check.ignore import Comments
+from pvboot.check.opened import OpenedSource
 from pvboot.check.options import DEFAULTS, DEPTHS, CheckOptions
 from pvboot.check.rules import engine as told
 from pvboot.check.rules import load_rules
+from pvboot.check.settings import override
 from pvboot.check.sources import open_subjects
 from pvboot.check.subject import Subject, severities_of
 from pvboot.errors import PvbootError
 
 PROBLEMS_PER_RULE: Final = 10_000  # that are sorted; a rule's further ones are only counted
 EXCERPT_CHARACTERS: Final = 2000
+TITLES_TOLD: Final = 1000  # a menu, of so many letters at most
+TITLE_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,14 @@ class SourceError:
 
 @dataclass(frozen=True, slots=True)
 class SourceResult:
-    """What was found in one source.  `menus` are the menus looked at; `excerpts` the lines that findings point to,
-    by file and line.  It can be sent between processes."""
+    """What was found in one source.  `menus` are the menus looked at, `titles` those of their entries;
+    `excerpts` the lines that findings point to, by file and line.  It can be sent between processes."""
 
     source: str
     findings: tuple[Finding, ...] = ()
     error: SourceError | None = None
     menus: tuple[str, ...] = ()
+    titles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     excerpts: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @property
@@ -48,25 +54,43 @@ class SourceResult:
         return int(any(finding.severity == "error" for finding in self.findings))
 
 
-def check_source(source: str, options: CheckOptions = DEFAULTS) -> SourceResult:
-    """Check all menus of a source.  Never raises for what the source holds: that is in the result."""
+def check_source(
+    source: str, options: CheckOptions = DEFAULTS, opened: OpenedSource | None = None
+) -> SourceResult:
+    """Check all menus of a source.  Never raises for what the source holds: that is in the result.
+
+    `opened` are its files if the caller may open them and the checker may not (see `opened`).
+    """
     load_rules()
     try:
-        with open_subjects(source, options) as guest:
+        with open_subjects(source, options, opened) as guest:
             findings = [_own_finding(problem_id, problem, source, options) for problem_id, problem in guest.problems]
             for subject in guest.subjects:
                 findings += check_subject(subject)
             excerpts = _excerpts(findings, guest.subjects)
             menus = tuple(subject.name for subject in guest.subjects)
-    except (PvbootError, FsError) as err:
+            titles = {subject.name: _titles(subject) for subject in guest.subjects}
+    except Exception as err:
+        return failed(source, err)
+    shown = [finding for finding in override(findings, source, options.overrides) if finding.severity != "off"]
+    return SourceResult(source, tuple(sorted(dict.fromkeys(shown), key=order)), None, menus, titles, excerpts)
+
+
+def failed(source: str, err: Exception) -> SourceResult:
+    """The result for a source that could not be checked."""
+    if isinstance(err, PvbootError | FsError):
         return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code))
-    except OSError as err:
+    if isinstance(err, OSError):
         return SourceResult(source, error=SourceError(f"{source}: {err.strerror or err}", "source-error", 3))
-    except Exception as err:  # a defect of ours: the other sources go on
-        text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
-        return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
-    shown = [finding for finding in findings if finding.severity != "off"]
-    return SourceResult(source, tuple(sorted(dict.fromkeys(shown), key=order)), None, menus, excerpts)
+    if isinstance(err, MemoryError):
+        return SourceResult(source, error=SourceError(f"{source}: more memory is asked for than there is", "memory", 3))
+    # A defect of ours: the other sources go on.
+    text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
+    return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
+
+
+def _titles(subject: Subject) -> tuple[str, ...]:
+    return tuple(entry.title[:TITLE_CHARACTERS] for entry in subject.menu.entries[:TITLES_TOLD])
 
 
 def order(finding: Finding) -> tuple[object, ...]:
@@ -79,15 +103,20 @@ def check_subject(subject: Subject) -> list[Finding]:
     """What the rules say of one menu: each rule's in order and capped, severities as the user set them."""
     given = severities_of(subject.options)
     found: list[Finding] = []
-    for rule in applicable(subject):
-        if given.get(rule.id) == "off":
-            continue
+    texts = (lambda: subject.texts) if subject.options.ignore_comments else dict[str, str]
+    comments = Comments(subject.dialect, texts, RULES)
+    rules = [rule for rule in applicable(subject) if given.get(rule.id) != "off"]
+    for rule in rules:
         findings, left_out = _run(rule, subject, given.get(rule.id))
-        findings = sorted(dict.fromkeys(findings), key=order)
+        findings = sorted(dict.fromkeys(item for item in findings if not comments.covers(item)), key=order)
         left_out += max(0, len(findings) - subject.options.per_rule)
         found += findings[: subject.options.per_rule]
         if left_out:
             found.append(Finding(rule.id, "note", f"{left_out} more like these are not listed", subject.name))
+    own = {told.IGNORE_UNKNOWN_RULE: comments.unknown(), told.IGNORE_UNUSED: comments.unused({r.id for r in rules})}
+    for rule_id, problems in own.items():
+        if given.get(rule_id) != "off":
+            found += [_finding(RULES[rule_id], problem, subject, given.get(rule_id)) for problem in problems]
     return found
 
 
@@ -126,11 +155,12 @@ def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | Non
     if span is None:
         return Finding(rule.id, severity, problem.message, problem.file or subject.name, entry=problem.entry)
     file = problem.file or span.file
-    end = span.column + span.length
+    column, end = span.column, span.column + span.length
     text = subject.line_at(file, span.line)
     if text is not None:  # a span goes on over continuation lines, a finding ends with its line
-        end = max(span.column, min(end, len(text) + 1))
-    return Finding(rule.id, severity, problem.message, file, span.line, span.column, end, problem.entry)
+        column = min(column, len(text) + 1)  # the end of the file is behind a newline
+        end = max(column, min(end, len(text) + 1))
+    return Finding(rule.id, severity, problem.message, file, span.line, column, end, problem.entry)
 
 
 def _own_finding(rule_id: str, problem: Problem, source: str, options: CheckOptions) -> Finding:

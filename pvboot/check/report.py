@@ -15,6 +15,8 @@ from pvboot.check.engine import SourceResult
 FORMATS: Final = {
     "text": "pvboot.check.report_text",
     "json": "pvboot.check.report_json",
+    "sarif": "pvboot.check.sarif",
+    "junit": "pvboot.check.junit",
 }
 
 

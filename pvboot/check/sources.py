@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import Problem
+from pvboot.check.opened import OpenedSource, open_for_check
 from pvboot.check.options import CheckOptions
 from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
 from pvboot.check.subject import TEXT_LIMIT_BYTES, Subject
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices, is_object_url, open_devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.menu import dialects
 from pvboot.menu.discovery import can_boot, context_of, find, read_menu
@@ -39,11 +41,28 @@ class GuestMenus:
 
 
 @contextmanager
-def open_subjects(source: str, options: CheckOptions) -> Iterator[GuestMenus]:
+def open_subjects(
+    source: str, options: CheckOptions, opened: OpenedSource | None = None
+) -> Iterator[GuestMenus]:
     """The menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
 
+    `opened` is a source that is open already; no file is opened then, and none closed.
     Raises `PvbootError`, `FsError` if there is nothing to check.
     """
+    if opened is None and is_object_url(source):
+        with contextlib.closing(open_for_check(source, options)) as fetched, open_subjects(
+            source, options, fetched
+        ) as guest:
+            yield guest
+        return
+    if opened is not None:
+        if opened.menu is None:
+            yield _menus_of_guest(source, opened.devices, options)
+            return
+        dialect = dialect_by_words(source, opened.menu.read_at(0, SNIFFED_BYTES))
+        found = FoundMenu(None, source, dialect, opened.menu)
+        yield GuestMenus([_subject(source, opened.devices, found, options)])
+        return
     if is_text(source):
         with _disks_beside(source, options) as devices:
             found = FoundMenu(None, source, _dialect_of_file(source), None)
@@ -61,9 +80,13 @@ def is_text(source: str) -> bool:
         return False
     try:
         with open(source, "rb") as file:
-            head = file.read(SNIFFED_BYTES)
+            return looks_like_text(file.read(SNIFFED_BYTES))
     except OSError:
         return False  # opening it as a disk tells why
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether a file that begins so is text."""
     return head.startswith(_UTF16_MARKS) or len(head) - len(head.translate(None, _CONTROLS)) <= len(head) // 32
 
 
@@ -74,12 +97,15 @@ def _disks_beside(source: str, options: CheckOptions) -> Devices:
 
 
 def _dialect_of_file(path: str) -> Dialect:
+    with open(path, "rb") as file:
+        return dialect_by_words(path, file.read(SNIFFED_BYTES))
+
+
+def dialect_by_words(path: str, head: bytes) -> Dialect:
     """By its name as in a guest; a file of another name by the words that only its dialect has."""
     name = path.rpartition("/")[2].lower()
     if any(name == known.rpartition("/")[2] for _dialect, known in dialects.search_order()):
         return dialects.dialect_of(path)
-    with open(path, "rb") as file:
-        head = file.read(SNIFFED_BYTES)
     if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
         rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pvboot.cli.common import add_source_options, tell_volumes
+from pvboot.cli.common import add_source_options, open_source, tell_volumes
 
 HELP = "print a file of a guest's disk"
 
@@ -27,10 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; a path that is not there raises."""
     from fsdrivers.copy import copy_to_fd
-    from pvboot.devices import open_devices
     from pvboot.menu.discovery import locate_path
 
-    with open_devices(args.source, args.disk) as devices:
+    with open_source(args) as devices:
         tell_volumes(args, devices)
         _device, filesystem, path, _found = locate_path(devices, args.path, args.config)
         sys.stdout.flush()

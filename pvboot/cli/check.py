@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,12 @@ examples:
   pvboot check --explain crlf-line-ends      what a rule means
 """
 
-OPTION_MODULES = ("pvboot.cli.check_options",)
+OPTION_MODULES = (
+    "pvboot.cli.check_options",
+    "pvboot.cli.check_depth",
+    "pvboot.cli.check_rules",
+    "pvboot.cli.check_fleet",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The worst exit code of the sources."""
+    from pvboot.cli import check_fleet, check_rules
+
     if args.explain is not None:
         return _explain(args.explain)
     if args.list_rules:
@@ -56,7 +63,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing to check", expected="at least one SOURCE")
     if args.disk and len(args.sources) > 1:
         raise UsageError("--disk belongs to one guest", expected="one SOURCE", found=str(len(args.sources)))
-    return report(args, results(args.sources, options_of(args)))
+    sources = check_fleet.expand(args)
+    options = check_rules.options_for(args, options_of(args))
+    if args.fix or args.diff:
+        check_rules.mend(args, sources, options)
+        if args.diff:
+            return 0
+    if check_fleet.is_fleet(args, sources):
+        return report(args, check_fleet.fleet_results(args, sources, options))
+    return report(args, results(sources, options))
 
 
 def options_of(args: argparse.Namespace) -> CheckOptions:
@@ -69,25 +84,29 @@ def options_of(args: argparse.Namespace) -> CheckOptions:
     return options
 
 
-def results(sources: Iterable[str], options: CheckOptions) -> Iterator[SourceResult]:
+def results(sources: Iterable[str], options: Callable[[str], CheckOptions]) -> Iterator[SourceResult]:
     """The sources checked one after the other."""
     from pvboot.check.engine import check_source
 
-    return (check_source(source, options) for source in sources)
+    return (check_source(source, options(source)) for source in sources)
 
 
 def report(args: argparse.Namespace, found: Iterable[SourceResult]) -> int:
     """Print the results as they come; the worst exit code."""
     from pvboot.check.report import ReportSettings, reporter
+    from pvboot.cli import check_fleet
 
     colour = args.format == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     writer = reporter(args.format, sys.stdout, ReportSettings(args.severity, colour))
     worst = 0
+    page = check_fleet.Page(args.html)
     for result in found:
         writer.add(result)
+        page.add(result)
         sys.stdout.flush()
         worst = max(worst, result.exit_code)
     writer.end()
+    page.write()
     return worst
 
 

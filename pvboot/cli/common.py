@@ -12,17 +12,51 @@ from pvboot.screen.safe_text import safe
 if TYPE_CHECKING:
     from pvboot.devices import Devices
     from pvboot.menu.model import MenuWarning
+    from pvboot.net.source import NetOptions
 
 
 def add_source_options(parser: argparse.ArgumentParser, *, required: bool = True, with_json: bool = True) -> None:
     """SOURCE, what else belongs to the guest, and --json."""
     parser.add_argument("source", metavar="SOURCE", nargs=None if required else "?",
-                        help="disk image, block device, directory or menu file")
+                        help="disk image, block device, directory or menu file, or the URL of one")
     parser.add_argument("--disk", metavar="SOURCE", action="append", default=[],
                         help="a further disk of the guest: hd1, hd2 ... (may be repeated)")
     parser.add_argument("--config", metavar="PATH", help="the menu to use, [DEVICE]/path, instead of looking for it")
+    parser.add_argument("--net", metavar="URL", action="append", default=[],
+                        help="what (nd) is, and a server that menus may use (may be repeated)")
+    parser.add_argument("--sums", metavar="FILE", help="SHA-256 that every fetched file must have, as sha256sum lists")
     if with_json:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def open_source(args: argparse.Namespace) -> Devices:
+    """The guest's disks: SOURCE and --disk, and what --net and the environment say about servers."""
+    from pvboot.devices import open_devices
+
+    return open_devices(args.source, args.disk, net_options(args))
+
+
+def net_options(args: argparse.Namespace) -> NetOptions | None:
+    """None if nothing of the network is wanted."""
+    import os
+
+    given = os.environ.get("PVBOOT_NET", "")
+    urls = (*args.net, *given.split())
+    if not urls and not args.sums and not any("://" in (name or "") for name in named_sources(args)):
+        return None
+    from pvboot.cli.meter import meter_for
+    from pvboot.net.settings import NetSettings
+    from pvboot.net.source import NetOptions
+    from pvboot.net.sums import read_sums
+
+    sums = read_sums(args.sums) if args.sums else None
+    tell = complain if args.verbose else lambda _text: None
+    return NetOptions(urls, NetSettings(sums=sums, tell=tell, meter=meter_for(sys.stderr)))
+
+
+def named_sources(args: argparse.Namespace) -> list[str]:
+    """Everything on the command line that may be a URL."""
+    return [args.source, *args.disk, getattr(args, "kernel", None), *getattr(args, "ramdisk", [])]
 
 
 def print_json(document: object) -> None:

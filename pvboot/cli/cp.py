@@ -8,7 +8,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, complain, tell_volumes
+from pvboot.cli.common import add_source_options, complain, open_source, tell_volumes
 from pvboot.errors import PvbootError, UsageError
 
 if TYPE_CHECKING:
@@ -44,11 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0; 1 if something was left out; a path that is not there raises."""
-    from pvboot.devices import open_devices
     from pvboot.menu.discovery import locate_path
 
     inputs = [os.stat(name) for name in (args.source, *args.disk) if os.path.isfile(name)]
-    with open_devices(args.source, args.disk) as devices:
+    with open_source(args) as devices:
         tell_volumes(args, devices)
         _device, filesystem, path, found = locate_path(devices, args.path, args.config)
         name = _base_name(path)

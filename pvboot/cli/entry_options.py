@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import tell_volumes
+from pvboot.cli.common import open_source, tell_volumes
 
 if TYPE_CHECKING:
     from pvboot.boot import LoadOptions
@@ -30,9 +30,7 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
 
 def open_guest(args: argparse.Namespace) -> Devices:
     """The guest's disks: SOURCE and --disk."""
-    from pvboot.devices import open_devices
-
-    devices = open_devices(args.source, args.disk)
+    devices = open_source(args)
     tell_volumes(args, devices)
     return devices
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, tell_volumes
+from pvboot.cli.common import add_source_options, open_source, tell_volumes
 from pvboot.errors import PvbootError
 from pvboot.screen.safe_text import safe
 
@@ -43,10 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0; a path that is not there raises."""
     from fsdrivers.api import DirEntry
-    from pvboot.devices import open_devices
     from pvboot.menu.discovery import locate_path
 
-    with open_devices(args.source, args.disk) as devices:
+    with open_source(args) as devices:
         tell_volumes(args, devices)
         device, filesystem, path, found = locate_path(devices, args.path, args.config)
         if found.kind == "dir":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options, complain, print_json, print_warnings, tell_volumes
+from pvboot.cli.common import add_source_options, complain, open_source, print_json, print_warnings, tell_volumes
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0, or 1 if the menu has no entry."""
-    from pvboot.devices import open_devices
     from pvboot.menu import find, load
 
-    with open_devices(args.source, args.disk) as devices:
+    with open_source(args) as devices:
         tell_volumes(args, devices)
         menu = load(devices, find(devices, args.config))
         summaries = [_summarise(devices, menu, entry) for entry in menu.entries]

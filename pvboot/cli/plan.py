@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options
+from pvboot.cli.common import add_source_options, net_options
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
 from pvboot.errors import BootError, KernelError, PlanError, UsageError
 
@@ -52,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_options(parser, required=False, with_json=False)
     add_entry_options(parser)
     kernel = parser.add_argument_group("kernel instead of SOURCE")
-    kernel.add_argument("--kernel", metavar="FILE", help="kernel file: ELF, ELF.gz or bzImage")
-    kernel.add_argument("--ramdisk", metavar="FILE", action="append", default=[], help="ramdisk; several are joined")
+    kernel.add_argument("--kernel", metavar="FILE", help="kernel file (or its URL): ELF, ELF.gz or bzImage")
+    kernel.add_argument("--ramdisk", metavar="FILE", action="append", default=[],
+                        help="ramdisk (or its URL); several are joined")  # fmt: skip
     kernel.add_argument("--cmdline", metavar="S", help="command line (bytes behind the 1023rd are cut, as Xen does)")
     kernel.add_argument("--cmdline-file", metavar="FILE", help="file that holds the command line")
     domain = parser.add_argument_group("domain")
@@ -131,7 +132,7 @@ def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, byte
         return _kernel_of_entry(args)
     options = load_options(args)
     kernel = parse_kernel(
-        _read_file(args.kernel, "kernel"),
+        _read_input(args, args.kernel, "kernel"),
         name=args.kernel,
         max_size=LIMIT_BYTES,
         capabilities=options.capabilities,
@@ -158,7 +159,7 @@ def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
 
     if not args.ramdisk:
         return None
-    return one_ramdisk([BytesBlob(_read_file(path, "ramdisk")) for path in args.ramdisk], args.compat)
+    return one_ramdisk([BytesBlob(_read_input(args, path, "ramdisk")) for path in args.ramdisk], args.compat)
 
 
 def _cmdline_of(args: argparse.Namespace) -> bytes:
@@ -169,6 +170,16 @@ def _cmdline_of(args: argparse.Namespace) -> bytes:
     else:
         line = _read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES).split(b"\0")[0]
     return append_arguments(line, os.fsencode(args.append))
+
+
+def _read_input(args: argparse.Namespace, path: str, what: str) -> bytes:
+    """A kernel or ramdisk, given by name or URL."""
+    options = net_options(args) if "://" in path else None
+    if options is None:
+        return _read_file(path, what)
+    from pvboot.net.fetch import fetch_input
+
+    return fetch_input(path, options.settings, LIMIT_BYTES)
 
 
 def _read_file(path: str, what: str, limit: int = LIMIT_BYTES) -> bytes:

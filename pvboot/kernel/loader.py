@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pvboot.errors import KernelError
+from pvboot.errors import KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError
 from pvboot.kernel.binary import BinaryTable, binary_layout, find_table
 from pvboot.kernel.containers import bzimage_payload, gunzip_file, is_bzimage
 from pvboot.kernel.elf import EM_386, EM_X86_64, ElfFile, Segment, is_elf, parse_elf, segments
@@ -141,24 +141,24 @@ def _check_facts(elf: ElfFile, facts: GuestFacts) -> None:
     """Source: elf_xen_note_check in xen/common/libelf/libelf-dominfo.c."""
     where = f"{elf.name}, {facts.source}" if facts.source else elf.name
     if not facts.source:
-        raise KernelError("not a Xen kernel: it has neither ELF notes nor a __xen_guest section", where=elf.name)
+        raise NotPvKernelError("not a Xen kernel: it has neither ELF notes nor a __xen_guest section", where=elf.name)
     if not facts.loader.startswith("generic") and not facts.guest_os.startswith("linux"):
         pvh = " (the kernel can only start as PVH)" if facts.phys_entry is not None and not facts.loader else ""
-        raise KernelError(
+        raise NotPvKernelError(
             f"the kernel is not made for Xen's generic loader{pvh}",
             where=where,
             expected='LOADER "generic..." or GUEST_OS "linux..."',
             found=_with_remarks(f'LOADER "{facts.loader}", GUEST_OS "{facts.guest_os}"', facts),
         )
     if not facts.xen_version.startswith("xen-3.0"):
-        raise KernelError(
+        raise NotPvKernelError(
             "the kernel is made for another version of the Xen interface",
             where=where,
             expected='XEN_VERSION "xen-3.0..."',
             found=_with_remarks(f'"{facts.xen_version}"', facts),
         )
     if facts.paddr_offset is not None and facts.virt_base is None:
-        raise KernelError(
+        raise KernelNotesError(
             "PADDR_OFFSET is given without VIRT_BASE", where=where, found=f"PADDR_OFFSET {facts.paddr_offset:#x}"
         )
 
@@ -227,24 +227,26 @@ def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> Non
     where = f"{elf.name}, {facts.source}"
     if image.virt_kstart > image.virt_kend:
         found = _with_remarks(kernel, facts)
-        raise KernelError("the kernel passes the end of the address space", where=where, found=found)
+        raise KernelNotesError("the kernel passes the end of the address space", where=where, found=found)
     if not image.virt_kstart <= image.virt_entry <= image.virt_kend:
-        origin = "e_entry, as there is no ENTRY" if facts.virt_entry is None else "ENTRY"
-        raise KernelError(
+        # A kernel without ENTRY is one for PVH whose e_entry is a physical address.
+        origin, error = ("ENTRY", KernelNotesError) if facts.virt_entry is not None else (
+            "e_entry, as there is no ENTRY", NotPvKernelError)  # fmt: skip
+        raise error(
             f"the entry point ({origin}) is outside the kernel",
             where=where,
             expected=kernel,
             found=_with_remarks(f"{image.virt_entry:#x}", facts),
         )
     if image.virt_base > image.virt_kstart:
-        raise KernelError(
+        raise KernelNotesError(
             "VIRT_BASE is above the kernel",
             where=where,
             expected=f"at most {image.virt_kstart:#x}",
             found=_with_remarks(f"{image.virt_base:#x}", facts),
         )
     if image.p2m_base is not None and image.virt_kstart <= image.p2m_base < image.virt_kend:
-        raise KernelError(
+        raise KernelNotesError(
             "INIT_P2M is inside the kernel", where=where, expected=f"outside of {kernel}", found=f"{image.p2m_base:#x}"
         )
 
@@ -253,11 +255,11 @@ def _check_placement(image: KernelImage) -> None:
     """The builder places whole pages, counted from VIRT_BASE (xc_dom_alloc_pad in xg_dom_core.c)."""
     for what, address in (("VIRT_BASE", image.virt_base), ("the kernel's first address", image.virt_kstart)):
         if address % PAGE_BYTES:
-            raise KernelError(
+            raise KernelNotesError(
                 f"{what} is not page aligned", where=image.name, expected="a multiple of 0x1000", found=f"{address:#x}"
             )
     if image.virt_base > image.virt_kstart:
-        raise KernelError(
+        raise KernelNotesError(
             "the address of PFN 0 is above the kernel",
             where=image.name,
             expected=f"at most {image.virt_kstart:#x}",
@@ -268,10 +270,10 @@ def _check_placement(image: KernelImage) -> None:
 def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: str) -> int:
     """Does the hypervisor run such guests, and can the kernel live with the features asked for?  The active ones."""
     if image.features_required & DOM0:
-        raise KernelError("the kernel can only run as dom0", where=f"{image.name}, FEATURES", found="!dom0")
+        raise NotPvKernelError("the kernel can only run as dom0", where=f"{image.name}, FEATURES", found="!dom0")
     if image.guest_type not in capabilities:
         no_pae = f" (PAE mode {image.pae})" if image.guest_type == TYPE_32 else ""
-        raise KernelError(
+        raise (NoPaeKernelError if no_pae else NotPvKernelError)(
             f"the hypervisor does not run such guests{no_pae}",
             where=image.name,
             expected=" or ".join(capabilities) or "no PV guest at all",
@@ -280,14 +282,14 @@ def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: s
     active = feature_mask(requested) | image.features_required
     missing = active & ~image.features_supported
     if missing:
-        raise KernelError(
+        raise KernelNotesError(
             "the kernel does not support a requested feature",
             where=image.name,
             expected=feature_names(missing),
             found=feature_names(image.features_supported) or "no features",
         )
     if active & FEATURE_AUTO_TRANSLATED_PHYSMAP:
-        raise KernelError(
+        raise NotPvKernelError(
             "auto-translated PV guests are no longer supported by Xen",
             where=image.name,
             found="auto_translated_physmap required",

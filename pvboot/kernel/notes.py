@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from pvboot.errors import KernelError
+from pvboot.errors import KernelNotesError
 from pvboot.kernel.elf import PT_NOTE, SHT_NOTE, ElfFile, Section, Segment, section_named, sections, segments
 from pvboot.kernel.features import parse_features
 from pvboot.kernel.xen_guest import guest_items, guest_number
@@ -137,7 +137,7 @@ class _NoteWalker:
                 return
             self.notes += 1
             if self.notes > MAX_NOTES:
-                raise KernelError("too many ELF notes", where=elf.at(offset), expected=f"at most {MAX_NOTES}")
+                raise KernelNotesError("too many ELF notes", where=elf.at(offset), expected=f"at most {MAX_NOTES}")
             name_bytes, desc_bytes, kind = header.unpack_from(elf.data, offset)
             # Name and description are padded to 4 bytes, in ELF64 too.  The name counts up to its NUL: n_namesz
             # only says where the description starts.
@@ -148,7 +148,8 @@ class _NoteWalker:
                 # GRUB's i386 image passes the end of its segment, and claims to pass the end of the file.
                 self.xen_notes += 1
                 if self.xen_notes > MAX_XEN_NOTES:
-                    raise KernelError("too many Xen notes", where=elf.at(offset), expected=f"at most {MAX_XEN_NOTES}")
+                    expected = f"at most {MAX_XEN_NOTES}"
+                    raise KernelNotesError("too many Xen notes", where=elf.at(offset), expected=expected)
                 _read_note(elf, kind, offset, desc, desc_bytes, self.facts)
             if after > _padded(end):
                 self.facts.remarks.append(
@@ -188,7 +189,7 @@ def _read_note(elf: ElfFile, kind: int, offset: int, desc: int, desc_bytes: int,
     elif kind == FEATURES:
         features = parse_features(elf.string(desc, what))
         if features.unknown_required is not None:
-            raise KernelError(
+            raise KernelNotesError(
                 "the kernel requires a feature that is not known",
                 where=f"{elf.at(offset)}, note FEATURES",
                 found=f"!{features.unknown_required}",

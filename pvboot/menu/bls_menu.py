@@ -105,11 +105,11 @@ def _loader_conf(filesystem: Filesystem, volume: str, path: str, found: list[Bls
             elif field.value.isascii() and field.value.isdigit():
                 waits, timeout, hidden = False, int(field.value[:9]), False
             else:
-                warn(MenuWarning(f"timeout {shorten(field.value)!r} has no effect", field.span))
+                warn(MenuWarning(f"timeout {shorten(field.value)!r} has no effect", field.span, "number"))
         elif field.key in ("default", "preferred"):
             matching = _glob(field.value, found)
             if matching is None and not field.value.startswith("@"):
-                warn(MenuWarning(f"no entry is named {shorten(field.value)!r}", field.span))
+                warn(MenuWarning(f"no entry is named {shorten(field.value)!r}", field.span, "default"))
             default = first_good if matching is None else matching
     return _Settings(default, None if waits else timeout, hidden)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pvboot.menu.model import Menu
+from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:
     from pvboot.devices import Devices
@@ -23,7 +23,8 @@ class MenuContext:
 
     `source` is what the user named, `volume` the canonical device name (None: a plain file outside of any disk),
     `path` the file; `devices` are the guest's disks.  `saved_default` reads GRUB Legacy's file `default` beside the
-    menu, b"" if there is none.
+    menu, b"" if there is none.  `on_warning` hears every warning when it arises, also those of entries that are run
+    later.
     """
 
     source: str
@@ -31,6 +32,7 @@ class MenuContext:
     path: str
     devices: Devices
     saved_default: Callable[[], bytes] = lambda: b""
+    on_warning: Callable[[MenuWarning], object] = lambda _warning: None
 
 
 class Builder(Protocol):
@@ -118,6 +120,21 @@ def search_order() -> tuple[tuple[Dialect, str], ...]:
     return (
         *((dialect, path) for dialect in DIALECTS for path in dialect.paths),
         *((dialect, path) for dialect in DIALECTS for path in dialect.more_paths),
+    )
+
+
+def server_order() -> tuple[tuple[Dialect, str], ...]:
+    """What a server is asked for, one request each: menus laid down for network boots, then a guest's tree."""
+    return (
+        (MENU_LST, "/menu.lst"),
+        (GRUB_CFG, "/grub.cfg"),
+        (EXTLINUX, "/extlinux.conf"),
+        *((GRUB_CFG, path) for path in GRUB_CFG.paths),
+        *((MENU_LST, path) for path in MENU_LST.paths),
+        (EXTLINUX, "/boot/extlinux/extlinux.conf"),
+        (EXTLINUX, "/extlinux/extlinux.conf"),
+        (EXTLINUX, "/isolinux/isolinux.cfg"),
+        (BLS, "/loader/entries/"),
     )
 
 

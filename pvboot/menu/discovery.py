@@ -44,6 +44,9 @@ def find(
         return _find_named(devices, config)
     if devices.menu_file is not None:
         return FoundMenu(None, devices.menu_file, dialect_of(devices.menu_file), None)
+    if devices.fetched_menu is not None:
+        fetched = devices.fetched_menu
+        return FoundMenu(fetched.device, fetched.path, dialect_of(fetched.path), fetched.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
     problem: PvbootError | fs_errors.FsError | None = None
@@ -229,10 +232,14 @@ def locate_path(devices: Devices, text: str, config: str | None = None) -> tuple
 
 
 def _lookup_order(devices: Devices, config: str | None) -> Iterator[Device]:
+    candidates = list(devices.candidates())
+    if len(candidates) < 2:  # the menu does not change the order
+        yield from candidates
+        return
     try:
         first = find(devices, config).device
     except (PvbootError, fs_errors.FsError):
         first = None
     if first is not None:
         yield first
-    yield from (device for device in devices.candidates() if device != first)
+    yield from (device for device in candidates if device != first)

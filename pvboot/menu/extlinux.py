@@ -41,6 +41,9 @@ _WITHOUT_MEANING = (
     "kbdmap localboot nerfdefault nocomplete noescape notabc path pretimeout prompt say send sendcookies serial "
     "sysappend text ui f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 onerror"
 )
+# Every keyword that means something to somebody.
+KEYWORDS = (*_KERNELS, *_WITHOUT_MEANING.split(), "label", "append", "initrd", "default", "ui", "ontimeout", "timeout",
+            "totaltimeout", "implicit", "include", "menu")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -90,9 +93,9 @@ class _Reader:
     room_bytes: int = TOTAL_LIMIT_BYTES
     warnings: list[MenuWarning] = field(default_factory=list)
 
-    def warn(self, message: str, at: Field) -> None:
+    def warn(self, message: str, at: Field, code: str = "") -> None:
         if len(self.warnings) < WARNING_LIMIT:
-            self.warnings.append(MenuWarning(message, at.span))
+            self.warnings.append(MenuWarning(message, at.span, code))
 
     def close_label(self) -> None:
         """What is global now holds for the label that ends here."""
@@ -157,7 +160,7 @@ def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> 
     if depth >= INCLUDE_DEPTH or reader.files > INCLUDE_LIMIT:
         if reader.files <= INCLUDE_LIMIT + 1:
             limits = f"{INCLUDE_DEPTH} deep, {INCLUDE_LIMIT} files"
-            reader.warn(f"{shorten(name)!r} is not included: the limit is {limits}", directive)
+            reader.warn(f"{shorten(name)!r} is not included: the limit is {limits}", directive, "loop")
         return None
     if reader.device is None or not name:
         reader.warn(f"{shorten(name)!r} is not included: it has no disk to be looked for on", directive)
@@ -167,7 +170,7 @@ def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> 
         file = reader.devices.mount(reader.device).open(path)
         data = file.read_at(0, reader.room_bytes)
     except (fs_errors.FsError, GrubError) as err:
-        reader.warn(f"{shorten(name)!r} is not included: {err}", directive)
+        reader.warn(f"{shorten(name)!r} is not included: {err}", directive, "unread-file")
         return None
     if file.size > len(data):
         reader.warn(f"{shorten(name)!r} is cut: {TOTAL_LIMIT_BYTES} bytes of included files are the limit", directive)
@@ -258,13 +261,13 @@ def _read_global(reader: _Reader, directive: Field) -> None:
     elif key == "implicit":
         reader.implicit = _number(reader, directive) != 0
     elif key not in _WITHOUT_MEANING.split() and key not in _KERNELS:
-        reader.warn(f"unknown keyword {shorten(key, 40)!r} is skipped", directive)
+        reader.warn(f"unknown keyword {shorten(key, 40)!r} is skipped", directive, "unknown-command")
 
 
 def _number(reader: _Reader, directive: Field) -> int:
     match = re.match(r"\d{1,9}", directive.value, re.ASCII)
     if match is None:
-        reader.warn(f"{shorten(directive.key)} {shorten(directive.value)!r} is no number", directive)
+        reader.warn(f"{shorten(directive.key)} {shorten(directive.value)!r} is no number", directive, "number")
     return int(match[0]) if match else 0
 
 
@@ -330,7 +333,7 @@ def _label_index(reader: _Reader, directive: Field) -> int | None:
                 reader.warn(f"the arguments behind {shorten(word)!r} are left out", directive)
             return found.index(name)
     if not word.lower().endswith(_NO_LINUX) and names:
-        reader.warn(f"no entry is labelled {shorten(wanted)!r}", directive)
+        reader.warn(f"no entry is labelled {shorten(wanted)!r}", directive, "default")
     return None
 
 

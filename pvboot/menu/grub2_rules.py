@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from pvboot.device_names import WITH_PARTITIONS, Device
+from pvboot.device_names import PROTOCOLS, WITH_PARTITIONS, Device
 
 _MAXIMUM = (1 << 64) - 1
 _NEEDS_BACKSLASH = re.compile(r"(\\x[0-9A-Fa-f]{2})|([\\'\"])")
 _DEVICE = re.compile(r"(hd|fd|cd)([0-9]{0,3})")
 _XEN_DISK = re.compile(r"(?:xen/)?(?:xvd|sd|hd|vd)([a-h])")
 _NO_LOOPS: Mapping[str, Device] = MappingProxyType({})
+_SERVER = re.compile(r"[^(),/]{0,300}")
 _PARTITION = re.compile(r"(msdos|gpt)?([0-9]{1,3})")
 
 
@@ -57,9 +58,16 @@ def read_device_name(text: str, loops: Mapping[str, Device] = _NO_LOOPS) -> Devi
     """The device that GRUB 2 calls `text`, without parentheses; None for kinds that do not exist here.
 
     Partitions count from 1 in every form: `hd0,1`, `hd0,msdos1`, `hd0,gpt1`; `xen/xvda,1` is hd0's.
-    `loops` are the names that `loopback` has given.
+    `loops` are the names that `loopback` has given; `http,HOST` and `tftp,HOST` are servers, `nd` is where the menu
+    came from.
     """
     name, comma, number = text.partition(",")
+    if text == "nd":
+        return Device(text)
+    if text == "pxe":  # what GRUB calls the server that it was started from
+        return Device("tftp")
+    if name in PROTOCOLS:
+        return Device(name, server=number) if _SERVER.fullmatch(number) else None
     device = loops.get(name) or _read_drive(name)
     if device is None or not comma:
         return device

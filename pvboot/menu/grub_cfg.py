@@ -20,7 +20,7 @@ from pvboot.menu.grub2_rules import read_unsigned
 from pvboot.menu.grub_commands import COMMANDS, MenuShown
 from pvboot.menu.grub_disks import Disks
 from pvboot.menu.grub_script import Budget, Environment, Exhausted, Interpreter, Level, Node, Shared, Stopped
-from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
+from pvboot.menu.model import BootFiles, Entry, Menu, Password
 
 DIALECT = "grub.cfg"
 SUBMENU_DEPTH_LIMIT = 10
@@ -28,12 +28,13 @@ MENU_DEPTH_LIMIT = 5  # entries that show another menu whose default entry does 
 MAXIMUM_TIMEOUT = 0x7FFFFFFF
 MAXIMUM_FALLBACKS = 8
 
-# What GRUB sets before it reads a menu, less what only screens and networks need.
+# What GRUB sets before it reads a menu, less what only screens and a network of its own need.
 _FEATURES = (
     "feature_menuentry_id feature_timeout_style feature_platform_search_hint feature_default_font_path "
     "feature_all_video_module feature_menuentry_options feature_nativedisk_cmd feature_chainloader_bpb "
     "feature_ntldr feature_200_final"
 )
+_SERVERS = ("net_default_server", "pxe_default_server")
 _EXPORTED = "root prefix cmdpath grub_cpu grub_platform lang locale_dir chosen config_file config_directory"
 
 
@@ -58,7 +59,7 @@ def build(data: bytes, context: MenuContext) -> Menu:
     budget = Budget()
     budget.begin()
     home = read_device(context.volume)[0] if context.volume else None
-    shared = Shared(Disks(context.devices, home, budget.charge), budget)
+    shared = Shared(Disks(context.devices, home, budget.charge), budget, context.on_warning)
     top = Level(_first_environment(shared.disks, context))
     draft = _Draft(shared, context)
     top = _run_level(shared, top, lambda run: run.run_script(parse(data, f"{context.volume or ''}{context.path}")))
@@ -85,7 +86,10 @@ def _first_environment(disks: Disks, context: MenuContext) -> Environment:
         "config_file": f"({root}){context.path}", "grub_cpu": "x86_64", "lang": "", "locale_dir": "", "pager": "",
         "?": "0", **dict.fromkeys(_FEATURES.split(), "y"),
     }  # fmt: skip
-    return Environment(values, {*_EXPORTED.split(), *_FEATURES.split()})
+    network = context.devices.network
+    if network is not None:
+        values |= dict.fromkeys(_SERVERS, network.default_server)
+    return Environment(values, {*_EXPORTED.split(), *_FEATURES.split(), *_SERVERS})
 
 
 def _run_level(shared: Shared, level: Level, start: Callable[[Interpreter], object]) -> Level:
@@ -96,9 +100,9 @@ def _run_level(shared: Shared, level: Level, start: Callable[[Interpreter], obje
     except MenuShown as shown:
         return shown.level
     except Stopped as stop:
-        shared.warn(f"{stop.command!r} outside of an entry: the rest of the menu is not read")
+        shared.warn(f"{stop.command!r} outside of an entry: the rest of the menu is not read", code="stopped")
     except Exhausted as err:
-        shared.warn(str(err))
+        shared.warn(str(err), code="exhausted")
     return level
 
 
@@ -115,7 +119,7 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
         node.index = len(draft.entries)
         for command in _unknown_commands(node.body, draft.shared):
             draft.shared.warn(f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
-                              command.span)  # fmt: skip
+                              command.span, "unknown-command")  # fmt: skip
         files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)
@@ -243,7 +247,7 @@ def _default(shared: Shared, top: Level, wanted: str, entries: tuple[Entry, ...]
         return 0
     node = _find(top, wanted) if wanted else None
     if node is None and wanted:
-        shared.warn(f"default {shorten(wanted)!r} is no entry, the first one is taken")
+        shared.warn(f"default {shorten(wanted)!r} is no entry, the first one is taken", code="default")
     node = node or _find_below(top, "0")
     index = node.index if node else 0
     if _is_hypervisor(entries[index]):
@@ -278,7 +282,7 @@ def _fallback(shared: Shared, top: Level, text: str, default: int) -> tuple[int,
     for word in text.split()[:MAXIMUM_FALLBACKS]:
         node = _find(top, word)
         if node is None:
-            shared.warnings.append(MenuWarning(f"fallback {shorten(word)!r} is no entry"))
+            shared.warn(f"fallback {shorten(word)!r} is no entry", code="fallback")
             break
         if node.index != default and node.index not in found:
             found.append(node.index)

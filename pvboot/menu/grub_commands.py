@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 from fsdrivers import errors as fs_errors
-from grammars.grub_cfg import Command, Script, parse, parse_text
+from grammars.grub_cfg import Command, Script, Word, parse, parse_text
 from pvboot.device_names import Device
 from pvboot.devices import LOOP_LIMIT, NO_LOOP
 from pvboot.errors import MenuError, PvbootError
@@ -97,10 +97,10 @@ def _menuentry(run: Interpreter, args: Sequence[str], command: Command) -> int:
     options, words = read_options(args, _ENTRY_OPTIONS, {})
     source = options.get("source")
     if run.level is None:
-        run.warn("an entry inside of an entry is left out", command)
+        run.warn("an entry inside of an entry is left out", command, "misplaced")
         return 1
     if not words or (source is None) is (command.block is None):
-        run.warn("an entry without a title or a body is left out", command)
+        run.warn("an entry without a title or a body is left out", command, "argument")
         return 1
     if len(run.level.nodes) >= ENTRY_LIMIT:
         raise Exhausted(f"only the first {ENTRY_LIMIT} entries of a menu are read")
@@ -121,12 +121,23 @@ def _parse(run: Interpreter, text: str) -> Script:
 @_command("linux", "linux16", "linuxefi")
 def _linux(run: Interpreter, args: Sequence[str], command: Command) -> int:
     if not args:
-        run.warn("a kernel's file name is missing", command)
+        run.warn("a kernel's file name is missing", command, "argument")
         return 1
+    _look_for_unset(run, command.words[1:2], command)
     early = run.loaded.initrds if run.loaded.kernel is None and run.loaded.hypervisor is None else ()
     # The old kernel goes whatever becomes of the new one.
     run.loaded = Loaded(_boot_name(run, args[0]), join_arguments(args[1:]), early, _typed(args[1:], command))
     return 0
+
+
+def _look_for_unset(run: Interpreter, words: Sequence[Word], command: Command) -> None:
+    """A variable that nobody has set leaves a hole in the name of a file."""
+    for word in words:
+        for kind, name in word.pieces:
+            unset = kind.endswith("variable") and name not in run.environment.values and not name.isdigit()
+            if unset and name not in "#*@?" and len(word.pieces) > 1:
+                span = command.source.span(word.start, word.end)
+                run.shared.warn(f"the variable {shorten(name, 40)!r} is not set", span, "unset-variable")
 
 
 def _typed(arguments: Sequence[str], command: Command) -> str | None:
@@ -144,6 +155,7 @@ def _typed(arguments: Sequence[str], command: Command) -> str | None:
 @_command("initrd", "initrd16", "initrdefi")
 def _initrd(run: Interpreter, args: Sequence[str], command: Command) -> int:
     names = []
+    _look_for_unset(run, command.words[1:], command)
     for word in args:
         if word.startswith("newc:"):
             run.warn("'newc:' is not supported, the file is left out", command)
@@ -157,7 +169,7 @@ def _initrd(run: Interpreter, args: Sequence[str], command: Command) -> int:
 def _multiboot(run: Interpreter, args: Sequence[str], command: Command) -> int:
     words = [word for word in args if not word.startswith("--")]
     if not words:
-        run.warn("a file name is missing", command)
+        run.warn("a file name is missing", command, "argument")
         return 1
     run.loaded = Loaded(hypervisor=_boot_name(run, words[0]), args=join_arguments(words[1:]))
     return 0
@@ -188,7 +200,7 @@ def _stop(run: Interpreter, _args: Sequence[str], _command: Command) -> int:
 def _chainloader(run: Interpreter, _args: Sequence[str], command: Command) -> int:
     """Another boot loader is nothing that a PV guest can start."""
     run.loaded = Loaded()
-    run.warn("'chainloader' is not supported", command)
+    run.warn("'chainloader' is not supported", command, "chainloader")
     return 0
 
 
@@ -201,7 +213,7 @@ def _set(run: Interpreter, args: Sequence[str], command: Command) -> int:
         return 0
     name, equals, value = args[0].partition("=")
     if not equals:
-        run.warn(f"{shorten(args[0], 40)!r} is no assignment", command)
+        run.warn(f"{shorten(args[0], 40)!r} is no assignment", command, "argument")
         return 1
     run.environment.set(name, value)
     return 0
@@ -225,12 +237,12 @@ def _export(run: Interpreter, args: Sequence[str], _command: Command) -> int:
 def _load_env(run: Interpreter, args: Sequence[str], command: Command) -> int:
     options, names = read_options(args, {"file": True, "skip-sig": False}, {"f": "file", "s": "skip-sig"})
     name = options.get("file") or f"{run.environment.get('prefix')}/grubenv"
-    data = _read(run, name, command)
+    data = _read(run, name, command, "unread-environment")
     if data is None:
         return 1
     values = grub_env.read_block(data)
     if values is None:
-        run.warn(f"{shorten(name)} is no environment block", command)
+        run.warn(f"{shorten(name)} is no environment block", command, "grubenv")
         return 1
     for key, value in values.items():
         run.shared.budget.charge(1)
@@ -245,11 +257,11 @@ def _search(run: Interpreter, args: Sequence[str], command: Command) -> int:
     """Sets a variable to the first volume that fits; leaves it alone if there is none."""
     kind, wanted, variable = _read_search(run.called, args)
     if kind is None or wanted is None:
-        run.warn("'search' does not say what to look for", command)
+        run.warn("'search' does not say what to look for", command, "argument")
         return 1
     found = run.shared.disks.search(kind, wanted, run.environment.loops)
     if found is None:
-        run.warn(f"no volume with the {kind} {shorten(wanted)!r}", command)
+        run.warn(f"no volume with the {kind} {shorten(wanted)!r}", command, "search-failed")
         return 1
     if variable is not None:
         run.environment.set(variable, found)
@@ -289,7 +301,7 @@ def _loopback(run: Interpreter, args: Sequence[str], command: Command) -> int:
     options, words = read_options(args, {"delete": False, "decompress": False}, {"d": "delete", "D": "decompress"})
     loops = run.environment.loops
     if len(words) < (1 if "delete" in options else 2):
-        run.warn("'loopback' needs a name and a file", command)
+        run.warn("'loopback' needs a name and a file", command, "argument")
         return 1
     name = words[0]
     if "delete" in options:
@@ -311,7 +323,7 @@ def _loopback(run: Interpreter, args: Sequence[str], command: Command) -> int:
         loops[name] = disks.devices.add_loop(*found)
         disks.devices.blocks(loops[name])
     except PvbootError as err:
-        run.warn(f"{shorten(words[1])} is no disk: {err}", command)
+        run.warn(f"{shorten(words[1])} is no disk: {err}", command, "loopback")
         return 1
     return 0
 
@@ -355,7 +367,7 @@ def _leave_loops(run: Interpreter, args: Sequence[str], _command: Command) -> in
 @_command("return")
 def _return(run: Interpreter, args: Sequence[str], command: Command) -> int:
     if run.parameters is None or len(args) > 1:
-        run.warn("'return' outside of a function", command)
+        run.warn("'return' outside of a function", command, "misplaced")
         return 1
     status, found = read_unsigned(args[0] if args else run.environment.get("?"))
     if args and not found:
@@ -422,23 +434,23 @@ def _configfile(run: Interpreter, args: Sequence[str], command: Command) -> int:
 
 def _load(run: Interpreter, name: str, command: Command) -> Script | None:
     if not name:
-        run.warn("a file name is missing", command)
+        run.warn("a file name is missing", command, "argument")
         return None
     if run.file_depth >= FILE_DEPTH_LIMIT:
-        run.warn(f"{shorten(name)} is not read: more than {FILE_DEPTH_LIMIT} files inside each other", command)
+        run.warn(f"{shorten(name)} is not read: more than {FILE_DEPTH_LIMIT} files inside each other", command, "loop")
         return None
-    data = _read(run, name, command)
+    data = _read(run, name, command, "unread-file")
     if data is None:
         return None
     run.shared.budget.charge(len(data) // 16)
     return parse(data, name if name.startswith("(") else f"({run.environment.get('root')}){name}")
 
 
-def _read(run: Interpreter, name: str, command: Command) -> bytes | None:
+def _read(run: Interpreter, name: str, command: Command, code: str) -> bytes | None:
     try:
         return run.shared.disks.read(name, run.environment.place)
     except (PvbootError, fs_errors.FsError) as err:
-        run.warn(f"{shorten(name)} is passed over: {err}", command)
+        run.warn(f"{shorten(name)} is passed over: {err}", command, code)
         return None
 
 
@@ -446,7 +458,7 @@ def _read(run: Interpreter, name: str, command: Command) -> bytes | None:
 def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
     """Entries of the boot loader specification, as Fedora's GRUB reads them."""
     if run.level is None:
-        run.warn("entries inside of an entry are left out", command)
+        run.warn("entries inside of an entry are left out", command, "misplaced")
         return 1
     from pvboot.menu import bls
 
@@ -455,8 +467,10 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
     variables = run.environment.values
     for device, directory in _bls_places(run, wanted if is_path else run.environment.get("blsdir")):
         try:
-            found = bls.entries(run.shared.disks.devices, device, directory, grub_variables=variables,
-                                warn=lambda warning: run.shared.warn(warning.message, warning.span))  # fmt: skip
+            found = bls.entries(
+                run.shared.disks.devices, device, directory, grub_variables=variables,
+                warn=lambda warning: run.shared.warn(warning.message, warning.span, warning.code),
+            )  # fmt: skip
         except (fs_errors.FsError, PvbootError):
             continue
         run.shared.budget.charge(LOOKUP_COST * (len(found) + 1))
@@ -473,7 +487,7 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
                 run.level.nodes.append(Node(entry.title, entry.id, entry.span, restricted=bool(entry.users),
                                             files=entry.files))  # fmt: skip
         return 0
-    run.warn("'blscfg' finds no entries", command)
+    run.warn("'blscfg' finds no entries", command, "no-bls-entries")
     return 1
 
 
@@ -490,13 +504,33 @@ def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]
             yield place
 
 
+# --- the network ------------------------------------------------------------------------------------------
+
+
+@_command("net_bootp", "net_bootp6", "net_dhcp", "net_ipv6_autoconf", "net_add_addr", "net_add_dns", "net_add_route",
+          "net_del_addr", "net_del_dns", "net_del_route", "net_set_vlan", "net_ls_addr", "net_ls_cards", "net_ls_dns",
+          "net_ls_routes")  # fmt: skip
+def _net(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+    """This machine's network is as it is; a menu that may use it need not set it up."""
+    if run.shared.disks.devices.network is None:
+        run.warn(f"{run.called!r} fails: no network is allowed to this menu (--net URL does)", command)
+        return 1
+    return 0
+
+
+@_command("net_get_dhcp_option", "net_nslookup")
+def _net_unknown(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+    run.warn(f"{run.called!r} fails: nothing is known of DHCP and DNS", command)
+    return 1
+
+
 # --- passwords --------------------------------------------------------------------------------------------
 
 
 @_command("password", "password_pbkdf2")
 def _password(run: Interpreter, args: Sequence[str], command: Command) -> int:
     if len(args) != 2:
-        run.warn("a password needs a user and the password", command)
+        run.warn("a password needs a user and the password", command, "argument")
         return 1
     kind = "plain" if run.called == "password" else "unsupported"
     run.shared.passwords[args[0]] = kind, args[1]
@@ -525,7 +559,7 @@ def _fail(_run: Interpreter, _args: Sequence[str], _command: Command) -> int:
 
 
 def _unsupported(run: Interpreter, _args: Sequence[str], command: Command) -> int:
-    run.warn("this command is not supported and fails", command)
+    run.warn("this command is not supported and fails", command, "unsupported")
     return 1
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.device_names import Device
+from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError
 from pvboot.grub_rules import GrubError, shorten
@@ -47,6 +47,8 @@ class Disks:
 
     def name_of(self, device: Device) -> str:
         """`hd0,msdos1` for the volume (hd0,0)."""
+        if device.kind in NETWORK:
+            return str(device)[1:-1]
         if device.partition is None:
             return f"{device.kind}{device.drive}"
         scheme = device.scheme
@@ -64,6 +66,9 @@ class Disks:
         if device is None or (device.kind == "hd" and device.drive >= len(self.devices.disks)):
             return None
         try:
+            if device.kind in NETWORK:
+                self.devices.check(device)
+                return device
             drive, number = self.devices.locate(device)
         except (GrubError, fs_errors.FsError):
             return None
@@ -108,17 +113,17 @@ class Disks:
         single partitions keep the numbers of the disk they came from), the menu's volume is meant.
         """
         where, path = split_name(name)
+        named = read_device_name(place.root if where is None else where, place.loops)
+        if named is not None and named.kind in ("loop", *NETWORK):  # another volume's file is no substitute
+            return f"{named}{path}"
         found = self.resolve(name, place)
         if found is None and where is not None and self.home is None:
             raise MenuError("no such device", where=shorten(name))
         if found is None:
-            device = read_device_name(place.root if where is None else where, place.loops)
-            if device is not None and device.kind == "loop":  # another volume's file is no substitute
-                return f"{device}{path}"
             return f"{self.home or ''}{path}"
         device = found[0]
         home = self.home
-        if home is None or device.kind == "loop" or home == device or not path.startswith("/"):
+        if home is None or home == device or not path.startswith("/"):
             return f"{device}{path}"
         if self._stat(device, path) is None and self._stat(home, path) is not None:
             device = home

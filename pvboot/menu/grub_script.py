@@ -137,13 +137,15 @@ class Shared:
 
     disks: Disks
     budget: Budget
+    on_warning: Callable[[MenuWarning], object] = lambda _warning: None
     warnings: list[MenuWarning] = field(default_factory=list)
     functions: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
     passwords: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def warn(self, message: str, span: SourceSpan | None = None) -> None:
+    def warn(self, message: str, span: SourceSpan | None = None, code: str = "") -> None:
         """Remember a warning; the same one at the same place only once."""
-        warning = MenuWarning(message, span)
+        warning = MenuWarning(message, span, code)
+        self.on_warning(warning)
         if len(self.warnings) < WARNING_LIMIT and warning not in self.warnings[-20:]:
             self.warnings.append(warning)
 
@@ -174,9 +176,9 @@ class Interpreter:
         self._continuing = False
         self._returning = False
 
-    def warn(self, message: str, command: Command) -> None:
+    def warn(self, message: str, command: Command, code: str = "") -> None:
         """A warning at the command's place."""
-        self.shared.warn(message, command.span)
+        self.shared.warn(message, command.span, code)
 
     # -- statements
 
@@ -223,7 +225,7 @@ class Interpreter:
         if isinstance(statement, Function):
             self.shared.functions[statement.name] = statement.body
         elif isinstance(statement, Problem):
-            self.shared.warn(statement.message, statement.span)
+            self.shared.warn(statement.message, statement.span, "syntax-error")
         return 0
 
     def _run_if(self, statement: If) -> int:
@@ -307,7 +309,7 @@ class Interpreter:
             # GRUB complains of an unknown command, and goes on as if it had succeeded; `!` does not count then.
             variable, equals, value = name.partition("=")
             if not equals:
-                self.warn(f"unknown command {shorten(name, 40)!r} is skipped", command)
+                self.warn(f"unknown command {shorten(name, 40)!r} is skipped", command, "unknown-command")
             elif _is_special(variable):
                 self.warn(f"{shorten(variable, 40)!r} cannot be set", command)
             else:

@@ -10,10 +10,14 @@ from grammars.spans import SourceSpan
 
 @dataclass(frozen=True, slots=True)
 class MenuWarning:
-    """Something in a menu that will not do what its author meant; never a reason to fail."""
+    """Something in a menu that will not do what its author meant; never a reason to fail.
+
+    `code` says what kind of thing it is, for programs; "" where nobody asks.
+    """
 
     message: str
     span: SourceSpan | None = None
+    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.span}: {self.message}" if self.span else self.message

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from pvboot.errors import NetworkError
 from pvboot.grub_rules import GrubError
-from pvboot.menu.dialects import Dialect, search_order
+from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning
 from pvboot.menu.xen_loader import find_loaders
 
@@ -79,18 +80,25 @@ class Search:
                 self.passed.append(MenuWarning(f"{device}: {err}"))
                 continue
             self.looked_at += 1
+            if filesystem.kind in ("http", "tftp"):
+                yield from self._menus(device, filesystem, server_order())
+                continue
             self.loaders += [(device, path) for path in find_loaders(filesystem)]
-            yield from self._menus(device, filesystem)
+            yield from self._menus(device, filesystem, search_order())
 
-    def _menus(self, device: Device, filesystem: Filesystem) -> Iterator[FoundMenu]:
+    def _menus(
+        self, device: Device, filesystem: Filesystem, order: Sequence[tuple[Dialect, str]]
+    ) -> Iterator[FoundMenu]:
         names = _Names(filesystem)
-        for dialect, pattern in search_order():
+        for dialect, pattern in order:
             for path in names.spellings(pattern.rstrip("/")):
                 try:
                     file = _open(filesystem, path, directory=pattern.endswith("/"))
                 except (fs_errors.NotFound, fs_errors.NotADirectory):
                     continue
                 except fs_errors.FsError as err:
+                    if isinstance(err, NetworkError):
+                        raise  # a server that is in trouble with one name would be with all of them
                     self.pass_over(device, path, str(err))
                     continue
                 yield FoundMenu(device, path, dialect, file, tuple(self.passed))

@@ -19,6 +19,7 @@ from pvboot import sandbox
 from pvboot.errors import BootError, PvbootError
 from pvboot.pygrub import guest
 from pvboot.pygrub.options import PROGRAM, USAGE, Options, Stop, parse
+from pvboot.pygrub.output_files import make_outputs, write_all
 from pvboot.pygrub.results import Result, format_result, too_long_for_libxl
 from pvboot.screen.safe_text import safe
 
@@ -32,7 +33,6 @@ NOBODY = 65534
 # Somebody may look at the menu, edit and try for as long as they like.
 PERSON_LIMITS = sandbox.Limits(wall_seconds=None, think_seconds=sandbox.Limits().cpu_seconds)
 LINE_LIMIT = 2000
-_NAME_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def _run(options: Options) -> None:
         if too_long_for_libxl(data):
             complain("warning: libxl drops an argument string of more than 8 KiB")
         sys.stdout.flush()
-        _write(output, data)
+        write_all(output, data)
         if names and not has_ramdisk:
             os.unlink(names[1])
         undo.pop_all()
@@ -119,31 +119,7 @@ def _make_outputs(options: Options, undo: contextlib.ExitStack) -> tuple[tuple[s
     directory = options.result_directory
     if options.output_directory is None:
         os.makedirs(directory, 0o700, exist_ok=True)
-    kernel_name, kernel = _make_file(directory, "boot_kernel.")
-    undo.callback(_remove, kernel_name)
-    ramdisk_name, ramdisk = _make_file(directory, "boot_ramdisk.")
-    undo.callback(_remove, ramdisk_name)
-    return (kernel_name, ramdisk_name), (kernel, ramdisk)
-
-
-def _make_file(directory: str, prefix: str) -> tuple[str, int]:
-    """A new file of mode 0600 with eight random letters, as mkstemp makes it (whose module costs 8 ms)."""
-    for _ in range(100):
-        name = directory + prefix + "".join(_NAME_LETTERS[byte % len(_NAME_LETTERS)] for byte in os.urandom(8))
-        with contextlib.suppress(FileExistsError):
-            return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    raise BootError("no free file name", where=directory)
-
-
-def _remove(name: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(name)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    return make_outputs(directory, undo)
 
 
 # --- the reader -------------------------------------------------------------------------------------------

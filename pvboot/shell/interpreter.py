@@ -13,13 +13,13 @@ from pvboot.device_names import read_device
 from pvboot.devices import Devices, translate
 from pvboot.grub_rules import GrubError
 from pvboot.menu.model import BootFiles, Command, Entry, Menu
-from pvboot.shell import files, loading, settings
+from pvboot.shell import files, loading, network, settings
 from pvboot.shell.request import BootRequest, Module, Outcome, encode_cmdline
 from pvboot.shell.state import Console, Shell, new_shell
 from pvboot.shell.table import COMMANDS
 
 # Importing these enters their commands into the table.
-_ROOMS = (files, loading, settings)
+_ROOMS = (files, loading, network, settings)
 
 
 def run_entry(

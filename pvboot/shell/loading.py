@@ -25,7 +25,7 @@ def root(shell: Shell, args: str) -> Outcome | None:
         shell.out(f" {device}:{describe_volume(shell.devices, device)}")
         return None
     device = read_device(args, shell.root)[0]
-    shell.devices.locate(device)
+    shell.devices.check(device)
     shell.root, shell.root_named = device, True
     # A file system that cannot be read is no error here: block lists still work.
     shell.out(describe_volume(shell.devices, device))

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from fsdrivers.errors import FsError
 from pvboot.devices import Devices
-from pvboot.errors import BootError, MenuError, PvbootError
+from pvboot.errors import BootError, MenuError, NetworkError, PvbootError
 from pvboot.menu.discovery import load
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.interpreter import run_entry, run_lines
@@ -105,7 +105,16 @@ def _try_entries(
         except (PvbootError, FsError) as err:
             cause = err
             failed.append(f"{name}: {err}")
-    raise BootError("; ".join(failed)) from cause
+    error = BootError("; ".join(failed))
+    if _by_network(cause):
+        error.exit_code = NetworkError.exit_code
+    raise error from cause
+
+
+def _by_network(err: BaseException | None) -> bool:
+    while err is not None and not isinstance(err, NetworkError):
+        err = err.__cause__
+    return err is not None
 
 
 def _attempts(

@@ -137,10 +137,6 @@ def _nothing(shell: Shell, args: str) -> Outcome | None:
     return None
 
 
-def _no_network(shell: Shell, args: str) -> Outcome | None:
-    raise GrubError(rules.INVALID_DEVICE, "no network here yet")
-
-
 def _unsupported(shell: Shell, args: str) -> Outcome | None:
     raise GrubError(rules.UNKNOWN_COMMAND, "unsupported in a PV guest")
 
@@ -164,5 +160,4 @@ _enter_all(
     _nothing,
     "Accepted; it has no effect here.",
 )
-_enter_all("bootp dhcp ifconfig rarp tftpserver", _no_network, "There is no network here yet.")
 _enter_all(_FOR_PCS, _unsupported, "For PCs and their disks' boot sectors; unsupported in a PV guest.")

@@ -16,8 +16,8 @@ from pvboot.pygrub import options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
-VERBS = ["boot", "menu", "check", "ls", "cat", "cp", "plan", "completion"]
-EVERYWHERE = {"--help", "--disk", "--config", "--verbose", "--debug"}
+VERBS = ["boot", "menu", "check", "ls", "cat", "cp", "plan", "serve", "completion"]
+EVERYWHERE = {"--help", "--disk", "--config", "--net", "--sums", "--verbose", "--debug"}
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 

@@ -16,7 +16,8 @@ from tests.xen.machine import Machine, MachineError, running
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("pvboot", "fsdrivers", "grammars")
-DEPENDENCIES = ("construct", "pyparsing")  # what a boot loader in dom0 may import; both are pure Python
+# What a boot loader in dom0 may import, as pure Python.
+DEPENDENCIES = ("construct", "pyparsing", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "tftpy")
 DOM0_PYTHON = "/opt/python"
 
 LAUNCHER = """\
@@ -38,7 +39,7 @@ def add_programs(share: Path) -> None:
         shutil.copytree(REPOSITORY / name, python / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in DEPENDENCIES:
         for file in importlib.metadata.files(name) or ():
-            if file.suffix == ".py":
+            if file.suffix in (".py", ".pem"):
                 (python / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file.locate(), python / file)
     scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]

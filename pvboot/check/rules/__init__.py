@@ -14,6 +14,15 @@ MODULES = (
     "menu_lst_entries",
     "config_files",
     "meaning",
+    "disks",
+    "files",
+    "kernels",
+    "targets",
+    "loader_words",
+    "grub_cfg",
+    "extlinux",
+    "bls",
+    "depth",
 )
 
 

@@ -1,0 +1,136 @@
+"""Disk images behind fsspec URLs (`s3://`, `gs://`, `memory://` ...): only the ranges that are read are fetched.
+
+fsspec and the package of the protocol are imported here and nowhere else, when such a URL is opened.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from fsdrivers.api import Extent
+from fsdrivers.blocks import check_range
+from fsdrivers.errors import SourceError, Unsupported
+
+BLOCK_BYTES: Final = 256 << 10  # what is fetched at least: a round trip costs more than its bytes
+CACHED_BLOCKS: Final = 64
+RUN_BYTES: Final = 8 << 20  # fetched in one go at most
+
+# Everything that can go wrong on a network, in dozens of libraries, arrives as one of these.
+_FAILURES: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError)
+
+
+class RemoteSource:
+    """A remote object as a block source, with a bounded cache of blocks."""
+
+    __slots__ = ("_blocks", "_fetch", "fetched_bytes", "name", "size")
+
+    def __init__(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
+        """`fetch(start, end)` gives those bytes of the object."""
+        self.name = name
+        self.size = size
+        self.fetched_bytes = 0
+        self._fetch = fetch
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes.  Raises `SourceError`."""
+        check_range(self.name, self.size, offset, size)
+        if not size:
+            return b""
+        first, last = offset // BLOCK_BYTES, (offset + size - 1) // BLOCK_BYTES
+        pieces = bytearray()
+        number = first
+        while number <= last:
+            if number in self._blocks:
+                self._blocks.move_to_end(number)
+                pieces += self._blocks[number]
+                number += 1
+                continue
+            behind = number + 1
+            while behind <= last and behind not in self._blocks and (behind - number) * BLOCK_BYTES < RUN_BYTES:
+                behind += 1
+            pieces += self._load(number, behind)
+            number = behind
+        start = offset - first * BLOCK_BYTES
+        return bytes(pieces[start : start + size])
+
+    def _load(self, first: int, behind: int) -> bytes:
+        """Fetch blocks first..behind, and keep them."""
+        start, end = first * BLOCK_BYTES, min(behind * BLOCK_BYTES, self.size)
+        try:
+            data = self._fetch(start, end)
+        except _FAILURES as err:
+            raise SourceError(f"cannot read: {_reason(err)}", where=f"{self.name}: byte {start:#x}") from err
+        if len(data) != end - start:
+            raise SourceError("short read (was the object replaced while being read?)",
+                              where=f"{self.name}: byte {start:#x}", expected=f"{end - start} bytes",
+                              found=f"{len(data)} bytes")  # fmt: skip
+        self.fetched_bytes += len(data)
+        for number in range(first, behind):
+            at = (number - first) * BLOCK_BYTES
+            self._blocks[number] = bytes(data[at : at + BLOCK_BYTES])
+            if len(self._blocks) > CACHED_BLOCKS:
+                self._blocks.popitem(last=False)
+        return data
+
+    def extents(self, offset: int, size: int) -> Iterator[Extent]:
+        """The bytes themselves, a bounded run at a time."""
+        check_range(self.name, self.size, offset, size)
+        end = offset + size
+        while offset < end:
+            data = self.read_at(offset, min(RUN_BYTES, end - offset))
+            yield Extent(len(data), data=data)
+            offset += len(data)
+
+    def close(self) -> None:
+        """Forget the blocks; connections are fsspec's."""
+        self._blocks.clear()
+
+
+def open_remote(url: str) -> RemoteSource:
+    """Open an object for reading.  Raises `SourceError`, `Unsupported` if its protocol is not installed."""
+    filesystem, path = find_remote(url)
+    try:
+        info = filesystem.info(path)
+        size, kind = info.get("size"), info.get("type")
+    except _FAILURES as err:
+        raise SourceError(f"cannot open: {_reason(err)}", where=url) from err
+    if kind == "directory" or not isinstance(size, int) or size <= 0:
+        raise SourceError("not a disk image", where=url, expected="an object of known size",
+                          found="a directory" if kind == "directory" else f"size {size}")  # fmt: skip
+    return RemoteSource(url, size, lambda start, end: bytes(filesystem.cat_file(path, start=start, end=end)))
+
+
+def find_remote(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path there.  Raises `SourceError`, `Unsupported`."""
+    try:
+        import fsspec
+    except ImportError as err:
+        raise Unsupported("this URL needs a package that is not installed", where=url,
+                          expected="fsspec (pvboot[remote])", found="no fsspec") from err  # fmt: skip
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except ImportError as err:
+        raise Unsupported("this URL needs a package that is not installed", where=url, found=_reason(err)) from err
+    except _FAILURES as err:
+        raise SourceError(f"cannot open: {_reason(err)}", where=url) from err
+    return filesystem, str(path)
+
+
+def version_of(url: str) -> str | None:
+    """What changes when the object does, None if that cannot be known."""
+    try:
+        filesystem, path = find_remote(url)
+        info = filesystem.info(path)
+    except (SourceError, Unsupported, *_FAILURES):
+        return None
+    facts = {name: info[name] for name in ("size", "ETag", "etag", "LastModified", "mtime", "created", "md5Hash")
+             if name in info}  # fmt: skip
+    return repr(sorted((name, str(value)) for name, value in facts.items())) if len(facts) > 1 else None
+
+
+def _reason(err: BaseException) -> str:
+    text = str(err).strip() or type(err).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

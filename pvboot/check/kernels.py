@@ -1,0 +1,171 @@
+"""Kernels and ramdisks of a menu's entries, read once however many entries name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from fsdrivers.errors import FsError
+from pvboot.blobs import FileBlob, read_whole
+from pvboot.check.headers import bzimage_version
+from pvboot.check.initrd import Initrd, looks_like_initrd, read_initrd
+from pvboot.errors import PvbootError
+from pvboot.kernel.image import KernelImage
+from pvboot.kernel.loader import parse_kernel
+
+if TYPE_CHECKING:
+    from fsdrivers.api import File
+    from pvboot.check.loads import NamedFile
+    from pvboot.check.subject import Subject
+
+KERNEL_LIMIT_BYTES: Final = 256 << 20
+HEAD_BYTES: Final = 64 << 10
+NAMES_LIMIT: Final = 10_000
+BUILTIN_LIMIT_BYTES: Final = 1 << 20
+
+_BANNER: Final = re.compile(rb"Linux version ([0-9][0-9A-Za-z.+_~-]{1,100}) ")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel file: either `image`, or `error` says why it is none for PV guests.  `version` is what it tells of
+    itself (`6.1.0-50-amd64`), None if it tells nothing.
+
+    The image has no contents: a guest may have a dozen kernels of 60 MiB each, and a layout needs only their sizes.
+    """
+
+    image: KernelImage | None
+    error: PvbootError | FsError | None
+    version: str | None
+
+
+@dataclass(slots=True)
+class _Read:
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    initrds: dict[tuple[str, ...], Initrd | None] = field(default_factory=dict)
+
+
+_READ: WeakKeyDictionary[Subject, _Read] = WeakKeyDictionary()
+
+
+def _cache(subject: Subject) -> _Read:
+    return _READ.setdefault(subject, _Read())
+
+
+def kernel_of(subject: Subject, named: NamedFile) -> Kernel:
+    """The kernel behind a name that could be opened.  It is not judged by a host's width: see `capabilities_of`."""
+    known = _cache(subject).kernels
+    if named.name not in known:
+        known[named.name] = _read_kernel(named)
+    return known[named.name]
+
+
+def whole_image(named: NamedFile) -> KernelImage:
+    """The kernel with its contents, as it is started.  Raises `KernelError`, `BootError`, `FsError`."""
+    assert named.file is not None
+    data = read_whole(FileBlob(named.file), KERNEL_LIMIT_BYTES, f"the kernel {named.name}")
+    return parse_kernel(memoryview(data), name=named.name, max_size=KERNEL_LIMIT_BYTES)
+
+
+def _read_kernel(named: NamedFile) -> Kernel:
+    assert named.file is not None
+    version = None
+    try:
+        version = bzimage_version(named.file.read_at(0, HEAD_BYTES))
+        image = whole_image(named)
+    except (PvbootError, FsError) as err:
+        return Kernel(None, err, version)
+    if version is None:
+        match = next(filter(None, (_BANNER.search(piece.data) for piece in image.pieces)), None)
+        version = match[1].decode("ascii") if match else None
+    return Kernel(replace(image, pieces=()), None, version)
+
+
+def initrd_of(subject: Subject, files: list[NamedFile]) -> Initrd | None:
+    """What is inside the ramdisks of an entry, as Linux sees them: one behind the other.  None if that cannot be told:
+    there is none, a file is missing, or it is nothing that Linux would unpack."""
+    opened = [named.file for named in files if named.file is not None]
+    if not opened or len(opened) != len(files):
+        return None
+    known = _cache(subject).initrds
+    key = tuple(named.name for named in files)
+    if key not in known:
+        known[key] = _read_initrds(", ".join(key), opened)
+    return known[key]
+
+
+def _read_initrds(name: str, files: list[File]) -> Initrd | None:
+    try:
+        if not all(looks_like_initrd(file.read_at(0, 16)) for file in files):
+            return None
+        return read_initrd(_pieces(files), name, lambda path: path.endswith("/modules.builtin"))
+    except (PvbootError, FsError):
+        return None  # `unreadable-file` tells
+
+
+def _pieces(files: list[File]) -> Iterator[bytes]:
+    """The files' bytes, padded as loaders join them."""
+    for file in files:
+        for _offset, chunk in FileBlob(file).chunks():
+            yield bytes(chunk)
+        yield bytes(-file.size % 4)
+
+
+# --- modules ----------------------------------------------------------------------------------------------
+
+MODULES_DIRECTORIES: Final = ("/lib/modules", "/usr/lib/modules")
+_MODULE: Final = re.compile(r"(?:usr/)?lib/modules/(?P<version>[^/]+)/(?P<path>.+)")
+
+
+def module_versions(initrd: Initrd) -> set[str]:
+    """The kernel versions for which a ramdisk holds modules (`*.ko`, packed or not)."""
+    matches = (_MODULE.fullmatch(name) for name in initrd.names if ".ko" in name)
+    return {match["version"] for match in matches if match}
+
+
+def has_module(names: set[str], module: str) -> bool:
+    """Whether a module is among the names, packed or not, with `-` or `_` in its name."""
+    wanted = re.compile(rf"(?:.*/)?{module.replace('-', '[-_]')}\.ko(?:\.\w+)?")
+    return any(wanted.fullmatch(name) for name in names)
+
+
+def lists_module(text: bytes, module: str) -> bool:
+    """Whether `modules.builtin` lists it."""
+    spellings = {f"{module}.ko".encode(), f"{module.replace('-', '_')}.ko".encode()}
+    return any(line.rpartition(b"/")[2] in spellings for line in text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class ModulesOnDisk:
+    """`/lib/modules/VERSION` of a guest; `builtin` b"" without the list, `block` the names of block drivers."""
+
+    path: str
+    builtin: bytes
+    block: set[str]
+
+
+def modules_on_disk(subject: Subject, version: str) -> ModulesOnDisk | None:
+    """The kernel's modules, on whichever of the guest's volumes they lie; None if they lie on none that can be read."""
+    if subject.devices is None or "/" in version:
+        return None
+    for device in subject.devices.candidates():
+        for directory in MODULES_DIRECTORIES:
+            path = f"{directory}/{version}"
+            try:
+                filesystem = subject.devices.mount(device)
+                if filesystem.lookup(path).kind != "dir":
+                    continue
+            except (PvbootError, FsError):
+                continue
+            builtin, block = b"", set[str]()
+            with suppress(FsError):  # an older kernel has none
+                builtin = filesystem.open(f"{path}/modules.builtin").read_at(0, BUILTIN_LIMIT_BYTES)
+            with suppress(FsError):  # everything may be built in
+                block = set(islice(filesystem.names(f"{path}/kernel/drivers/block"), NAMES_LIMIT))
+            return ModulesOnDisk(f"{device}{path}", builtin, block)
+    return None

@@ -1,0 +1,176 @@
+"""Volumes that menus and entries need: absent, ambiguous, or not readable by those who boot from them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fsdrivers.errors import FsError, UnknownFilesystem
+from grammars.spans import SourceSpan
+from pvboot import grub_rules
+from pvboot.check.api import Problem, rule
+from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, Loader, loader_of
+from pvboot.check.rules.files import named_files, problem_at
+from pvboot.check.scripted import told
+from pvboot.check.volumes import (
+    Used,
+    doubtful_features,
+    ext_superblock,
+    journal_is_dirty,
+    unreadable_features,
+    used_volumes,
+)
+from pvboot.errors import PvbootError
+from pvboot.grub_rules import GrubError, shorten
+
+if TYPE_CHECKING:
+    from pvboot.check.loads import NamedFile
+    from pvboot.check.subject import Subject
+    from pvboot.device_names import Device
+
+_ABSENT = (grub_rules.NO_SUCH_DISK, grub_rules.NO_SUCH_PARTITION, grub_rules.INVALID_DEVICE)
+
+
+@rule("root-device-absent", "error", "a menu names a disk, partition, UUID or label that the guest does not have",
+      needs="files")  # fmt: skip
+def root_device_absent(subject: Subject) -> Iterator[Problem]:
+    """`root`, `uuid` and devices in file names; what `search` of a `grub.cfg` does not find."""
+    for entry in subject.opened_entries:
+        for root in subject.loads(entry).roots:
+            if isinstance(root.error, GrubError) and root.error.number in (*_ABSENT, grub_rules.FILE_NOT_FOUND):
+                yield Problem(f"the root device is not there: {root.error}", root.span, entry.index)
+    seen = set()
+    for entry, named in named_files(subject):
+        if isinstance(named.error, GrubError) and named.error.number in _ABSENT[:2]:
+            yield problem_at(subject, entry, named, f"{shorten(named.name)}: {named.error}")
+            seen.add(entry.index)
+    for warning, index in told(subject, "search-failed"):
+        # A search that fails leaves the root as it was: where the files are found nevertheless the entry boots.
+        boots = index is None or (index not in seen and _opens(subject, index))
+        yield Problem(warning.message, warning.span, index, severity="note" if boots else None)
+
+
+def _opens(subject: Subject, index: int) -> bool:
+    loads = subject.loads(subject.menu.entries[index])
+    return loads.kernel is not None and all(named.file is not None for named in loads.named)
+
+
+# --- volumes that cannot be read --------------------------------------------------------------------------
+
+
+def _content(named: NamedFile) -> str | None:
+    """What stands on the volume of a file that could not be opened because no reader knows it."""
+    error = named.error
+    if isinstance(error, GrubError) and error.number == grub_rules.CANNOT_MOUNT:
+        error = error.__cause__ if isinstance(error.__cause__, FsError) else error
+    return error.found if isinstance(error, UnknownFilesystem) else None
+
+
+def _is_encrypted(content: str) -> bool:
+    return "LUKS" in content
+
+
+@rule("encrypted-volume", "error", "a file lies on an encrypted volume", needs="files")
+def encrypted_volume(subject: Subject) -> Iterator[Problem]:
+    """Only GRUB 2 has words to open one, and it asks for the passphrase at every boot."""
+    for entry, named in named_files(subject):
+        content = _content(named)
+        if content is not None and _is_encrypted(content):
+            yield problem_at(subject, entry, named, f"{shorten(named.name)} lies on an encrypted volume ({content})")
+
+
+@rule("unreadable-filesystem", "error", "a file lies on a file system that the loader cannot read", needs="files")
+def unreadable_filesystem(subject: Subject) -> Iterator[Problem]:
+    """Which loaders can and which cannot is said; for those that can, what the volume holds is not looked at."""
+    asked = loader_of(subject.options.target)
+    for entry, named in named_files(subject):
+        content = _content(named)
+        if content is None or _is_encrypted(content):
+            continue
+        readers = FOREIGN_FILESYSTEMS.get(content, frozenset())
+        if asked is not None and asked.name in readers:
+            message = f"{shorten(named.name)} lies on {content}, which {asked.title} reads and this check does not"
+            yield problem_at(subject, entry, named, message, "note")
+            continue
+        blind = _titles(loader for loader in LOADERS.values() if loader.name not in readers)
+        message = f"{shorten(named.name)} lies on a file system ({content}) that {blind} cannot read"
+        yield problem_at(subject, entry, named, message)
+
+
+def _titles(loaders: Iterator[Loader]) -> str:
+    return ", ".join(loader.title for loader in loaders)
+
+
+# --- volumes with a name too many -------------------------------------------------------------------------
+
+
+@rule("ambiguous-volume", "warning", "two volumes have the UUID or label that the menu looks for", needs="files")
+def ambiguous_volume(subject: Subject) -> Iterator[Problem]:
+    """A cloned disk, or a snapshot attached beside its origin: which one is found is a matter of order."""
+    assert subject.devices is not None
+    owners: dict[str, list[Device]] = defaultdict(list)
+    for device in subject.devices.candidates():
+        try:
+            filesystem = subject.devices.mount(device)
+        except (PvbootError, FsError):
+            continue
+        for name in {filesystem.uuid, filesystem.label} - {None, ""}:
+            assert name is not None
+            owners[name].append(device)
+    for name, devices in sorted(owners.items()):
+        span = _mention(subject, name) if len(devices) > 1 else None
+        if span is not None:
+            places = ", ".join(map(str, devices))
+            yield Problem(f"{shorten(name)} means more than one volume: {places}", span)
+
+
+def _mention(subject: Subject, name: str) -> SourceSpan | None:
+    """Where the menu first says the name, behind a blank, a quote or an equals sign."""
+    pattern = re.compile(rf"(?<![^\s=\"']){re.escape(name)}(?![^\s\"'])", re.IGNORECASE)
+    for number, line in enumerate(subject.lines, 1):
+        match = None if line.lstrip().startswith("#") else pattern.search(line)
+        if match:
+            return SourceSpan(subject.name, number, match.start() + 1, len(name))
+    return None
+
+
+# --- file systems that loaders read wrong, or not at all --------------------------------------------------
+
+
+@rule("dirty-journal", "warning", "a file system was not unmounted: loaders do not replay its journal", needs="files")
+def dirty_journal(subject: Subject) -> Iterator[Problem]:
+    """GRUB Legacy, GRUB 2 and pygrub read what stood there before; pvboot and Linux replay."""
+    assert subject.devices is not None
+    for used in used_volumes(subject):
+        superblock = ext_superblock(subject.devices, used.device)
+        if superblock is not None and journal_is_dirty(superblock):
+            message = (f"the file system of {used.device}, with {shorten(used.purpose)}, was not unmounted: "
+                       "GRUB and pygrub do not replay its journal and may read older files")  # fmt: skip
+            yield _of_volume(subject, used, message)
+
+
+@rule("filesystem-feature", "error", "a file system has a feature that the loader cannot read", needs="files")
+def filesystem_feature(subject: Subject) -> Iterator[Problem]:
+    """Without --target every loader of PV guests is looked at that could read the menu, and named in a note."""
+    assert subject.devices is not None
+    asked = loader_of(subject.options.target)
+    loaders = [asked] if asked else [loader for loader in LOADERS.values() if subject.dialect in loader.dialects]
+    for used in used_volumes(subject):
+        superblock = ext_superblock(subject.devices, used.device)
+        for loader in loaders if superblock is not None else ():
+            assert superblock is not None
+            where = f"read the file system of {used.device}, with {shorten(used.purpose)}"
+            if features := unreadable_features(superblock, loader):
+                message = f"{loader.title} cannot {where}: {', '.join(features)}"
+                yield _of_volume(subject, used, message, None if asked else "note")
+            elif features := doubtful_features(superblock, loader):
+                message = f"not every build of {loader.title} can {where}: {', '.join(features)}"
+                yield _of_volume(subject, used, message, "warning" if asked else "note")
+
+
+def _of_volume(subject: Subject, used: Used, message: str, severity: str | None = None) -> Problem:
+    if used.entry is None:
+        return Problem(message, severity=severity)
+    return Problem(message, subject.menu.entries[used.entry].span, used.entry, severity=severity)

@@ -1,0 +1,102 @@
+"""Rules about configurations of syslinux, extlinux and isolinux."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from pvboot.check.api import Problem, rule
+from pvboot.check.scripted import told
+from pvboot.grub_rules import shorten
+from pvboot.menu.extlinux import KEYWORDS
+
+if TYPE_CHECKING:
+    from pvboot.check.subject import Subject
+
+DIALECT = ("extlinux",)
+SHORTEST_TENTHS = 10
+
+
+def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[Problem]:
+    for warning, entry in told(subject, code):
+        yield Problem(warning.message, warning.span, entry, severity=severity)
+
+
+@rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
+def unknown_command(subject: Subject) -> Iterator[Problem]:
+    """syslinux passes it over without a word."""
+    for warning, _entry in told(subject, "unknown-command"):
+        name = warning.message.partition("'")[2].rpartition("'")[0]
+        near = get_close_matches(name, KEYWORDS, 1, 0.75)
+        hint = f", did you mean {near[0].upper()}?" if near else ""
+        yield Problem(f"{name!r} is no keyword of syslinux{hint}", warning.span)
+
+
+@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=DIALECT)
+def bad_argument(subject: Subject) -> Iterator[Problem]:
+    """A number that is none."""
+    return _said(subject, "number")
+
+
+@rule("configfile-loop", "error", "menus that read each other without end", dialects=DIALECT)
+def configfile_loop(subject: Subject) -> Iterator[Problem]:
+    """INCLUDE that leads back to the file it stands in."""
+    return _said(subject, "loop")
+
+
+@rule("missing-config-file", "error", "a menu that another one wants to read is not there", dialects=DIALECT,
+      needs="files")  # fmt: skip
+def missing_config_file(subject: Subject) -> Iterator[Problem]:
+    """What INCLUDE and UI name."""
+    return _said(subject, "unread-file")
+
+
+@rule("default-out-of-range", "warning", "the default is no entry", dialects=DIALECT)
+def default_out_of_range(subject: Subject) -> Iterator[Problem]:
+    """DEFAULT or ONTIMEOUT names no label, and no kernel either."""
+    return _said(subject, "default", "warning")
+
+
+@rule("timeout-in-tenths", "warning", "a timeout that is much shorter than it looks", dialects=("extlinux", "elilo"))
+def timeout_in_tenths(subject: Subject) -> Iterator[Problem]:
+    """Tenths of a second; pygrub takes the same number for seconds."""
+    for field in subject.fields:
+        if field.key not in ("timeout", "totaltimeout") or not re.fullmatch(r"[0-9]{1,9}", field.value):
+            continue
+        tenths = int(field.value)
+        if 0 < tenths < SHORTEST_TENTHS:
+            yield Problem(f"{tenths} tenths of a second: for {tenths} seconds write {tenths * 10}", field.span)
+        elif tenths and subject.options.target.loader == "pygrub":
+            yield Problem(f"pygrub waits {tenths} seconds here, not {tenths / 10:g}", field.span)
+
+
+@rule("menu-default-twice", "warning", "MENU DEFAULT stands in more than one entry", dialects=DIALECT)
+def menu_default_twice(subject: Subject) -> Iterator[Problem]:
+    """The last one counts."""
+    depth = 0
+    first = None
+    for field in subject.fields:
+        if field.key == "menu begin":
+            depth += 1
+        elif field.key == "menu end":
+            depth -= 1
+        elif field.key == "menu default" and depth == 0:
+            if first is not None:
+                yield Problem(f"MENU DEFAULT stands in line {first} too; this one counts", field.span)
+            first = field.span.line
+
+
+@rule("append-twice", "warning", "an entry has two APPEND lines, of which only the last counts", dialects=DIALECT)
+def append_twice(subject: Subject) -> Iterator[Problem]:
+    """Unlike GRUB's kernel lines they do not add up."""
+    before = None
+    label = False
+    for field in subject.fields:
+        if field.key == "label":
+            before, label = None, True
+        elif field.key == "append" and label:
+            if before is not None:
+                yield Problem(f"replaces the APPEND of line {before}: {shorten(field.value)}", field.span)
+            before = field.span.line

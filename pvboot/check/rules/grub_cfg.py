@@ -1,0 +1,183 @@
+"""Rules about `grub.cfg`: its syntax, and what its script says while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from fsdrivers.errors import FsError
+from grammars.grub_cfg import Problem as SyntaxProblem
+from pvboot.check.api import Problem, rule
+from pvboot.check.scripted import commands, told
+from pvboot.device_names import read_device
+from pvboot.errors import PvbootError
+from pvboot.grub_rules import shorten
+from pvboot.menu.grub_cfg import HypervisorEntryError
+from pvboot.menu.grub_env import SIGNATURE
+
+if TYPE_CHECKING:
+    from fsdrivers.api import File
+    from pvboot.check.subject import Subject
+
+DIALECT = ("grub.cfg",)
+BLOCK_BYTES = 1024
+NAME_CHARACTERS = 40
+
+
+def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Iterator[Problem]:
+    for warning, entry in told(subject, *codes):
+        yield Problem(warning.message, warning.span, entry, severity=severity)
+
+
+# --- syntax -----------------------------------------------------------------------------------------------
+
+
+@rule("syntax-error", "error", "the text breaks the rules of its language, and a part of it is dropped",
+      dialects=DIALECT)  # fmt: skip
+def syntax_error(subject: Subject) -> Iterator[Problem]:
+    """What grub-script-check refuses: braces, quotes, `if` without `fi` ..."""
+    for statement in subject.script.statements:
+        if isinstance(statement, SyntaxProblem):
+            severity = "note" if statement.is_limit else None
+            yield Problem(statement.message, statement.span, severity=severity)
+
+
+@rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
+def unknown_command(subject: Subject) -> Iterator[Problem]:
+    """GRUB says so on the screen and goes on."""
+    from pvboot.menu.grub_commands import COMMANDS
+
+    known = [*COMMANDS, "function", "if", "for", "while", "until"]
+    for warning, entry in told(subject, "unknown-command"):
+        name = warning.message.partition("'")[2].rpartition("'")[0]
+        near = get_close_matches(name, known, 1, 0.75) if len(name) < NAME_CHARACTERS else []
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        yield Problem(f"{shorten(name, NAME_CHARACTERS)!r} is no command of GRUB 2{hint}", warning.span, entry)
+
+
+@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=DIALECT)
+def bad_argument(subject: Subject) -> Iterator[Problem]:
+    """A command that does nothing for want of an argument."""
+    return _all_said(subject, "argument", severity="warning")
+
+
+@rule("command-not-allowed-here", "error", "a command that does not act where it stands", dialects=DIALECT)
+def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
+    """Entries inside of entries, `return` outside of a function."""
+    return _all_said(subject, "misplaced", severity="warning")
+
+
+@rule("unsupported-in-pv-guest", "warning", "an entry that a PV guest cannot start", dialects=DIALECT)
+def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
+    """Boot sectors, firmware, a hypervisor of its own: fine to have, a pity to choose."""
+    for warning, entry in told(subject, "chainloader"):
+        yield Problem("'chainloader' starts nothing in a PV guest", warning.span, entry, severity="note")
+    for found in subject.opened_entries:
+        error = subject.loads(found).error
+        if isinstance(error, HypervisorEntryError):
+            severity = "warning" if found.index == subject.menu.default else "note"
+            yield Problem(error.what, found.span, found.index, severity=severity)
+
+
+@rule("unset-variable", "warning", "a file's name contains a variable that is not set", dialects=DIALECT)
+def unset_variable(subject: Subject) -> Iterator[Problem]:
+    """It becomes nothing, and the name another one."""
+    return _all_said(subject, "unset-variable")
+
+
+@rule("script-does-not-end", "error", "the menu's script runs for ever, or grows without end", dialects=DIALECT)
+def script_does_not_end(subject: Subject) -> Iterator[Problem]:
+    """GRUB would hang at this place."""
+    for warning, entry in told(subject, "exhausted"):
+        yield Problem(warning.message, warning.span, entry)
+    for found in subject.opened_entries:
+        error = subject.loads(found).error
+        if isinstance(error, PvbootError) and "takes too long" in error.what:
+            yield Problem(error.what, found.span, found.index)
+
+
+# --- other files ------------------------------------------------------------------------------------------
+
+
+@rule("configfile-loop", "error", "menus that read each other without end", dialects=DIALECT)
+def configfile_loop(subject: Subject) -> Iterator[Problem]:
+    """`source` and `configfile` that lead back to where they stand."""
+    return _all_said(subject, "loop")
+
+
+@rule("missing-config-file", "error", "a menu that another one wants to read is not there", dialects=DIALECT,
+      needs="files")  # fmt: skip
+def missing_config_file(subject: Subject) -> Iterator[Problem]:
+    """What `source` and `configfile` name; a file that the script tests for before is not missed."""
+    return _all_said(subject, "unread-file", severity="warning")
+
+
+@rule("no-bls-entries", "error", "blscfg finds no entries", dialects=DIALECT, needs="files")
+def no_bls_entries(subject: Subject) -> Iterator[Problem]:
+    """The menu is made of files in loader/entries, and there are none."""
+    return _all_said(subject, "no-bls-entries")
+
+
+def _grubenv(subject: Subject) -> File | FsError | None:
+    """The environment block beside the menu, None if it cannot be looked for."""
+    if subject.devices is None or subject.volume is None:
+        return None
+    path = f"{subject.path.rpartition('/')[0]}/grubenv"
+    try:
+        return subject.devices.mount(read_device(subject.volume)[0]).open(path)
+    except FsError as err:
+        return err
+    except PvbootError:
+        return None
+
+
+@rule("bad-grubenv", "error", "the file grubenv is no environment block", dialects=DIALECT, needs="files")
+def bad_grubenv(subject: Subject) -> Iterator[Problem]:
+    """GRUB neither reads what it says nor writes to it."""
+    file = _grubenv(subject)
+    if file is None or isinstance(file, FsError):
+        return
+    name = f"{subject.volume}{file.path}"
+    data = file.read_at(0, len(SIGNATURE))
+    if data != SIGNATURE:
+        shown = data[:24].decode("latin-1")
+        wanted = SIGNATURE[:24].decode()
+        yield Problem(f"no environment block: it begins with {shown!r}, not with {wanted!r}", file=name)
+    elif file.size != BLOCK_BYTES:
+        yield Problem(f"an environment block has {BLOCK_BYTES} bytes, this one {file.size}: it was edited by hand",
+                      file=name, severity="warning")  # fmt: skip
+
+
+@rule("default-saved-no-file", "warning", "the default is the saved entry, and there is no file to save it in",
+      dialects=DIALECT, needs="files")  # fmt: skip
+def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
+    """Without grubenv nothing was ever saved: the first entry is the default."""
+    file = _grubenv(subject)
+    if not isinstance(file, FsError):
+        return
+    for command in commands(subject.script.statements):
+        for word in command.words[1:2] if command.words[0].pieces[:1] == _SET else ():
+            name = word.pieces[0].text if word.pieces else ""
+            if name == "default=" and any(piece.text == "saved_entry" for piece in word.pieces[1:]):
+                message = "the default is the saved entry, but there is no grubenv beside the menu: the first is taken"
+                yield Problem(message, command.source.span(word.start, word.end))
+                return
+
+
+_SET = (("text", "set"),)
+
+
+# --- entries ----------------------------------------------------------------------------------------------
+
+
+@rule("default-out-of-range", "warning", "the default is no entry", dialects=DIALECT)
+def default_out_of_range(subject: Subject) -> Iterator[Problem]:
+    """GRUB takes the first entry."""
+    return _all_said(subject, "default", severity="warning")
+
+
+@rule("fallback-out-of-range", "warning", "a fallback is no entry", dialects=DIALECT)
+def fallback_out_of_range(subject: Subject) -> Iterator[Problem]:
+    """Nothing is tried in its place."""
+    return _all_said(subject, "fallback")

@@ -1,0 +1,91 @@
+"""The volumes that a menu and its entries need, and facts about their file systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fsdrivers.errors import FsError
+from fsdrivers.ext2.layout import Incompat, RoCompat
+from fsdrivers.ext2.superblock import SuperBlock, read_superblock
+from pvboot.check.loaders import EXT_INCOMPAT, Loader
+from pvboot.device_names import Device, read_device
+from pvboot.errors import PvbootError
+from pvboot.grub_rules import GrubError
+
+if TYPE_CHECKING:
+    from pvboot.check.subject import Subject
+    from pvboot.devices import Devices
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A volume, and what for: "the menu", or the name of the first file that is there."""
+
+    device: Device
+    purpose: str
+    entry: int | None = None
+
+
+def device_of(name: str) -> tuple[Device, str] | None:
+    """Device and path of `(DEVICE)/path`; None if the name has no device that can be read."""
+    if not name.startswith("("):
+        return None
+    try:
+        return read_device(name, loops=True)
+    except GrubError:
+        return None
+
+
+def used_volumes(subject: Subject) -> list[Used]:
+    """Each volume once, that of the menu first."""
+    assert subject.devices is not None
+    used: dict[tuple[int, int], Used] = {}
+    for candidate in _candidates(subject):
+        try:
+            used.setdefault(subject.devices.locate(candidate.device), candidate)
+        except (PvbootError, FsError):
+            continue  # other rules tell of devices that are absent
+    return list(used.values())
+
+
+def _candidates(subject: Subject) -> Iterator[Used]:
+    if subject.volume is not None:
+        yield Used(read_device(subject.volume)[0], "the menu")
+    for entry in subject.opened_entries:
+        for named in subject.loads(entry).named:
+            place = device_of(named.name)
+            if named.file is not None and place is not None and place[0].kind != "loop":
+                yield Used(place[0], named.name, entry.index)
+
+
+def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
+    """The super block of an ext file system, None for anything else."""
+    try:
+        if not devices.mount(device).kind.startswith("ext"):
+            return None
+        return read_superblock(devices.blocks(device))
+    except (PvbootError, FsError):
+        return None
+
+
+def unreadable_features(superblock: SuperBlock, loader: Loader) -> list[str]:
+    """The features of an ext file system with which a loader cannot read it, by the names that mke2fs gives them."""
+    names = [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_unreadable]
+    if superblock.ro_compat & RoCompat.BIGALLOC:
+        if loader.bigalloc_from_bytes is None:
+            names.append("bigalloc")
+        elif superblock.block_size < loader.bigalloc_from_bytes:
+            names.append(f"bigalloc with blocks of {superblock.block_size} bytes")
+    return names
+
+
+def doubtful_features(superblock: SuperBlock, loader: Loader) -> list[str]:
+    """The features that only some builds of a loader read."""
+    return [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_doubtful]
+
+
+def journal_is_dirty(superblock: SuperBlock) -> bool:
+    """Whether the file system was not unmounted: its journal holds changes that its blocks may lack."""
+    return bool(superblock.incompat & Incompat.RECOVER)

@@ -1,0 +1,75 @@
+"""The options of `pvboot check` that change what the rules say, and those that mend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pvboot.check.options import CheckOptions
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--rules-config, --no-ignore, --fix, --diff."""
+    rules = parser.add_argument_group("rules of a project")
+    rules.add_argument("--rules-config", metavar="FILE",
+                       help="severities of rules (pvboot-check.toml beside the source, or here)")  # fmt: skip
+    rules.add_argument("--no-ignore", action="store_true",
+                       help="do not obey the ignore comments of a menu, which a guest may have written")  # fmt: skip
+    fix = parser.add_argument_group("mending (plain menu files only)")
+    fix.add_argument("--fix", action="store_true", help="show what can be mended safely, and mend it")
+    fix.add_argument("--diff", action="store_true", help="only show what --fix would change")
+
+
+def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
+    """The comments; settings depend on the source, see `options_for`."""
+    from dataclasses import replace
+
+    return replace(options, ignore_comments=not args.no_ignore)
+
+
+def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
+    """The options with the settings that belong to a source; a file of settings is read once."""
+    from dataclasses import replace
+
+    from pvboot.check.settings import Settings, load_settings, settings_file
+
+    read: dict[str | None, Settings] = {}
+
+    def of_source(source: str) -> CheckOptions:
+        file = settings_file(source, args.rules_config)
+        if file not in read:
+            read[file] = Settings() if file is None else load_settings(file)
+        settings = read[file]
+        return replace(
+            options,
+            severities=(*settings.rules, *options.severities),
+            overrides=(*settings.overrides, *options.overrides),
+            ignore_comments=options.ignore_comments and settings.ignore_comments,
+        )
+
+    return of_source
+
+
+def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[str], CheckOptions]) -> None:
+    """--fix and --diff: print what changes as a diff on stderr (stdout with --diff), then write.
+
+    Raises `UsageError` before anything is written if one of the sources is no plain menu file.
+    """
+    from pvboot.check.fix import FIXABLE, fix_text, read_plain_menu, unified_diff, write_fixed
+    from pvboot.cli.common import complain
+
+    menus = [(source, *read_plain_menu(source)) for source in sources]
+    for source, data, status in menus:
+        off = {rule for rule, level in options(source).severities if level == "off"}
+        fixed = fix_text(data, source, FIXABLE - off)
+        for rule in fixed.left:
+            complain(f"{source}: {rule} is not mended: that would change what the menu means")
+        if fixed.after == fixed.before:
+            continue
+        (sys.stdout if args.diff else sys.stderr).write(unified_diff(fixed))
+        if not args.diff:
+            write_fixed(fixed, status)
+            complain(f"{source}: mended {', '.join(fixed.done)}")

@@ -1,0 +1,52 @@
+"""What bounds a transfer, what is expected of it, and who is told about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+# Bytes so far and, if the server said so, of the whole.
+Progress: TypeAlias = Callable[[int, int | None], object]
+
+FILE_LIMIT_BYTES: Final = 1 << 30
+
+
+def _quiet(_text: str) -> None:
+    pass
+
+
+def _no_meter(_name: str) -> Progress | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of every transfer.
+
+    `wait_seconds` is the longest silence; `step_bytes` must come in every `step_seconds`, so that a server that drips
+    cannot hold us for ever; `attempts` count a whole file; `redirects` those of one request.
+    """
+
+    wait_seconds: float = 10.0
+    step_bytes: int = 64 << 10
+    step_seconds: float = 60.0
+    attempts: int = 5
+    pause_seconds: float = 0.2  # before the second attempt, then twice as long each time
+    redirects: int = 5
+    tftp_wait_seconds: float = 1.5
+    tftp_retries: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class NetSettings:
+    """`sums` are the known SHA-256 of files by their path below the base; None asks for none.
+
+    `tell` takes a line for each finished transfer; `meter` gives who is to be told of a transfer's progress.
+    """
+
+    limits: Limits = Limits()
+    file_limit_bytes: int = FILE_LIMIT_BYTES
+    sums: Mapping[str, str] | None = None
+    tell: Callable[[str], object] = field(default=_quiet)
+    meter: Callable[[str], Progress | None] = field(default=_no_meter)

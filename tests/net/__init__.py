@@ -1,0 +1,1 @@
+"""The client side of the network: fetching, trees, remote images."""

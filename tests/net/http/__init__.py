@@ -1,0 +1,1 @@
+"""The HTTP server, judged by real clients, by nginx and by floods."""
