@@ -188,7 +188,20 @@ def read_anew(path: Path) -> None:
             pass
 
 
-def compare(folder: Path, repeat: int) -> None:
+def compare(folder: Path, repeat: int, *, with_storm: bool = True) -> None:
+    """Print all figures; works in a folder of its own below `folder`."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    own = folder / "http"
+    own.mkdir()
+    extents = make_image(own)
+    print(f"HTTP, {FILE_BYTES / 1e6:.0f} MB from an ext4 image ({extents} extents), median of {repeat}")
+    side_by_side(own, repeat)
+    if with_storm:
+        storm(own / "guest.img")
+
+
+def side_by_side(folder: Path, repeat: int) -> None:
     """One line for each number of clients."""
     with nginx(folder) as reference, pvboot(folder / "guest.img") as ours:
         for clients, times in CLIENTS.items():
@@ -222,15 +235,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--no-storm", action="store_true", help="leave the thousand clients out")
     args = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory(prefix="pvboot-http-") as name:
-        folder = Path(name)
-        extents = make_image(folder)
-        print(f"HTTP, {FILE_BYTES / 1e6:.0f} MB from an ext4 image ({extents} extents), median of {args.repeat}")
-        compare(folder, args.repeat)
-        if not args.no_storm:
-            storm(folder / "guest.img")
+        compare(Path(name), args.repeat, with_storm=not args.no_storm)
 
 
 if __name__ == "__main__":

@@ -155,11 +155,12 @@ def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | Non
     if span is None:
         return Finding(rule.id, severity, problem.message, problem.file or subject.name, entry=problem.entry)
     file = problem.file or span.file
-    end = span.column + span.length
+    column, end = span.column, span.column + span.length
     text = subject.line_at(file, span.line)
     if text is not None:  # a span goes on over continuation lines, a finding ends with its line
-        end = max(span.column, min(end, len(text) + 1))
-    return Finding(rule.id, severity, problem.message, file, span.line, span.column, end, problem.entry)
+        column = min(column, len(text) + 1)  # the end of the file is behind a newline
+        end = max(column, min(end, len(text) + 1))
+    return Finding(rule.id, severity, problem.message, file, span.line, column, end, problem.entry)
 
 
 def _own_finding(rule_id: str, problem: Problem, source: str, options: CheckOptions) -> Finding:

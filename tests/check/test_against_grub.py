@@ -25,7 +25,9 @@ MORE = [
     "kernel --type=linux-2.4 /f", "kernel --type=lin /f", "kernel --no-mem-option --type=multiboot /f",
     "kernel --foo /f", "kernel (hd0,0)f", "kernel f", "kernel (hd0", "kernel (hd0,0,q)/f", "kernel (hd99)/f",
     "kernel +1", "cat 0+1,2+1", "cat (hd0,msdos1)/f", "root (hd0,msdos1)", "root (hd0,gpt1)", "root \"(hd0,0)\"",
-    "cat '/f'", "terminal console", "terminal --dumb console", "pager  on", "pager ON", "cat x+1", "cat (hd0,0)",
+    "cat '/f'", "terminal console", "terminal --dumb console", "terminal --foo console",
+    "terminal --timeout=3 --lines=9 --silent console", "terminal console --dumb", "color red/black junk",
+    "pager  on", "pager ON", "cat x+1", "cat (hd0,0)",
     "cat 1+", "configfile f", "chainloader --force f", "chainloader 0+1",
 ]  # fmt: skip
 APART = {"root": "shows the device: Debian's dividers are made so", "rootnoverify": "the same"}

@@ -159,6 +159,8 @@ PLAIN = "none,filetype,sparse_super,extent,flex_bg,has_journal"
         (f"{PLAIN},meta_bg", "pv-grub", "meta_bg"),
         (f"{PLAIN},inline_data", "pv-grub", "inline_data"),
         (f"{PLAIN},bigalloc", "pygrub", "bigalloc"),
+        (f"{PLAIN},bigalloc", "pv-grub", "bigalloc with blocks of 1024 bytes"),
+        (f"{PLAIN},encrypt,ea_inode", "pv-grub", ""),
         (f"{PLAIN},casefold", "pygrub", ""),
     ],
 )
@@ -175,17 +177,21 @@ def test_features_that_a_loader_of_menu_lst_cannot_read(
 @pytest.mark.parametrize(
     ("features", "unreadable"),
     [
-        (f"{PLAIN},64bit,metadata_csum", ""),
-        (f"{PLAIN},64bit,metadata_csum,metadata_csum_seed", "metadata_csum_seed"),
-        (f"{PLAIN},inline_data", "inline_data"),
-        (f"{PLAIN},large_dir", "large_dir"),
-        (f"{PLAIN},casefold", "casefold"),
+        (f"{PLAIN},64bit,metadata_csum", None),
+        (f"{PLAIN},64bit,metadata_csum,metadata_csum_seed", ("warning", "metadata_csum_seed")),
+        (f"{PLAIN},inline_data", ("error", "inline_data")),
+        (f"{PLAIN},large_dir", ("warning", "large_dir")),
+        (f"{PLAIN},casefold", ("error", "casefold")),
     ],
 )
-def test_features_that_grub_2_06_cannot_read(tmp_path: Path, features: str, unreadable: str) -> None:
+def test_features_that_grub_2_06_cannot_read(
+    tmp_path: Path, features: str, unreadable: tuple[str, str] | None
+) -> None:
     image = ext_with(tmp_path, "boot/grub/grub.cfg", grub_cfg("linux /boot/k root=/dev/xvda1"), "-O", features)
     found = of(check(image, "loader=pvgrub2"), "filesystem-feature")
-    assert [finding.message.rpartition(": ")[2] for finding in found] == ([unreadable] if unreadable else [])
+    assert [(finding.severity, finding.message.rpartition(": ")[2]) for finding in found] == (
+        [unreadable] if unreadable else []
+    )
     assert not [finding for finding in of(check(image), "filesystem-feature") if finding.severity != "note"]
 
 

@@ -1,7 +1,8 @@
 """The supervisor: binds the sockets, gives up root, starts the workers and keeps them, reloads, and ends them all.
 
-It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers of
-the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what they send.
+It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers
+of the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what
+they send.
 """
 
 from __future__ import annotations
@@ -140,11 +141,12 @@ class Supervisor:
         moments += [place.start_at for place in self._generation.places.values() if place.process is None]
         timeout = max(0.0, min(moments) - now) if moments else None
         waiting = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
-        readable = select.select([self._wake_end, *waiting], [], [], timeout)[0]
+        wake_fd = self._wake_end.fileno()
+        readable = select.select([wake_fd, *waiting], [], [], timeout)[0]
         for process in list(self._processes.values()):
             if process.ready_fd in readable:
                 self._hear(process)
-        signals = _caught(self._wake_end) if self._wake_end in readable else set()
+        signals = _caught(self._wake_end) if wake_fd in readable else set()
         self._reap()
         self._kill_late()
         if signals & {signal.SIGTERM, signal.SIGINT}:

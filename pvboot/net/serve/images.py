@@ -176,7 +176,8 @@ class Image:
                         self._answer_limits)  # fmt: skip
         self._talk, self.reader_pid, self._pidfd = self._nursery.start(job, self.fd)
         receive = _receiver(self._talk, deadline)
-        layers, missing = [], []
+        layers: list[str] = []
+        missing: list[str] = []
         for _ in range(64):
             name_bytes, value_bytes = _START_MESSAGE.unpack(receive(_START_MESSAGE.size))
             if name_bytes + value_bytes > _START_LIMIT_BYTES:

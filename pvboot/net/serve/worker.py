@@ -55,8 +55,8 @@ def preload(config: Config) -> None:
 
     Once root is given up they perhaps cannot (a Python below somebody's home); and memory is shared this way.
     """
-    wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1", "pvboot.net.serve.health",
-              "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
+    wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1",
+              "pvboot.net.serve.health", "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
     if any(mount.kind == "url" for mount in config.mounts):
         wanted += ["pvboot.net.serve.stores", "fsspec", "fsspec.implementations.memory"]
     if config.tables:

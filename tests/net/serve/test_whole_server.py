@@ -63,7 +63,8 @@ def test_nothing_outside_of_the_tree_is_served(serve: Serve, world: Path) -> Non
     tries = ["/files/../secret", "/files/out", "/files/absolute", "/files/deep/../../secret", "/images/out.img",
              "/images/../secret", "/images/ext2.img/../../secret", "/files//..//secret"]  # fmt: skip
     for path in tries:
-        for spelling in (path, path.replace("..", "%2e%2e"), path.replace("/..", "%2f.."), path.replace("..", "%252e.")):
+        for dots, other in (("", ""), ("..", "%2e%2e"), ("/..", "%2f.."), ("..", "%252e.")):
+            spelling = path.replace(dots, other) if dots else path
             done = subprocess.run(["curl", "-s", "--path-as-is", server.url(spelling)], capture_output=True, timeout=60)
             assert b"not for you" not in done.stdout, spelling
         assert not server.tftp(path, world / "got"), path
@@ -359,8 +360,8 @@ def test_https_serves_the_same(serve: Serve, world: Path) -> None:
     (world / "key.pem").chmod(0o600)  # read before root is given up
     config = CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n')
     server = serve(config + '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"),
-                           server.url("/images/ext2.img/boot/module.txt", "https")], capture_output=True, timeout=60)  # fmt: skip
+    url = server.url("/images/ext2.img/boot/module.txt", "https")
+    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"), url], capture_output=True)
     assert done.stdout == content_of(world / "images/ext2.img", "/boot/module.txt")
 
 

@@ -93,29 +93,28 @@ class Session:
         else:
             self._send_window(now)
 
-    def readable(self, now: float) -> None:
-        """Take one datagram from the socket."""
+    def readable(self, now: float) -> bool:
+        """Take one datagram from the socket; whether `outcome` or `half_open` has changed by it."""
         try:
             datagram = self._receive(RECEIVE_BYTES)
         except ConnectionRefusedError:
             self.outcome = "aborted"
-            return
+            return True
         except OSError as err:
             if err.errno not in LOST:
                 raise
-            return
-        if datagram != self._awaited:
+            return False
+        if datagram != self._awaited or not self._measured:
+            before = self.half_open
             self.take(datagram, now)
-            return
+            return self.outcome is not None or self.half_open is not before
         # The common case, and the only one that the speed of a transfer depends on: all that was sent has arrived.
         self.base = self._top
-        if self._measured:
-            if now - self._sent_at > self._slowest:
-                self._slowest = now - self._sent_at
-        else:
-            self._heard()
+        if now - self._sent_at > self._slowest:
+            self._slowest = now - self._sent_at
         self._repeat_allowed = True
         self._send_window(now)
+        return self.outcome is not None
 
     def take(self, datagram: bytes, now: float) -> None:
         """Act on a datagram of the client's, whatever it is."""
