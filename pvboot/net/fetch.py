@@ -1,4 +1,4 @@
-"""Fetching whole files: `fetch_file` and `read_url` for everybody, `Fetcher` for those who fetch several."""
+"""Fetching whole files: `fetch_file` for everybody, `Fetcher` for those who fetch several."""
 
 from __future__ import annotations
 
@@ -34,12 +34,6 @@ def fetch_file(
     settings = NetSettings(file_limit_bytes=limit_bytes, meter=lambda _name: progress)
     with closing(Fetcher(settings)) as fetcher:
         return fetcher.fetch(parsed)
-
-
-def read_url(url: str, limit_bytes: int) -> bytes:
-    """As `fetch_file`, the bytes."""
-    file = fetch_file(url, limit_bytes=limit_bytes)
-    return file.read_at(0, file.size)
 
 
 def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:

@@ -19,7 +19,7 @@ import pytest
 from fsdrivers.errors import NotFound
 from pvboot.errors import NetworkError, UsageError
 from pvboot.net.errors import ChecksumError, FetchError
-from pvboot.net.fetch import Fetcher, fetch_file, read_url
+from pvboot.net.fetch import Fetcher, fetch_file
 from pvboot.net.settings import Limits, NetSettings
 from pvboot.net.urls import parse_url
 from tests.net.conftest import QUICK, quick, sha256
@@ -53,7 +53,6 @@ def test_a_file_is_fetched(web: Served, noise: bytes) -> None:
     assert (file.size, file.read_at(0, file.size)) == (len(noise), noise)
     assert [extent.length for extent in file.extents() if extent.fd is not None] == [len(noise)]
     assert seen[-1] == (len(noise), len(noise)) and sorted(seen) == seen
-    assert read_url(f"{web.url}/file", LIMIT) == noise
 
 
 def test_names_with_odd_letters(web: Served) -> None:
