@@ -30,6 +30,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEPTH_LIMIT = 60  # of ours: blocks and `if`s inside each other; real menus end below ten
+_LIMITS = ("only the first", "beyond the first", "nested deeper")
 WORD_LIMIT = 50_000  # of ours, words a file: bounds time and memory
 
 
@@ -102,6 +103,11 @@ class Problem:
 
     message: str
     span: SourceSpan
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether a bound of ours was met, which GRUB does not have."""
+        return any(words in self.message for words in _LIMITS)
 
 
 Statement = Command | If | For | Loop | Function | Problem

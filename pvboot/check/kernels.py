@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -34,7 +34,10 @@ _BANNER: Final = re.compile(rb"Linux version ([0-9][0-9A-Za-z.+_~-]{1,100}) ")
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel file: either `image`, or `error` says why it is none for PV guests.  `version` is what it tells of
-    itself (`6.1.0-50-amd64`), None if it tells nothing."""
+    itself (`6.1.0-50-amd64`), None if it tells nothing.
+
+    The image has no contents: a guest may have a dozen kernels of 60 MiB each, and a layout needs only their sizes.
+    """
 
     image: KernelImage | None
     error: PvbootError | FsError | None
@@ -58,23 +61,29 @@ def kernel_of(subject: Subject, named: NamedFile) -> Kernel:
     """The kernel behind a name that could be opened.  It is not judged by a host's width: see `capabilities_of`."""
     known = _cache(subject).kernels
     if named.name not in known:
-        assert named.file is not None
-        known[named.name] = _read_kernel(named.name, named.file)
+        known[named.name] = _read_kernel(named)
     return known[named.name]
 
 
-def _read_kernel(name: str, file: File) -> Kernel:
+def whole_image(named: NamedFile) -> KernelImage:
+    """The kernel with its contents, as it is started.  Raises `KernelError`, `BootError`, `FsError`."""
+    assert named.file is not None
+    data = read_whole(FileBlob(named.file), KERNEL_LIMIT_BYTES, f"the kernel {named.name}")
+    return parse_kernel(memoryview(data), name=named.name, max_size=KERNEL_LIMIT_BYTES)
+
+
+def _read_kernel(named: NamedFile) -> Kernel:
+    assert named.file is not None
     version = None
     try:
-        version = bzimage_version(file.read_at(0, HEAD_BYTES))
-        data = read_whole(FileBlob(file), KERNEL_LIMIT_BYTES, f"the kernel {name}")
-        image = parse_kernel(memoryview(data), name=name, max_size=KERNEL_LIMIT_BYTES)
+        version = bzimage_version(named.file.read_at(0, HEAD_BYTES))
+        image = whole_image(named)
     except (PvbootError, FsError) as err:
         return Kernel(None, err, version)
     if version is None:
         match = next(filter(None, (_BANNER.search(piece.data) for piece in image.pieces)), None)
         version = match[1].decode("ascii") if match else None
-    return Kernel(image, None, version)
+    return Kernel(replace(image, pieces=()), None, version)
 
 
 def initrd_of(subject: Subject, files: list[NamedFile]) -> Initrd | None:

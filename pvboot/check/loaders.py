@@ -41,24 +41,25 @@ EXT_INCOMPAT: Final[Mapping[int, str]] = MappingProxyType(
 class Loader:
     """What one boot loader can do for a PV guest.
 
-    `menus` are the paths it looks for on a volume, in its order; `dialects` those it understands.  `filesystems` are
-    kinds as `fsdrivers` names them.  `ext_unreadable` are incompat features with which it cannot read an ext file
-    system (or reads wrong bytes).  `codecs` are the kernel compressions it unpacks itself, None if the domain builder
-    does that.  `numbers_partitions` says which of a table's partitions it finds.
+    `menus` are the paths it looks for on a volume, in its order; `dialects` those it understands.  `ext_unreadable` are
+    incompat features with which it cannot read an ext file system (or reads wrong bytes), `ext_doubtful` those that
+    only some of its builds read; bigalloc is read with blocks of `bigalloc_from_bytes` and more (None: never).
+    `codecs` are the kernel compressions it unpacks itself, None if the domain builder does that.  `follows_root` is
+    False if it reads everything from the menu's own volume.
     """
 
     name: str
     title: str
     menus: tuple[str, ...]
     dialects: frozenset[str]
-    filesystems: frozenset[str]
     ext_unreadable: frozenset[str]
     codecs: frozenset[str] | None = None
     gpt: bool = True
     logical_partitions: bool = True
-    bigalloc: bool = True
+    large_sectors: bool = True
+    ext_doubtful: frozenset[str] = frozenset()
+    bigalloc_from_bytes: int | None = 1024
     follows_root: bool = True
-    rock_ridge_only: bool = False
 
 
 _PYGRUB_MENUS = (
@@ -66,27 +67,24 @@ _PYGRUB_MENUS = (
     "/boot/isolinux/isolinux.cfg", "/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/extlinux/extlinux.conf",
     "/extlinux.conf", "/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/grub/grub.conf",
 )  # fmt: skip
-_EXT = ("ext2", "ext3", "ext4")
 
 LOADERS: Final[Mapping[str, Loader]] = MappingProxyType({
     loader.name: loader for loader in (
         Loader("pvboot", "pvboot", (), frozenset(("grub.cfg", "bls", "extlinux", "menu.lst", "elilo", "pvboot")),
-               frozenset((*_EXT, "iso9660", "dir")), frozenset(("compression", "journal_dev", "dirdata"))),
+               frozenset(("compression", "journal_dev", "dirdata"))),
         # libext2fs reads everything but what it does not know; bigalloc was refused when tried with 4.17.
         Loader("pygrub", "pygrub", _PYGRUB_MENUS, frozenset(("grub.cfg", "extlinux", "menu.lst")),
-               frozenset((*_EXT, "iso9660", "vfat", "fat", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata")), logical_partitions=False, bigalloc=False,
-               follows_root=False, rock_ridge_only=True),
+               frozenset(("compression", "journal_dev", "dirdata")), logical_partitions=False,
+               large_sectors=False, bigalloc_from_bytes=None, follows_root=False),
         # 60ext4.diff tests the wrong half of the inode table's number, so that every 64bit file system fails; nothing
         # else is tested, and what changes the layout is read wrong.
         Loader("pv-grub", "PV-GRUB (GRUB Legacy)", ("/boot/grub/menu.lst",), frozenset(("menu.lst",)),
-               frozenset((*_EXT, "iso9660", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata", "meta_bg", "64bit", "inline_data", "encrypt",
-                          "casefold", "ea_inode")), gpt=False, bigalloc=False),
+               frozenset(("compression", "journal_dev", "dirdata", "meta_bg", "64bit", "inline_data")), gpt=False,
+               bigalloc_from_bytes=2048),
         Loader("pvgrub2", "GRUB 2.06 for Xen", ("/boot/grub/grub.cfg", "/grub/grub.cfg"), frozenset(("grub.cfg",)),
-               frozenset((*_EXT, "iso9660", "dir")),
-               frozenset(("compression", "journal_dev", "dirdata", "inline_data", "casefold", "ea_inode",
-                          "metadata_csum_seed", "large_dir")), frozenset(("none", "gzip", "xz", "lzo"))),
+               frozenset(("compression", "journal_dev", "dirdata", "inline_data", "casefold", "ea_inode")),
+               frozenset(("none", "gzip", "xz", "lzo")), bigalloc_from_bytes=2048,
+               ext_doubtful=frozenset(("metadata_csum_seed", "large_dir"))),
     )
 })  # fmt: skip
 

@@ -73,9 +73,17 @@ def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
 def unreadable_features(superblock: SuperBlock, loader: Loader) -> list[str]:
     """The features of an ext file system with which a loader cannot read it, by the names that mke2fs gives them."""
     names = [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_unreadable]
-    if superblock.ro_compat & RoCompat.BIGALLOC and not loader.bigalloc:
-        names.append("bigalloc")
+    if superblock.ro_compat & RoCompat.BIGALLOC:
+        if loader.bigalloc_from_bytes is None:
+            names.append("bigalloc")
+        elif superblock.block_size < loader.bigalloc_from_bytes:
+            names.append(f"bigalloc with blocks of {superblock.block_size} bytes")
     return names
+
+
+def doubtful_features(superblock: SuperBlock, loader: Loader) -> list[str]:
+    """The features that only some builds of a loader read."""
+    return [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_doubtful]
 
 
 def journal_is_dirty(superblock: SuperBlock) -> bool:

@@ -159,6 +159,8 @@ PLAIN = "none,filetype,sparse_super,extent,flex_bg,has_journal"
         (f"{PLAIN},meta_bg", "pv-grub", "meta_bg"),
         (f"{PLAIN},inline_data", "pv-grub", "inline_data"),
         (f"{PLAIN},bigalloc", "pygrub", "bigalloc"),
+        (f"{PLAIN},bigalloc", "pv-grub", "bigalloc with blocks of 1024 bytes"),
+        (f"{PLAIN},encrypt,ea_inode", "pv-grub", ""),
         (f"{PLAIN},casefold", "pygrub", ""),
     ],
 )
@@ -175,17 +177,21 @@ def test_features_that_a_loader_of_menu_lst_cannot_read(
 @pytest.mark.parametrize(
     ("features", "unreadable"),
     [
-        (f"{PLAIN},64bit,metadata_csum", ""),
-        (f"{PLAIN},64bit,metadata_csum,metadata_csum_seed", "metadata_csum_seed"),
-        (f"{PLAIN},inline_data", "inline_data"),
-        (f"{PLAIN},large_dir", "large_dir"),
-        (f"{PLAIN},casefold", "casefold"),
+        (f"{PLAIN},64bit,metadata_csum", None),
+        (f"{PLAIN},64bit,metadata_csum,metadata_csum_seed", ("warning", "metadata_csum_seed")),
+        (f"{PLAIN},inline_data", ("error", "inline_data")),
+        (f"{PLAIN},large_dir", ("warning", "large_dir")),
+        (f"{PLAIN},casefold", ("error", "casefold")),
     ],
 )
-def test_features_that_grub_2_06_cannot_read(tmp_path: Path, features: str, unreadable: str) -> None:
+def test_features_that_grub_2_06_cannot_read(
+    tmp_path: Path, features: str, unreadable: tuple[str, str] | None
+) -> None:
     image = ext_with(tmp_path, "boot/grub/grub.cfg", grub_cfg("linux /boot/k root=/dev/xvda1"), "-O", features)
     found = of(check(image, "loader=pvgrub2"), "filesystem-feature")
-    assert [finding.message.rpartition(": ")[2] for finding in found] == ([unreadable] if unreadable else [])
+    assert [(finding.severity, finding.message.rpartition(": ")[2]) for finding in found] == (
+        [unreadable] if unreadable else []
+    )
     assert not [finding for finding in of(check(image), "filesystem-feature") if finding.severity != "note"]
 
 
@@ -213,7 +219,10 @@ def test_a_logical_partition(tmp_path: Path, loader: str, seen: bool) -> None:
     assert bool(of(check(image, f"loader={loader}"), "partition-not-seen")) is not seen
 
 
-@pytest.mark.parametrize(("image", "expected"), [("gpt.img", ["pv-grub"]), ("mbr.img", ["pygrub"])])
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("gpt.img", ["pv-grub"]), ("gpt4096.img", ["pygrub", "pv-grub"]), ("mbr.img", ["pygrub"]), ("ext2.img", [])],
+)
 def test_tables_of_partitions(images: object, image: str, expected: list[str]) -> None:
     path = images(image)  # type: ignore[operator]
     blind = [loader for loader in ("pvboot", "pygrub", "pv-grub") if of(check(path, f"loader={loader}"),
@@ -221,12 +230,20 @@ def test_tables_of_partitions(images: object, image: str, expected: list[str]) -
     assert blind == expected
 
 
-def test_pygrub_does_not_follow_root_to_another_partition(tmp_path: Path) -> None:
-    home = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(root="(hd0,1)"))
-    tree = plant(tmp_path / "other", {"boot/k": TINY64})
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("boot/l", TINY64, "looks for"), ("boot/k", TINY64[:-1] + b"?", "takes another"), ("boot/k", TINY64, None)],
+)
+def test_pygrub_does_not_follow_root_to_another_partition(
+    tmp_path: Path, name: str, content: bytes, said: str | None
+) -> None:
+    home = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(f"/{name}", root="(hd0,1)"))
+    tree = plant(tmp_path / "other", {name: content})
     other = make_ext(tmp_path / "other.img", tree, size="4M").read_bytes()
     image = two_partitions(tmp_path / "whole.img", home, other)
-    assert [finding.line for finding in of(check(image, "loader=pygrub"), "other-volume-ignored")] == [5]
+    found = of(check(image, "loader=pygrub"), "other-volume-ignored")
+    assert [finding.line for finding in found] == ([5] if said else [])
+    assert said is None or said in found[0].message
     assert not of(check(image, "loader=pv-grub"), "other-volume-ignored")
     assert not of(check(image), "other-volume-ignored")
 

@@ -26,11 +26,11 @@ def about(tmp_path: Path, rule: str, text: str, **more: str | bytes | None) -> l
 # (text, where the error is, None if there is none)
 SYNTAX: list[tuple[str, tuple[int, int] | None]] = [
     (grub_cfg(LINUX), None),
-    ("menuentry 'a' {\n linux /k\n", (2, 11)),  # the end of the file
+    ("menuentry 'a' {\n linux /k\n", (2, 10)),  # the end of the file
     ("menuentry 'a' {\n linux /k\n}}\n", (3, 2)),
     ("menuentry 'a' { linux /k }\n", None),
     ("menuentry 'a' {linux /k}\n", None),
-    ("if true; then\n set a=1\n", (2, 10)),
+    ("if true; then\n set a=1\n", (2, 9)),
     ("if true; then\n set a=1\nfi\n", None),
     ("if true then\n set a=1\nfi\n", (3, 1)),
     ("fi\n", (1, 1)),
@@ -69,6 +69,13 @@ def test_the_verdict_is_that_of_grub_script_check(
 def test_every_syntax_error_counts_not_the_first_alone(tmp_path: Path) -> None:
     text = f"fi\n{grub_cfg(LINUX)}menuentry 'b' {{ }}\n"
     assert [line for line, _column in about(tmp_path, "syntax-error", text)] == [1, 7]
+
+
+def test_a_limit_of_ours_is_no_error_of_the_menu(tmp_path: Path) -> None:
+    text = "".join(f"menuentry 'Linux {n}' {{\n linux /boot/k a b c d e f g h\n}}\n" for n in range(5000))
+    findings = check(plant(tmp_path, {"boot/grub/grub.cfg": text, "boot/k": TINY64}), depth="text")
+    found = of(findings, "syntax-error")
+    assert found and {finding.severity for finding in found} == {"note"}
 
 
 @pytest.mark.parametrize(

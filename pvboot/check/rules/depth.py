@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import Problem, rule
-from pvboot.check.kernels import kernel_of
+from pvboot.check.kernels import kernel_of, whole_image
 from pvboot.check.layouts import layout_of
 from pvboot.check.loaders import unpacks_ramdisks
 from pvboot.check.rules.files import problem_at
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pvboot.check.loads import NamedFile
     from pvboot.check.run_entry import Ran
     from pvboot.check.subject import Subject
-    from pvboot.kexec.relocate import KexecPlan
+    from pvboot.kernel.image import KernelImage
     from pvboot.menu.model import Entry
 
 DEFAULT_MEMORY_MIB = 512
 
-_PLANS: WeakKeyDictionary[Subject, dict[int, KexecPlan | PvbootError | FsError]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[Subject, dict[int, str | PvbootError | FsError]] = WeakKeyDictionary()
 _RUNS: WeakKeyDictionary[Subject, dict[int, Ran | PvbootError | FsError]] = WeakKeyDictionary()
 
 
@@ -40,20 +40,23 @@ def _complete_entries(subject: Subject) -> Iterator[tuple[Entry, NamedFile]]:
             yield entry, named
 
 
-def _layout(subject: Subject, entry: Entry, named: NamedFile) -> DomainLayout:
-    image = kernel_of(subject, named).image
-    assert image is not None
+def _layout(subject: Subject, entry: Entry, image: KernelImage) -> DomainLayout:
     old_builder = unpacks_ramdisks(subject.options.target)
     return layout_of(subject.loads(entry), image, _memory(subject), old_builder=old_builder)
 
 
-def _plan(subject: Subject, entry: Entry, named: NamedFile) -> KexecPlan | PvbootError | FsError:
+def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError | FsError:
+    """What is to be done, in a line, or why it cannot be done."""
     plans = _PLANS.setdefault(subject, {})
     if entry.index not in plans:
         from pvboot.handoff.machine import plan_in_fresh_domain
 
+        image = kernel_of(subject, named).image
+        assert image is not None
         try:
-            plans[entry.index] = plan_in_fresh_domain(_layout(subject, entry, named))
+            plan = plan_in_fresh_domain(_layout(subject, entry, image))
+            plans[entry.index] = (f"planned with {_memory(subject)} MiB: {len(plan.displaced)} of "
+                                  f"{plan.layout.nr_pages} pages change their frame, {len(plan.operations)} operations")
         except (PvbootError, FsError) as err:
             plans[entry.index] = err
     return plans[entry.index]
@@ -64,7 +67,7 @@ def no_plan(subject: Subject) -> Iterator[Problem]:
     """With --plan: all that the domain builder and PV-GRUB's kexec do, less the doing."""
     for entry, named in _complete_entries(subject):
         found = _plan(subject, entry, named)
-        if isinstance(found, PvbootError | FsError):
+        if not isinstance(found, str):
             yield problem_at(subject, entry, named, f"no plan with {_memory(subject)} MiB: {found}")
 
 
@@ -73,10 +76,8 @@ def plan_made(subject: Subject) -> Iterator[Problem]:
     """With --plan: how much the hand-over has to do."""
     for entry, named in _complete_entries(subject):
         found = _plan(subject, entry, named)
-        if not isinstance(found, PvbootError | FsError):
-            message = (f"planned with {_memory(subject)} MiB: {len(found.displaced)} of {found.layout.nr_pages} pages "
-                       f"change their frame, {len(found.operations)} operations")  # fmt: skip
-            yield problem_at(subject, entry, named, message)
+        if isinstance(found, str):
+            yield problem_at(subject, entry, named, found)
 
 
 def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError | FsError:
@@ -86,7 +87,8 @@ def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError 
 
         options = subject.options
         try:
-            runs[entry.index] = run_layout(_layout(subject, entry, named), options.until, options.run_seconds)
+            layout = _layout(subject, entry, whole_image(named))
+            runs[entry.index] = run_layout(layout, options.until, options.run_seconds)
         except (PvbootError, FsError) as err:
             runs[entry.index] = err
     return runs[entry.index]

@@ -14,7 +14,14 @@ from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, Loader, loader_of
 from pvboot.check.rules.files import named_files, problem_at
 from pvboot.check.scripted import told
-from pvboot.check.volumes import Used, ext_superblock, journal_is_dirty, unreadable_features, used_volumes
+from pvboot.check.volumes import (
+    Used,
+    doubtful_features,
+    ext_superblock,
+    journal_is_dirty,
+    unreadable_features,
+    used_volumes,
+)
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import GrubError, shorten
 
@@ -154,11 +161,13 @@ def filesystem_feature(subject: Subject) -> Iterator[Problem]:
         superblock = ext_superblock(subject.devices, used.device)
         for loader in loaders if superblock is not None else ():
             assert superblock is not None
-            features = unreadable_features(superblock, loader)
-            if features:
-                message = (f"{loader.title} cannot read the file system of {used.device}, with "
-                           f"{shorten(used.purpose)}: {', '.join(features)}")  # fmt: skip
+            where = f"read the file system of {used.device}, with {shorten(used.purpose)}"
+            if features := unreadable_features(superblock, loader):
+                message = f"{loader.title} cannot {where}: {', '.join(features)}"
                 yield _of_volume(subject, used, message, None if asked else "note")
+            elif features := doubtful_features(superblock, loader):
+                message = f"not every build of {loader.title} can {where}: {', '.join(features)}"
+                yield _of_volume(subject, used, message, "warning" if asked else "note")
 
 
 def _of_volume(subject: Subject, used: Used, message: str, severity: str | None = None) -> Problem:

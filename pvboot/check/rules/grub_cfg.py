@@ -39,7 +39,8 @@ def syntax_error(subject: Subject) -> Iterator[Problem]:
     """What grub-script-check refuses: braces, quotes, `if` without `fi` ..."""
     for statement in subject.script.statements:
         if isinstance(statement, SyntaxProblem):
-            yield Problem(statement.message, statement.span)
+            severity = "note" if statement.is_limit else None
+            yield Problem(statement.message, statement.span, severity=severity)
 
 
 @rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
