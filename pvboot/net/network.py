@@ -13,7 +13,6 @@ from pvboot import grub_rules as rules
 from pvboot.errors import UsageError
 from pvboot.grub_rules import GrubError, shorten
 from pvboot.net.server_tree import ServerTree
-from pvboot.net.menu_directory import MenuDirectory
 from pvboot.net.tree import UrlFilesystem
 from pvboot.net.urls import PORTS, Url, decode, parse_url
 
@@ -31,17 +30,14 @@ class Network:
     A directory is `(nd)` itself.  Of a file's URL it is the whole server, as in PV-GRUB; what is not there is looked
     for in the file's directory (with a list of checksums, whose names count from there, only there).
 
-    `from_menu`: that directory is only where a menu lies, which may mean the top of the server by `(nd)`.
     `config` is what `dhcp --with-configfile` goes on with: the file that the first URL names, if it names one.
     """
 
-    def __init__(self, fetcher: Fetcher, named: Sequence[Url], *, from_menu: bool = False) -> None:
+    def __init__(self, fetcher: Fetcher, named: Sequence[Url]) -> None:
         self.fetcher = fetcher
         self._named = tuple(named)
         self._base = named[0]
         self.config = None if self._base.is_directory else f"(nd){self._path()}"
-        self._from_menu = from_menu
-        self.config = None if self._base.is_directory else f"(nd)/{self._base.file_name}"
         self._mounted: dict[Url, UrlFilesystem] = {}
 
     def close(self) -> None:
@@ -71,12 +67,6 @@ class Network:
         """The path on `(nd)` of the file that the first URL names."""
         whole = self.fetcher.settings.sums is None
         return decode(self._base.path) if whole else f"/{self._base.file_name}"
-    def base(self) -> UrlFilesystem | MenuDirectory:
-        """What `(nd)` is."""
-        near = self._mount(self._base.directory)
-        if not self._from_menu or self._base is not self._named[0] or near.base.path == "/":
-            return near
-        return MenuDirectory(near, self._mount(replace(near.base, path="/")))
 
     def server(self, protocol: str, name: str) -> UrlFilesystem:
         """What `(http,HOST[:PORT])` or `(tftp,HOST)` is: all of a server; "" is that of `(nd)`.
