@@ -56,6 +56,7 @@ class Loader:
     codecs: frozenset[str] | None = None
     gpt: bool = True
     logical_partitions: bool = True
+    large_sectors: bool = True
     ext_doubtful: frozenset[str] = frozenset()
     bigalloc_from_bytes: int | None = 1024
     follows_root: bool = True
@@ -73,8 +74,8 @@ LOADERS: Final[Mapping[str, Loader]] = MappingProxyType({
                frozenset(("compression", "journal_dev", "dirdata"))),
         # libext2fs reads everything but what it does not know; bigalloc was refused when tried with 4.17.
         Loader("pygrub", "pygrub", _PYGRUB_MENUS, frozenset(("grub.cfg", "extlinux", "menu.lst")),
-               frozenset(("compression", "journal_dev", "dirdata")), logical_partitions=False, bigalloc_from_bytes=None,
-               follows_root=False),
+               frozenset(("compression", "journal_dev", "dirdata")), logical_partitions=False,
+               large_sectors=False, bigalloc_from_bytes=None, follows_root=False),
         # 60ext4.diff tests the wrong half of the inode table's number, so that every 64bit file system fails; nothing
         # else is tested, and what changes the layout is read wrong.
         Loader("pv-grub", "PV-GRUB (GRUB Legacy)", ("/boot/grub/menu.lst",), frozenset(("menu.lst",)),

@@ -6,6 +6,7 @@ can hold there; every other layer of `pvboot.sandbox` does, and what is missing 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -74,15 +75,17 @@ def run_layout(layout: DomainLayout, until: str | None, cpu_seconds: float) -> R
 
 
 def _descriptors() -> set[int]:
-    """The open files of the guest's disks: all that this process has, the standard streams aside."""
-    return {int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2 and _is_file(int(name))}
+    """The guest's disks and files among what this process has open: whatever can be read and not written."""
+    return {int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2 and _is_readable_file(int(name))}
 
 
-def _is_file(number: int) -> bool:
+def _is_readable_file(number: int) -> bool:
     try:
-        return stat.S_ISREG(os.fstat(number).st_mode) or stat.S_ISBLK(os.fstat(number).st_mode)
+        mode = os.fstat(number).st_mode
+        access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False  # the listing's own descriptor
+    return (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and access == os.O_RDONLY
 
 
 def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> dict[str, Any]:

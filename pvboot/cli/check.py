@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     sources = check_fleet.expand(args)
     options = check_rules.options_for(args, options_of(args))
     if args.fix or args.diff:
-        check_rules.mend(args, sources, options)
+        changed = check_rules.mend(args, sources, options)
         if args.diff:
-            return 0
+            return int(changed)
     if check_fleet.is_fleet(args, sources):
         return report(args, check_fleet.fleet_results(args, sources, options))
     return report(args, results(sources, options))

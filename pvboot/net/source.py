@@ -46,8 +46,7 @@ def open_remote_devices(source: str, disks: Sequence[str], net: NetOptions | Non
             urls[source] = first.base  # perhaps with the slash that was forgotten
         # What the user says about (nd) comes before what the source suggests.
         named = [*allowed, *urls.values()]
-        from_menu = isinstance(first, HostFile) and not allowed
-        network = Network(fetcher, named, from_menu=from_menu) if named else None
+        network = Network(fetcher, named) if named else None
         menu = menu_file = None
         if isinstance(first, HostFile):
             guest = None if disks else guest_tree(urls[source])

@@ -39,6 +39,20 @@ def grub(tmp_path_factory: pytest.TempPathFactory, parts: Callable[[str], Path])
     return GrubShell(parts("grub-legacy") / "root", make_disk(tmp_path_factory.mktemp("check") / "disk.img", tree, 4))
 
 
+@pytest.mark.parametrize(("entries", "works"), [(9_300, True), (9_700, False)])
+def test_a_menu_with_too_many_entries_crashes_grub(
+    tmp_path: Path, parts: Callable[[str], Path], entries: int, works: bool
+) -> None:
+    text = "timeout 9\n" + "".join(f"title T{number:05}{'x' * 22}\nhalt\n" for number in range(entries))
+    (tmp_path / "menu.lst").write_text(text)
+    (problem,) = [
+        finding for finding in check_source(str(tmp_path / "menu.lst")).findings if finding.rule == "too-many-entries"
+    ]
+    shell = GrubShell(parts("grub-legacy") / "root", make_disk(tmp_path / "disk.img", {"m": text.encode()}, 8))
+    assert (f"T{entries - 1:05}" in shell.type("configfile (hd0,0)/m\nx\x1b")) == works
+    assert ("crash" in problem.message) != works
+
+
 def _lines() -> list[str]:
     found = []
     for line in (*ALIKE, *MORE):

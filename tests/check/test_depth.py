@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.make_images import MODULE, MODULE_WORDS
 from pvboot import sandbox
+from pvboot.check import run_entry
 from tests.check.guests import TINY32, TINY64, Tree, check, menu_lst, of, plant, rules_of
 from tests.oracle.images import TinyKernel
 
@@ -73,6 +74,15 @@ def test_a_kernel_that_says_nothing(tmp_path: Path, code: bytes, reason: str) ->
     (finding,) = of(found, "does-not-start")
     assert reason in finding.message
     assert finding.severity == "error"
+
+
+def test_only_files_that_cannot_be_written_go_into_the_child(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"x")
+    with open(disk, "rb") as read_only, open(tmp_path / "report", "w") as report, open(disk, "r+b") as both:
+        kept = run_entry._descriptors()
+        assert read_only.fileno() in kept
+        assert not {report.fileno(), both.fileno()} & kept
 
 
 def test_the_child_that_makes_code_keeps_every_other_layer() -> None:

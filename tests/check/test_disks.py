@@ -219,7 +219,10 @@ def test_a_logical_partition(tmp_path: Path, loader: str, seen: bool) -> None:
     assert bool(of(check(image, f"loader={loader}"), "partition-not-seen")) is not seen
 
 
-@pytest.mark.parametrize(("image", "expected"), [("gpt.img", ["pv-grub"]), ("mbr.img", ["pygrub"])])
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("gpt.img", ["pv-grub"]), ("gpt4096.img", ["pygrub", "pv-grub"]), ("mbr.img", ["pygrub"]), ("ext2.img", [])],
+)
 def test_tables_of_partitions(images: object, image: str, expected: list[str]) -> None:
     path = images(image)  # type: ignore[operator]
     blind = [loader for loader in ("pvboot", "pygrub", "pv-grub") if of(check(path, f"loader={loader}"),
@@ -227,12 +230,20 @@ def test_tables_of_partitions(images: object, image: str, expected: list[str]) -
     assert blind == expected
 
 
-def test_pygrub_does_not_follow_root_to_another_partition(tmp_path: Path) -> None:
-    home = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(root="(hd0,1)"))
-    tree = plant(tmp_path / "other", {"boot/k": TINY64})
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("boot/l", TINY64, "looks for"), ("boot/k", TINY64[:-1] + b"?", "takes another"), ("boot/k", TINY64, None)],
+)
+def test_pygrub_does_not_follow_root_to_another_partition(
+    tmp_path: Path, name: str, content: bytes, said: str | None
+) -> None:
+    home = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(f"/{name}", root="(hd0,1)"))
+    tree = plant(tmp_path / "other", {name: content})
     other = make_ext(tmp_path / "other.img", tree, size="4M").read_bytes()
     image = two_partitions(tmp_path / "whole.img", home, other)
-    assert [finding.line for finding in of(check(image, "loader=pygrub"), "other-volume-ignored")] == [5]
+    found = of(check(image, "loader=pygrub"), "other-volume-ignored")
+    assert [finding.line for finding in found] == ([5] if said else [])
+    assert said is None or said in found[0].message
     assert not of(check(image, "loader=pv-grub"), "other-volume-ignored")
     assert not of(check(image), "other-volume-ignored")
 

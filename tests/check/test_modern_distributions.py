@@ -20,6 +20,9 @@ from tests.check.test_initrd import newc
 from tests.menu import grub_corpus
 from tests.menu.grub_corpus import BOOT_UUID, ROOT_UUID, environment
 from tests.menu.test_distributions import ALPINE, U_BOOT_MENU
+from tests.pygrub.conftest import Loader, pygrub
+
+__all__ = ["pygrub"]
 
 VERSION = "6.1.0-50-amd64"
 DRIVER = f"lib/modules/{VERSION}/kernel/drivers/block/xen-blkfront.ko"
@@ -366,3 +369,12 @@ def test_a_guest_that_boots_is_not_called_wrong(name: str, tmp_path: Path) -> No
 def test_pygrub_and_guests_that_it_cannot_boot(name: str, tmp_path: Path) -> None:
     image, disks = disks_of(tmp_path, GUESTS[name])
     assert rules_of(check(image, "loader=pygrub", disks=disks), "error") & {"word-not-known-to-loader"}
+
+
+@pytest.mark.parametrize("name", sorted(set(GUESTS) - {"ubuntu", "arch"}))  # those need a second disk
+def test_the_verdict_about_pygrub_is_what_pygrub_does(name: str, tmp_path: Path, pygrub: Loader) -> None:
+    image, _disks = disks_of(tmp_path, GUESTS[name])
+    found = check(image, "loader=pygrub,xen=4.17")
+    boot = pygrub(image)
+    good = boot.kernel == linux(VERSION) and boot.ramdisk in (INITRD, None if name == "suse" else INITRD)
+    assert (not [finding for finding in found if finding.severity == "error"]) is good, boot.stderr

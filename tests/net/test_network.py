@@ -155,20 +155,11 @@ def test_nd_may_be_another_server_than_the_menus(web: Served, top: Path, tmp_pat
     assert other.asked == [("GET", "/k2", "")]
 
 
-@pytest.mark.parametrize(
-    ("name", "menu"),
-    [
-        ("menu.lst", "title x\nroot (nd)\nkernel /files/k2\ninitrd (nd)/i\n"),
-        ("grub.cfg", "menuentry x {\nif [ -f /files/k2 ]; then linux /files/k2\nfi\ninitrd /i\n}\n"),
-    ],
-)
-def test_a_menu_may_count_from_the_top_of_its_server(web: Served, top: Path, name: str, menu: str) -> None:
-    """As PV-GRUB does; what lies beside the menu comes first."""
-    (top / name).write_text(menu)
+def test_a_grub_cfg_may_count_from_its_directory_too(web: Served, top: Path) -> None:
+    (top / "grub.cfg").write_text("menuentry x {\nif [ -f /files/k2 ]; then linux /files/k2\nfi\ninitrd /i\n}\n")
     (web.root / "files").mkdir()
     (web.root / "files" / "k2").write_bytes(b"from the top")
-    (web.root / "i").write_bytes(b"not this one")
-    with devices_of(f"{web.url}/guest/{name}") as devices:
+    with devices_of(f"{web.url}/guest/grub.cfg") as devices:
         assert booted(devices) == ("(nd)/files/k2", b"from the top", [b"initrd"])
 
 
@@ -176,8 +167,9 @@ def test_what_is_nowhere_is_named_twice(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/none\n")
     with devices_of(f"{web.url}/guest/menu.lst") as devices, pytest.raises(BootError) as caught:
         booted(devices)
-    assert f"{web.url}/guest/none: no such file" in str(caught.value)
-    assert f"nothing at {web.url}/none" in str(caught.value)
+    assert f"{web.url}/none, nor {web.url}/guest/none: no such file" in str(caught.value)
+    assert f"{web.url}/none: no such file" in str(caught.value)
+    assert f"nothing at {web.url}/guest/none" in str(caught.value)
 
 
 def test_net_is_the_only_place_for_nd(web: Served, top: Path) -> None:
@@ -188,15 +180,14 @@ def test_net_is_the_only_place_for_nd(web: Served, top: Path) -> None:
     assert not web.asked_for("/k")
 
 
-def test_lists_of_a_menus_directory(web: Served, top: Path) -> None:
+def test_lists_of_a_menus_server(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
-    (web.root / "other").mkdir()
-    (web.root / "other" / "file").write_bytes(b"")
     with devices_of(f"{web.url}/guest/menu.lst") as devices:
         tree = devices.mount(Device("nd"))
-        assert sorted(entry.name for entry in tree.listdir("/")) == ["boot", "i", "k", "menu.lst"]
+        assert sorted(entry.name for entry in tree.listdir("/")) == ["guest", "other"]
+        assert sorted(entry.name for entry in tree.listdir("/")) == ["guest"]
+        assert sorted(tree.names("/guest")) == ["boot", "i", "k", "menu.lst"]
         assert sorted(tree.names("/boot")) == ["grub"]
-        assert [entry.name for entry in tree.listdir("/other")] == ["file"]
 
 
 # --- directories

@@ -39,8 +39,8 @@ _EXTLINUX: Final = {
     "include": "that file is not read", "menu include": "that file is not read",
     "menu default": "the default is another entry, or the first", "ontimeout": "nothing happens then",
 }  # fmt: skip
-# Each line for itself: a title in quotes, a blank, the brace, and nothing behind it.
-_TITLE_LINE: Final = re.compile(r"""^\s*(?:menuentry|submenu)\s+(?:"[^"]*"|'[^']*').*\s\{\s*$""")
+_TITLE: Final = re.compile(r"""\s*menuentry ["']""")
+_TITLE_END: Final = re.compile(r"""["'] """)
 
 
 @rule("word-not-known-to-loader", "error", "the loader does not understand this, although others do",
@@ -69,13 +69,24 @@ def word_not_known_to_loader(subject: Subject) -> Iterator[Problem]:
             yield from _stumbles(subject, name, command)
 
 
+def _behind_the_brace(line: str) -> str | None:
+    """What follows the last brace of a line that begins an entry for pygrub; None if it begins none."""
+    start = _TITLE.match(line)
+    end = _TITLE_END.search(line, start.end()) if start else None
+    brace = line.rfind("{")
+    return line[brace + 1 :].strip() if end and end.end() <= brace else None
+
+
 def _stumbles(subject: Subject, name: str, command: Command) -> Iterator[Problem]:
     """What pygrub reads by the line and gets wrong."""
-    if name in ("menuentry", "submenu") and command.block is not None:
-        text = subject.lines[command.span.line - 1]
-        if not _TITLE_LINE.match(text):
-            yield Problem("pygrub wants a title in quotes, a blank and the brace at the end of this line: "
-                          "it refuses the whole menu", command.span)  # fmt: skip
+    if name == "menuentry" and command.block is not None:
+        body = _behind_the_brace(subject.lines[command.span.line - 1])
+        if body is None:
+            yield Problem("pygrub wants one blank, a title in quotes, a blank and a brace in this line, and refuses the "
+                          "whole menu without them", command.span)  # fmt: skip
+        elif body:
+            yield Problem("pygrub does not see what stands behind the brace in this line", command.span,
+                          severity="warning")  # fmt: skip
     elif name in ("initrd", "initrd16") and len(command.words) > 2:
         yield Problem("pygrub takes these files for one whose name has blanks", command.span)
     elif name == "set" and len(command.words) > 1:

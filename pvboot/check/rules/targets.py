@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
@@ -15,11 +16,13 @@ from pvboot.errors import PvbootError
 from pvboot.grub_rules import shorten
 
 if TYPE_CHECKING:
-    from fsdrivers.api import Volume
+    from fsdrivers.api import File, Volume
     from pvboot.check.subject import Subject
     from pvboot.device_names import Device
 
 FIRST_LOGICAL = 5
+STEP_BYTES = 1 << 20
+COMPARED_BYTES = 256 << 20
 
 
 def _is_seen(subject: Subject, loader: Loader) -> bool:
@@ -49,9 +52,18 @@ def _volume(subject: Subject, device: Device) -> Volume | None:
         return None
 
 
+def _has_small_sectors(subject: Subject, device: Device) -> bool:
+    """Whether the disk's GPT stands where it stands on disks with 512-byte sectors."""
+    assert subject.devices is not None
+    try:
+        return subject.devices.blocks(replace(device, partition=None, scheme=None)).read_at(512, 8) == b"EFI PART"
+    except (PvbootError, FsError):
+        return True
+
+
 @rule("partition-not-seen", "error", "the loader does not find the partition", needs="files")
 def partition_not_seen(subject: Subject) -> Iterator[Problem]:
-    """PV-GRUB knows no GPT, pygrub neither logical partitions nor tables of disks with 4096-byte sectors."""
+    """PV-GRUB knows no GPT, pygrub neither logical partitions nor the GPT of a disk with 4096-byte sectors."""
     loader = loader_of(subject.options.target)
     if loader is None:
         return
@@ -64,6 +76,8 @@ def partition_not_seen(subject: Subject) -> Iterator[Problem]:
             reason = "a GPT"
         elif volume.scheme == "msdos" and volume.number >= FIRST_LOGICAL and not loader.logical_partitions:
             reason = "logical partitions"
+        elif volume.scheme == "gpt" and not loader.large_sectors and not _has_small_sectors(subject, used.device):
+            reason = "the GPT of a disk with 4096-byte sectors"
         if reason is not None:
             span = None if used.entry is None else subject.menu.entries[used.entry].span
             message = f"{used.device}, with {shorten(used.purpose)}: {loader.title} does not know {reason}"
@@ -82,5 +96,27 @@ def other_volume_ignored(subject: Subject) -> Iterator[Problem]:
         if named.file is None or place is None:
             continue
         if place[0].kind == "loop" or subject.devices.locate(place[0]) != home:
-            message = f"{loader.title} looks for {shorten(place[1])} on {subject.volume}, not on {place[0]}"
-            yield problem_at(subject, entry, named, message)
+            at_home = _file_at_home(subject, place[1])
+            if at_home is None:
+                message = f"{loader.title} looks for {shorten(place[1])} on {subject.volume}, not on {place[0]}"
+                yield problem_at(subject, entry, named, message)
+            elif not _same(at_home, named.file):
+                message = f"{loader.title} takes another {shorten(place[1])}, that of {subject.volume}"
+                yield problem_at(subject, entry, named, message)
+
+
+def _file_at_home(subject: Subject, path: str) -> File | None:
+    """The file of that path on the menu's own volume."""
+    assert subject.devices is not None and subject.volume is not None
+    try:
+        return subject.devices.mount(read_device(subject.volume)[0]).open(path)
+    except (PvbootError, FsError):
+        return None
+
+
+def _same(one: File, other: File) -> bool:
+    """Whether two files have the same bytes, as far as they are compared."""
+    if one.size != other.size:
+        return False
+    end = min(one.size, COMPARED_BYTES)
+    return all(one.read_at(at, STEP_BYTES) == other.read_at(at, STEP_BYTES) for at in range(0, end, STEP_BYTES))
