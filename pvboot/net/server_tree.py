@@ -38,8 +38,6 @@ class ServerTree:
         except (NotFound, NotADirectory) as err:
             try:
                 return ask(self._near)
-            except (NotFound, NotADirectory) as second:
-                raise NotFound(err.what, where=f"{err.where}, nor {second.where}", found=err.found) from err
             except (NotFound, NotADirectory) as again:
                 found = "; ".join(part for part in (err.found, f"and nothing at {again.where}") if part)
                 raise NotFound(err.what, where=err.where, found=found) from err

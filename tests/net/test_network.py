@@ -167,7 +167,6 @@ def test_what_is_nowhere_is_named_twice(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/none\n")
     with devices_of(f"{web.url}/guest/menu.lst") as devices, pytest.raises(BootError) as caught:
         booted(devices)
-    assert f"{web.url}/none, nor {web.url}/guest/none: no such file" in str(caught.value)
     assert f"{web.url}/none: no such file" in str(caught.value)
     assert f"nothing at {web.url}/guest/none" in str(caught.value)
 
@@ -184,7 +183,6 @@ def test_lists_of_a_menus_server(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
     with devices_of(f"{web.url}/guest/menu.lst") as devices:
         tree = devices.mount(Device("nd"))
-        assert sorted(entry.name for entry in tree.listdir("/")) == ["guest", "other"]
         assert sorted(entry.name for entry in tree.listdir("/")) == ["guest"]
         assert sorted(tree.names("/guest")) == ["boot", "i", "k", "menu.lst"]
         assert sorted(tree.names("/boot")) == ["grub"]
