@@ -1,10 +1,10 @@
 """pvboot check on a fleet: images a second with one, two and more workers, and what a second run with --state costs.
 
-    python benchmarks/check_fleet.py [--images N] [--jobs N ...] [--repeat N]
+    python benchmarks/check_fleet.py [--images N] [--real N] [--jobs N ...] [--repeat N]
 
-The images are made here: ext2 with a menu of four entries and a tiny PV kernel, every one different.  Each figure is of
-the whole command, by the clock and the best of N; it needs as many idle CPUs as workers.  The last column is the CPU
-time of all processes.
+The images are made here, every one different: N with a tiny PV kernel, where all is overhead, N with Debian's kernel
+and ramdisk, which are unpacked.  Each figure is of the whole command, by the clock and the best of N; it needs as many
+idle CPUs as workers.  The last column is the CPU time of all processes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ sys.path.insert(0, str(REPOSITORY))
 
 from fixtures import make_images  # noqa: E402
 
+MIB = 1 << 20
+LABEL_AT = 1024 + 120  # s_volume_name of ext2's superblock; Debian's image has its file system at 1 MiB
 
-def make_fleet(folder: Path, count: int) -> list[str]:
-    """Copies of one image with holes, each with a label of its own."""
-    first = make_images.make("ext2.img", folder)
-    fleet = folder / "fleet"
+
+def make_fleet(folder: Path, name: str, label_at: int, count: int) -> list[str]:
+    """Copies of one image with holes, each with a file system label of its own."""
+    first = make_images.make(name, folder)
+    fleet = folder / f"fleet-{name}"
     fleet.mkdir()
     paths = []
     for number in range(count):
         path = fleet / f"guest-{number:04}.img"
         subprocess.run(["cp", "--sparse=always", first, path], check=True)
         with path.open("r+b") as image:
-            image.seek(1024 + 120)  # s_volume_name of the superblock
+            image.seek(label_at)
             image.write(f"guest-{number}".encode().ljust(16, b"\0"))
         paths.append(str(path))
     return paths
@@ -56,26 +59,35 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--real", type=int, default=16)
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pvboot-fleet-"))
     try:
-        images = make_fleet(folder, options.images)
-        print(f"{len(images)} images, {len(os.sched_getaffinity(0))} CPUs")
-        print(f"{'':<22}{'seconds':>9}{'images/s':>10}{'times one':>11}{'CPU s':>8}")
-        rates: dict[int, float] = {}
-        for jobs in options.jobs:
-            seconds, cpu = min(run(["--jobs", str(jobs), *images]) for _ in range(options.repeat))
-            rates[jobs] = len(images) / seconds
-            times = f"{rates[jobs] / rates[1]:.2f}" if 1 in rates else ""
-            print(f"--jobs {jobs:<15}{seconds:>9.2f}{rates[jobs]:>10.0f}{times:>11}{cpu:>8.2f}")
-        state = ["--state", str(folder / "state"), *images]
-        for name in ("--state, first run", "--state, second run"):
-            seconds, cpu = run(state)
-            print(f"{name:<22}{seconds:>9.2f}{len(images) / seconds:>10.0f}{'':>11}{cpu:>8.2f}")
+        print(f"{len(os.sched_getaffinity(0))} CPUs")
+        print(f"{'':<34}{'seconds':>9}{'images/s':>10}{'times one':>11}{'CPU s':>8}")
+        tiny = make_fleet(folder, "ext2.img", LABEL_AT, options.images)
+        show_rates("tiny", tiny, options.jobs, options.repeat)
+        show_rates("Debian", make_fleet(folder, "debian.img", MIB + LABEL_AT, options.real), options.jobs, 1)
+        for name in ("first", "second"):
+            show(f"{len(tiny)} tiny, --state, {name} run", len(tiny), *run(["--state", str(folder / "state"), *tiny]))
     finally:
         shutil.rmtree(folder)
+
+
+def show_rates(kind: str, images: list[str], jobs: list[int], repeat: int) -> None:
+    """A line for each number of workers, compared with the first."""
+    first = 0.0
+    for number in jobs:
+        seconds, cpu = min(run(["--jobs", str(number), *images]) for _ in range(repeat))
+        first = first or seconds
+        show(f"{len(images)} {kind}, --jobs {number}", len(images), seconds, cpu, f"{first / seconds:.2f}")
+
+
+def show(name: str, count: int, seconds: float, cpu: float, times: str = "") -> None:
+    """One line of the table."""
+    print(f"{name:<34}{seconds:>9.2f}{count / seconds:>10.1f}{times:>11}{cpu:>8.2f}", flush=True)
 
 
 if __name__ == "__main__":

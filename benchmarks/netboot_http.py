@@ -2,14 +2,15 @@
 
     python benchmarks/netboot_http.py [--repeat N] [--no-storm]
 
-nginx (one worker, sendfile) serves the bytes as a plain file; pvboot serves them from inside an ext4 image, through the
-file's extents.  Both run in turn, everything in the page cache, over loopback.  CPU is that of the server's processes
-and threads alone, in seconds per 10^9 bytes; each figure is the median of N rounds.
+nginx (one worker, sendfile) serves the bytes as a plain file; `pvboot serve` serves them from inside an ext4 image,
+through the file's extents.  Both run in turn, everything in the page cache, over loopback.  CPU is that of all the
+server's processes, in seconds per 10^9 bytes; each figure is the median of N rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -36,6 +37,17 @@ FILE_BYTES = 40_000_000
 FILLER_BYTES = 2_000_000
 STORM_BYTES, STORM_CLIENTS = 5_000_000, 1000
 CLIENTS = {1: 20, 64: 1}  # clients at once: files that each fetches
+CONFIG = """
+[listen]
+http = ["127.0.0.1:0"]
+
+[[content]]
+path = "/images"
+images = "images"
+
+[limits.http]
+connections_per_address = 4096
+"""
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; user {user};
 events {{ worker_connections 4096; }}
@@ -50,10 +62,11 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its first process and port."""
+    """A running server: its first process, its port and the directory of the files."""
 
     pid: int
     port: int
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +87,15 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads so far, in the scheduler's nanoseconds: the clock ticks of `stat` are too coarse."""
+    """CPU time of all its threads so far, in the scheduler's nanoseconds: the clock ticks of `stat` are too coarse."""
     threads = (task for one in process_tree(pid) for task in Path(f"/proc/{one}/task").iterdir())
     return sum(int((task / "schedstat").read_text().split()[0]) for task in threads) / 1e9
 
 
 def peak_bytes(pid: int) -> int:
-    """Peak resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    """Peak resident memory of a process and its descendants, pages that they share counted each time."""
+    states = (Path(f"/proc/{one}/status").read_text() for one in process_tree(pid))
+    return sum(int(state.partition("VmHWM:")[2].split()[0]) * 1024 for state in states)
 
 
 def fetch_all(port: int, path: str, clients: int, size: int) -> None:
@@ -121,7 +134,7 @@ def measure(server: Server, clients: int, times: int) -> Round:
     """One round."""
     cpu, wall = cpu_seconds(server.pid), time.perf_counter()
     for _ in range(times):
-        fetch_all(server.port, "/initrd", clients, FILE_BYTES)
+        fetch_all(server.port, f"{server.path}/initrd", clients, FILE_BYTES)
     wall = time.perf_counter() - wall
     return Round((cpu_seconds(server.pid) - cpu) / (clients * times * FILE_BYTES / 1e9), wall)
 
@@ -144,20 +157,29 @@ def nginx(folder: Path) -> Iterator[Server]:
                 if sock.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        yield Server(process.pid, port)
+        yield Server(process.pid, port, "")
     finally:
         process.terminate()
         process.wait()
 
 
 @contextmanager
-def pvboot(path: Path) -> Iterator[Server]:
-    """The HTTP server over an image."""
-    command = [sys.executable, "-m", "tests.net.http.support", str(path)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdin is not None
-        yield Server(process.pid, int(process.stdout.readline()))
-        process.stdin.close()
+def pvboot(folder: Path) -> Iterator[Server]:
+    """`pvboot serve` over the image."""
+    (folder / "serve.toml").write_text(CONFIG)
+    receive, send = os.pipe()
+    command = [sys.executable, "-m", "pvboot", "serve", str(folder / "serve.toml"), "--ready-fd", str(send)]
+    with (folder / "log").open("wb") as log, open(receive, "rb") as ready:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, pass_fds=[send])
+        os.close(send)
+        try:
+            told = ready.readline()
+            if not told:
+                raise SystemExit((folder / "log").read_text())
+            yield Server(process.pid, json.loads(told)["http"][0][1], "/images/guest.img")
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def make_image(folder: Path) -> int:
@@ -166,8 +188,9 @@ def make_image(folder: Path) -> int:
     plain = folder / "plain"
     plain.mkdir()
     (plain / "initrd").write_bytes(noise.randbytes(FILE_BYTES))
-    image, fillers = folder / "guest.img", [f"filler{number:02}" for number in range(24)]
+    image, fillers = folder / "images" / "guest.img", [f"filler{number:02}" for number in range(24)]
     tree = {"storm": noise.randbytes(STORM_BYTES), **{name: noise.randbytes(FILLER_BYTES) for name in fillers}}
+    image.parent.mkdir()
     make_images.make_ext(image, tree, 96 << 20, "ext4")
     commands = [*(f"rm {name}" for name in fillers[::2]), f"write {plain / 'initrd'} initrd"]
     make_images.run_tool("debugfs", "-w", "-f", "-", image, stdin="\n".join(commands) + "\n")
@@ -188,9 +211,24 @@ def read_anew(path: Path) -> None:
             pass
 
 
-def compare(folder: Path, repeat: int) -> None:
+def compare(folder: Path, repeat: int, *, with_storm: bool = True) -> None:
+    """Print all figures; works in a folder of its own below `folder`."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    own = folder / "http"
+    own.mkdir()
+    for one in (folder, own):
+        one.chmod(0o755)  # the server gives up root
+    extents = make_image(own)
+    print(f"HTTP, {FILE_BYTES / 1e6:.0f} MB from an ext4 image ({extents} extents), median of {repeat}")
+    side_by_side(own, repeat)
+    if with_storm:
+        storm(own)
+
+
+def side_by_side(folder: Path, repeat: int) -> None:
     """One line for each number of clients."""
-    with nginx(folder) as reference, pvboot(folder / "guest.img") as ours:
+    with nginx(folder) as reference, pvboot(folder) as ours:
         for clients, times in CLIENTS.items():
             rounds = [(measure(reference, clients, times), measure(ours, clients, times)) for _ in range(repeat)]
             figures = [
@@ -205,11 +243,11 @@ def compare(folder: Path, repeat: int) -> None:
             )
 
 
-def storm(image: Path) -> None:
+def storm(folder: Path) -> None:
     """Memory of the server when a thousand clients fetch at once."""
-    with pvboot(image) as server:
+    with pvboot(folder) as server:
         idle = peak_bytes(server.pid)
-        fetch_all(server.port, "/storm", STORM_CLIENTS, STORM_BYTES)
+        fetch_all(server.port, f"{server.path}/storm", STORM_CLIENTS, STORM_BYTES)
         print(
             f"  {STORM_CLIENTS} clients, {STORM_BYTES / 1e6:.0f} MB each: peak memory "
             f"{peak_bytes(server.pid) / 2**20:.0f} MiB, {idle / 2**20:.0f} MiB before (bar 300 MiB)"
@@ -222,15 +260,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--no-storm", action="store_true", help="leave the thousand clients out")
     args = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory(prefix="pvboot-http-") as name:
-        folder = Path(name)
-        extents = make_image(folder)
-        print(f"HTTP, {FILE_BYTES / 1e6:.0f} MB from an ext4 image ({extents} extents), median of {args.repeat}")
-        compare(folder, args.repeat)
-        if not args.no_storm:
-            storm(folder / "guest.img")
+        compare(Path(name), args.repeat, with_storm=not args.no_storm)
 
 
 if __name__ == "__main__":

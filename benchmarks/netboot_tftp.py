@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.accounting import running
+from fixtures import make_images
 from fsdrivers.api import Extent, Filesystem
 from fsdrivers.blocks import open_source
 from fsdrivers.probe import probe
@@ -21,6 +23,16 @@ from pvboot.net.serve.tftp.server import TftpServer
 
 HOST, PORT = "127.0.0.1", 69
 BLKSIZE = 1428
+MB = 1_000_000
+OURS = "pvboot"
+WINDOW = ", windowsize 16"
+# Title, file, clients, windowsize, servers; the others know no windows.
+CASES = (
+    ("1 client", "file", 1, 1, (OURS, "dnsmasq", "tftpd-hpa")),
+    ("128 clients", "part", 128, 1, (OURS, "dnsmasq", "tftpd-hpa")),
+    ("1 client" + WINDOW, "file", 1, 16, (OURS,)),
+    ("128 clients" + WINDOW, "part", 128, 16, (OURS,)),
+)
 LOAD = Path(__file__).resolve().parent / "tftp_load.py"
 REPOSITORY = LOAD.parent.parent
 
@@ -75,6 +87,22 @@ class Silence:
         """Not kept."""
 
 
+def make_files(folder: Path) -> None:
+    """`disk.img` (ext4) and the plain folder `root`, both with the same `file` (40 MB) and `part` (2 MB)."""
+    noise = random.Random(1)
+    files: dict[str, bytes | make_images.Link] = {"file": noise.randbytes(40 * MB), "part": noise.randbytes(2 * MB)}
+    make_images.make_ext(folder / "disk.img", files, 64 * MB, "ext4")
+    root = folder / "root"
+    root.mkdir()
+    for name, data in files.items():
+        assert isinstance(data, bytes)
+        (root / name).write_bytes(data)
+        (root / name).chmod(0o644)
+    for place in (folder, root):
+        # dnsmasq serves what everybody may read.
+        place.chmod(0o755)
+
+
 def serve(image: str) -> None:
     """Be the server until SIGTERM."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -89,7 +117,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     """How each server is started in the foreground."""
     root, user = folder / "root", pwd.getpwuid(os.getuid()).pw_name
     return {
-        "pvboot": [sys.executable, "-m", "benchmarks.netboot_tftp", str(folder / "disk.img")],
+        OURS: [sys.executable, "-m", "benchmarks.netboot_tftp", str(folder / "disk.img")],
         "dnsmasq": ["/usr/sbin/dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", f"--user={user}",
                     "--enable-tftp", f"--tftp-root={root}", "--tftp-max=1000", "--log-facility=-", "--pid-file="],
         "tftpd-hpa": ["/usr/sbin/in.tftpd", "-L", "--address", f"{HOST}:{PORT}", "--user", user,
@@ -114,19 +142,11 @@ def measure(folder: Path, name: str, file: str, clients: int, windowsize: int) -
     return spent / (size * clients / 1e9), size * clients / seconds / 1e6
 
 
-CASES = (
-    ("1 client", "file", 1, 1, ("pvboot", "dnsmasq", "tftpd-hpa")),
-    ("128 clients", "part", 128, 1, ("pvboot", "dnsmasq", "tftpd-hpa")),
-    ("1 client, windowsize 16", "file", 1, 16, ("pvboot",)),
-    ("128 clients, windowsize 16", "part", 128, 16, ("pvboot",)),
-)
-
-
 def compare(folder: Path, repeat: int) -> None:
-    """Print a line a case and server."""
-    print(f"TFTP, blksize {BLKSIZE}; best of {repeat}, ratio to pvboot's own first line of as many clients in brackets")
-    print(f"{'':28}{'server':12}{'CPU s/GB':>20}{'MB/s':>20}")
-    lockstep: dict[int, tuple[float, float]] = {}
+    """Print a line a case and server, then how ours stands to the others; `folder` is empty."""
+    make_files(folder)
+    print(f"TFTP, blksize {BLKSIZE}, best of {repeat}\n{'':28}{'server':12}{'CPU s/GB':>10}{'MB/s':>10}")
+    best: dict[tuple[str, str], tuple[float, float]] = {}
     for title, file, clients, windowsize, servers in CASES:
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in servers}
         for _ in range(repeat):
@@ -134,9 +154,16 @@ def compare(folder: Path, repeat: int) -> None:
                 runs[name].append(measure(folder, name, file, clients, windowsize))
         for name in servers:
             cost, speed = min(cost for cost, _ in runs[name]), max(speed for _, speed in runs[name])
-            base = lockstep.setdefault(clients, (cost, speed))
-            columns = f"{cost:11.2f} ({cost / base[0]:5.2f}x){speed:12.1f} ({speed / base[1]:5.2f}x)"
-            print(f"{title:28}{name:12}  {columns}", flush=True)
+            best[title, name] = cost, speed
+            print(f"{title:28}{name:12}{cost:10.2f}{speed:10.1f}", flush=True)
+    print()
+    for (title, name), (cost, speed) in best.items():
+        if name != OURS:
+            ours = best[title, OURS]
+            print(f"{title}: CPU {ours[0] / cost:.2f} of {name}'s, throughput {ours[1] / speed:.2f}")
+        elif title.endswith(WINDOW):
+            alone = best[title.removesuffix(WINDOW), OURS]
+            print(f"{title}: CPU {cost / alone[0]:.2f} of lock-step's, throughput {speed / alone[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import RULES, SEVERITIES, Finding, Problem, Rule
-from pvboot.check.ignore import read_ignores
+from pvboot.check.ignore import Comments
 from pvboot.check.opened import OpenedSource
 from pvboot.check.options import DEFAULTS, DEPTHS, CheckOptions
 from pvboot.check.rules import engine as told
@@ -82,6 +82,8 @@ def failed(source: str, err: Exception) -> SourceResult:
         return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code))
     if isinstance(err, OSError):
         return SourceResult(source, error=SourceError(f"{source}: {err.strerror or err}", "source-error", 3))
+    if isinstance(err, MemoryError):
+        return SourceResult(source, error=SourceError(f"{source}: more memory is asked for than there is", "memory", 3))
     # A defect of ours: the other sources go on.
     text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
     return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
@@ -101,8 +103,8 @@ def check_subject(subject: Subject) -> list[Finding]:
     """What the rules say of one menu: each rule's in order and capped, severities as the user set them."""
     given = severities_of(subject.options)
     found: list[Finding] = []
-    text = subject.text if subject.options.ignore_comments else ""
-    comments = read_ignores(text, subject.name, subject.dialect, RULES)
+    texts = (lambda: subject.texts) if subject.options.ignore_comments else dict[str, str]
+    comments = Comments(subject.dialect, texts, RULES)
     rules = [rule for rule in applicable(subject) if given.get(rule.id) != "off"]
     for rule in rules:
         findings, left_out = _run(rule, subject, given.get(rule.id))

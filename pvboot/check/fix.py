@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
+from pvboot.check.api import Finding
 from pvboot.devices import MENU_FILE_LIMIT_BYTES, Devices
 from pvboot.errors import PvbootError, UsageError
 from pvboot.menu.dialects import Dialect, MenuContext, dialect_of
@@ -23,6 +24,7 @@ from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from grammars.menu_lst import CommandLine
+    from pvboot.check.options import CheckOptions
     from pvboot.menu.model import Entry, Menu
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -137,6 +139,21 @@ FIXES: Final[Sequence[tuple[str, Callable[[_Text], bytes], bool]]] = (
     ("default-out-of-range", _with_default_in_range, False),
 )
 FIXABLE: Final = frozenset(rule for rule, _fix, _shows in FIXES)
+
+
+def fixable_rules(data: bytes, path: str, options: CheckOptions) -> frozenset[str]:
+    """The rules whose findings in this file are to be mended: not those that are off, nor those that its own comments
+    ignore somewhere."""
+    from pvboot.check.ignore import read_ignores
+    from pvboot.check.settings import override
+
+    given = dict(options.severities)
+    findings = [Finding(rule, given.get(rule, "note"), "", path) for rule in sorted(FIXABLE)]
+    rules = {finding.rule for finding in override(findings, path, options.overrides) if finding.severity != "off"}
+    if options.ignore_comments:
+        text = data.decode("utf-8", "surrogateescape")
+        rules -= {ignore.rule for ignore in read_ignores(text, path, dialect_of(path).name, FIXABLE).named}
+    return frozenset(rules)
 
 
 def fix_text(data: bytes, path: str, wanted: Container[str] = FIXABLE) -> Fixed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -75,6 +75,39 @@ class Ignores:
             if not ignore.used and ignore.rule in ran:
                 message = f"nothing here is found by {ignore.rule!r}: the comment is not needed"
                 yield Problem(message, SourceSpan(self.file, ignore.line, ignore.column, len(ignore.rule)))
+
+
+class Comments:
+    """The comments of a menu and of the files that rules look at besides; each file is read for them once."""
+
+    def __init__(self, dialect: str, texts: Callable[[], Mapping[str, str]], rules: Collection[str]) -> None:
+        """`texts` gives the texts that are known by now, by file."""
+        self._dialect = dialect
+        self._texts = texts
+        self._rules = rules
+        self._read: dict[str, Ignores] = {}
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether a comment in the finding's file names it."""
+        if finding.file not in self._read:
+            self._read_all()
+        # A file without text (a kernel) is asked about once and not for each of its findings.
+        return self._read.setdefault(finding.file, Ignores(finding.file)).covers(finding)
+
+    def _read_all(self) -> None:
+        for file, text in self._texts().items():
+            if file not in self._read:
+                self._read[file] = read_ignores(text, file, self._dialect, self._rules)
+
+    def unknown(self) -> Iterator[Problem]:
+        """What is wrong with the comments of all files."""
+        self._read_all()
+        return (problem for ignores in self._read.values() for problem in ignores.unknown())
+
+    def unused(self, ran: Container[str]) -> Iterator[Problem]:
+        """Comments that no finding needed; `ran` as in `Ignores.unused`."""
+        self._read_all()
+        return (problem for ignores in self._read.values() for problem in ignores.unused(ran))
 
 
 def read_ignores(text: str, file: str, dialect: str, rules: Collection[str]) -> Ignores:

@@ -148,6 +148,12 @@ class Subject:
         """Tell the text of another file, so that findings there can show their line."""
         self._other_texts[file] = text.split("\n")
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts of the menu and of the files that rules have remembered so far, by their names."""
+        others = {file: "\n".join(lines) for file, lines in self._other_texts.items()}
+        return {self.name: self.text, **others}
+
     def line_at(self, file: str, line: int) -> str | None:
         """Line `line` of the menu or of a remembered file, without its line end."""
         lines = self.lines if file == self.name else self._other_texts.get(file, [])

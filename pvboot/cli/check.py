@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pvboot.cli import check_fleet, check_rules
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The worst exit code of the sources."""
+    from pvboot.cli import check_fleet, check_rules
+
     if args.explain is not None:
         return _explain(args.explain)
     if args.list_rules:
@@ -65,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     sources = check_fleet.expand(args)
     options = check_rules.options_for(args, options_of(args))
     if args.fix or args.diff:
-        check_rules.mend(args, sources, options)
+        changed = check_rules.mend(args, sources, options)
         if args.diff:
-            return 0
+            return int(changed)
     if check_fleet.is_fleet(args, sources):
         return report(args, check_fleet.fleet_results(args, sources, options))
     return report(args, results(sources, options))
@@ -93,6 +94,7 @@ def results(sources: Iterable[str], options: Callable[[str], CheckOptions]) -> I
 def report(args: argparse.Namespace, found: Iterable[SourceResult]) -> int:
     """Print the results as they come; the worst exit code."""
     from pvboot.check.report import ReportSettings, reporter
+    from pvboot.cli import check_fleet
 
     colour = args.format == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     writer = reporter(args.format, sys.stdout, ReportSettings(args.severity, colour))

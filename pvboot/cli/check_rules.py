@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,11 +25,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
     """The comments; settings depend on the source, see `options_for`."""
+    from dataclasses import replace
+
     return replace(options, ignore_comments=not args.no_ignore)
 
 
 def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
     """The options with the settings that belong to a source; a file of settings is read once."""
+    from dataclasses import replace
+
     from pvboot.check.settings import Settings, load_settings, settings_file
 
     read: dict[str | None, Settings] = {}
@@ -50,23 +53,25 @@ def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[st
     return of_source
 
 
-def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[str], CheckOptions]) -> None:
-    """--fix and --diff: print what changes as a diff on stderr (stdout with --diff), then write.
+def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[str], CheckOptions]) -> bool:
+    """--fix and --diff: print what changes as a diff on stderr (stdout with --diff), then write; whether anything does.
 
     Raises `UsageError` before anything is written if one of the sources is no plain menu file.
     """
-    from pvboot.check.fix import FIXABLE, fix_text, read_plain_menu, unified_diff, write_fixed
+    from pvboot.check.fix import fix_text, fixable_rules, read_plain_menu, unified_diff, write_fixed
     from pvboot.cli.common import complain
 
     menus = [(source, *read_plain_menu(source)) for source in sources]
+    changed = False
     for source, data, status in menus:
-        off = {rule for rule, level in options(source).severities if level == "off"}
-        fixed = fix_text(data, source, FIXABLE - off)
+        fixed = fix_text(data, source, fixable_rules(data, source, options(source)))
         for rule in fixed.left:
             complain(f"{source}: {rule} is not mended: that would change what the menu means")
         if fixed.after == fixed.before:
             continue
+        changed = True
         (sys.stdout if args.diff else sys.stderr).write(unified_diff(fixed))
         if not args.diff:
             write_fixed(fixed, status)
             complain(f"{source}: mended {', '.join(fixed.done)}")
+    return changed

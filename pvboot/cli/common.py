@@ -40,9 +40,11 @@ def net_options(args: argparse.Namespace) -> NetOptions | None:
     """None if nothing of the network is wanted."""
     import os
 
+    from pvboot.devices import is_fetched
+
     given = os.environ.get("PVBOOT_NET", "")
     urls = (*args.net, *given.split())
-    if not urls and not args.sums and not any("://" in (name or "") for name in named_sources(args)):
+    if not urls and not args.sums and not any(is_fetched(name) for name in named_sources(args)):
         return None
     from pvboot.cli.meter import meter_for
     from pvboot.net.settings import NetSettings
@@ -56,7 +58,8 @@ def net_options(args: argparse.Namespace) -> NetOptions | None:
 
 def named_sources(args: argparse.Namespace) -> list[str]:
     """Everything on the command line that may be a URL."""
-    return [args.source, *args.disk, getattr(args, "kernel", None), *getattr(args, "ramdisk", [])]
+    named = [args.source, *args.disk, getattr(args, "kernel", None), *getattr(args, "ramdisk", [])]
+    return [name for name in named if name]
 
 
 def print_json(document: object) -> None:

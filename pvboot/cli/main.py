@@ -22,6 +22,7 @@ verbs:
 
 examples:
   pvboot boot disk.img                     the guest's menu, then the guest, in this terminal
+  pvboot boot http://server/guest/menu.lst over the network
   pvboot menu disk.img                     the boot menu of a disk image
   pvboot check disk.img                    what would go wrong at its next boot
   pvboot ls disk.img /boot                 what lies in /boot

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a configuration file is needed", expected="pvboot serve CONFIG")
     config = _checked(args.config)
     if args.check_config:
+        _check_further(config)
         _report(args, config)
         return 0
     if args.print_dhcp:
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from pvboot.net.serve.daemon import Supervisor
 
-    return Supervisor(args.config, config, partial(_announce, args)).run()
+    private = () if args.ready_fd is None else (args.ready_fd,)
+    return Supervisor(args.config, config, partial(_announce, args), private).run()
 
 
 def _checked(path: str) -> Config:
@@ -71,6 +73,18 @@ def _checked(path: str) -> Config:
     config = load_config(path)
     check_state_tables(config)
     return config
+
+
+def _check_further(config: Config) -> None:
+    """What a start would find out."""
+    import os
+
+    from pvboot.net.serve.daemon import load_tls
+    from pvboot.net.serve.user import look_up
+
+    load_tls(config)
+    if os.geteuid() == 0:
+        look_up(config.user, config.group)
 
 
 def _report(args: argparse.Namespace, config: Config) -> None:

@@ -64,6 +64,8 @@ def read_device_name(text: str, loops: Mapping[str, Device] = _NO_LOOPS) -> Devi
     name, comma, number = text.partition(",")
     if text == "nd":
         return Device(text)
+    if text == "pxe":  # what GRUB calls the server that it was started from
+        return Device("tftp")
     if name in PROTOCOLS:
         return Device(name, server=number) if _SERVER.fullmatch(number) else None
     device = loops.get(name) or _read_drive(name)

@@ -44,11 +44,11 @@ class _Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
-        self._socket: Any = None
+        self._socket: socket.socket | None = None
         self._pace: Pace | None = None
         self.expired = False
 
-    def holds(self, source: Any) -> None:
+    def holds(self, source: socket.socket) -> None:
         """The socket from which the answer is now read."""
         with self._lock:
             self._socket = source
@@ -83,7 +83,8 @@ class _Watch:
                 self.expired = True
                 if self._socket is not None:
                     with suppress(OSError):  # it is closed already
-                        self._socket.shutdown(socket.SHUT_RDWR)
+                        # Not TLS's own, which would have the reader take what is still encrypted for content.
+                        socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
                 self._lock.wait(0.1)  # the socket may come later, or the reader needs a moment
 
 
@@ -169,6 +170,7 @@ class Answer:
         with translated(self.url, self._watch):
             # Not `stream`, which reads the line before a chunk to its end, however far that is.
             while chunk := self._response.raw.read(CHUNK_BYTES, decode_content=False):
+                self._watch.check()
                 received += len(chunk)
                 self._pace.count(received)
                 yield chunk
@@ -203,6 +205,7 @@ class HttpClient:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._watch = _Watch()
+        self._kept: set[tuple[str, str, int]] = set()  # servers to which a connection may still be open
         self._session = _Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "pvboot"})
@@ -246,6 +249,18 @@ class HttpClient:
         raise FetchError("too many redirects", where=str(url), expected=f"at most {self._limits.redirects}")
 
     def _send(self, method: str, url: Url, user: str, headers: Mapping[str, str]) -> requests.Response:
+        try:
+            response = self._send_once(method, url, user, headers)
+        except BrokenTransferError:
+            if url.origin not in self._kept or self._watch.expired:
+                raise
+            # The server may have closed the connection that was kept, as it may at any time.
+            self._kept.discard(url.origin)
+            response = self._send_once(method, url, user, headers)
+        self._kept.add(url.origin)
+        return response
+
+    def _send_once(self, method: str, url: Url, user: str, headers: Mapping[str, str]) -> requests.Response:
         name, _colon, password = user.partition(":")
         credentials = (unquote(name), unquote(password)) if user else None
         wait = self._limits.wait_seconds

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pvboot import grub_rules as rules
 from pvboot.errors import UsageError
 from pvboot.grub_rules import GrubError, shorten
+from pvboot.net.server_tree import ServerTree
 from pvboot.net.tree import UrlFilesystem
-from pvboot.net.urls import PORTS, Url, parse_url
+from pvboot.net.urls import PORTS, Url, decode, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,10 @@ SERVERS_LIMIT = 64
 
 
 class Network:
-    """`named` are the URLs that the user gave; the directory of the first is `(nd)`.
+    """`named` are the URLs that the user gave; the first says what `(nd)` is.
+
+    A directory is `(nd)` itself.  Of a file's URL it is the whole server, as in PV-GRUB; what is not there is looked
+    for in the file's directory (with a list of checksums, whose names count from there, only there).
 
     `config` is what `dhcp --with-configfile` goes on with: the file that the first URL names, if it names one.
     """
@@ -33,7 +37,7 @@ class Network:
         self.fetcher = fetcher
         self._named = tuple(named)
         self._base = named[0]
-        self.config = None if self._base.is_directory else f"(nd)/{self._base.file_name}"
+        self.config = None if self._base.is_directory else f"(nd){self._path()}"
         self._mounted: dict[Url, UrlFilesystem] = {}
 
     def close(self) -> None:
@@ -51,16 +55,27 @@ class Network:
         """Use a file system that stands for a directory already."""
         self._mounted.setdefault(filesystem.base, filesystem)
 
-    def base(self) -> UrlFilesystem:
+    def base(self) -> UrlFilesystem | ServerTree:
         """What `(nd)` is."""
-        return self._mount(self._base.directory)
+        near = self._mount(self._base.directory)
+        top = replace(self._base, path="/", query="", checksum=None)
+        if self._base.is_directory or near.base == top or self.fetcher.settings.sums is not None:
+            return near
+        return ServerTree(self._mount(top), near)
+
+    def _path(self) -> str:
+        """The path on `(nd)` of the file that the first URL names."""
+        whole = self.fetcher.settings.sums is None
+        return decode(self._base.path) if whole else f"/{self._base.file_name}"
 
     def server(self, protocol: str, name: str) -> UrlFilesystem:
         """What `(http,HOST[:PORT])` or `(tftp,HOST)` is: all of a server; "" is that of `(nd)`.
 
         Raises `GrubError` 12 for one that the user did not name.
         """
-        name = name or self.default_server
+        if not name:
+            same = (protocol == "tftp") == (self._base.scheme == "tftp")
+            name = self.default_server if same else replace(self._base, port=None).server
         try:
             if set(name) & set("@/?#"):
                 raise UsageError("more than a server")

@@ -49,7 +49,15 @@ def open_remote_devices(source: str, disks: Sequence[str], net: NetOptions | Non
         network = Network(fetcher, named) if named else None
         menu = menu_file = None
         if isinstance(first, HostFile):
-            menu = _place_menu(network, urls[source], first)
+            guest = None if disks else guest_tree(urls[source])
+            if guest is None:
+                menu = _place_menu(network, urls[source], first)
+            else:
+                tree = UrlFilesystem(fetcher, guest)
+                path = tree.place(urls[source], first)
+                assert path is not None
+                opened.append(_as_disk(str(guest), tree))
+                menu = FetchedMenu(Device("hd", 0), path, first)
         elif first is not None:
             opened.append(_as_disk(source, first))
         elif is_menu_file(source):
@@ -77,6 +85,20 @@ def _as_disk(name: str, found: UrlFilesystem | BlockSource) -> Disk:
     if isinstance(found, UrlFilesystem):
         return Disk(_printed(name), filesystem=found)
     return Disk(_printed(name), found)
+
+
+def guest_tree(url: Url) -> Url | None:
+    """The directory that stands for a guest's disk, where a menu has one of the usual names in it.
+
+    What `.../boot/grub/menu.lst` calls `(hd0,0)` is there.
+    """
+    from pvboot.menu.dialects import search_order
+
+    names = [name for _dialect, name in search_order() if "*" not in name and not name.endswith("/")]
+    for name in sorted(names, key=len, reverse=True):
+        if url.path.endswith(name) and name.count("/") > 1:
+            return replace(url, path=url.path[: -len(name)] + "/", query="", checksum=None)
+    return None
 
 
 def _place_menu(network: Network | None, url: Url, file: HostFile) -> FetchedMenu:

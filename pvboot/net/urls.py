@@ -106,11 +106,6 @@ class Url:
         return replace(self, path=path, query="", checksum=None)
 
 
-def is_url(text: str) -> bool:
-    """Whether `text` begins like a URL (of any scheme)."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
-
-
 def parse_url(text: str) -> Url:
     """Read `http(s)://[USER:PASSWORD@]HOST[:PORT]/PATH[?QUERY][#sha256=HEX]` or the same with `tftp://`.
 

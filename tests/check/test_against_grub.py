@@ -25,7 +25,9 @@ MORE = [
     "kernel --type=linux-2.4 /f", "kernel --type=lin /f", "kernel --no-mem-option --type=multiboot /f",
     "kernel --foo /f", "kernel (hd0,0)f", "kernel f", "kernel (hd0", "kernel (hd0,0,q)/f", "kernel (hd99)/f",
     "kernel +1", "cat 0+1,2+1", "cat (hd0,msdos1)/f", "root (hd0,msdos1)", "root (hd0,gpt1)", "root \"(hd0,0)\"",
-    "cat '/f'", "terminal console", "terminal --dumb console", "pager  on", "pager ON", "cat x+1", "cat (hd0,0)",
+    "cat '/f'", "terminal console", "terminal --dumb console", "terminal --foo console",
+    "terminal --timeout=3 --lines=9 --silent console", "terminal console --dumb", "color red/black junk",
+    "pager  on", "pager ON", "cat x+1", "cat (hd0,0)",
     "cat 1+", "configfile f", "chainloader --force f", "chainloader 0+1",
 ]  # fmt: skip
 APART = {"root": "shows the device: Debian's dividers are made so", "rootnoverify": "the same"}
@@ -35,6 +37,20 @@ APART = {"root": "shows the device: Debian's dividers are made so", "rootnoverif
 def grub(tmp_path_factory: pytest.TempPathFactory, parts: Callable[[str], Path]) -> GrubShell:
     tree = {"f": b"x" * 2000, "d/inner": b"x"}
     return GrubShell(parts("grub-legacy") / "root", make_disk(tmp_path_factory.mktemp("check") / "disk.img", tree, 4))
+
+
+@pytest.mark.parametrize(("entries", "works"), [(9_300, True), (9_700, False)])
+def test_a_menu_with_too_many_entries_crashes_grub(
+    tmp_path: Path, parts: Callable[[str], Path], entries: int, works: bool
+) -> None:
+    text = "timeout 9\n" + "".join(f"title T{number:05}{'x' * 22}\nhalt\n" for number in range(entries))
+    (tmp_path / "menu.lst").write_text(text)
+    (problem,) = [
+        finding for finding in check_source(str(tmp_path / "menu.lst")).findings if finding.rule == "too-many-entries"
+    ]
+    shell = GrubShell(parts("grub-legacy") / "root", make_disk(tmp_path / "disk.img", {"m": text.encode()}, 8))
+    assert (f"T{entries - 1:05}" in shell.type("configfile (hd0,0)/m\nx\x1b")) == works
+    assert ("crash" in problem.message) != works
 
 
 def _lines() -> list[str]:

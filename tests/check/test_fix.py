@@ -229,9 +229,24 @@ def test_directories_devices_and_urls_are_refused(name: str) -> None:
 def test_diff_shows_and_writes_nothing(run_cli: RunCli, menu: Path) -> None:
     before = menu.read_bytes()
     done = run_cli("check", "--diff", menu)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")
     assert "-timeout 5\\x0d\n" in done.stdout and "+timeout 5\n" in done.stdout
     assert menu.read_bytes() == before
+    menu.write_text(MENU)
+    assert run_cli("check", "--diff", menu).returncode == 0
+
+
+def test_what_is_off_or_ignored_is_not_mended(run_cli: RunCli, menu: Path) -> None:
+    before = menu.read_bytes()
+    settings = menu.with_name("pvboot-check.toml")
+    settings.write_text('[rules]\ncrlf-line-ends = "off"\n')
+    assert run_cli("check", "--diff", menu).returncode == 0
+    settings.write_text('[[override]]\nsources = ["*/menu.lst"]\nrules = { crlf-line-ends = "off" }\n')
+    assert run_cli("check", "--diff", menu).returncode == 0
+    settings.unlink()
+    menu.write_bytes(b"# pvboot: ignore-file crlf-line-ends\n" + before)
+    assert run_cli("check", "--diff", menu).returncode == 0
+    assert run_cli("check", "--diff", "--no-ignore", menu).returncode == 1
 
 
 def test_fix_shows_the_diff_and_then_checks_what_is_left(run_cli: RunCli, menu: Path) -> None:

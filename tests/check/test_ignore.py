@@ -189,3 +189,16 @@ def test_a_rule_that_is_off_finds_nothing(tmp_path: Path, run_cli) -> None:  # t
     (tmp_path / FILE_NAME).write_text("nonsense")
     done = run_cli("check", tmp_path / "menu.lst")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_a_comment_in_a_file_of_a_directory_of_entries_is_obeyed(tmp_path: Path) -> None:
+    entries = tmp_path / "loader" / "entries"
+    entries.mkdir(parents=True)
+    text = "title A\nversion 1\nlinux /vmlinuz\nbogus x\noptions root=/dev/xvda1 console=hvc0\n"
+    (tmp_path / "vmlinuz").write_bytes(b"no kernel")
+    (entries / "a.conf").write_text(text)
+    found = {finding.rule for finding in check_source(str(tmp_path)).findings}
+    assert "unknown-command" in found
+    (entries / "a.conf").write_text(text.replace("bogus", "# pvboot: ignore unknown-command\nbogus"))
+    ignored = {finding.rule for finding in check_source(str(tmp_path)).findings}
+    assert ignored == found - {"unknown-command"}

@@ -83,8 +83,7 @@ RESULT = SourceResult(
         Finding("a-rule", "error", "bad \x1b[31m thing", "d/menu.lst", 2, 8, 10, 0),
         Finding("b-rule", "note", "of the whole", "d/menu.lst"),
     ),
-    None,
-    ("d/menu.lst",),
+    menus=("d/menu.lst",),
     excerpts={("d/menu.lst", 2): "kernel /x"},
 )
 

@@ -86,7 +86,7 @@ def test_no_verb_shows_the_help(run_cli: RunCli) -> None:
         (["menu", "{0}/nowhere"], 3),
         (["menu", "{0}/boot/grub"], 1),
         (["menu", "{0}", "--config", "/nope"], 1),
-        (["menu", "ftp://example.org/x"], 2),
+        (["menu", "nothing://example.org/x"], 3),
         (["menu", "/dev/null"], 3),
         (["ls", "{0}", "/nope"], 1),
         (["ls", "{0}", "(hd0,7)/"], 1),

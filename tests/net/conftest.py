@@ -14,8 +14,8 @@ from pvboot.net.settings import Limits, NetSettings
 from tests.net.servers import Served, http_server
 
 # Short silences, so that a test of a silent server does not take long.
-QUICK = NetSettings(limits=Limits(wait_seconds=1.0, step_seconds=1.0, attempts=4, pause_seconds=0.01,
-                                  tftp_wait_seconds=0.15, tftp_retries=4))  # fmt: skip
+QUICK = NetSettings(limits=Limits(wait_seconds=1.0, step_seconds=4.0, attempts=4, pause_seconds=0.01,
+                                  tftp_wait_seconds=0.4, tftp_retries=6))  # fmt: skip
 
 
 def quick(**changes: object) -> NetSettings:

@@ -55,6 +55,8 @@ def test_boot_by_tftp(run_cli: RunCli, web: Served, guest: str) -> None:
     web.root.chmod(0o755)
     with tftpd_hpa(web.root) as url:
         done = run_cli("boot", f"{url}/menu.lst", "--no-menu", "-v")
+        absent = run_cli("menu", f"{url}/nothing")
+    assert (absent.returncode, absent.stdout, absent.stderr.count("\n")) == (1, "", 1)
     assert done.returncode == 0, done.stderr
     size = (KERNELS / "tiny64.elf").stat().st_size
     assert f"fetched {url}/tiny64.elf: {size} bytes in" in done.stderr

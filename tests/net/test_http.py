@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -377,7 +377,9 @@ def test_proxies_of_the_environment(web: Served, monkeypatch: pytest.MonkeyPatch
     assert get("http://pvboot.invalid/x") == b"by proxy"
 
 
-def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sealed(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
+    """A server with TLS, and its certificate."""
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     subprocess.run([*command.split(), "-keyout", key, "-out", certificate, "-addext", "subjectAltName=IP:127.0.0.1"],
@@ -386,19 +388,40 @@ def test_certificates_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     context.load_cert_chain(certificate, key)
     (tmp_path / "x").write_bytes(b"sealed")
     with http_server(tmp_path, context=context) as served:
-        url = f"https://127.0.0.1:{served.port}/x"
-        with pytest.raises(NetworkError, match="certificate"):
-            get(url)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        assert get(url) == b"sealed"
+        yield served, certificate
 
-        def downgrade(handler: Handler) -> bool:
-            handler.reply(302, b"", {"Location": f"http://127.0.0.1:{served.port}/x"})
-            return True
 
-        served.misbehave = downgrade
-        with pytest.raises(FetchError, match="another protocol"):
-            get(url)
+def test_certificates_are_verified(sealed: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    served, certificate = sealed
+    with pytest.raises(NetworkError, match="certificate"):
+        get(f"https://127.0.0.1:{served.port}/x")
+    assert served.asked == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert get(f"https://127.0.0.1:{served.port}/x") == b"sealed"
+
+
+def test_tls_is_not_given_up(sealed: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    served, certificate = sealed
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    away = {"Location": f"http://127.0.0.1:{served.port}/x"}
+    served.misbehave = lambda handler: not handler.reply(302, b"", away)
+    with pytest.raises(FetchError, match="another protocol"):
+        get(f"https://127.0.0.1:{served.port}/x")
+
+
+def test_dripping_through_tls(sealed: tuple[Served, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    served, certificate = sealed
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def slow(handler: Handler) -> None:
+        handler.begin(200, 10_000)
+        for _ in range(90):
+            handler.send(b"x")
+            time.sleep(0.05)
+
+    served.misbehave = only("/slow", slow)
+    with pytest.raises(NetworkError, match="too slow"):
+        get(f"https://127.0.0.1:{served.port}/slow", quick(limits=Limits(wait_seconds=5, step_seconds=0.5, attempts=1)))
 
 
 def test_nginx(tmp_path: Path, noise: bytes) -> None:

@@ -33,7 +33,6 @@ def top(web: Served) -> Path:
     (top / "boot" / "grub").mkdir(parents=True)
     (top / "k").write_bytes(b"kernel")
     (top / "i").write_bytes(b"initrd")
-    (web.root / "k").write_bytes(b"kernel at the top")
     return top
 
 
@@ -65,7 +64,7 @@ def test_a_menu_list_of_a_server(web: Served, top: Path, menu: str, name: str) -
     (top / "menu.lst").write_text(menu)
     with devices_of(f"{web.url}/guest/menu.lst") as devices:
         found = find(devices)
-        assert (str(found.device), found.path, found.dialect.name) == ("(nd)", "/menu.lst", "menu.lst")
+        assert (str(found.device), found.path, found.dialect.name) == ("(nd)", "/guest/menu.lst", "menu.lst")
         assert booted(devices) == (name, b"kernel", [b"initrd"])
     assert web.asked_for("/guest/menu.lst") == ["HEAD", "GET"]
 
@@ -75,9 +74,10 @@ def test_a_menu_list_of_a_server(web: Served, top: Path, menu: str, name: str) -
     [
         ("menuentry x {{ linux /k a=1\ninitrd /i\n}}", "(nd)/k"),
         ("menuentry x {{ linux ($root)/k\ninitrd ($root)/i\n}}", "(nd)/k"),
-        ("menuentry x {{ linux $prefix/k\ninitrd $prefix/i\n}}", "(nd)/k"),
+        ("menuentry x {{ linux $prefix/k\ninitrd $prefix/i\n}}", "(nd)/guest/k"),
         ("set root=(http,{0})\nmenuentry x {{ linux /guest/k\ninitrd /guest/i\n}}", "(http,{0})/guest/k"),
         ("menuentry x {{ linux (http,{0})/guest/k\ninitrd (http,{0})/guest/i\n}}", "(http,{0})/guest/k"),
+        ("menuentry x {{ linux (http)/guest/k\ninitrd $prefix/i\n}}", "(http)/guest/k"),
         ("menuentry x {{ linux (http,$net_default_server)/guest/k\ninitrd (http)/guest/i\n}}", "(http,{0})/guest/k"),
         ("if net_bootp; then menuentry x {{ linux /k\ninitrd /i\n}}\nfi", "(nd)/k"),
         ("if net_get_dhcp_option a b 1 string; then true; else menuentry x {{ linux /k\ninitrd /i\n}}\nfi", "(nd)/k"),
@@ -93,7 +93,7 @@ def test_a_grub_cfg_of_a_server(web: Served, top: Path, menu: str, name: str) ->
 def test_an_extlinux_configuration_of_a_server(web: Served, top: Path) -> None:
     (top / "extlinux.conf").write_text("label x\nlinux k\ninitrd i\nappend a=1\n")
     with devices_of(f"{web.url}/guest/extlinux.conf") as devices:
-        assert booted(devices) == ("(nd)/k", b"kernel", [b"initrd"])
+        assert booted(devices) == ("(nd)/guest/k", b"kernel", [b"initrd"])
 
 
 def test_menus_lead_to_menus(web: Served, top: Path) -> None:
@@ -110,7 +110,34 @@ def test_the_menu_and_its_files_by_tftp(web: Served, top: Path) -> None:
         assert booted(devices) == ("(nd)/k", b"kernel", [b"initrd"])
 
 
+@pytest.mark.parametrize(
+    ("menu", "kernel"),
+    [
+        ("title x\nkernel (nd)/k\n", b"kernel at the top"),
+        ("title x\nroot (nd)\nkernel /guest/k\n", b"kernel"),
+        ("title x\nkernel (nd)/guest/only-here\n", b"only here"),
+    ],
+)
+def test_paths_count_from_the_top_of_the_server_as_in_pv_grub(
+    web: Served, top: Path, menu: str, kernel: bytes
+) -> None:
+    (top / "menu.lst").write_text(menu)
+    (web.root / "k").write_bytes(b"kernel at the top")
+    (top / "only-here").write_bytes(b"only here")
+    with devices_of(f"{web.url}/guest/menu.lst") as devices:
+        assert booted(devices)[1] == kernel
+
+
+@pytest.mark.parametrize("path", ["boot/grub/menu.lst", "boot/grub/grub.conf"])
+def test_a_menu_where_a_guest_has_it_brings_the_guests_disk(web: Served, top: Path, path: str) -> None:
+    (top / path).write_text("title x\nroot (hd0,0)\nkernel /k\ninitrd /i\n")
+    with devices_of(f"{web.url}/guest/{path}") as devices:
+        assert booted(devices) == ("(hd0,0)/k", b"kernel", [b"initrd"])
+    assert web.asked_for(f"/guest/{path}") == ["HEAD", "GET"]
+
+
 def test_net_says_what_nd_is(web: Served, top: Path) -> None:
+    (web.root / "k").write_bytes(b"kernel at the top")
     (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
     with devices_of(f"{web.url}/guest/menu.lst", f"{web.url}/") as devices:
         assert find(devices).path == "/guest/menu.lst"
@@ -126,6 +153,39 @@ def test_nd_may_be_another_server_than_the_menus(web: Served, top: Path, tmp_pat
         assert find(devices).device is None
         assert booted(devices) == ("(nd)/k2", b"other", [])
     assert other.asked == [("GET", "/k2", "")]
+
+
+def test_a_grub_cfg_may_count_from_its_directory_too(web: Served, top: Path) -> None:
+    (top / "grub.cfg").write_text("menuentry x {\nif [ -f /files/k2 ]; then linux /files/k2\nfi\ninitrd /i\n}\n")
+    (web.root / "files").mkdir()
+    (web.root / "files" / "k2").write_bytes(b"from the top")
+    with devices_of(f"{web.url}/guest/grub.cfg") as devices:
+        assert booted(devices) == ("(nd)/files/k2", b"from the top", [b"initrd"])
+
+
+def test_what_is_nowhere_is_named_twice(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/none\n")
+    with devices_of(f"{web.url}/guest/menu.lst") as devices, pytest.raises(BootError) as caught:
+        booted(devices)
+    assert f"{web.url}/none: no such file" in str(caught.value)
+    assert f"nothing at {web.url}/guest/none" in str(caught.value)
+
+
+def test_net_is_the_only_place_for_nd(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
+    (top / "k").unlink()
+    with devices_of(f"{web.url}/guest/menu.lst", f"{web.url}/guest/") as devices, pytest.raises(BootError):
+        booted(devices)
+    assert not web.asked_for("/k")
+
+
+def test_lists_of_a_menus_server(web: Served, top: Path) -> None:
+    (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
+    with devices_of(f"{web.url}/guest/menu.lst") as devices:
+        tree = devices.mount(Device("nd"))
+        assert sorted(entry.name for entry in tree.listdir("/")) == ["guest"]
+        assert sorted(tree.names("/guest")) == ["boot", "i", "k", "menu.lst"]
+        assert sorted(tree.names("/boot")) == ["grub"]
 
 
 # --- directories
@@ -235,6 +295,8 @@ def test_searching_a_local_disk_does_not_ask_the_allowed_server(web: Served, top
         ("http://h:8080/d/", ("http", "h:8080"), "http://h:8080/"),
         ("http://h:8080/d/", ("http", "h"), "http://h/"),
         ("http://h:8080/d/", ("http", ""), "http://h:8080/"),
+        ("http://h:8080/d/", ("tftp", ""), "tftp://h/"),
+        ("tftp://h:6969/d/", ("tftp", ""), "tftp://h:6969/"),
         ("tftp://h/d/", ("http", "H"), "http://H/"),
         ("https://h/d/", ("http", "h"), "https://h/"),
         ("https://h:444/d/", ("http", "h:444"), "https://h:444/"),
@@ -292,13 +354,13 @@ def shell(web: Served, top: Path):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("line", ["dhcp", "bootp", "rarp", "ifconfig"])
 def test_what_the_network_is(web: Served, shell: tuple[Shell, list[str]], line: str) -> None:
     assert run_line(shell[0], line) is None
-    assert f"(nd) is {web.url}/guest/" in "".join(shell[1])
+    assert f"(nd) is {web.url}/" in "".join(shell[1])
 
 
 def test_with_configfile(shell: tuple[Shell, list[str]]) -> None:
     outcome = run_line(shell[0], "dhcp --with-configfile")
     assert isinstance(outcome, OpenMenu)
-    assert (str(outcome.found.device), outcome.found.path) == ("(nd)", "/menu.lst")
+    assert (str(outcome.found.device), outcome.found.path) == ("(nd)", "/guest/menu.lst")
 
 
 def test_with_configfile_but_none_named(web: Served, top: Path) -> None:

@@ -19,7 +19,7 @@ from pvboot.net.settings import NetSettings
 from pvboot.net.tree import UrlFilesystem
 from pvboot.net.urls import parse_url
 from tests.net.conftest import QUICK, quick, sha256
-from tests.net.servers import Served, nginx, tftpd_hpa
+from tests.net.servers import Handler, Served, nginx, tftpd_hpa
 
 
 @pytest.fixture
@@ -113,6 +113,23 @@ def test_a_server_that_knows_no_head(web: Served, tree: UrlFilesystem) -> None:
     assert tree.lookup("/boot/vmlinuz").size == 6
     assert tree.open("/boot/vmlinuz").size == 6
     assert web.asked_for("/top/boot/vmlinuz") == ["HEAD", "GET"]
+
+
+def test_a_kept_connection_that_the_server_has_closed(web: Served, tree: UrlFilesystem) -> None:
+    """It takes one request a connection and does not say so."""
+    used: list[object] = []
+
+    def close_the_second(handler: Handler) -> bool:
+        if handler.connection in used:
+            handler.hang_up()
+            return True
+        used.append(handler.connection)
+        return False
+
+    web.misbehave = close_the_second
+    assert tree.lookup("/boot/vmlinuz").size == 6
+    assert tree.lookup("/a b").size == 5
+    assert tree.open("/a b").size == 5
 
 
 def test_the_number_of_questions_is_bounded(web: Served, tree: UrlFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _LAST: Final = frozenset({"boot", "configfile", "halt", "reboot", "quit"})
 _MODULES: Final = frozenset({"module", "modulenounzip"})
 _ROOTS: Final = frozenset({"root", "rootnoverify", "uuid"})
-TITLES_BYTES: Final = 32 << 10  # GRUB Legacy's memory for titles
+TITLES_BYTES: Final = 32 << 10  # GRUB Legacy's memory for titles while it reads a menu
+MENU_BYTES: Final = 331_000  # titles and commands with which its shell crashes, measured
 _ANY_ROOT: Final = Device("hd", 0, 0)
 _ENDLESS: Final = cast("BlockSource", SimpleNamespace(name="", size=1 << 62))  # holds every block list
 
@@ -137,16 +138,24 @@ def _floppies(subject: Subject) -> Iterator[Problem]:
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
 def too_many_entries(subject: Subject) -> Iterator[Problem]:
-    used = 0
+    titles = everything = 0
+    first: EntryLines | None = None
     for entry in subject.menu_lst.entries:
-        if entry.index is None:
-            continue
-        used += len(entry.title.argument.encode("utf-8", "surrogateescape")) + 1
-        if used > TITLES_BYTES:
-            yield Problem(f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: from this "
-                          f"entry on, {entry.index}, they crash", entry.title.span, entry.index,
-                          severity="error" if subject.options.target.loader == "pv-grub" else None)  # fmt: skip
-            return
+        if entry.index is not None:
+            title = _size(entry.title.argument)
+            titles += title
+            everything += title + 1 + sum(_size(line.text) for line in entry.known)
+            first = first or (entry if titles > TITLES_BYTES else None)
+    if first is not None:
+        effect = "crash" if everything > MENU_BYTES else "write over other memory"
+        yield Problem(f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
+                      f"entry {first.index} on they {effect}", first.title.span, first.index,
+                      severity="error" if subject.options.target.loader == "pv-grub" else None)  # fmt: skip
+
+
+def _size(text: str) -> int:
+    """Bytes with the NUL behind them."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))) + 1
 
 
 # --- devices and paths ------------------------------------------------------------------------------------
@@ -222,10 +231,12 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
         for line in _run_lines(entry):
             if line.name in roots and line.argument:
                 break
-            if line.name in FILE_COMMANDS and _file_text(line).startswith("/"):
-                yield Problem(f"{shorten(first_word(_file_text(line)))} has no device and the entry no root: PV-GRUB "
-                              "takes the network for it (error 17), others the menu's own volume",
-                              line.argument_span, entry.index, severity=severity)  # fmt: skip
+            text = _file_text(line)
+            if line.name in FILE_COMMANDS and text.startswith("/"):
+                word = first_word(text)
+                yield Problem(f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
+                              "(error 17), others the menu's own volume",
+                              _part(line, text, len(word)), entry.index, severity=severity)  # fmt: skip
                 break
 
 

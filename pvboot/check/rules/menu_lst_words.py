@@ -124,8 +124,9 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
             continue
         for entry, line in subject.menu_lst.named(name):
             if entry is not None:
-                yield Problem(f"{name} acts only before the first title: the entry stops here with error 27",
-                              line.name_span, entry.index, severity="warning" if by_pygrub else None)  # fmt: skip
+                effect = "pygrub ignores it here" if by_pygrub else "the entry stops here with error 27"
+                yield Problem(f"{name} acts only before the first title: {effect}", line.name_span, entry.index,
+                              severity="warning" if by_pygrub else None)  # fmt: skip
 
 
 # --- arguments --------------------------------------------------------------------------------------------
@@ -184,9 +185,15 @@ def _uuid(line: CommandLine) -> Iterator[Complaint]:
         yield "uuid names no file system", None
 
 
+_TERMINAL_OPTIONS = ("--dumb", "--no-echo", "--no-edit", "--timeout=", "--lines=", "--silent")
+
+
 def _terminal(line: CommandLine) -> Iterator[Complaint]:
-    for word in line.argument.split():
-        if not word.startswith("--") and word not in TERMINALS:
+    words = line.argument.split()
+    while words and words[0].startswith(_TERMINAL_OPTIONS):
+        del words[0]
+    for word in words:
+        if word not in TERMINALS:
             yield f"{_quoted(word)} is no terminal, expected one of {', '.join(TERMINALS)} (error 30)", None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Assembly:
 
     def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
         """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
+        self._mounts = config.mounts
         self.store = ImageStore(nursery, config.image_limits)
         self.content: Content = build_tree(config, self.store)
         self.handlers: tuple[Handler, ...] = ()
@@ -50,8 +52,15 @@ class Assembly:
             self.content, self.handlers, self.further = state.content, state.handlers, state.journal
 
     def warnings(self) -> list[str]:
-        """What is wrong with profiles and clients without making the configuration a bad one."""
-        return [] if self._state is None else self._state.warnings()
+        """What is wrong without making the configuration a bad one: unreadable contents, profiles without files."""
+        found = []
+        for mount in self._mounts:
+            if mount.kind != "url":
+                try:
+                    os.close(os.open(mount.target, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+                except OSError as err:
+                    found.append(f"content {mount.path}: {mount.target} cannot be read: {err.strerror}")
+        return found + ([] if self._state is None else self._state.warnings())
 
     def check_state(self) -> None:
         """Raises `PvbootError` if the state cannot be read."""

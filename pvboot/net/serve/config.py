@@ -256,7 +256,8 @@ def _read_dhcp(table: Table) -> DhcpSettings:
         table.fail("a range has two addresses", "range", found=str(len(bounds)))
     values["first"], values["last"] = bounds or ("", "")
     for name, value in values.items():
-        if (isinstance(value, str) and any(letter in value for letter in "\"\\;{}\n\r\0'")) or not str(value).isprintable():
+        # Quotes, separators and comments: the values are printed into other programs' configurations.
+        if any(letter in str(value) for letter in "\"\\;{}'#, ") or not str(value).isprintable():
             table.fail("a character that no DHCP server's configuration takes", name, found=repr(value))
     try:
         network = ipaddress.IPv4Network(values["subnet"]) if values["subnet"] else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 OCTETS = "application/octet-stream"
 _TEXT = "text/plain; charset=utf-8"
-_BY_END = {".lst": _TEXT, ".cfg": _TEXT, ".conf": _TEXT, ".ipxe": _TEXT, ".txt": _TEXT, ".ks": _TEXT, ".json": "application/json"}
+_TEXT_ENDS = (".lst", ".cfg", ".conf", ".ipxe", ".txt", ".ks")
+_BY_END = {**dict.fromkeys(_TEXT_ENDS, _TEXT), ".json": "application/json"}
 
 
 def content_type_of(path: str) -> str:

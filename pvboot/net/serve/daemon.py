@@ -1,7 +1,8 @@
 """The supervisor: binds the sockets, gives up root, starts the workers and keeps them, reloads, and ends them all.
 
-It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers of
-the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what they send.
+It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers
+of the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what
+they send.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,12 +76,15 @@ class _Generation:
 
 
 class Supervisor:
-    """One server.  `announce` is told, once, where it listens."""
+    """One server.  `announce` is told, once, where it listens; `private` are descriptors that no worker may keep."""
 
-    def __init__(self, path: str, config: Config, announce: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, path: str, config: Config, announce: Callable[[dict[str, Any]], None], private: Collection[int] = ()
+    ) -> None:
         self._path = path
         self._config = config
         self._announce = announce
+        self._private = set(private)
         self._log = LogWriter(config.log_format)
         self._board = Board(SLOTS)
         self._counters = Counters({"start_time_seconds": time.time()})
@@ -110,6 +114,7 @@ class Supervisor:
             self._log.say("started", pid=os.getpid(), user=user, listen=_listed(listeners))
             sockets.notify("READY=1", f"STATUS=serving on {_listed(listeners)}", f"MAINPID={os.getpid()}")
             self._announce(self._addresses())
+            self._private.clear()  # closed, and perhaps given to something else
             while not self._stopping:
                 self._turn()
         finally:
@@ -140,11 +145,12 @@ class Supervisor:
         moments += [place.start_at for place in self._generation.places.values() if place.process is None]
         timeout = max(0.0, min(moments) - now) if moments else None
         waiting = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
-        readable = select.select([self._wake_end, *waiting], [], [], timeout)[0]
+        wake_fd = self._wake_end.fileno()
+        readable = select.select([wake_fd, *waiting], [], [], timeout)[0]
         for process in list(self._processes.values()):
             if process.ready_fd in readable:
                 self._hear(process)
-        signals = _caught(self._wake_end) if self._wake_end in readable else set()
+        signals = _caught(self._wake_end) if wake_fd in readable else set()
         self._reap()
         self._kill_late()
         if signals & {signal.SIGTERM, signal.SIGINT}:
@@ -230,10 +236,9 @@ class Supervisor:
         sys.stderr.flush()
         pid = os.fork()
         if not pid:
-            os.close(receive)
-            for process in self._processes.values():
-                if process.ready_fd >= 0:
-                    os.close(process.ready_fd)
+            theirs = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
+            for fd in (receive, *theirs, *self._private):
+                os.close(fd)
             run_worker(post, send)
         os.close(send)
         now = time.monotonic()

@@ -27,8 +27,8 @@ EFI_ARCHITECTURES = (7, 9)
 
 _WARNING = (
     "Option 150 is text here: the path of PV-GRUB's menu. Cisco's telephones and others take the same option for a",
-    "list of TFTP servers' addresses. So only guests with Xen's MAC addresses (00:16:3e:...) and the hosts listed below",
-    "are given it; keep them away from a subnet on which something else needs option 150.",
+    "list of TFTP servers' addresses. So only guests with Xen's MAC addresses (00:16:3e:...) and the hosts listed",
+    "below are given it; keep them away from a subnet on which something else needs option 150.",
 )
 
 
@@ -73,11 +73,14 @@ def _facts(config: Config) -> Facts:
     server = given.server or _own_address(config)
     if not server:
         fail("--print-dhcp needs this server's IPv4 address", "dhcp.server", expected='[dhcp] server = "192.0.2.1"')
-    if len(given.menu.encode()) > MENU_LIMIT_BYTES:
+    # On PV-GRUB's own network device, whatever disk it has.
+    pvgrub_menu = f"(nd){given.menu}" if given.menu.startswith("/") else given.menu
+    size = len(pvgrub_menu.encode())
+    if size > MENU_LIMIT_BYTES:
         fail("the menu's path is too long for PV-GRUB", "dhcp.menu", expected=f"at most {MENU_LIMIT_BYTES} bytes",
-             found=str(len(given.menu.encode())))  # fmt: skip
+             found=str(size))  # fmt: skip
     script = given.ipxe_script or _own_script(config, server)
-    return Facts(network, given.first, given.last, given.router, server, given.menu, given.bootfile,
+    return Facts(network, given.first, given.last, given.router, server, pvgrub_menu, given.bootfile or given.menu,
                  given.efi_bootfile, script, given.lease_seconds, given.interface, _hosts(config))  # fmt: skip
 
 
@@ -147,7 +150,7 @@ def _dnsmasq(facts: Facts) -> str:
     lines += _dnsmasq_boot(facts)
     lines += [f"dhcp-option-force=option:tftp-server,{facts.server}", "", "# PV-GRUB's menu"]
     # dnsmasq takes option 150 for a list of addresses, whatever is written; the bytes on the wire are the same.
-    lines += [f"# {facts.menu}, four letters an address: dnsmasq takes nothing else for option 150; PV-GRUB drops the NULs",
+    lines += [f"# {facts.menu}, four letters an address, for dnsmasq takes nothing else; PV-GRUB drops the NULs",
               f"dhcp-option-force=tag:pvgrub,150,{_as_addresses(facts.menu)}"]  # fmt: skip
     if facts.hosts:
         lines += ["", "# Hosts"]
@@ -158,7 +161,7 @@ def _dnsmasq(facts: Facts) -> str:
 
 
 def _as_addresses(text: str) -> str:
-    """The text's bytes, NULs behind them, as IPv4 addresses; the last is never 0.0.0.0, which would stand for dnsmasq."""
+    """The text's bytes, NULs behind them, as IPv4 addresses; none is 0.0.0.0, which would stand for dnsmasq's own."""
     data = text.encode()
     data += bytes(-len(data) % 4)
     return ",".join(".".join(map(str, data[at : at + 4])) for at in range(0, len(data), 4))
@@ -173,10 +176,10 @@ def _dnsmasq_boot(facts: Facts) -> list[str]:
     if facts.efi_bootfile:
         lines.append(f"dhcp-boot={not_ipxe}tag:efi,{facts.efi_bootfile},,{facts.server}")
     not_efi = "tag:!efi," if facts.efi_bootfile else ""
-    lines.append(f"dhcp-boot={not_ipxe}{not_efi}{facts.bootfile or facts.menu},,{facts.server}")
+    lines.append(f"dhcp-boot={not_ipxe}{not_efi}{facts.bootfile},,{facts.server}")
     named = [f"tag:ipxe,{facts.ipxe_script}"] if facts.ipxe_script else []
     named += [f"{not_ipxe}tag:efi,{facts.efi_bootfile}"] if facts.efi_bootfile else []
-    named.append(f"{not_ipxe}{not_efi}{facts.bootfile or facts.menu}")
+    named.append(f"{not_ipxe}{not_efi}{facts.bootfile}")
     for entry in named:
         tags, _, file = entry.rpartition(",")
         lines.append("dhcp-option-force=" + (f"{tags}," if tags else "") + f"option:bootfile-name,{file}")
@@ -231,7 +234,7 @@ def _boot_classes(facts: Facts) -> list[tuple[str, str, str]]:
     if facts.efi_bootfile:
         classes.append(("efi", " and ".join([*others, efi]), facts.efi_bootfile))
         others.append(f"not {efi}")
-    classes.append(("other", " and ".join(others) or "option[53].exists", facts.bootfile or facts.menu))
+    classes.append(("other", " and ".join(others) or "option[53].exists", facts.bootfile))
     return classes
 
 
@@ -244,14 +247,16 @@ def _kea_host(host: Host) -> dict[str, Any]:
 
 
 def _isc(facts: Facts) -> str:
-    lines = [*_comment("#", facts), "option pvgrub-menu code 150 = text;", "option client-arch code 93 = unsigned integer 16;"]
+    lines = [*_comment("#", facts), "option pvgrub-menu code 150 = text;"]
+    lines.append("option client-arch code 93 = unsigned integer 16;")
     lines += [f"default-lease-time {facts.lease_seconds};", f"max-lease-time {2 * facts.lease_seconds};", ""]
     lines += [f"subnet {facts.network.network_address} netmask {facts.network.netmask} {{"]
     if facts.first and facts.last:
         lines.append(f"  range {facts.first} {facts.last};")
     if facts.router:
         lines.append(f"  option routers {facts.router};")
-    lines += [f"  next-server {facts.server};", f'  option tftp-server-name "{facts.server}";', *_isc_boot(facts), "}", ""]
+    lines += [f"  next-server {facts.server};", f'  option tftp-server-name "{facts.server}";']
+    lines += [*_isc_boot(facts), "}", ""]
     # PV-GRUB's list of wanted options lacks 150 (0x96), 66 and 67: they are added to whatever a client asks for.
     wanted = "  option dhcp-parameter-request-list = concat(option dhcp-parameter-request-list, 42, 43, 96);"
     lines += ["class \"xen\" {", "  match if binary-to-ascii(16, 8, \":\", substring(hardware, 1, 3)) = \"0:16:3e\";",
@@ -271,7 +276,7 @@ def _isc_boot(facts: Facts) -> list[str]:
     if facts.efi_bootfile:
         efi = " or ".join(f"option client-arch = {number}" for number in EFI_ARCHITECTURES)
         branches.append((f"exists client-arch and ({efi})", facts.efi_bootfile))
-    last = facts.bootfile or facts.menu
+    last = facts.bootfile
     if not branches:
         return [f'  filename "{last}";', f'  option bootfile-name "{last}";']
     lines = []

@@ -31,6 +31,7 @@ from pvboot.net.serve.reader_wire import AnswerLimits, Found, FoundDirectory, Fo
 
 _START_MESSAGE = struct.Struct("=II")
 _START_LIMIT_BYTES = 64 << 10
+SLOW_SECONDS = 0.3  # CPU time of an answer; nearly all take less than a hundredth of it
 _DEVICE_SECONDS = 5  # a block device's content changes without its times: it is read anew so often
 
 
@@ -110,6 +111,7 @@ class Image:
         self._in_use: WeakValueDictionary[tuple[int, str], Found] = WeakValueDictionary()
         self._failures = 0
         self._paused_until = 0.0
+        self._is_slow = False
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # made only by half
@@ -122,11 +124,16 @@ class Image:
         known = self._known.get(place) or self._in_use.get(place)
         if known is not None:
             return known
-        # A bound: when an image's reader hangs, those who ask for that image must not fill the whole server.
-        if not self._lock.acquire(timeout=self._limits.wall_seconds):
+        waited = not self._lock.acquire(blocking=False)
+        # Those who ask for an image that is slow to read must not fill the whole server while they wait.
+        if waited and (self._is_slow or not self._lock.acquire(timeout=self._limits.wall_seconds)):
             raise ImageError("the image's reader is busy", where=self.name)
         try:
-            found = self._known.get(place) or self._in_use.get(place) or self._ask(volume, path)
+            found = self._known.get(place) or self._in_use.get(place)
+            if found is None:
+                if waited and self._is_slow:
+                    raise ImageError("the image's reader is busy", where=self.name)
+                found = self._ask(volume, path)
             self._remember(place, found)
             return found
         finally:
@@ -154,9 +161,13 @@ class Image:
             if self._talk is None:
                 self._start_reader(deadline)
             assert self._talk is not None
+            used = _cpu_seconds(self.reader_pid)
             self._talk.sendall(wire.REQUEST.pack(volume, len(packed)) + packed)
             receive = _receiver(self._talk, deadline)
-            found = wire.read_answer(receive, self.fd, self.size, self._answer_limits)
+            try:
+                found = wire.read_answer(receive, self.fd, self.size, self._answer_limits)
+            finally:
+                self._is_slow = _cpu_seconds(self.reader_pid) - used > SLOW_SECONDS
         except (ImageError, OSError) as err:
             self._failed()
             raise ImageError(str(err), where=self.name) from err
@@ -176,7 +187,8 @@ class Image:
                         self._answer_limits)  # fmt: skip
         self._talk, self.reader_pid, self._pidfd = self._nursery.start(job, self.fd)
         receive = _receiver(self._talk, deadline)
-        layers, missing = [], []
+        layers: list[str] = []
+        missing: list[str] = []
         for _ in range(64):
             name_bytes, value_bytes = _START_MESSAGE.unpack(receive(_START_MESSAGE.size))
             if name_bytes + value_bytes > _START_LIMIT_BYTES:
@@ -199,6 +211,14 @@ class Image:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process that we do not wait for: its clock's number is made of its own (clock_getcpuclockid(3))."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:  # it has ended
+        return 0.0
 
 
 def _receiver(talk: socket.socket, deadline: float) -> Callable[[int], bytes]:

@@ -1,4 +1,4 @@
-"""Log lines as logfmt or JSON, one an event, written by a thread so that no transfer waits for whoever reads the log."""
+"""Log lines as logfmt or JSON, one an event; a thread writes them, so that no transfer waits for who reads the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content in any store that fsspec knows (S3 ...): objects are fetched whole into unlinked files and sent from there."""
+"""Content in the stores that fsspec knows (S3 ...): objects are fetched whole into unlinked files, then sent."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Store:
             self._store, self._top = url_to_fs(url, use_listings_cache=False, **options)
         except ImportError as err:
             raise UsageError("a library for this store is not installed", where=url,
-                             expected="pip install 'pvboot[serve]' and the store's own", found=str(err)) from err  # fmt: skip
+                             expected="pip install 'pvboot[remote]' and the store's own", found=str(err)) from err
         except (ValueError, TypeError) as err:
             raise UsageError("this store cannot be used", where=url, found=str(err)) from err
 
@@ -94,7 +94,8 @@ class Store:
         except (NotFound, Unsupported, NetworkError, SourceError):
             raise
         except Exception as err:  # each store has errors of its own
-            raise NetworkError(f"the store failed: {type(err).__name__}", where=self._url, found=str(err)[:500]) from err
+            found = f"{type(err).__name__}: {err}"[:500]
+            raise NetworkError("the store failed", where=self._url, found=found) from err
 
     def _listing(self, name: str) -> ServedDirectory:
         entries = set()

@@ -20,7 +20,8 @@ def look_up(user: str | None, group: str | None) -> tuple[str, int, int]:
         entry = pwd.getpwnam(name)
         gid = grp.getgrnam(group).gr_gid if group else entry.pw_gid
     except KeyError as err:
-        raise UsageError("no such user or group", where="user", found=name if not group else f"{name}, {group}") from err
+        found = f"{name}, {group}" if group else name
+        raise UsageError("no such user or group", where="user", found=found) from err
     if entry.pw_uid == 0 or gid == 0:
         raise UsageError("the server does not run as root", where="user", expected="a user without rights", found=name)
     return name, entry.pw_uid, gid

@@ -55,8 +55,8 @@ def preload(config: Config) -> None:
 
     Once root is given up they perhaps cannot (a Python below somebody's home); and memory is shared this way.
     """
-    wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1", "pvboot.net.serve.health",
-              "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
+    wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1",
+              "pvboot.net.serve.health", "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
     if any(mount.kind == "url" for mount in config.mounts):
         wanted += ["pvboot.net.serve.stores", "fsspec", "fsspec.implementations.memory"]
     if config.tables:
@@ -133,6 +133,8 @@ class _Worker:
         self._publish()
         threading.Thread(target=self._keep_publishing, name="metrics", daemon=True).start()
         threading.Thread(target=self._watch_nursery, name="nursery", daemon=True).start()
+        if self.post.kind == HTTP or not {"http", "https"} & self.post.bases.keys():  # one worker says it for all
+            threading.Thread(target=self._warn, name="warnings", daemon=True).start()
         try:
             if self.post.kind == TFTP:
                 self._run_tftp(ready_fd)
@@ -153,6 +155,14 @@ class _Worker:
     def _keep_publishing(self) -> None:
         while not self.ending.wait(PUBLISH_SECONDS):
             self._publish()
+
+    def _warn(self) -> None:
+        """Beside the serving: files of profiles are looked up, perhaps in images that take their time."""
+        try:
+            for warning in self.assembly.warnings():
+                self.writer.say("configuration", "warning", reason=warning)
+        except (PvbootError, FsError) as err:
+            self.writer.say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
 
     def _watch_nursery(self) -> None:
         """Without it no image can be opened, and a process with threads must not fork a new one: start over."""
@@ -188,8 +198,6 @@ class _Worker:
         wishes: asyncio.Queue[float] = asyncio.Queue()
         loop.add_signal_handler(signal.SIGTERM, wishes.put_nowait, limits.drain_seconds)
         loop.add_signal_handler(RETIRE, wishes.put_nowait, limits.retire_seconds)
-        for warning in await asyncio.to_thread(self.assembly.warnings):
-            self.writer.say("configuration", "warning", reason=warning)
         await server.serve(plain)
         if secure:
             await server.serve(secure, tls=self.post.tls)

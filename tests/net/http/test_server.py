@@ -154,6 +154,15 @@ def test_what_follows_a_closing_request_is_not_answered(site: Running) -> None:
     assert (reply.headers["connection"], reply.body) == ("close", b"0123456789")
 
 
+def test_bytes_behind_the_last_request_do_not_cost_its_answer(site: Running) -> None:
+    """They come too late to be read before the answer, and a reset would take it back out of the client's hands."""
+    with connect(site.port) as sock:
+        sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
+        until(lambda: bool(site.journal.transfers))
+        sock.sendall(b"junk" * 10_000)
+        assert split(receive_all(sock))[0].body == FILES["boot/initrd"]
+
+
 def test_http_1_0_closes_unless_asked(site: Running) -> None:
     plain = b"GET /small.txt HTTP/1.0\r\n\r\n"
     assert len(exchange(site.port, plain + plain)) == 1
@@ -214,6 +223,8 @@ def strange(request: Request) -> Response | None:
         "/newline": Response(200, b"x", headers={"X\r\nY": "z"}),
         "/wide": Response(200, b"x", headers={"X": "\u2028"}),
         "/kind": Response(200, b"x", content_type="text/plain\r\nX: y"),
+        "/length": Response(200, b"x", headers={"content-length": "1"}),
+        "/twice": Response(200, b"x", headers={"content-type": "text/html"}),
         "/status": Response(99, b"x"),
         "/high": Response(1000, b"x"),
         "/none": Response(204, b"not sent"),
@@ -246,7 +257,24 @@ def test_a_handlers_answer_to_head_has_no_body(image: Path) -> None:
     assert int(reply.headers["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "status", "high", "raise"])
+def test_head_says_that_it_only_looks(image: Path) -> None:
+    """A boot that is given once must be there for the GET that follows."""
+    claimed: list[dict[str, str]] = []
+
+    def listen(request: Request) -> Response | None:
+        claimed.append(dict(request.who.claims))
+        return None
+
+    with running(Tree(mounted(image)), [listen]) as site:
+        client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+        for method in ("HEAD", "GET"):
+            client.request(method, "/small.txt?mac=1")
+            client.getresponse().read()
+        client.close()
+    assert claimed == [{"mac": "1", "peek": "yes"}, {"mac": "1"}]
+
+
+@pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "length", "twice", "status", "high", "raise"])
 def test_a_handler_that_fails_is_an_error_of_one_line(image: Path, path: str) -> None:
     with running(Tree(mounted(image)), [strange]) as site:
         reply = get(site.port, f"/{path}".encode())
@@ -383,6 +411,18 @@ def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone
         assert get(site.port, b"/x", b'If-Match: "other"').status == 412
         assert get(site.port, b"/x", b"Range: bytes=100000-").status == 416
     assert content.closed == 4
+
+
+@pytest.mark.parametrize(
+    ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("\u20ac", "text/plain")]
+)
+def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
+    content = Broken(extents=(Extent(100_000),))
+    content.etag, content.content_type = etag, kind
+    with running(content) as site:
+        assert get(site.port, b"/x").status == 500
+        assert get(site.port, b"/x", b"If-None-Match: *").status == 500
+    assert content.closed == 2
 
 
 # --- The end

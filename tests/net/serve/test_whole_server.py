@@ -63,7 +63,8 @@ def test_nothing_outside_of_the_tree_is_served(serve: Serve, world: Path) -> Non
     tries = ["/files/../secret", "/files/out", "/files/absolute", "/files/deep/../../secret", "/images/out.img",
              "/images/../secret", "/images/ext2.img/../../secret", "/files//..//secret"]  # fmt: skip
     for path in tries:
-        for spelling in (path, path.replace("..", "%2e%2e"), path.replace("/..", "%2f.."), path.replace("..", "%252e.")):
+        for dots, other in (("", ""), ("..", "%2e%2e"), ("/..", "%2f.."), ("..", "%252e.")):
+            spelling = path.replace(dots, other) if dots else path
             done = subprocess.run(["curl", "-s", "--path-as-is", server.url(spelling)], capture_output=True, timeout=60)
             assert b"not for you" not in done.stdout, spelling
         assert not server.tftp(path, world / "got"), path
@@ -340,6 +341,34 @@ def test_it_says_where_it_listens(serve: Serve, world: Path) -> None:
     assert [host for host, _port in server.addresses["tftp"]] == ["127.0.0.1", "::1"]
 
 
+def test_the_descriptor_is_closed_when_the_addresses_are_told(world: Path) -> None:
+    """A shell's `read` is content with a line, `cat` waits for the end."""
+    path = world / "serve.toml"
+    path.write_text(CONFIG)
+    receive, send = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pvboot", "serve", str(path), "--ready-fd", str(send)],
+        cwd=REPOSITORY, pass_fds=[send], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(send)
+    try:
+        with os.fdopen(receive) as ready:
+            assert json.loads(ready.read())["pid"] == process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="root reads everything; only who gives it up can be refused")
+def test_what_the_new_user_cannot_read_is_told(serve: Serve, world: Path) -> None:
+    (world / "files").chmod(0o700)
+    server = serve()
+    wait_until(lambda: "event=configuration" in server.log, "the warning")
+    assert "/files cannot be read: Permission denied" in server.log
+    assert server.status("/files/menu.lst") >= 400
+    assert server.get("/images/ext2.img/vmlinuz")
+
+
 def test_a_taken_port_is_one_line(serve: Serve, world: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -359,8 +388,8 @@ def test_https_serves_the_same(serve: Serve, world: Path) -> None:
     (world / "key.pem").chmod(0o600)  # read before root is given up
     config = CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n')
     server = serve(config + '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"),
-                           server.url("/images/ext2.img/boot/module.txt", "https")], capture_output=True, timeout=60)  # fmt: skip
+    url = server.url("/images/ext2.img/boot/module.txt", "https")
+    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"), url], capture_output=True)
     assert done.stdout == content_of(world / "images/ext2.img", "/boot/module.txt")
 
 

@@ -87,7 +87,7 @@ def test_closing_forgets_what_was_alive(database: Database) -> None:
 
 def test_odd_texts_are_kept_readable(journal: StateJournal, database: Database) -> None:
     asker = who("tftp", "fe80::1%eth0")
-    journal.end(journal.begin(asker, "/\udcff\0" + "x" * 5000, 10), "error: \0" + "y" * 5000, 0)
+    journal.end(journal.begin(asker, "/\udcff\0" + "x" * 5000, 10), "error: \0\udcfe" + "y" * 5000, 0)
     journal.flush()
     (one,) = history.finished_transfers(database)
     assert (one.address, one.path[:8]) == ("fe80::1", "/\\udcffx")

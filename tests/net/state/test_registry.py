@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from pvboot.net.serve.state.clients import read_client
 from pvboot.net.serve.state.database import Database
@@ -216,6 +217,21 @@ def test_database_is_opened_by_several_at_once(place: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         for database in pool.map(lambda _: Database(place), range(4)):
             database.close()
+
+
+def test_connections_that_the_database_closed_are_made_again(postgresql_database: Callable[[], str]) -> None:
+    place = postgresql_database()
+    database = Database(place)
+    registry = Registry(database, load(KNOWN))
+    put(registry, mac=MAC, profile="usual")
+    other = create_engine(place.replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+    with other.connect() as connection:
+        mine = "datname = current_database() AND pid <> pg_backend_pid()"
+        ended = connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}").all()
+    other.dispose()
+    assert ended
+    assert chosen(registry, mac=MAC) == "usual"
+    database.close()
 
 
 def test_newer_database_is_refused(place: str) -> None:

@@ -322,7 +322,7 @@ def test_a_slow_disk_does_not_hold_up_others() -> None:
 
     with serving({"/slow": DATA, "/f": DATA}) as running, Peer(running) as peer:
         slow = Slow(running.files.table, running.files.opened, running.files.asked)
-        running.server._content = slow
+        running.server.content = slow  # type: ignore[assignment]
         peer.socket.sendto(rrq("slow"), peer.server)
         serves(running)
         gate.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from collections.abc import Sequence
@@ -118,6 +119,72 @@ def test_acks_of_blocks_not_sent_and_of_old_ones_are_ignored() -> None:
     assert talk.ack(2) == [3]
     assert [talk.ack(number) for number in (1, 4, 9, 0, 65535)] == [[]] * 5
     assert talk.ack(3) == [4]
+
+
+class Troubled(Link):
+    """A socket whose sends fail as told: (longest that passes, error number)."""
+
+    def __init__(self, trouble: tuple[int, int]) -> None:
+        super().__init__()
+        self.longest, self.number = trouble
+        self.segment = 0
+
+    def send(self, data: memoryview | bytes) -> int:
+        if len(data) > self.longest:
+            raise OSError(self.number, "as told")
+        return super().send(data)
+
+    def setsockopt(self, *options: object) -> None:
+        self.segment = int(str(options[-1]))
+
+
+def troubled(data: bytes, trouble: tuple[int, int]) -> tuple[Session, Troubled]:
+    link = Troubled(trouble)
+    terms = options.agree([(b"blksize", b"500"), (b"windowsize", b"4")], len(data), 1400, TftpLimits())
+    reader = FileReader(ExtentFile([Extent(len(data), data=data)]))
+    session = Session(link, reader, terms, TftpLimits(), 1400, 0.0)  # type: ignore[arg-type]
+    session.start(0.0)
+    return session, link
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EMSGSIZE, errno.EIO])
+def test_where_the_kernel_cannot_cut_a_window_it_is_sent_in_pieces(number: int) -> None:
+    session, link = troubled(bytes(5000), (504, number))
+    assert link.segment == 504
+    session.take(b"\0\4\0\0", 0.1)
+    assert link.segment == 0
+    assert Talk.blocks(link.sent[1:]) == [1, 2, 3, 4]
+    session.take(b"\0\4\0\4", 0.2)
+    assert Talk.blocks(link.sent[1:]) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_where_the_kernel_cuts_a_window_it_is_one_send() -> None:
+    session, link = troubled(bytes(5000), (65507, 0))
+    session.take(b"\0\4\0\0", 0.1)
+    assert [len(sent) for sent in link.sent[1:]] == [4 * 504]
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EPERM])
+def test_what_cannot_leave_now_is_sent_again(number: int) -> None:
+    session, link = troubled(bytes(5000), (0, number))
+    session.take(b"\0\4\0\0", 0.1)
+    assert not link.sent and session.outcome is None
+    link.longest = 65507
+    session.tick(5.0)
+    assert len(link.sent) == 1 and session.resends == 1
+    session.take(b"\0\4\0\4", 5.1)
+    assert session.base == 4
+
+
+def test_a_refused_send_is_the_clients_end() -> None:
+    session, _ = troubled(bytes(5000), (0, errno.ECONNREFUSED))
+    assert session.outcome == "aborted"
+
+
+def test_other_failures_are_the_callers() -> None:
+    session, _ = troubled(bytes(5000), (100, errno.EACCES))
+    with pytest.raises(OSError, match="as told"):
+        session.take(b"\0\4\0\0", 0.1)
 
 
 def test_the_server_sends_again_on_its_own_and_gives_up_in_the_end() -> None:

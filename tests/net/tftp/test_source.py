@@ -78,3 +78,9 @@ def test_a_closed_descriptor_is_an_error(image: int) -> None:
     os.close(fd)
     with pytest.raises(SourceError):
         reader.read_into(0, [memoryview(bytearray(100))], 100)
+
+
+def test_windows_may_be_larger_than_one_read(image: int) -> None:
+    blocks = Blocks(FileReader(ExtentFile([Extent(8000, fd=image)])), 8, 700, 1 << 20)
+    raw = bytes(blocks.packets(100, 799))
+    assert raw[4:12] == IMAGE[99 * 8 : 100 * 8] and raw[-8:] == IMAGE[798 * 8 : 799 * 8]

@@ -24,6 +24,8 @@ from pvboot.net.serve.http.send import clipped
 _NO_SCRIPTS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
 _UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Two of them would make two answers out of one.
+_OURS = frozenset({"content-length", "transfer-encoding", "connection", "date", "server"})
 # A content's error: the answer is no, or somebody else's server failed; everything else is this server's fault.
 _STATUS_OF_EXIT_CODE = {1: 404, 4: 502}
 _LAST_SECOND = 253402300799  # of the year 9999: no HTTP date lies behind it
@@ -98,13 +100,16 @@ def _handled(response: Response) -> Answer:
         return plain(500, f"a handler answered with status {response.status}")
     headers = {"Content-Type": response.content_type, **response.headers} if response.body else dict(response.headers)
     if not _sendable(headers):
-        return plain(500, "a handler answered with a control character in a header field")
+        return plain(500, "a handler answered with header fields that cannot be sent")
     bare = response.status in (204, 304)
     body = b"" if bare else response.body
     return Answer(response.status, headers, body, length=len(body))
 
 
 def _sendable(headers: Mapping[str, str]) -> bool:
+    names = [name.lower() for name in headers]
+    if len(set(names)) < len(names) or not _OURS.isdisjoint(names):
+        return False
     return all(_NAME.fullmatch(name) and not _UNSAFE.search(value) for name, value in headers.items())
 
 
@@ -138,6 +143,8 @@ def _file(request: Request, file: ServedFile) -> Answer:
         headers["Last-Modified"] = http_date(modified)
     else:
         headers["Cache-Control"] = "private, no-cache"  # made for this client
+    if not _sendable({**headers, "Content-Type": file.content_type}):
+        return _closing(file, plain(500, "a file has a tag or type that cannot be sent"))
     status = precondition(request.headers, file.etag, modified)
     if status == 304:
         return Answer(304, headers, file=file)
@@ -153,8 +160,6 @@ def _file(request: Request, file: ServedFile) -> Answer:
     start, length = wanted or (0, whole)
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{whole}"
-    if not _sendable(headers):
-        return _closing(file, plain(500, "a file has a control character in a header field"))
     extents = tuple(clipped(file.extents(), start, length)) if request.method == "GET" else ()
     return Answer(200 if wanted is None else 206, headers, b"", file, extents, length)
 

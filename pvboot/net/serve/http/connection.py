@@ -19,8 +19,8 @@ from pvboot.net.serve.http.send import Sender
 from pvboot.net.serve.http.wire import Gone, Wire
 from pvboot.net.serve.paths import BadPath, clean
 
-# How much a client may still send, and how long, after it was refused: closing at once would reset the connection
-# and take the answer with it.
+# How much a client may still send, and how long, behind its last answer: if it had sent something that nobody read,
+# closing at once would reset the connection and take the answer with it.
 _LINGER_BYTES: Final = 256 << 10
 _LINGER_SECONDS: Final = 3.0
 
@@ -57,7 +57,6 @@ class Connection:
         self._wire = wire
         self._port = port
         self._buffer = b""
-        self._linger = False
         self._transfer: Transfer | None = None
         self._deadline = 0.0
         self._arrived = 0
@@ -70,7 +69,7 @@ class Connection:
             await self._wire.handshake()
             while await self._request():
                 pass
-            if self._linger:
+            if not self._service.stopping:
                 await self._discard()
         except (Gone, OSError):
             pass  # nobody is left to be told
@@ -124,6 +123,7 @@ class Connection:
                 return False
             self._service.journal.count("http_requests")
             body = await self._read_body(head)
+            self.waiting = False
             slash = head.path.endswith(b"/")
             query = parse_query(head.query)
             said = claims(query, head.headers)
@@ -132,6 +132,7 @@ class Connection:
             who = self._requester(head.headers.get("user-agent", ""), said)
             request = Request(head.method, clean(head.path), query, head.headers, body, who)
         except (BadRequest, BadPath) as err:
+            self.waiting = True
             status = err.status if isinstance(err, BadRequest) else 400
             await self._refuse(plain(status, str(err), said=str(err)))
             return False
@@ -143,7 +144,6 @@ class Connection:
         finally:
             found.close()
         self.waiting = True
-        self._linger = bool(self._buffer)
         self._allow(self._service.limits.idle_seconds)
         return keep and not self._service.stopping  # which may have begun meanwhile
 
@@ -167,7 +167,6 @@ class Connection:
                 return None
             self._buffer += data
         data, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
-        self.waiting = False
         return parse_head(data, limits.fields)
 
     async def _read_body(self, head: Head) -> bytes:
@@ -246,11 +245,10 @@ class Connection:
         """Answer what is no request; what follows cannot be understood."""
         self._service.journal.refuse(self._requester(), "", refused.refusal)
         self._allow(self._service.limits.rate_seconds)
-        self._linger = True
         await self._write(refused.head(keep_alive=False) + refused.body)
 
     async def _discard(self) -> None:
-        """Let the client read the last answer before the connection goes."""
+        """Let the client read the last answer, and close first if it does so in time."""
         self._allow(_LINGER_SECONDS)
         self._wire.finish_sending()
         left = _LINGER_BYTES

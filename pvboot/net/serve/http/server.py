@@ -126,9 +126,11 @@ class HttpServer:
     def _make_room(self) -> None:
         """End those that have waited longest without a request; if all are busy, let others wait."""
         waiting = sorted((one for one in self._connections if one.waiting), key=lambda one: one.since)
-        self._service.journal.count("http_evictions", len(waiting[:_ACCEPTS_AT_ONCE]))
-        self._end(waiting[:_ACCEPTS_AT_ONCE], "aborted")
-        if not waiting:
+        # Several at once: in a flood, sorting for each single one would cost more than all else.
+        oldest = waiting[: max(1, self._service.limits.connections // 32)]
+        self._service.journal.count("http_evictions", len(oldest))
+        self._end(oldest, "aborted")
+        if not oldest:
             self._pause()
 
     def _end(self, connections: Iterable[Connection], outcome: str) -> None:

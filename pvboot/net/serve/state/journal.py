@@ -148,10 +148,10 @@ class StateJournal:
         self._known = {one.number for one in live}
 
     def _row(self, live: _Live, outcome: str) -> history.Transfer:
-        who, path = live.who, live.path.encode("utf-8", "backslashreplace").decode()[:_TEXT_LIMIT].replace("\0", "")
+        address = read_address(live.who.address) or _text(live.who.address, 45)
         return history.Transfer(
-            self.process, live.number, read_address(who.address) or who.address[:45], who.protocol[:8], path,
-            live.size, live.sent, outcome[:_TEXT_LIMIT].replace("\0", ""), live.started, time.time(),
+            self.process, live.number, address, live.who.protocol[:8], _text(live.path), live.size, live.sent,
+            _text(outcome), live.started, time.time(),
         )  # fmt: skip
 
     def close(self) -> None:
@@ -163,3 +163,8 @@ class StateJournal:
             history.forget_process(self._database, self.process)
         except PvbootError as err:
             _LOG.warning("journal: %s", err)
+
+
+def _text(text: str, limit: int = _TEXT_LIMIT) -> str:
+    """What every database takes: no surrogates (bytes that are no UTF-8), no NUL, bounded."""
+    return text.encode("utf-8", "backslashreplace").decode()[:limit].replace("\0", "")

@@ -14,7 +14,10 @@ AHEAD_BLOCKS = 32
 
 
 class Blocks:
-    """The DATA packets of a file; block numbers are absolute (1, 2, ... without roll-over)."""
+    """The DATA packets of a file; block numbers are absolute (1, 2, ... without roll-over).
+
+    Those from `first` up to `beyond` (exclusive) are at hand, each by itself in `singles`; `last` is the file's.
+    """
 
     def __init__(self, reader: FileReader, blksize: int, windowsize: int, most_bytes: int) -> None:
         """`most_bytes` bounds the buffer, which holds a window at least."""
@@ -24,43 +27,45 @@ class Blocks:
         self._stride = blksize + HEADER_BYTES
         wanted = max(AHEAD_BLOCKS, 2 * windowsize)
         room = max(windowsize, min(wanted, most_bytes // self._stride), 1)
-        self._slots = min(room, self.last)
+        self._count = min(room, self.last)
         self._whole = self._buffer = memoryview(b"")
+        self._packets: list[memoryview] = []
         self._bodies: list[memoryview] = []
-        self._first = self._beyond = 0
+        self.first = self.beyond = 0
+        self.singles: list[memoryview] = []
 
     def packets(self, first: int, last: int) -> memoryview:
         """DATA `first` to `last` (not more than a window) in a row; raises `SourceError`."""
-        if first < self._first or last >= self._beyond:
+        if first < self.first or last >= self.beyond:
             self._load(first)
-        return self._buffer[(first - self._first) * self._stride : (last - self._first + 1) * self._stride]
+        return self._buffer[(first - self.first) * self._stride : (last - self.first + 1) * self._stride]
 
     def _load(self, first: int) -> None:
         """Fill the buffer with the packets from `first`, the first one that can still be asked for."""
         if not self._bodies:
             # Only now: who never answers the OACK costs no buffer.
-            self._whole = memoryview(bytearray(self._slots * self._stride))
-            self._bodies = [
-                self._whole[slot * self._stride + HEADER_BYTES : (slot + 1) * self._stride]
-                for slot in range(self._slots)
-            ]
-        count = min(self._slots, self.last - first + 1)
+            self._whole = memoryview(bytearray(self._count * self._stride))
+            starts = range(0, len(self._whole), self._stride)
+            self._packets = [self._whole[start : start + self._stride] for start in starts]
+            self._bodies = [slot[HEADER_BYTES:] for slot in self._packets]
+        count = min(self._count, self.last - first + 1)
         offset = (first - 1) * self._blksize
         length = min(count * self._blksize, self._reader.size - offset)
-        self._first = self._beyond = 0
-        bodies = self._bodies[:count]
-        bodies[-1] = bodies[-1][: length - (count - 1) * self._blksize]
+        self.first = self.beyond = 0
+        bodies, singles = self._bodies[:count], self._packets[:count]
+        tail = length - (count - 1) * self._blksize
+        if tail < self._blksize:
+            bodies[-1], singles[-1] = bodies[-1][:tail], singles[-1][: tail + HEADER_BYTES]
         self._fill(offset, bodies, length)
         pack, stride = HEADER.pack_into, self._stride
         for slot in range(count):
             pack(self._whole, slot * stride, DATA, (first + slot) & 0xFFFF)
         self._buffer = self._whole[: length + count * HEADER_BYTES]
-        self._first, self._beyond = first, first + count
+        self.first, self.beyond, self.singles = first, first + count, singles
 
     def _fill(self, offset: int, bodies: list[memoryview], length: int) -> None:
-        for start in range(0, len(bodies), MAX_VIEWS):
-            some = bodies[start : start + MAX_VIEWS]
-            done = min(length, sum(map(len, some)))
-            self._reader.read_into(offset, some, done)
-            offset += done
-            length -= done
+        while len(bodies) > MAX_VIEWS:
+            done = MAX_VIEWS * self._blksize
+            self._reader.read_into(offset, bodies[:MAX_VIEWS], done)
+            bodies, offset, length = bodies[MAX_VIEWS:], offset + done, length - done
+        self._reader.read_into(offset, bodies, length)

@@ -40,7 +40,7 @@ class TftpLimits:
     timeout: float = 1.0
     timeout_min: float = 0.2
     timeout_max: float = 4.0
-    retries: int = 6
+    retries: int = 10
     half_open_seconds: float = 15.0
     session_seconds: float | None = None
     netascii_bytes: int = 1 << 20

@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +57,8 @@ class _Transfer:
     link: socket.socket
     session: Session
     number: int
+    # Of the session; kept at hand for each packet.
+    readable: Callable[[float], bool]
     reported: int = 0
 
 
@@ -66,11 +68,14 @@ class TftpServer:
     def __init__(
         self, sockets: Sequence[socket.socket], content: Content, journal: Journal, limits: TftpLimits | None = None
     ) -> None:
-        """`sockets` are bound UDP sockets, IPv4 or IPv6; they stay their owner's and are not closed."""
+        """`sockets` are bound UDP sockets, IPv4 or IPv6; they stay their owner's and are not closed.
+
+        `content` may be replaced at any time: files that are being sent stay those of the old one.
+        """
         self._listeners = {listener.fileno(): listener for listener in sockets}
         for listener in sockets:
             udp.prepare(listener)
-        self._content = content
+        self.content = content
         self._journal = journal
         self._limits = limits or TftpLimits()
         self._asked: dict[tuple[udp.Address, udp.Address], _Asked] = {}
@@ -129,19 +134,22 @@ class TftpServer:
                 if transfer is None:
                     self._rare(fd, now)
                     continue
-                session = transfer.session
                 try:
-                    session.readable(now)
+                    changed = transfer.readable(now)
                 except Exception as err:
                     self._failed(transfer, err)
                     continue
-                if session.outcome is not None:
-                    self._end(transfer, session.outcome)
-                elif self._half_open and not session.half_open:
-                    self._half_open.pop(fd, None)
+                if changed:
+                    self._changed(fd, transfer)
             if now >= self._next_tick:
                 self._next_tick = now + TICK_SECONDS
                 self._tick(now)
+
+    def _changed(self, fd: int, transfer: _Transfer) -> None:
+        """A session has heard of its client for the first time, or is over."""
+        self._half_open.pop(fd, None)
+        if transfer.session.outcome is not None:
+            self._end(transfer, transfer.session.outcome)
 
     def _rare(self, fd: int, now: float) -> None:
         """An event of no session: a request, an opened file, the wish to stop (or a session that just ended)."""
@@ -206,7 +214,7 @@ class TftpServer:
         self._asked[asked.key] = asked
         self._addresses[who.address] += 1
         limit = self._limits.netascii_bytes
-        self._opener.submit(asked, partial(open_file, self._content, path, who, request.mode, limit))
+        self._opener.submit(asked, partial(open_file, self.content, path, who, request.mode, limit))
 
     def _room(self, address: str) -> bool:
         """Whether one more transfer fits; the oldest one that nobody has answered gives way (forged senders)."""
@@ -260,7 +268,7 @@ class TftpServer:
                 link.close()
             raise
         number = self._journal.begin(asked.who, asked.path, opened.reader.size)
-        transfer = asked.transfer = _Transfer(asked, opened.file, link, session, number)
+        transfer = asked.transfer = _Transfer(asked, opened.file, link, session, number, session.readable)
         self._transfers[link.fileno()] = self._half_open[link.fileno()] = transfer
         try:
             session.start(now)

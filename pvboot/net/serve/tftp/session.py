@@ -18,8 +18,6 @@ from pvboot.net.serve.tftp.options import Terms
 from pvboot.net.serve.tftp.packets import ACK, ERROR, HEADER, HEADER_BYTES, oack
 from pvboot.net.serve.tftp.source import FileReader
 
-# An ACK has 4 bytes; of an ERROR no more than its opcode is looked at.
-RECEIVE_BYTES = 64
 # Ways of the kernel to say that one send was too much for this path or device.
 NO_SEGMENTS = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP})
 # A datagram that could not leave is a lost one: the timer sends again.
@@ -41,7 +39,7 @@ class Session:
     """
 
     __slots__ = (
-        "_awaited", "_blocks", "_ends_at", "_give_up_at", "_last_block", "_limits", "_link", "_measured", "_oack",
+        "_awaited", "_blocks", "_ends_at", "_give_up_at", "_limits", "_link", "_measured", "_oack",
         "_receive", "_repeat_allowed", "_segments", "_send", "_sent_at", "_size", "_slowest", "_stride", "_terms",
         "_top", "_tries", "_windowsize", "base", "half_open", "outcome", "resends",
     )  # fmt: skip
@@ -56,7 +54,6 @@ class Session:
         self._windowsize = terms.windowsize
         self._limits = limits
         self._blocks = Blocks(reader, terms.blksize, terms.windowsize, limits.window_bytes)
-        self._last_block = self._blocks.last
         self._stride = terms.blksize + HEADER_BYTES
         self._size = reader.size
         self._segments = 1
@@ -93,29 +90,29 @@ class Session:
         else:
             self._send_window(now)
 
-    def readable(self, now: float) -> None:
-        """Take one datagram from the socket."""
+    def readable(self, now: float) -> bool:
+        """Take one datagram from the socket; whether `outcome` or `half_open` has changed by it."""
+        # An ACK has no more than the header, and of an ERROR nothing else is looked at.
         try:
-            datagram = self._receive(RECEIVE_BYTES)
+            datagram = self._receive(HEADER_BYTES)
         except ConnectionRefusedError:
             self.outcome = "aborted"
-            return
+            return True
         except OSError as err:
             if err.errno not in LOST:
                 raise
-            return
-        if datagram != self._awaited:
+            return False
+        if datagram != self._awaited or not self._measured:
+            before = self.half_open
             self.take(datagram, now)
-            return
+            return self.outcome is not None or self.half_open is not before
         # The common case, and the only one that the speed of a transfer depends on: all that was sent has arrived.
         self.base = self._top
-        if self._measured:
-            if now - self._sent_at > self._slowest:
-                self._slowest = now - self._sent_at
-        else:
-            self._heard()
+        if now - self._sent_at > self._slowest:
+            self._slowest = now - self._sent_at
         self._repeat_allowed = True
         self._send_window(now)
+        return self.outcome is not None
 
     def take(self, datagram: bytes, now: float) -> None:
         """Act on a datagram of the client's, whatever it is."""
@@ -153,14 +150,18 @@ class Session:
         self._measured = True
 
     def _send_window(self, now: float) -> None:
+        blocks = self._blocks
         first = self.base + 1
-        last = self.base + self._windowsize
-        if last > self._last_block:
-            last = self._last_block
+        if self._windowsize == 1 and first < blocks.beyond:
+            # What `packets` does, for the many packets that are at hand.
+            last = first
+            packets = blocks.singles[first - blocks.first]
+        else:
+            last = min(self.base + self._windowsize, blocks.last)
             if first > last:
                 self.outcome = "done"
                 return
-        packets = self._blocks.packets(first, last)
+            packets = blocks.packets(first, last)
         try:
             if last - first < self._segments:
                 self._send(packets)
