@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fsdrivers.errors import NotFound
+from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.errors import NetworkError, UsageError
 from pvboot.net.errors import ChecksumError, FetchError
 from pvboot.net.fetch import Fetcher, fetch_file
@@ -286,6 +286,12 @@ def test_redirects_are_followed(web: Served) -> None:
     (web.root / "x").write_bytes(b"there")
     web.misbehave = only("/old", lambda handler: handler.reply(302, b"", {"Location": "/x"}))
     assert get(f"{web.url}/old") == b"there"
+
+
+def test_the_page_that_lists_a_directory_is_no_file(web: Served) -> None:
+    (web.root / "boot").mkdir()
+    with pytest.raises(IsADirectory, match="not a file"):
+        get(f"{web.url}/boot")
 
 
 def test_redirects_in_a_circle_end(web: Served) -> None:

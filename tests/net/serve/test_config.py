@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,20 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_addresses(text: str, address: tuple[str, int] | None) -> None:
     assert read_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("http", "https", "host"),
+    [
+        ("127.0.0.1:80", "[::1]:443", "127.0.0.1"),
+        ("127.0.0.1:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "127.0.0.1:443", socket.gethostname()),
+    ],
+)
+def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host: str) -> None:
+    listen = f'[listen]\nhttp = ["{http}"]\nhttps = ["{https}"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
+    assert read_config(listen.encode(), "serve.toml").host == host
 
 
 @given(st.text(max_size=200) | st.recursive(st.sampled_from(["[listen]", "[[content]]", "a = 1", "x.y = []"]),
