@@ -78,9 +78,11 @@ def _checked(path: str) -> Config:
 def _check_further(config: Config) -> None:
     """What a start would find out."""
     from pvboot.net.serve.daemon import check_user, load_tls
+    from pvboot.net.serve.worker import preload
 
     check_user(config)
     load_tls(config)
+    preload(config)
 
 
 def _report(args: argparse.Namespace, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,26 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_addresses(text: str, address: tuple[str, int] | None) -> None:
     assert read_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "extra"),
+    [
+        ("sqlalchemy", 'state = "/nowhere/state.db"\n', "pvboot[serve]"),
+        ("psycopg", 'state = "postgresql://127.0.0.1/x"\n', "pvboot[postgresql]"),
+        ("fsspec", '[[content]]\nurl = "s3://x/y"\n', "pvboot[remote]"),
+    ],
+)
+def test_check_config_names_the_extra_that_is_missing(
+    run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, config: str, extra: str
+) -> None:
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "serve.toml").write_text(config + LISTEN)
+    done = run_cli("serve", tmp_path / "serve.toml", "--check-config")
+    assert done.returncode == 2
+    assert f"pip install '{extra}'" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
