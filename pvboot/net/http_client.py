@@ -299,7 +299,8 @@ def translated(url: Url, watch: _Watch) -> Iterator[None]:
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as err:
         if watch.expired:
             raise BrokenTransferError("the server is too slow", where=str(url)) from err
-        raise BrokenTransferError("the connection failed", where=str(url), found=_reason(err)) from err
+        by_proxy = " to the proxy" if isinstance(err, requests.exceptions.ProxyError) else ""
+        raise BrokenTransferError(f"the connection{by_proxy} failed", where=str(url), found=_reason(err)) from err
 
 
 def _reason(err: BaseException) -> str:

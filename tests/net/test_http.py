@@ -382,6 +382,15 @@ def test_proxies_of_the_environment(web: Served, monkeypatch: pytest.MonkeyPatch
     assert get("http://pvboot.invalid/x") == b"by proxy"
 
 
+def test_a_proxy_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{probe.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(FetchError, match="the connection to the proxy failed"):
+            get("http://pvboot.invalid/x")
+
+
 @pytest.fixture
 def sealed(tmp_path: Path) -> Iterator[tuple[Served, Path]]:
     """A server with TLS, and its certificate."""
