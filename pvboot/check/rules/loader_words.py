@@ -82,8 +82,8 @@ def _stumbles(subject: Subject, name: str, command: Command) -> Iterator[Problem
     if name == "menuentry" and command.block is not None:
         body = _behind_the_brace(subject.lines[command.span.line - 1])
         if body is None:
-            yield Problem("pygrub wants one blank, a title in quotes, a blank and a brace in this line, and refuses the "
-                          "whole menu without them", command.span)  # fmt: skip
+            yield Problem("pygrub wants one blank, a title in quotes, a blank and a brace in this line, and refuses "
+                          "the whole menu without them", command.span)  # fmt: skip
         elif body:
             yield Problem("pygrub does not see what stands behind the brace in this line", command.span,
                           severity="warning")  # fmt: skip
