@@ -128,6 +128,9 @@ def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> Gue
     if options.config is not None:
         guest.subjects = [_subject(source, devices, find(devices, options.config), options)]
         return guest
+    if devices.fetched_menu is not None:  # the URL is that of a menu, and not of all that its server has
+        guest.subjects = [_subject(source, devices, find(devices), options)]
+        return guest
     search = Search(devices)
     for found in _different(devices, search.candidates()):
         if len(guest.subjects) == MENUS_LIMIT:
