@@ -16,7 +16,8 @@ MENU = menu_lst("/boot/nothing", root="(hd0,0)")
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
-    tree: Tree = {"guest/boot/grub/menu.lst": MENU, "guest/boot/grub/grub.cfg": "", "guest/boot/k": TINY64, "menu.lst": MENU}
+    guest: Tree = {"boot/grub/menu.lst": MENU, "boot/grub/grub.cfg": "", "boot/k": TINY64}
+    tree: Tree = {"menu.lst": MENU, **{f"guest/{name}": content for name, content in guest.items()}}
     with http_server(plant(tmp_path, tree)) as served:
         yield served
 
