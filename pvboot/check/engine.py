@@ -79,7 +79,8 @@ def check_source(
 def failed(source: str, err: Exception) -> SourceResult:
     """The result for a source that could not be checked."""
     if isinstance(err, PvbootError | FsError):
-        return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code))
+        # 1 says that something was looked at and found wrong: a menu that is not there is a source that is not.
+        return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code if err.exit_code != 1 else 3))
     if isinstance(err, OSError):
         return SourceResult(source, error=SourceError(f"{source}: {err.strerror or err}", "source-error", 3))
     if isinstance(err, MemoryError):

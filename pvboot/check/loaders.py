@@ -90,10 +90,10 @@ LOADERS: Final[Mapping[str, Loader]] = MappingProxyType({
 
 
 # What `fsdrivers.probe` calls file systems that it does not read -> the loaders that do.  PV-GRUB and libfsimage know
-# XFS as it was before version 5 (2015), so that they are not listed; GRUB 2.06 stops at the newest features.
+# XFS as it was before version 5 (2015), which has a row of its own; GRUB 2.06 stops at the newest features.
 FOREIGN_FILESYSTEMS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     **dict.fromkeys(("FAT", "FAT12", "FAT16", "FAT32"), frozenset(("pygrub", "pv-grub", "pvgrub2"))),
-    **dict.fromkeys(("ReiserFS", "UFS1"), frozenset(("pygrub", "pv-grub", "pvgrub2"))),
+    **dict.fromkeys(("ReiserFS", "UFS1", "XFS (version 4)"), frozenset(("pygrub", "pv-grub", "pvgrub2"))),
     **dict.fromkeys(("UFS2", "JFS"), frozenset(("pv-grub", "pvgrub2"))),
     **dict.fromkeys(("XFS", "btrfs", "F2FS", "squashfs", "NTFS", "exFAT", "UDF", "HFS+", "cramfs", "romfs", "NILFS2",
                      "LVM physical volume", "Linux software RAID member"), frozenset(("pvgrub2",))),

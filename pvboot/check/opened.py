@@ -53,7 +53,8 @@ class PlainFile:
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes; fewer only at the end."""
-        return self._source.read_at(offset, max(0, min(size, self.size - offset)))
+        size = max(0, min(size, self.size - offset))
+        return self._source.read_at(offset, size) if size else b""  # an empty file's descriptor is not kept: no extents
 
     def extents(self) -> Iterator[Extent]:
         """The whole file."""

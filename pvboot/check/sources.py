@@ -74,10 +74,12 @@ def open_subjects(
 
 
 def is_text(source: str) -> bool:
-    """Whether a source is a plain menu file, of any size that is read, and even if it holds what no menu should:
-    hardly any control characters, or UTF-16."""
+    """Whether a source is a plain menu file, of any size that is read, and even if it holds what no menu should: it
+    has a menu's name, or hardly any control characters, or is UTF-16."""
     if not os.path.isfile(source) or os.path.getsize(source) > TEXT_LIMIT_BYTES:
         return False
+    if _has_name_of_menu(source):
+        return True
     try:
         with open(source, "rb") as file:
             return looks_like_text(file.read(SNIFFED_BYTES))
@@ -103,8 +105,7 @@ def _dialect_of_file(path: str) -> Dialect:
 
 def dialect_by_words(path: str, head: bytes) -> Dialect:
     """By its name as in a guest; a file of another name by the words that only its dialect has."""
-    name = path.rpartition("/")[2].lower()
-    if any(name == known.rpartition("/")[2] for _dialect, known in dialects.search_order()):
+    if _has_name_of_menu(path):
         return dialects.dialect_of(path)
     if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
         rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
@@ -117,10 +118,18 @@ def dialect_by_words(path: str, head: bytes) -> Dialect:
     return dialects.ELILO if re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.MENU_LST
 
 
+def _has_name_of_menu(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    return any(name == known.rpartition("/")[2] for _dialect, known in dialects.search_order())
+
+
 def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> GuestMenus:
     guest = GuestMenus()
     if options.config is not None:
         guest.subjects = [_subject(source, devices, find(devices, options.config), options)]
+        return guest
+    if devices.fetched_menu is not None:  # the URL is that of a menu, and not of all that its server has
+        guest.subjects = [_subject(source, devices, find(devices), options)]
         return guest
     search = Search(devices)
     for found in _different(devices, search.candidates()):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
 from fsdrivers.ext2.layout import Incompat, RoCompat
@@ -17,6 +18,8 @@ from pvboot.grub_rules import GrubError
 if TYPE_CHECKING:
     from pvboot.check.subject import Subject
     from pvboot.devices import Devices
+
+XFS_VERSION_OFFSET: Final = 100  # of sb_versionnum in the super block, which is the volume's first sector
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,20 @@ def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
         return read_superblock(devices.blocks(device))
     except (PvbootError, FsError):
         return None
+
+
+def xfs_version(subject: Subject, name: str) -> str:
+    """Which XFS a file lies on: "XFS (version 4)", or "XFS" if it is newer or cannot be told.
+
+    The version is the low four bits of a big-endian u16, sb_versionnum.
+    """
+    place = device_of(name)
+    assert subject.devices is not None
+    if place is not None:
+        with contextlib.suppress(PvbootError, FsError):
+            if subject.devices.blocks(place[0]).read_at(XFS_VERSION_OFFSET + 1, 1)[0] & 0xF == 4:
+                return "XFS (version 4)"
+    return "XFS"
 
 
 def unreadable_features(superblock: SuperBlock, loader: Loader) -> list[str]:

@@ -135,6 +135,16 @@ def test_what_the_loader_asked_for_can_read_is_only_noted(tmp_path: Path) -> Non
     assert severities("loader=pygrub") == severities(None) == ["error"]
 
 
+@pytest.mark.parametrize(("version", "severity"), [(4, "note"), (5, "error")])
+def test_pygrub_and_pv_grub_read_xfs_before_version_5(tmp_path: Path, version: int, severity: str) -> None:
+    first = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(root="(hd0,1)"))
+    superblock = b"XFSB".ljust(100, b"\0") + (0xB480 | version).to_bytes(2, "big")
+    image = two_partitions(tmp_path / "whole.img", first, superblock.ljust(8192, b"\0"))
+    for loader in ("pygrub", "pv-grub"):
+        found = of(check(image, f"loader={loader}"), "unreadable-filesystem")
+        assert [finding.severity for finding in found] == [severity]
+
+
 # --- file systems of their own kind -----------------------------------------------------------------------
 
 

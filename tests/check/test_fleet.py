@@ -161,6 +161,13 @@ def fleet(sources: list[str], jobs: int, **options: Any) -> dict[int, SourceResu
     return dict(pairs)
 
 
+def test_an_empty_menu_is_read_by_a_confined_reader_too(tmp_path: Path) -> None:
+    menu = tmp_path / "menu.lst"
+    menu.write_bytes(b"")
+    result = check_confined(str(menu), OPTIONS)
+    assert (result.error, [finding.rule for finding in result.findings]) == (None, ["no-entries"])
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_workers_find_the_same(guests: list[str], jobs: int) -> None:
     sources = [*guests, "/nowhere"]

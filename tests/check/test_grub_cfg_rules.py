@@ -161,6 +161,23 @@ def test_a_plain_default_needs_no_environment_block(tmp_path: Path) -> None:
     assert about(tmp_path, "default-saved-no-file", grub_cfg(LINUX)) == []
 
 
+def test_a_saved_default_that_is_asked_for_first_needs_no_environment_block(tmp_path: Path) -> None:
+    head = """if [ "${saved_entry}" ]; then
+  set default="${saved_entry}"
+else
+  set default=0
+fi
+set timeout=5"""
+    assert about(tmp_path, "default-saved-no-file", grub_cfg(LINUX, head=head)) == []
+
+
+def test_commands_for_other_systems_are_known(tmp_path: Path) -> None:
+    text = grub_cfg(LINUX) + "menuentry 'memtest' {\n\tknetbsd /boot/memtest86+.elf\n}\n"
+    tree: Tree = {"boot/grub/grub.cfg": text, "boot/k": TINY64}
+    found = of(check(plant(tmp_path, tree)), "unknown-command")
+    assert [(finding.line, finding.severity) for finding in found] == [(7, "note")]
+
+
 # --- extlinux ---------------------------------------------------------------------------------------------
 
 ENTRY = "LABEL a\n  LINUX /boot/k\n  APPEND root=/dev/xvda1\n"

@@ -108,7 +108,8 @@ ROWS = [
     ("surprising-timeout", "menu.lst", "timeout 0\n" + ENTRY + ENTRY, [(1, 9, 10, "note")]),
     ("surprising-timeout", "grub.cfg", GRUB_CFG.replace("=5", "=-1"), [(0, 0, 0, "warning")]),
     ("surprising-timeout", "menu.lst", "timeout 0\n" + ENTRY, []),
-    ("surprising-timeout", "menu.lst", "timeout 0\nhiddenmenu\n" + ENTRY + ENTRY, []),
+    ("surprising-timeout", "menu.lst", "timeout 0\nhiddenmenu\n" + ENTRY + ENTRY, [(1, 9, 10, "note")]),
+    ("surprising-timeout", "menu.lst", "timeout 0\nhiddenmenu\n" + ENTRY, []),
     ("surprising-timeout", "menu.lst", "timeout x\n" + ENTRY, []),  # timeout-not-a-number
     ("surprising-timeout", "menu.lst", "timeout 30\n" + ENTRY, []),
     ("surprising-timeout", "extlinux.conf", EXTLINUX, []),
@@ -129,6 +130,19 @@ def test_a_good_menu_of_each_dialect_has_no_finding(tmp_path: Path, dialect: str
     menu.write_text({"grub.cfg": GRUB_CFG, "extlinux.conf": EXTLINUX, "elilo.conf": ELILO, "menu.lst": LINUX}[dialect])
     result = check_source(str(menu), CheckOptions(depth="text"))
     assert (result.error, result.findings) == (None, ())
+
+
+def test_a_menu_in_utf_16_is_not_read_as_words(tmp_path: Path) -> None:
+    menu = tmp_path / "menu.lst"
+    menu.write_bytes(LINUX.encode("utf-16"))
+    assert {finding.rule for finding in check_source(str(menu), CheckOptions()).findings} == {"encoding", "no-entries"}
+
+
+def test_a_file_with_a_menus_name_is_no_disk_whatever_it_holds(tmp_path: Path) -> None:
+    menu = tmp_path / "menu.lst"
+    menu.write_bytes(b"title \x1b[2J\x1b[1m\nhalt\n\0\n")
+    rules = {finding.rule for finding in check_source(str(menu), CheckOptions()).findings}
+    assert "control-character" in rules and "no-menu" not in rules
 
 
 # --- sizes ------------------------------------------------------------------------------------------------

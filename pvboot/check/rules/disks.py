@@ -21,6 +21,7 @@ from pvboot.check.volumes import (
     journal_is_dirty,
     unreadable_features,
     used_volumes,
+    xfs_version,
 )
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import GrubError, shorten
@@ -90,6 +91,7 @@ def unreadable_filesystem(subject: Subject) -> Iterator[Problem]:
         content = _content(named)
         if content is None or _is_encrypted(content):
             continue
+        content = xfs_version(subject, named.name) if content == "XFS" else content
         readers = FOREIGN_FILESYSTEMS.get(content, frozenset())
         if asked is not None and asked.name in readers:
             message = f"{shorten(named.name)} lies on {content}, which {asked.title} reads and this check does not"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
+from grammars.grub_cfg import Command, If, Statement
 from grammars.grub_cfg import Problem as SyntaxProblem
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
@@ -23,6 +24,22 @@ if TYPE_CHECKING:
 DIALECT = ("grub.cfg",)
 BLOCK_BYTES = 1024
 NAME_CHARACTERS = 40
+
+# What GRUB 2 has in modules for other systems, other firmware and for looking around; distributions' menus use some.
+_ELSEWHERE = (
+    "kfreebsd kfreebsd_loadenv kfreebsd_module kfreebsd_module_elf knetbsd knetbsd_module knetbsd_module_elf kopenbsd "
+    "kopenbsd_ramdisk ntldr freedos plan9 truecrypt pxe_unload appleloader xnu_devprop_load xnu_kernel xnu_kernel64 "
+    "xnu_kext xnu_kextdir xnu_mkext xnu_ramdisk xnu_splash xnu_uuid legacy_kernel legacy_initrd legacy_initrd_nounzip "
+    "legacy_check_password extract_entries_source extract_entries_configfile extract_legacy_entries_source "
+    "extract_legacy_entries_configfile extract_syslinux_entries_source extract_syslinux_entries_configfile "
+    "syslinux_source macppcbless mactelbless loadbios fix_video fwconfig efitextmode lsefi lsefimmap lsefisystab lssal "
+    "lsacpi lsapm lsmmap lsfonts lscoreboot cbmemc coreboot_boottime boottime badram cutmem blocklist cmp crc hashsum "
+    "md5sum sha1sum sha256sum sha512sum file hdparm gptsync getenv gettext setpci pcidump read_byte read_word "
+    "read_dword write_byte write_word write_dword cmosdump cmostest sendkey stall testload testspeed time tr usb "
+    "uppermem vbeinfo vbetest zfs-bootfs zfsinfo zfskey distrust_certificate gdbstub gdbstub_break gdbstub_stop "
+    "at_keyboard usb_keyboard backtrace versioninfo hiddenentry"
+)
+_GRUB2_ONLY = frozenset(_ELSEWHERE.split())
 
 
 def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Iterator[Problem]:
@@ -51,6 +68,10 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     hints = Hints([*COMMANDS, "function", "if", "for", "while", "until"])
     for warning, entry in told(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
+        if name in _GRUB2_ONLY:
+            yield Problem(f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry,
+                          severity="note")  # fmt: skip
+            continue
         near = hints.near(name)
         hint = f", did you mean {near!r}?" if near else ""
         yield Problem(f"{shorten(name, NAME_CHARACTERS)!r} is no command of GRUB 2{hint}", warning.span, entry)
@@ -156,7 +177,7 @@ def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
     file = _grubenv(subject)
     if not isinstance(file, FsError):
         return
-    for command in commands(subject.script.statements):
+    for command in commands(_unguarded(subject.script.statements)):
         for word in command.words[1:2] if command.words[0].pieces[:1] == _SET else ():
             name = word.pieces[0].text if word.pieces else ""
             if name == "default=" and any(piece.text == "saved_entry" for piece in word.pieces[1:]):
@@ -166,6 +187,18 @@ def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
 
 
 _SET = (("text", "set"),)
+
+
+def _unguarded(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """Without an `if` that asks for the saved entry before it takes it."""
+    for statement in statements:
+        if not isinstance(statement, If) or not any(_asks_for_saved(condition) for condition, _ in statement.branches):
+            yield statement
+
+
+def _asks_for_saved(condition: Iterable[Statement]) -> bool:
+    words = (word for statement in condition if isinstance(statement, Command) for word in statement.words)
+    return any(piece.text == "saved_entry" for word in words for piece in word.pieces)
 
 
 # --- entries ----------------------------------------------------------------------------------------------

@@ -176,6 +176,9 @@ def surprising_timeout(subject: Subject) -> Iterator[Problem]:
                       "syslinux in tenths", span)  # fmt: skip
     elif menu.timeout == 0 and not menu.hidden and len(menu.entries) > 1:
         yield Problem("timeout 0: the default boots at once, the menu is never shown", span, severity="note")
+    elif menu.timeout == 0 and len(menu.entries) > 1 and subject.dialect == "menu.lst":
+        yield Problem("a hidden menu with timeout 0: no key is waited for, nobody can choose another entry", span,
+                      severity="note")  # fmt: skip
 
 
 def _timeout_span(subject: Subject) -> SourceSpan | None:

@@ -14,7 +14,7 @@ from typing import Final
 from grammars.menu_lst import LINE_LIMIT_BYTES, CommandLine
 from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
-from pvboot.check.rules.text import BYTE_ORDER_MARK
+from pvboot.check.rules.text import BYTE_ORDER_MARK, is_utf16
 from pvboot.check.subject import Subject
 from pvboot.grub_rules import GrubError, first_word, read_number, shorten, skip_word
 from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
@@ -74,6 +74,8 @@ def _is_block_end(line: CommandLine) -> bool:
 
 @rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
+    if is_utf16(subject.data):
+        return  # told once, by encoding
     guessed = 0
     for name, places in subject.menu_lst.by_name.items():
         if name in WORDS or name in GRUB2_WORDS or name.startswith(BYTE_ORDER_MARK):
@@ -99,7 +101,8 @@ def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> 
         return Problem(f"{line.name} is {FOREIGN[line.name]}; other loaders skip it", line.name_span, index,
                        severity="note")  # fmt: skip
     if not line.name:
-        return Problem("a line that begins with '=' is skipped", line.name_span, index)
+        first = "'='" if line.text.lstrip().startswith("=") else "a NUL"
+        return Problem(f"a line that begins with {first} is skipped", line.name_span, index)
     if meant == TITLE:
         text = "so this line begins no entry and the commands below it join the entry above"
         return Problem(f"{_quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")

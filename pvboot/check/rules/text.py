@@ -36,6 +36,11 @@ _PROSE = {
 _COMMENT = re.compile(r"[ \t\ufeff]*#")
 
 
+def is_utf16(data: bytes) -> bool:
+    """Whether a file says that every letter has two bytes: no rule about its words makes sense then."""
+    return data[:2] in _UTF16
+
+
 @rule("byte-order-mark", "warning", "the file begins with a byte order mark", dialects=WITH_TEXT)
 def byte_order_mark(subject: Subject) -> Iterator[Problem]:
     if not subject.text.startswith(BYTE_ORDER_MARK):
@@ -68,7 +73,7 @@ def encoding(subject: Subject) -> Iterator[Problem]:
 
 @rule("control-character", "warning", "a control character stands in the file", dialects=WITH_TEXT)
 def control_character(subject: Subject) -> Iterator[Problem]:
-    if subject.data[:2] in _UTF16 or _CONTROL.search(subject.text) is None:
+    if is_utf16(subject.data) or _CONTROL.search(subject.text) is None:
         return
     for number, line in enumerate(subject.lines, 1):
         match = _CONTROL.search(line)
@@ -85,7 +90,7 @@ def control_character(subject: Subject) -> Iterator[Problem]:
 @rule("crlf-line-ends", "warning", "lines end with CR LF", dialects=WITH_TEXT)
 def crlf_line_ends(subject: Subject) -> Iterator[Problem]:
     count = subject.data.count(b"\r\n")
-    if not count or subject.data[:2] in _UTF16:
+    if not count or is_utf16(subject.data):
         return
     number, line = next((n, line) for n, line in enumerate(subject.lines, 1) if line.endswith("\r"))
     total = subject.data.count(b"\n")
@@ -96,7 +101,7 @@ def crlf_line_ends(subject: Subject) -> Iterator[Problem]:
 
 @rule("cr-only-line-ends", "error", "lines end with CR alone", dialects=WITH_TEXT)
 def cr_only_line_ends(subject: Subject) -> Iterator[Problem]:
-    if "\r" not in subject.text or subject.data[:2] in _UTF16:
+    if "\r" not in subject.text or is_utf16(subject.data):
         return
     if "\n" not in subject.text:
         if any(part.strip() for part in subject.text.split("\r")[1:]):
