@@ -294,3 +294,8 @@ def test_unusable_database(place: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(StateError, match=expected) as caught:
         Database(place.format(tmp_path))
     assert "secret" not in str(caught.value)
+
+
+def test_nobody_else_on_the_host_reads_the_database(tmp_path: Path) -> None:
+    Database(str(tmp_path / "state.db")).close()
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600

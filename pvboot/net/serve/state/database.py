@@ -13,7 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,8 @@ def _engine(place: str) -> tuple[str, Engine]:
         if closed:  # SQLite would say "unable to open database file" or, later, "readonly database"
             raise StateError("the database and its directory must be writable", where=place,
                              expected=f"write access for {_who()}", found=f"none to {closed[0]}")  # fmt: skip
+        with suppress(OSError):  # not there yet: SQLite would let everybody on this host read it
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         place = f"sqlite:///{path.absolute()}"
     try:
         url = make_url(place)
