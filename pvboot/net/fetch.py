@@ -1,4 +1,4 @@
-"""Fetching whole files: `fetch_file` for everybody, `Fetcher` for those who fetch several."""
+"""Fetching whole files into temporary files without names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,12 @@ from typing import TYPE_CHECKING
 from pvboot.errors import UsageError
 from pvboot.net.errors import UnlistedError
 from pvboot.net.settings import NetSettings, Progress
-from pvboot.net.urls import Checksum, Url, parse_url, read_checksum
+from pvboot.net.urls import Checksum, Url, parse_url
 
 if TYPE_CHECKING:
     from fsdrivers.directory import HostFile
     from pvboot.net.http_client import HttpClient
     from pvboot.net.sink import Sink
-
-
-def fetch_file(
-    url: str, *, limit_bytes: int, sha256: str | None = None, progress: Progress | None = None
-) -> HostFile:
-    """Fetch `http(s)://` or `tftp://` into a temporary file without a name: `.size`, `.read_at`, `.extents()`.
-
-    `progress(received, total)` is called for every piece, `total` None if unknown.  A checksum may also stand in the
-    URL, `#sha256=HEX`.  Raises `UsageError` (bad URL), `fsdrivers.errors.NotFound`, `FetchError` (network, too large,
-    too slow) and `ChecksumError`.
-    """
-    parsed = parse_url(url)
-    if sha256 is not None:
-        parsed = replace(parsed, checksum=read_checksum(f"sha256={sha256}", str(parsed)))
-    settings = NetSettings(file_limit_bytes=limit_bytes, meter=lambda _name: progress)
-    with closing(Fetcher(settings)) as fetcher:
-        return fetcher.fetch(parsed)
 
 
 def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
@@ -80,7 +63,11 @@ class Fetcher:
             self._http = None
 
     def fetch(self, url: Url, *, path: str | None = None, limit_bytes: int | None = None) -> HostFile:
-        """The file behind a URL, called `path` (the URL).  Raises as `fetch_file`."""
+        """The file behind a URL, called `path` (the URL), of at most `limit_bytes` (the settings').
+
+        Raises `UsageError` (a directory's URL), `fsdrivers.errors.NotFound` and `IsADirectory`, `FetchError` (network,
+        too large, too slow) and `ChecksumError`.
+        """
         from pvboot.net.sink import Sink
 
         if url.is_directory:

@@ -19,7 +19,7 @@ import pytest
 from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.errors import NetworkError, UsageError
 from pvboot.net.errors import ChecksumError, FetchError
-from pvboot.net.fetch import Fetcher, fetch_file
+from pvboot.net.fetch import Fetcher
 from pvboot.net.settings import Limits, NetSettings
 from pvboot.net.urls import parse_url
 from tests.net.conftest import QUICK, quick, sha256
@@ -49,7 +49,9 @@ def only(path: str, answer: Callable[[Handler], None]) -> Callable[[Handler], bo
 def test_a_file_is_fetched(web: Served, noise: bytes) -> None:
     (web.root / "file").write_bytes(noise)
     seen: list[tuple[int, int | None]] = []
-    file = fetch_file(f"{web.url}/file", limit_bytes=LIMIT, progress=lambda *done: seen.append(done))
+    settings = quick(meter=lambda _name: lambda *done: seen.append(done))
+    with closing(Fetcher(settings)) as fetcher:
+        file = fetcher.fetch(parse_url(f"{web.url}/file"), limit_bytes=LIMIT)
     assert (file.size, file.read_at(0, file.size)) == (len(noise), noise)
     assert [extent.length for extent in file.extents() if extent.fd is not None] == [len(noise)]
     assert seen[-1] == (len(noise), len(noise)) and sorted(seen) == seen
@@ -360,13 +362,11 @@ def test_checksums(web: Served, noise: bytes, kind: str) -> None:
     with pytest.raises(ChecksumError, match="checksum is wrong") as caught:
         get(f"{web.url}/x#{kind}={digest[::-1]}")
     assert caught.value.exit_code == 3
-    with pytest.raises(ChecksumError):
-        fetch_file(f"{web.url}/x", limit_bytes=LIMIT, sha256="0" * 64)
 
 
 def test_directories_are_not_fetched(web: Served) -> None:
     with pytest.raises(UsageError):
-        fetch_file(f"{web.url}/", limit_bytes=LIMIT)
+        get(f"{web.url}/")
 
 
 def test_ipv6(tmp_path: Path) -> None:
