@@ -308,8 +308,9 @@ class Guest:
     loaders: tuple[str, ...] = ("pvboot",)
 
 
-def corpus(name: str, *, boot: bool = False, expected: AbstractSet[str] = frozenset(), loaders: tuple[str, ...] = ("pvboot",)
-           ) -> Guest:  # fmt: skip
+def corpus(
+    name: str, *, boot: bool = False, expected: AbstractSet[str] = frozenset(), loaders: tuple[str, ...] = ("pvboot",)
+) -> Guest:
     case = grub_corpus.WRITTEN[name]
     tree = {case.config[1:]: case.text.encode(), **case.files}
     return Guest(tree, boot, frozenset(expected), loaders)
