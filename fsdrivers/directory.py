@@ -59,7 +59,9 @@ class HostFile:
 
 
 class DirectoryFilesystem:
-    """Read-only view of a host directory; `close` gives its descriptor back."""
+    """Read-only view of a host directory; its descriptor is given back by `close`, or with the object."""
+
+    _root_fd = -1
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises `SourceError` if the directory cannot be opened."""
@@ -78,6 +80,9 @@ class DirectoryFilesystem:
         if self._root_fd >= 0:
             os.close(self._root_fd)
             self._root_fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
     def lookup(self, path: str, *, follow: bool = True) -> Stat:
         """Facts about a path below the directory."""

@@ -196,9 +196,11 @@ def _receive(fd: int, report: Report, wall_seconds: float | None) -> str:
     """Read until the child closes its end; why it must be stopped, or ""."""
     deadline = None if wall_seconds is None else time.monotonic() + wall_seconds
     data = bytearray()
+    poll = select.poll()  # a program with many descriptors may run readers, too
+    poll.register(fd, select.POLLIN)
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([fd], [], [], left)[0]:
+        if not poll.poll(None if left is None else left * 1000):
             return f"reading the guest's disk takes more than {wall_seconds:g} s"
         piece = os.read(fd, 1 << 16)
         if not piece:

@@ -6,6 +6,7 @@ directory and a source on the network cannot be had so: their child has limits o
 
 from __future__ import annotations
 
+import os
 import signal
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from pvboot.errors import PvbootError
 NOBODY: Final = 65534
 HARD_SECONDS: Final = 5  # behind the limit that can still be told from other ends, the kernel's own end
 REPORT_LIMIT_BYTES: Final = 64 << 20
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 RUN_FACTOR: Final = 10
 CONFINED_DEPTHS: Final = ("text", "files", "kernel", "plan")  # running a guest takes executable memory
 
@@ -71,9 +73,15 @@ def _reader(source: str, options: CheckOptions, opened: OpenedSource) -> sandbox
 
 
 def _alone(source: str, options: CheckOptions, limits: FleetLimits) -> sandbox.Job:
+    worker = os.getpid()
+
     def job(channel: sandbox.Channel) -> None:
+        import ctypes
         import resource
 
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a confined child has this, too
+        if os.getppid() != worker:  # it died before it could tell
+            return
         if options.depth in CONFINED_DEPTHS:  # the machine limits itself, and needs more
             resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
             resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + HARD_SECONDS))

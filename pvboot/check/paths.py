@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fsdrivers.api import Filesystem
 
 NAMES_LIMIT: Final = 10_000
-NAMES_COMPARED: Final = 2_000  # for a near miss; comparing costs much more than reading
+NAMES_COMPARED: Final = 500  # for a near miss; comparing costs much more than reading
 NAME_CHARACTERS: Final = 120
 LIKENESS: Final = 0.7
 
@@ -42,8 +42,9 @@ class Verdict:
         return f"{shorten(self.path)} is not there"
 
 
-def explain(filesystem: Filesystem, path: str) -> Verdict | None:
-    """What is wrong with a path; None if it leads to something.  Raises `FsError` for a damaged file system."""
+def explain(filesystem: Filesystem, path: str, *, suggest: bool = True) -> Verdict | None:
+    """What is wrong with a path; None if it leads to something.  Without `suggest` no directory is listed to find out
+    what was meant.  Raises `FsError` for a damaged file system."""
     at = ""
     parts = [part for part in path.split("/") if part]
     for number, part in enumerate(parts):
@@ -51,7 +52,8 @@ def explain(filesystem: Filesystem, path: str) -> Verdict | None:
         try:
             filesystem.lookup(step)
         except fs_errors.NotFound:
-            return _missing(filesystem, at, part, "/".join(["", *parts[number + 1 :]]) if parts[number + 1 :] else "")
+            rest = "".join(f"/{further}" for further in parts[number + 1 :])
+            return _missing(filesystem, at, part, rest, suggest=suggest)
         except fs_errors.LinkLoop:
             return Verdict("loop", step)
         except fs_errors.NotADirectory:
@@ -60,13 +62,14 @@ def explain(filesystem: Filesystem, path: str) -> Verdict | None:
     return None
 
 
-def _missing(filesystem: Filesystem, directory: str, name: str, rest: str) -> Verdict:
+def _missing(filesystem: Filesystem, directory: str, name: str, rest: str, *, suggest: bool) -> Verdict:
     path = f"{directory}/{name}"
     try:
         stat = filesystem.lookup(path, follow=False)
         return Verdict("dangling", path, target=stat.target or "")
     except fs_errors.PathError:
-        pass  # not even a link
+        if not suggest:
+            return Verdict("missing", path)
     names = list(islice(filesystem.names(directory or "/"), NAMES_LIMIT))
     folded = name.casefold()
     same = sorted(known for known in names if known.casefold() == folded)

@@ -77,14 +77,12 @@ def _checked(path: str) -> Config:
 
 def _check_further(config: Config) -> None:
     """What a start would find out."""
-    import os
+    from pvboot.net.serve.daemon import check_user, load_tls
+    from pvboot.net.serve.worker import preload
 
-    from pvboot.net.serve.daemon import load_tls
-    from pvboot.net.serve.user import look_up
-
+    check_user(config)
     load_tls(config)
-    if os.geteuid() == 0:
-        look_up(config.user, config.group)
+    preload(config)
 
 
 def _report(args: argparse.Namespace, config: Config) -> None:

@@ -139,8 +139,15 @@ def server_order() -> tuple[tuple[Dialect, str], ...]:
 
 
 def dialect_of(path: str) -> Dialect:
-    """The dialect of a menu that was named by hand: by the last part of its path, else GRUB Legacy's."""
+    """The dialect of a menu that was named by hand: by the last part of its path, else GRUB Legacy's.
+
+    The names that GRUB 2 and PXELINUX search on a server (`grub.cfg-01-...`, `pxelinux.cfg/C0000214`) are known, too.
+    """
     name = _last(path)
+    if name.startswith("grub.cfg-"):
+        return GRUB_CFG
+    if path.lower().rpartition("/")[0].endswith("pxelinux.cfg"):
+        return EXTLINUX
     return next((dialect for dialect, known in search_order() if _last(known) == name), MENU_LST)
 
 

@@ -90,6 +90,7 @@ class Search:
         self, device: Device, filesystem: Filesystem, order: Sequence[tuple[Dialect, str]]
     ) -> Iterator[FoundMenu]:
         names = _Names(filesystem)
+        found = unlisted = False
         for dialect, pattern in order:
             for path in names.spellings(pattern.rstrip("/")):
                 try:
@@ -98,10 +99,22 @@ class Search:
                     continue
                 except fs_errors.FsError as err:
                     if isinstance(err, NetworkError):
-                        raise  # a server that is in trouble with one name would be with all of them
+                        if not _is_unlisted(err):
+                            raise  # a server that is in trouble with one name would be with all of them
+                        unlisted = True
+                        continue
                     self.pass_over(device, path, str(err))
                     continue
+                found = True
                 yield FoundMenu(device, path, dialect, file, tuple(self.passed))
+        if unlisted and not found:
+            self.passed.append(MenuWarning(f"{device}: no menu in a usual place is in the list of checksums"))
+
+
+def _is_unlisted(err: NetworkError) -> bool:
+    from pvboot.net.errors import UnlistedError  # where the network was used, it has been imported already
+
+    return isinstance(err, UnlistedError)
 
 
 def _open(filesystem: Filesystem, path: str, *, directory: bool) -> File | None:

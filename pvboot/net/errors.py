@@ -21,3 +21,7 @@ class ChecksumError(FetchError):
 
     code = "checksum"
     exit_code = 3
+
+
+class UnlistedError(ChecksumError):
+    """The list of checksums does not know the file, so it was not even asked for."""

@@ -1,4 +1,4 @@
-"""Fetching whole files: `fetch_file` and `read_url` for everybody, `Fetcher` for those who fetch several."""
+"""Fetching whole files: `fetch_file` for everybody, `Fetcher` for those who fetch several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pvboot.errors import UsageError
-from pvboot.net.errors import ChecksumError
+from pvboot.net.errors import UnlistedError
 from pvboot.net.settings import NetSettings, Progress
 from pvboot.net.urls import Checksum, Url, parse_url, read_checksum
 
@@ -36,12 +36,6 @@ def fetch_file(
         return fetcher.fetch(parsed)
 
 
-def read_url(url: str, limit_bytes: int) -> bytes:
-    """As `fetch_file`, the bytes."""
-    file = fetch_file(url, limit_bytes=limit_bytes)
-    return file.read_at(0, file.size)
-
-
 def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
     """The bytes behind a URL on the command line, held to the list of checksums if there is one."""
     parsed = known(parse_url(url), settings)
@@ -53,13 +47,13 @@ def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
 def known(url: Url, settings: NetSettings, name: str | None = None) -> Url:
     """The URL with the checksum that the list, if there is one, has for `name` (the file's own).
 
-    A checksum in the URL itself goes before.  Raises `ChecksumError` for a file that the list does not know.
+    A checksum in the URL itself goes before.  Raises `UnlistedError` for a file that the list does not know.
     """
     if settings.sums is None or url.checksum is not None:
         return url
     digest = settings.sums.get(name or url.file_name)
     if digest is None:
-        raise ChecksumError("the file is not in the list of checksums", where=str(url), expected="a line in --sums")
+        raise UnlistedError("the file is not in the list of checksums", where=str(url), expected="a line in --sums")
     return replace(url, checksum=Checksum("sha256", digest))
 
 

@@ -293,7 +293,9 @@ def translated(url: Url, watch: _Watch) -> Iterator[None]:
     try:
         yield
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as err:
-        raise FetchError("no connection to the server", where=str(url), found=_reason(err)) from err
+        reason = _reason(err)
+        expected = "an authority that REQUESTS_CA_BUNDLE names" if "CERTIFICATE_VERIFY_FAILED" in reason else ""
+        raise FetchError("no connection to the server", where=str(url), expected=expected, found=reason) from err
     except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as err:
         if watch.expired:
             raise BrokenTransferError("the server is too slow", where=str(url)) from err

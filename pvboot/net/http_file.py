@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.errors import NotFound
+from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.grub_rules import shorten
 from pvboot.net.errors import FetchError
 from pvboot.net.http_client import Answer, BrokenTransferError, HttpClient
@@ -23,7 +23,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 def download(client: HttpClient, url: Url, sink: Sink, limits: Limits, progress: Progress | None = None) -> None:
-    """The file behind `url` into `sink`.  Raises `NotFound`, `FetchError`."""
+    """The file behind `url` into `sink`.  Raises `NotFound`, `IsADirectory`, `FetchError`."""
     validator: str | None = None
     for attempt in range(limits.attempts):
         if attempt:
@@ -34,6 +34,8 @@ def download(client: HttpClient, url: Url, sink: Sink, limits: Limits, progress:
         try:
             with client.request("GET", url, headers) as answer:
                 check_status(answer, url)
+                if answer.url.path == url.path + "/":  # and what comes is the page that lists it
+                    raise IsADirectory("not a file", where=str(url), found="a directory")
                 if answer.status != 206:
                     sink.restart()
                 elif not headers:

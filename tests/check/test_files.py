@@ -124,3 +124,14 @@ def test_other_dialects_name_the_line_too(tmp_path: Path, name: str, text: str, 
     (finding,) = of(check(plant(tmp_path, {name: text, "boot/k": TINY64})), "missing-initrd-file")
     assert (finding.line, finding.column, finding.end_column) == place
     assert finding.file.endswith(f"/{name}")
+
+
+def test_of_many_missing_files_only_the_first_are_told_what_was_meant(tmp_path: Path) -> None:
+    """Listing directories and comparing names costs; a menu must not make a check do it for ever."""
+    text = "default 0\ntimeout 5\n" + "".join(
+        f"title {n}\nkernel (hd0)/boot/vmlinuz-{n}x root=/dev/xvda1\n" for n in range(60)
+    )
+    tree: Tree = {"boot/grub/menu.lst": text, **{f"boot/vmlinuz-{n}": TINY64 for n in range(60)}}
+    found = of(check(plant(tmp_path, tree), per_rule=100), "missing-kernel-file")
+    assert len(found) == 60
+    assert ["did you mean" in finding.message for finding in found] == [True] * 50 + [False] * 10

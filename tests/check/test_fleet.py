@@ -216,6 +216,36 @@ def test_no_worker_is_left(guests: list[str]) -> None:
     assert workers() == []
 
 
+def test_nothing_goes_on_when_a_run_is_interrupted(tmp_path: Path, guests: list[str]) -> None:
+    """Directories are read by children with rights, which must not outlive their worker either."""
+    command = [sys.executable, "-m", "pvboot", "check", "--jobs", "2", "-v", guests[0], "/usr", *[str(tmp_path)] * 500]
+    run = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           start_new_session=True)  # fmt: skip
+    assert run.stderr is not None
+    run.stderr.readline()
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(60) == 130
+    run.stderr.read()  # ends when nobody holds the pipe any more
+    for _ in range(100):
+        if not living(run.pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError("a process is left")
+
+
+def living(group: int) -> list[str]:
+    """The processes of a group, without those that only wait for somebody to take note of their end."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _parent, pgrp = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(folder.name)
+    return found
+
+
 # --- the command line -------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,13 @@ def test_a_misspelt_command_gets_the_right_one_offered(tmp_path: Path) -> None:
     assert (finding.entry, finding.end_column) == (0, 17)
 
 
+def test_of_many_unknown_words_only_the_first_get_a_hint(tmp_path: Path) -> None:
+    text = "".join(f"insmodd{n}\n" for n in range(60)) + grub_cfg(LINUX)
+    tree = plant(tmp_path, {"boot/grub/grub.cfg": text, "boot/k": TINY64})
+    found = of(check(tree, per_rule=100), "unknown-command")
+    assert ["'insmod'" in finding.message for finding in found] == [True] * 50 + [False] * 10
+
+
 def test_what_the_default_entry_says_is_its_own(tmp_path: Path) -> None:
     text = grub_cfg(LINUX) + grub_cfg("frobnicate", LINUX, head="").replace("one", "two")
     tree: Tree = {"boot/grub/grub.cfg": text.replace("default=0", "default=1"), "boot/k": TINY64}

@@ -72,3 +72,10 @@ def test_descriptors_are_given_back(plain_tree: Path) -> None:
         filesystem.open("/boot/grub/menu.lst").read_at(0, 10)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
     filesystem.close()
+
+
+def test_the_descriptor_goes_with_the_object(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        assert list(DirectoryFilesystem(tmp_path).names("/")) == []
+    assert len(os.listdir("/proc/self/fd")) == before

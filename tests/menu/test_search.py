@@ -104,7 +104,9 @@ def test_file_in_place_of_a_directory(tmp_path: Path) -> None:
     ("path", "dialect"),
     [("/x/extlinux.conf", "extlinux"), ("/x/ISOLINUX.CFG", "extlinux"), ("/a/elilo.conf", "elilo"),
      ("/a/loader/entries/", "bls"), ("/a/menu.lst", "menu.lst"), ("/a/grub.conf", "menu.lst"),
-     ("/a/other", "menu.lst")],
+     ("/a/other", "menu.lst"), ("/boot/grub.cfg-01-52-54-00-12-34-56", "grub.cfg"),
+     ("/boot/pxelinux.cfg/default", "extlinux"), ("/pxelinux.cfg/01-52-54-00-12-34-56", "extlinux"),
+     ("/pxelinux.cfg", "menu.lst")],
 )  # fmt: skip
 def test_dialect_of_a_menu_named_by_hand(path: str, dialect: str) -> None:
     assert dialect_of(path).name == dialect

@@ -118,6 +118,22 @@ def test_sums(run_cli: RunCli, web: Served, guest: str, tmp_path: Path) -> None:
     assert done.returncode != 0 and "checksum is wrong" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_sums_of_a_tree_whose_menu_is_not_the_first_that_is_looked_for(
+    run_cli: RunCli, web: Served, guest: str, tmp_path: Path
+) -> None:
+    (web.root / "boot/grub").mkdir(parents=True)
+    (web.root / "menu.lst").rename(web.root / "boot/grub/menu.lst")
+    sums = tmp_path / "SHA256SUMS"
+    listed = subprocess.run(["sha256sum", "tiny64.elf", "module.txt", "boot/grub/menu.lst"], cwd=web.root,
+                            capture_output=True, check=True)  # fmt: skip
+    sums.write_bytes(listed.stdout)
+    done = run_cli("plan", f"{guest}/", "--sums", sums)
+    assert (done.returncode, done.stderr) == (0, "")
+    sums.write_bytes(b"".join(listed.stdout.splitlines(keepends=True)[:2]))
+    done = run_cli("plan", f"{guest}/", "--sums", sums)
+    assert (done.returncode, done.stdout) == (3, "") and "is in the list of checksums" in done.stderr
+
+
 @pytest.mark.parametrize("by", ["--net", "environment"])
 def test_a_local_menu_with_an_allowed_server(run_cli: RunCli, guest: str, tmp_path: Path, by: str) -> None:
     menu = tmp_path / "menu.lst"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from fsdrivers.errors import NotFound
+from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.errors import NetworkError, UsageError
 from pvboot.net.errors import ChecksumError, FetchError
-from pvboot.net.fetch import Fetcher, fetch_file, read_url
+from pvboot.net.fetch import Fetcher, fetch_file
 from pvboot.net.settings import Limits, NetSettings
 from pvboot.net.urls import parse_url
 from tests.net.conftest import QUICK, quick, sha256
@@ -53,7 +53,6 @@ def test_a_file_is_fetched(web: Served, noise: bytes) -> None:
     assert (file.size, file.read_at(0, file.size)) == (len(noise), noise)
     assert [extent.length for extent in file.extents() if extent.fd is not None] == [len(noise)]
     assert seen[-1] == (len(noise), len(noise)) and sorted(seen) == seen
-    assert read_url(f"{web.url}/file", LIMIT) == noise
 
 
 def test_names_with_odd_letters(web: Served) -> None:
@@ -287,6 +286,12 @@ def test_redirects_are_followed(web: Served) -> None:
     (web.root / "x").write_bytes(b"there")
     web.misbehave = only("/old", lambda handler: handler.reply(302, b"", {"Location": "/x"}))
     assert get(f"{web.url}/old") == b"there"
+
+
+def test_the_page_that_lists_a_directory_is_no_file(web: Served) -> None:
+    (web.root / "boot").mkdir()
+    with pytest.raises(IsADirectory, match="not a file"):
+        get(f"{web.url}/boot")
 
 
 def test_redirects_in_a_circle_end(web: Served) -> None:

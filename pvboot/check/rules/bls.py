@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from fsdrivers.errors import FsError
 from grammars import bls as grammar
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
+from pvboot.check.hints import Hints
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_rules import shorten
@@ -70,12 +70,13 @@ def entry_without_title(subject: Subject) -> Iterator[Problem]:
 @rule("unknown-command", "warning", "a word that is no command", dialects=DIALECTS)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """Readers pass it over; it may be a slip of the keyboard."""
+    hints = Hints(KEYS)
     for file in _files(subject):
         for field in grammar.parse(file.data, file.name):
             if field.key in KEYS or field.key.startswith(("x-", "grub_")):
                 continue
-            near = get_close_matches(field.key.lower(), KEYS, 1, 0.75)
-            hint = f", did you mean {near[0]!r}?" if near else ""
+            near = hints.near(field.key.lower())
+            hint = f", did you mean {near!r}?" if near else ""
             yield Problem(f"{shorten(field.key)!r} is no key of the specification{hint}", field.span)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pvboot.check.subject import Subject
     from pvboot.device_names import Device
 
+NAMES_LOOKED_FOR = 16  # names that several volumes have; each is looked for in the whole text
 _ABSENT = (grub_rules.NO_SUCH_DISK, grub_rules.NO_SUCH_PARTITION, grub_rules.INVALID_DEVICE)
 
 
@@ -162,8 +163,10 @@ def ambiguous_volume(subject: Subject) -> Iterator[Problem]:
         for name in {filesystem.uuid, filesystem.label} - {None, ""}:
             assert name is not None
             owners[name].append(device)
-    for name, devices in sorted(owners.items()):
-        span = _mention(subject, name) if len(devices) > 1 else None
+    twice = sorted(name for name, devices in owners.items() if len(devices) > 1)
+    for name in twice[:NAMES_LOOKED_FOR]:
+        devices = owners[name]
+        span = _mention(subject, name)
         if span is not None:
             places = ", ".join(map(str, devices))
             yield Problem(f"{shorten(name)} means more than one volume: {places}", span)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pvboot.check.api import Problem, rule
+from pvboot.check.hints import Hints
 from pvboot.check.scripted import told
 from pvboot.grub_rules import shorten
 from pvboot.menu.extlinux import KEYWORDS
@@ -27,10 +27,11 @@ def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[
 @rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """syslinux passes it over without a word."""
+    hints = Hints(KEYWORDS)
     for warning, _entry in told(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
-        near = get_close_matches(name, KEYWORDS, 1, 0.75)
-        hint = f", did you mean {near[0].upper()}?" if near else ""
+        near = hints.near(name)
+        hint = f", did you mean {near.upper()}?" if near else ""
         yield Problem(f"{name!r} is no keyword of syslinux{hint}", warning.span)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from fsdrivers import errors as fs_errors
 from grammars.spans import SourceSpan
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pvboot.menu.model import Entry
 
 HEAD_BYTES = 4096
+PATHS_SUGGESTED = 50  # of a menu: listing directories costs
 _ABSENT = (grub_rules.NO_SUCH_DISK, grub_rules.NO_SUCH_PARTITION)
 _NOT_THERE = (grub_rules.FILE_NOT_FOUND, grub_rules.BAD_FILE_TYPE, grub_rules.TOO_MANY_LINKS)
 _UNREADABLE = (grub_rules.UNREADABLE_WHOLE, grub_rules.INCONSISTENT_FILESYSTEM, grub_rules.READ_ERROR)
@@ -51,15 +53,26 @@ def _grub_number(named: NamedFile) -> int | None:
     return named.error.number if isinstance(named.error, GrubError) else None
 
 
+_VERDICTS: WeakKeyDictionary[Subject, dict[str, Verdict | None]] = WeakKeyDictionary()
+
+
 def _verdict(subject: Subject, named: NamedFile) -> Verdict | None:
-    """Why a name leads to nothing; None if that is not its trouble."""
+    """Why a name leads to nothing; None if that is not its trouble.  Only the first ones are told what was meant."""
+    known = _VERDICTS.setdefault(subject, {})
+    if named.name not in known:
+        wrong = sum(verdict is not None for verdict in known.values())
+        known[named.name] = _explain(subject, named, suggest=wrong < PATHS_SUGGESTED)
+    return known[named.name]
+
+
+def _explain(subject: Subject, named: NamedFile, *, suggest: bool) -> Verdict | None:
     if _grub_number(named) not in _NOT_THERE or subject.devices is None:
         return None
     place = device_of(named.name)
     if place is None:
         return Verdict("missing", named.text)
     try:
-        return explain(subject.devices.mount(place[0]), place[1])
+        return explain(subject.devices.mount(place[0]), place[1], suggest=suggest)
     except (PvbootError, fs_errors.FsError):
         return None
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, If, Statement
 from grammars.grub_cfg import Problem as SyntaxProblem
 from pvboot.check.api import Problem, rule
+from pvboot.check.hints import Hints
 from pvboot.check.scripted import commands, told
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
@@ -65,15 +65,15 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     """GRUB says so on the screen and goes on."""
     from pvboot.menu.grub_commands import COMMANDS
 
-    known = [*COMMANDS, "function", "if", "for", "while", "until"]
+    hints = Hints([*COMMANDS, "function", "if", "for", "while", "until"])
     for warning, entry in told(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
         if name in _GRUB2_ONLY:
             yield Problem(f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry,
                           severity="note")  # fmt: skip
             continue
-        near = get_close_matches(name, known, 1, 0.75) if len(name) < NAME_CHARACTERS else []
-        hint = f", did you mean {near[0]!r}?" if near else ""
+        near = hints.near(name)
+        hint = f", did you mean {near!r}?" if near else ""
         yield Problem(f"{shorten(name, NAME_CHARACTERS)!r} is no command of GRUB 2{hint}", warning.span, entry)
 
 

@@ -183,13 +183,15 @@ def read_address(text: str) -> Address | None:
 
 
 def _read_host(top: Table, listen: Mapping[str, tuple[Address, ...]]) -> str:
-    """By what clients call this server: said, or the first address that is one."""
+    """By what clients call this server: said, or the first address that is one, and reachable for others if any is."""
     host = top.take("host", str, "")
     if host:
         if not _HOST_NAME.fullmatch(host) and read_address(f"[{host}]:0") is None:
             top.fail("not a host name or address", "host", found=repr(host))
         return host
-    named = [host for addresses in listen.values() for host, _ in addresses if host not in ("0.0.0.0", "::")]
+    hosts = [host for addresses in listen.values() for host, _ in addresses]
+    outer = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
+    named = [host for host in outer or hosts if host not in ("0.0.0.0", "::")]
     return named[0] if named else socket.gethostname()
 
 

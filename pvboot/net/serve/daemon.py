@@ -30,7 +30,7 @@ from pvboot.net.serve.logs import LogWriter
 from pvboot.net.serve.metrics import Board, Counters
 from pvboot.net.serve.nursery import name_process
 from pvboot.net.serve.sockets import Listener
-from pvboot.net.serve.user import become
+from pvboot.net.serve.user import become, look_up
 from pvboot.net.serve.worker import HTTP, KINDS, READY, RETIRE, TFTP, Post, preload, run_worker
 
 SLOTS = 16  # workers at once, those that retire included
@@ -97,6 +97,7 @@ class Supervisor:
         self._inherited = sockets.inherit(os.environ)
         name_process("pvboot-serve")
         _raise_descriptor_limit()
+        check_user(self._config)
         listeners = sockets.bind(self._config, self._inherited, [])
         if not listeners:
             raise UsageError("nothing to listen on", where=self._config.name,
@@ -374,6 +375,15 @@ def check_state_tables(config: Config) -> None:
         config.source.fail(err.what, err.where, expected=err.expected, found=err.found)
 
 
+def check_user(config: Config) -> None:
+    """Raises `ConfigError` if root could not become the user that the configuration names."""
+    if os.geteuid() == 0:
+        try:
+            look_up(config.user, config.group)
+        except UsageError as err:
+            config.source.fail(err.what, err.where, expected=err.expected, found=err.found)
+
+
 def load_tls(config: Config) -> ssl.SSLContext | None:
     """The certificate and key; TLS 1.2 or newer.  Raises `UsageError`."""
     if config.certificate is None or config.key is None:
@@ -382,8 +392,10 @@ def load_tls(config: Config) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(config.certificate, config.key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as err:
-        raise UsageError("the certificate or its key cannot be used", where=config.certificate,
-                         found=str(err)) from err  # fmt: skip
+        # At a reload, what root alone may read is out of reach.
+        expected = f"files that user {os.geteuid()} may read" if isinstance(err, PermissionError) else ""
+        raise UsageError("the certificate or its key cannot be used", where=f"{config.certificate}, {config.key}",
+                         expected=expected, found=str(err)) from err  # fmt: skip
     return context
 
 

@@ -134,7 +134,7 @@ def _comment(mark: str, facts: Facts) -> list[str]:
 
 def _dnsmasq(facts: Facts) -> str:
     lines = _comment("#", facts)
-    lines.append("port=0                # no DNS")
+    lines.append("#port=0               # if this dnsmasq is not to answer DNS")
     if facts.interface:
         lines += [f"interface={facts.interface}", "bind-interfaces"]
     mask, lease = facts.network.netmask, facts.lease_seconds

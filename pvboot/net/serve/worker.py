@@ -53,7 +53,8 @@ class Post:
 def preload(config: Config) -> None:
     """Import all that workers of this configuration need, while the libraries can surely be read.
 
-    Once root is given up they perhaps cannot (a Python below somebody's home); and memory is shared this way.
+    Once root is given up they perhaps cannot (a Python below somebody's home); and memory is shared this way.  Raises
+    `UsageError` for what is not installed.
     """
     wanted = ["asyncio", "concurrent.futures.thread", "encodings.ascii", "encodings.idna", "encodings.latin_1",
               "pvboot.net.serve.health", "pvboot.net.serve.http.server", "pvboot.net.serve.tftp.server"]  # fmt: skip
@@ -63,7 +64,7 @@ def preload(config: Config) -> None:
         from pvboot.net.serve import state
 
         wanted += ["sqlalchemy.dialects.sqlite", "sqlite3.dbapi2"]
-        if str(config.tables.get("state", "")).startswith("postgresql"):
+        if str(config.tables.get("state", "")).startswith("postgres"):
             wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
     import_drivers()
@@ -72,11 +73,18 @@ def preload(config: Config) -> None:
             import_module(name)
         except ImportError as err:
             raise UsageError("a library that this configuration needs is not installed", where=config.name,
-                             expected="pip install 'pvboot[serve]'", found=str(err)) from err  # fmt: skip
+                             expected=f"pip install 'pvboot[{_extra(name)}]'", found=str(err)) from err  # fmt: skip
     if config.tables:
         from pvboot.net.serve.state import page
 
         page.preload()
+
+
+def _extra(module: str) -> str:
+    """The extra that installs what such a module needs."""
+    if "psycopg" in module:
+        return "postgresql"
+    return "remote" if "fsspec" in module or module.endswith(".stores") else "serve"
 
 
 def run_worker(post: Post, ready_fd: int) -> NoReturn:

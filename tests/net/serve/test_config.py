@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,40 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_addresses(text: str, address: tuple[str, int] | None) -> None:
     assert read_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "extra"),
+    [
+        ("sqlalchemy", 'state = "/nowhere/state.db"\n', "pvboot[serve]"),
+        ("psycopg", 'state = "postgresql://127.0.0.1/x"\n', "pvboot[postgresql]"),
+        ("fsspec", '[[content]]\nurl = "s3://x/y"\n', "pvboot[remote]"),
+    ],
+)
+def test_check_config_names_the_extra_that_is_missing(
+    run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, config: str, extra: str
+) -> None:
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "serve.toml").write_text(config + LISTEN)
+    done = run_cli("serve", tmp_path / "serve.toml", "--check-config")
+    assert done.returncode == 2
+    assert f"pip install '{extra}'" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("http", "https", "host"),
+    [
+        ("127.0.0.1:80", "[::1]:443", "127.0.0.1"),
+        ("127.0.0.1:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "127.0.0.1:443", socket.gethostname()),
+    ],
+)
+def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host: str) -> None:
+    listen = f'[listen]\nhttp = ["{http}"]\nhttps = ["{https}"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
+    assert read_config(listen.encode(), "serve.toml").host == host
 
 
 @given(st.text(max_size=200) | st.recursive(st.sampled_from(["[listen]", "[[content]]", "a = 1", "x.y = []"]),

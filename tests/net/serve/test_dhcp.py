@@ -76,6 +76,10 @@ def test_kea_and_isc_take_it(parts: Callable[[str], Path], kind: str, text: str,
     assert "ERROR" not in done.stdout
 
 
+def test_dnsmasq_keeps_answering_dns() -> None:
+    assert not [line for line in printed(WHOLE, "dnsmasq").splitlines() if line.startswith("port=")]
+
+
 @pytest.mark.parametrize("kind", ["dnsmasq", "kea", "isc"])
 def test_the_trap_of_option_150_is_told(kind: str) -> None:
     text = printed(WHOLE, kind)

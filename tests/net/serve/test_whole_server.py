@@ -369,6 +369,23 @@ def test_what_the_new_user_cannot_read_is_told(serve: Serve, world: Path) -> Non
     assert server.get("/images/ext2.img/vmlinuz")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody who may not write")
+def test_a_state_that_the_new_user_cannot_write_is_told(serve: Serve, world: Path) -> None:
+    (world / "state").mkdir()
+    (world / "state").chmod(0o755)
+    server = serve(f'state = "{world}/state/state.db"\n{CONFIG}', wait=False)
+    assert server.process.wait(60) == 3
+    assert "state.db: the database and its directory must be writable" in server.log
+    assert f"expected write access for the user nobody, found none to {world}/state" in server.log
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes somebody else")
+def test_an_unknown_user_has_its_line(serve: Serve, world: Path) -> None:
+    server = serve(f'user = "no-such-user"\n{CONFIG}', wait=False)
+    assert server.process.wait(60) == 2
+    assert server.log == f"pvboot: {server.config}:1: user: no such user or group (found no-such-user)\n"
+
+
 def test_a_taken_port_is_one_line(serve: Serve, world: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -80,11 +80,12 @@ def request(
     query: Mapping[str, list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
     token: bool = True,
+    address: str = "127.0.0.1",
 ) -> Request:
     """A request as the HTTP server makes it; by default with the token."""
     data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
     sent = {"content-type": "application/json", **(AUTHORIZED if token else {}), **(headers or {})}
-    return Request(method, path, query or {}, sent, data, who("http"))
+    return Request(method, path, query or {}, sent, data, who("http", address))
 
 
 def call(state: ServerState, method: str, path: str, body: Any = None, **more: Any) -> Response:

@@ -27,8 +27,10 @@ def test_the_reference_names_every_outcome() -> None:
     assert set(re.findall(r"^\| `([a-z-]+)` \| ", API, re.MULTILINE)) == set(OUTCOMES)
 
 
-def test_the_example_is_a_configuration() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PROFILES, re.DOTALL)
+def test_the_examples_are_configurations(tmp_path: Path) -> None:
+    example, api = re.findall(r"```toml\n(.*?)```", PROFILES, re.DOTALL)
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    assert load(tomllib.loads(api.replace("/etc/pvboot/token", str(tmp_path / "token")))).write_token is not None
     settings = load(tomllib.loads(example))
     assert (set(settings.profiles), set(settings.clients)) == ({"rescue", "web"}, {"web1", "db1"})
 

@@ -237,6 +237,31 @@ def test_reading_needs_a_token_where_configured(method: str, path: str, tmp_path
         assert ask(state, "DELETE", CLIENT, token=False, headers=reader)[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("networks", "address", "status"),
+    [
+        ([], "127.0.0.1", 200),
+        ([], "127.1.2.3", 200),
+        ([], "::1", 200),
+        ([], "::ffff:127.0.0.1", 200),
+        ([], "192.0.2.1", 403),
+        ([], "2001:db8::1", 403),
+        ([], "::ffff:192.0.2.1", 403),
+        (["192.0.2.0/24"], "192.0.2.1", 200),
+        (["192.0.2.0/24"], "198.51.100.1", 403),
+        (["fe80::/10"], "fe80::1%eth0", 200),
+        (["0.0.0.0/0", "::/0"], "2001:db8::1", 200),
+    ],
+)
+def test_the_api_answers_its_own_host_unless_configured(
+    networks: list[str], address: str, status: int, tmp_path: Path
+) -> None:
+    with state_in(tmp_path, api={**CONFIG["api"], "networks": networks}) as state:
+        assert ask(state, "GET", "/api/v1/clients", address=address)[0] == status
+        assert ask(state, "GET", "/api/v1/openapi.json", address=address)[0] == status
+        assert ask(state, "DELETE", "/api/v1/clients/none", address=address)[0] == (404 if status == 200 else 403)
+
+
 # --- bodies and requests that are no good -----------------------------------------------------------------
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from fsdrivers.errors import NotFound
-from pvboot.net.serve.state.errors import DescriptionError, InexpressibleError, StateError
+from pvboot.net.serve.state.errors import InexpressibleError
 from pvboot.net.serve.state.limits import PV_GRUB_FILE_BYTES
 from pvboot.net.serve.state.server import ServerState
-from tests.net.state.helpers import CONFIG, MAC, OTHER_MAC, ask, read, state_in, who
+from tests.net.state.helpers import MAC, OTHER_MAC, ask, read, state_in, who
 
 DASHED = MAC.replace(":", "-")
 HEX = "C000020A"  # 192.0.2.10
@@ -226,17 +226,3 @@ def test_warning_about_the_configuration(more: dict[str, Any], text: str, tmp_pa
 
 def test_good_configuration_has_no_warnings(state: ServerState) -> None:
     assert state.warnings() == []
-
-
-def test_reload_changes_all_or_nothing(state: ServerState, tmp_path: Path) -> None:
-    database = str(tmp_path / "state.db")
-    state.reload({**CONFIG, "state": database, "default": "debian"})
-    assert kernel_of(read(state, "/boot/menu.lst", who())) == "debian"
-    bad: list[tuple[type[Exception], dict[str, Any]]] = [
-        (DescriptionError, {**CONFIG, "state": database, "profiles": {"p": {}}}),
-        (StateError, {**CONFIG, "state": str(tmp_path / "other.db"), "default": "rescue"}),
-    ]
-    for error, config in bad:
-        with pytest.raises(error):
-            state.reload(config)
-    assert kernel_of(read(state, "/boot/menu.lst", who())) == "debian"

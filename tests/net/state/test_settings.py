@@ -37,6 +37,8 @@ def test_nothing_is_a_configuration() -> None:
         ({"menus": {"path": "/a/../b"}}, "menus.path"),
         ({"menus": {"colour": 1}}, "menus"),
         ({"menus": {"history_boots": 0}}, "menus.history_boots"),
+        ({"api": {"networks": "127.0.0.1"}}, "api.networks"),
+        ({"api": {"networks": ["127.0.0.1", "192.0.2.1/24"]}}, "api.networks[1]"),
         ({"api": {"read": "never"}}, "api.read"),
         ({"api": {"read": "token"}}, "api.read"),
         ({"api": {"write_token": "short"}}, "api.write_token"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pvboot.net.serve.tftp.server import TftpServer
 from tests.net.tftp.peer import Peer, rrq, serves
 from tests.net.tftp.served import Files, Notes, serving, wait_until
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = bytes(range(256)) * 11
 
 
@@ -309,6 +312,27 @@ def test_a_file_that_opens_after_the_stop_is_closed() -> None:
         running.idle()
         gate.set()
         wait_until(lambda: [file.closed for file in running.files.opened] == [1])
+
+
+def test_a_disk_that_never_answers_does_not_keep_the_process_alive() -> None:
+    code = """
+import socket, threading
+from pvboot.net.serve.tftp.server import TftpServer
+from tests.net.tftp.served import Files, Notes
+
+class Dead(Files):
+    def open(self, path, who):
+        threading.Timer(0.1, server.stop).start()
+        threading.Event().wait()
+
+listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+listener.bind(("127.0.0.1", 0))
+server = TftpServer([listener], Dead({}), Notes())
+listener.sendto(b"\\0\\1f\\0octet\\0", listener.getsockname())
+server.run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_slow_disk_does_not_hold_up_others() -> None:

@@ -8,6 +8,7 @@ last of it.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import sqlite3
 import time
@@ -74,11 +75,24 @@ def _state_error(err: SQLAlchemyError, name: str) -> StateError:
     return StateError("the database failed", where=name, found=ascii(said[0][:300]) if said else type(err).__name__)
 
 
+def _who() -> str:
+    """The user that the server runs as, which is not who started it if that was root."""
+    try:
+        return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"the user {os.geteuid()}"
+
+
 def _engine(place: str) -> tuple[str, Engine]:
     if not _URL.match(place):
         path = Path(place)
         if not os.path.isdir(path.parent):  # False, too, where we may not look
-            raise StateError("the directory of the database does not exist or is closed to us", where=place)
+            raise StateError("the directory of the database does not exist or is closed to us", where=place,
+                             expected=f"a directory of {_who()}, or another place by `state`")  # fmt: skip
+        closed = [str(one) for one in (path.parent, path) if os.path.exists(one) and not os.access(one, os.W_OK)]
+        if closed:  # SQLite would say "unable to open database file" or, later, "readonly database"
+            raise StateError("the database and its directory must be writable", where=place,
+                             expected=f"write access for {_who()}", found=f"none to {closed[0]}")  # fmt: skip
         place = f"sqlite:///{path.absolute()}"
     try:
         url = make_url(place)

@@ -6,6 +6,7 @@ There are no cookies, so another site's page cannot act for somebody: the token 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.net.serve.api import Request, Response
+from pvboot.net.serve.state.identity import read_address
 from pvboot.net.serve.state.problems import ApiError, problem_of
 from pvboot.net.serve.state.routes import OPENAPI_PATH, ROUTES, Call, Route, World
 from pvboot.net.serve.state.settings import Settings, digest
@@ -75,7 +77,10 @@ def _find(request: Request) -> tuple[Route, dict[str, str]]:
 
 
 def authorize(request: Request, settings: Settings, *, writes: bool, public: bool = False) -> None:
-    """Let it pass or raise `ApiError` 401 (no or a wrong token) or 403 (nobody may)."""
+    """Let it pass or raise `ApiError` 401 (no or a wrong token) or 403 (nobody, or nobody from there, may)."""
+    address = read_address(request.who.address)
+    if address is None or not any(ipaddress.ip_address(address) in network for network in settings.api_networks):
+        raise ApiError(403, f"the API does not answer {address}, which is not in api.networks of the configuration")
     if public or (not writes and settings.read_open):
         return
     if writes and settings.write_token is None:

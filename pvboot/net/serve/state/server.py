@@ -8,7 +8,6 @@ from typing import Any
 from pvboot.net.serve.api import Content, Handler
 from pvboot.net.serve.state import history, settings
 from pvboot.net.serve.state.database import Database
-from pvboot.net.serve.state.errors import StateError
 from pvboot.net.serve.state.http_api import HttpApi
 from pvboot.net.serve.state.journal import StateJournal
 from pvboot.net.serve.state.limits import check_files, check_prefix
@@ -37,14 +36,6 @@ class ServerState:
 
     def _record(self, given: history.Given) -> None:
         history.add_boot(self._database, given)
-
-    def reload(self, config: Mapping[str, Any]) -> None:
-        """Take a new configuration: all of it, or, if anything is wrong with it, nothing of it."""
-        wanted = settings.load(config)
-        if wanted.database != self._registry.settings.database:
-            raise StateError("another database needs a restart", where="state", found=ascii(wanted.database))
-        self._registry.settings = wanted
-        self.journal.limits = (wanted.history_boots, wanted.history_days)
 
     def warnings(self) -> list[str]:
         """What the operator should know about the configuration: missing profiles and files, PV-GRUB's limits."""

@@ -7,6 +7,7 @@ Reading them needs no database: a configuration can be checked anywhere.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +21,20 @@ from pvboot.net.serve.state.profiles import Profile, read_profile
 
 DATABASE = "/var/lib/pvboot/state.db"
 _MENU_KEYS = ("path", "history_boots", "history_days")
-_API_KEYS = ("read", "read_token", "read_token_file", "write_token", "write_token_file")
+_API_KEYS = ("networks", "read", "read_token", "read_token_file", "write_token", "write_token_file")
 _TOKEN_LENGTH = (16, 512)  # characters
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`read_token` and `write_token` are the SHA-256 digests of the tokens; without one for writing nobody writes.
 
-    `menus` is the directory in which menus are asked for; `history_boots` and `history_days` bound the history.
+    `api_networks` are the addresses that the API answers: the host itself, since its menus are for the network and its
+    history is not.  `menus` is the directory in which menus are asked for; `history_boots` and `history_days` bound the
+    history.
     """
 
     database: str = DATABASE
@@ -36,6 +42,7 @@ class Settings:
     default_profile: str | None = None
     history_boots: int = 10_000
     history_days: int = 90
+    api_networks: tuple[Network, ...] = _LOOPBACK
     read_open: bool = True
     read_token: bytes | None = None
     write_token: bytes | None = None
@@ -100,7 +107,17 @@ def _read_api(value: Any) -> dict[str, Any]:
     tokens = {kind: _read_token(given, f"{kind}_token") for kind in ("read", "write")}
     if read == "token" and not any(tokens.values()):
         raise DescriptionError("asks for a token, and there is none", where="api.read")
-    return {"read_open": read == "open", "read_token": tokens["read"], "write_token": tokens["write"]}
+    networks = checks.several(given.get("networks", []), "api.networks", _read_network) or _LOOPBACK
+    return {"api_networks": networks, "read_open": read == "open", "read_token": tokens["read"],
+            "write_token": tokens["write"]}  # fmt: skip
+
+
+def _read_network(value: Any, where: str) -> Network:
+    try:
+        return ipaddress.ip_network(checks.text(value, where))
+    except ValueError as err:
+        raise DescriptionError("is no address or network", where=where, expected="192.0.2.0/24",
+                               found=ascii(value)[:80]) from err  # fmt: skip
 
 
 def _read_token(given: Mapping[str, Any], key: str) -> bytes | None:

@@ -7,8 +7,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from fsdrivers.api import Extent
@@ -101,18 +101,27 @@ class Opener(Generic[Token]):
     """
 
     def __init__(self, threads: int, wake: Callable[[], None]) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tftp-open")
         self._wake = wake
         self._lock = threading.Lock()
+        self._jobs: SimpleQueue[tuple[Token, Callable[[], Opened | Refused]] | None] = SimpleQueue()
         self._results: deque[tuple[Token, Opened | Refused]] = deque()
         self._closed = False
+        # Daemons, and no ThreadPoolExecutor: a disk that never answers must not keep the process from ending.
+        self._threads = [threading.Thread(target=self._work, name="tftp-open", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, token: Token, work: Callable[[], Opened | Refused]) -> None:
         """Do `work` and give its result back with `token`."""
-        self._pool.submit(self._run, token, work)
+        self._jobs.put((token, work))
 
-    def _run(self, token: Token, work: Callable[[], Opened | Refused]) -> None:
-        result = work()
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            token, work = job
+            if not self._closed:
+                self._keep(token, work())
+
+    def _keep(self, token: Token, result: Opened | Refused) -> None:
         with self._lock:
             if not self._closed:
                 self._results.append((token, result))
@@ -131,7 +140,8 @@ class Opener(Generic[Token]):
         """Drop what has not begun, let what has begun run out on its own."""
         with self._lock:
             self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for _ in self._threads:
+            self._jobs.put(None)
         while (result := self.take()) is not None:
             if isinstance(result[1], Opened):
                 result[1].file.close()
