@@ -59,7 +59,8 @@ def build(data: bytes, context: MenuContext) -> Menu:
         elif option.key in ("default", "timeout", "delay") and image is None:
             settings[option.key] = option
         elif option.key not in _WITHOUT_MEANING and not is_other:
-            warnings.append(MenuWarning(f"unknown option {shorten(option.key, 40)!r} is skipped", option.span))
+            message = f"unknown option {shorten(option.key, 40)!r} is skipped"
+            warnings.append(MenuWarning(message, option.span, "unknown-command"))
     if is_cut(data):
         warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
     entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images[:ENTRY_LIMIT]))
@@ -117,7 +118,7 @@ def _default(option: Field | None, entries: tuple[Entry, ...], warnings: list[Me
     for entry in entries:
         if entry.title == option.value:
             return entry.index
-    warnings.append(MenuWarning(f"no image is labelled {shorten(option.value)!r}", option.span))
+    warnings.append(MenuWarning(f"no image is labelled {shorten(option.value)!r}", option.span, "default"))
     return 0
 
 
@@ -126,6 +127,6 @@ def _seconds(option: Field | None, warnings: list[MenuWarning]) -> int | None:
     if option is None:
         return None
     if not re.fullmatch(r"\d{1,9}", option.value, re.ASCII):
-        warnings.append(MenuWarning(f"{option.key} {shorten(option.value)!r} is no number", option.span))
+        warnings.append(MenuWarning(f"{option.key} {shorten(option.value)!r} is no number", option.span, "number"))
         return None
     return -(-int(option.value) // 10) or None

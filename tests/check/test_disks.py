@@ -80,6 +80,27 @@ def test_a_search_that_finds_nothing_is_an_error_where_the_files_are_missing(tmp
     assert OTHER_UUID in finding.message
 
 
+@pytest.mark.parametrize(
+    ("root", "other", "expected"),
+    [
+        (f"UUID={UUID}", bytes(8192), []),
+        (f"UUID={UUID.upper()}", bytes(8192), []),
+        (f"/dev/disk/by-uuid/{UUID}", bytes(8192), []),
+        ("LABEL=guest", bytes(8192), []),
+        (f"UUID={OTHER_UUID}", bytes(8192), ["warning"]),
+        ("LABEL=Guest", bytes(8192), ["warning"]),
+        (f"UUID={OTHER_UUID}", bytes(4086) + b"SWAPSPACE2" + bytes(4096), ["warning"]),
+        (f"UUID={OTHER_UUID}", bytes(512) + b"LABELONE" + bytes(8192), []),
+        (f"UUID={OTHER_UUID}", b"XFSB" + bytes(8192), []),
+        (f"PARTUUID={OTHER_UUID}", bytes(8192), []),
+    ],
+)
+def test_the_root_that_the_kernel_looks_for(tmp_path: Path, root: str, other: bytes, expected: list[str]) -> None:
+    text = menu_lst(root="(hd0,0)", args=f"root={root} console=hvc0")
+    image = two_partitions(tmp_path / "whole.img", ext_with(tmp_path, "boot/grub/menu.lst", text), other)
+    assert [finding.severity for finding in of(check(image), "root-device-absent")] == expected
+
+
 # --- ambiguous --------------------------------------------------------------------------------------------
 
 

@@ -128,6 +128,20 @@ def test_a_foreign_disk_is_shown_where_it_stands_and_named_right(tmp_path: Path)
     assert "/dev/xvdb3" in finding.message
 
 
+@pytest.mark.parametrize(("version", "expected"), [("2.6.18-398.el5xen", 0), (VERSION, 1)])
+def test_the_console_of_the_first_ports_to_xen(tmp_path: Path, version: str, expected: int) -> None:
+    text = menu_lst(args="root=/dev/xvda1 console=xvc0")
+    tree = plant(tmp_path, {"boot/grub/menu.lst": text, "boot/k": linux(version)})
+    assert len(of(check(tree), "no-hvc-console")) == expected
+
+
+@pytest.mark.parametrize(("default", "severity"), [(0, "warning"), (1, "error")])
+def test_a_memory_test_that_nobody_boots_is_no_error(tmp_path: Path, default: int, severity: str) -> None:
+    text = menu_lst().replace("default 0", f"default {default}") + "title test\nkernel /boot/memtest86+.bin\n"
+    tree = plant(tmp_path, {"boot/grub/menu.lst": text, "boot/k": TINY64, "boot/memtest86+.bin": bytes(5000)})
+    assert [finding.severity for finding in of(check(tree), "not-a-kernel")] == [severity]
+
+
 def test_kernels_that_are_not_linux_are_not_told_about_hvc0(tmp_path: Path) -> None:
     assert about(tmp_path, "root=/dev/sda1", TINY64) == set()
 

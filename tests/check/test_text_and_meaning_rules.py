@@ -114,6 +114,11 @@ ROWS = [
     ("surprising-timeout", "menu.lst", "timeout 30\n" + ENTRY, []),
     ("surprising-timeout", "extlinux.conf", EXTLINUX, []),
     ("surprising-timeout", "elilo.conf", ELILO, []),
+    ("default-out-of-range", "elilo.conf", ELILO.replace("default=a", "default=b"), [(2, 1, 10, "warning")]),
+    ("default-out-of-range", "elilo.conf", ELILO, []),
+    ("unknown-command", "elilo.conf", ELILO + "\tinitdr=/i\n", [(7, 2, 11, "warning")]),
+    ("unknown-command", "elilo.conf", ELILO + "\tinitrd=/i\nother=/x\n\tfoo=1\n", []),
+    ("bad-argument", "elilo.conf", ELILO.replace("=50", "=5s"), [(1, 1, 11, "error")]),
 ]  # fmt: skip
 
 

@@ -52,6 +52,47 @@ def root_device_absent(subject: Subject) -> Iterator[Problem]:
         # A search that fails leaves the root as it was: where the files are found nevertheless the entry boots.
         boots = index is None or (index not in seen and _opens(subject, index))
         yield Problem(warning.message, warning.span, index, severity="note" if boots else None)
+    yield from _absent_roots(subject)
+
+
+_ROOT_ARGUMENT = re.compile(r"root=\"?(?:(UUID=|/dev/disk/by-uuid/)|(?:LABEL=|/dev/disk/by-label/))([^\"\\]+)\"?")
+_NEVER_ROOT = ("swap space", "FAT", "only zeros")  # how `fsdrivers.probe` begins to name them
+
+
+def _absent_roots(subject: Subject) -> Iterator[Problem]:
+    """A warning: the guest may be given a further disk.  Nothing is said where a volume's names cannot be read."""
+    asked = []
+    for entry in subject.opened_entries:
+        loads = subject.loads(entry)
+        matches = map(_ROOT_ARGUMENT.fullmatch, loads.cmdline.split() if loads.kernel is not None else ())
+        asked += [(entry, loads.kernel, match[2], match[1] is not None) for match in matches if match is not None]
+    names = _names_of_volumes(subject) if asked else None
+    for entry, kernel, name, is_uuid in asked if names is not None else ():
+        assert names is not None and kernel is not None
+        if (name.lower() if is_uuid else name) not in names:
+            kind = "UUID" if is_uuid else "label"
+            message = f"root= names the {kind} {shorten(name)}, which no volume of the guest's disks has"
+            yield problem_at(subject, entry, kernel, message, "warning")
+
+
+def _names_of_volumes(subject: Subject) -> set[str] | None:
+    """UUIDs and labels of all volumes; None if there is one whose names are not known."""
+    assert subject.devices is not None
+    names: set[str] = set()
+    troubles: list[FsError] = []
+    for device in subject.devices.candidates(troubles.append):
+        try:
+            filesystem = subject.devices.mount(device)
+        except UnknownFilesystem as err:
+            if not (err.found or "").startswith(_NEVER_ROOT):
+                return None
+            continue
+        except (PvbootError, FsError):
+            return None
+        if filesystem.uuid is None:  # a directory, a server
+            return None
+        names |= {filesystem.uuid.lower(), filesystem.label or ""}
+    return None if troubles else names
 
 
 def _opens(subject: Subject, index: int) -> bool:

@@ -1,4 +1,4 @@
-"""Rules about configurations of syslinux, extlinux and isolinux."""
+"""Rules about configurations of syslinux, extlinux and isolinux; what is said of elilo.conf in the same way, too."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pvboot.check.subject import Subject
 
 DIALECT = ("extlinux",)
+WITH_ELILO = ("extlinux", "elilo")
 SHORTEST_TENTHS = 10
 
 
@@ -24,10 +25,13 @@ def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[
         yield Problem(warning.message, warning.span, entry, severity=severity)
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
+@rule("unknown-command", "warning", "a word that is no command", dialects=WITH_ELILO)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """syslinux passes it over without a word."""
     hints = Hints(KEYWORDS)
+    if subject.dialect == "elilo":
+        yield from _said(subject, "unknown-command")
+        return
     for warning, _entry in told(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
         near = hints.near(name)
@@ -35,7 +39,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
         yield Problem(f"{name!r} is no keyword of syslinux{hint}", warning.span)
 
 
-@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=DIALECT)
+@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=WITH_ELILO)
 def bad_argument(subject: Subject) -> Iterator[Problem]:
     """A number that is none."""
     return _said(subject, "number")
@@ -54,13 +58,13 @@ def missing_config_file(subject: Subject) -> Iterator[Problem]:
     return _said(subject, "unread-file")
 
 
-@rule("default-out-of-range", "warning", "the default is no entry", dialects=DIALECT)
+@rule("default-out-of-range", "warning", "the default is no entry", dialects=WITH_ELILO)
 def default_out_of_range(subject: Subject) -> Iterator[Problem]:
     """DEFAULT or ONTIMEOUT names no label, and no kernel either."""
     return _said(subject, "default", "warning")
 
 
-@rule("timeout-in-tenths", "warning", "a timeout that is much shorter than it looks", dialects=("extlinux", "elilo"))
+@rule("timeout-in-tenths", "warning", "a timeout that is much shorter than it looks", dialects=WITH_ELILO)
 def timeout_in_tenths(subject: Subject) -> Iterator[Problem]:
     """Tenths of a second; pygrub takes the same number for seconds."""
     for field in subject.fields:

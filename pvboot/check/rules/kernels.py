@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pvboot.menu.model import Entry
 
 BLKFRONT = "xen-blkfront"
+_MEMORY_TEST = re.compile(r"/(memtest|mt86)[^/]*$", re.IGNORECASE)
 _FOREIGN_ROOT = re.compile(r"/dev/(?:(?:sd|hd|vd)[a-z]+[0-9]*|(?:nvme[0-9]+n|mmcblk)[0-9]+(?:p[0-9]+)?)")
 
 
@@ -81,18 +82,25 @@ def _failed(subject: Subject, rule_id: str) -> Iterator[tuple[Entry, NamedFile, 
             yield entry, named, error
 
 
+def _mild(subject: Subject, entry: Entry, named: NamedFile) -> str | None:
+    """The severity for a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
+    is_memory_test = _MEMORY_TEST.search(named.name) is not None
+    return "warning" if is_memory_test and entry.index not in subject.unattended else None
+
+
 @rule("not-a-kernel", "error", "the file is no kernel, or a damaged one", needs="kernel")
 def not_a_kernel(subject: Subject) -> Iterator[Problem]:
     """Neither ELF nor bzImage, or one that cannot be unpacked."""
     for entry, named, error in _failed(subject, "not-a-kernel"):
-        yield problem_at(subject, entry, named, f"not a kernel that can be started: {error}")
+        message = f"not a kernel that can be started: {error}"
+        yield problem_at(subject, entry, named, message, _mild(subject, entry, named))
 
 
 @rule("not-a-pv-kernel", "error", "the kernel cannot run as a PV guest", needs="kernel")
 def not_a_pv_kernel(subject: Subject) -> Iterator[Problem]:
     """It has no notes for Xen, or only those for PVH."""
     for entry, named, error in _failed(subject, "not-a-pv-kernel"):
-        yield problem_at(subject, entry, named, f"not a kernel for PV guests: {error}")
+        yield problem_at(subject, entry, named, f"not a kernel for PV guests: {error}", _mild(subject, entry, named))
 
 
 @rule("inconsistent-notes", "error", "a kernel's statements to Xen contradict each other", needs="kernel")
@@ -192,10 +200,11 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
 
 @rule("no-hvc-console", "note", "nothing of the kernel's is shown on Xen's console", needs="kernel")
 def no_hvc_console(subject: Subject) -> Iterator[Problem]:
-    """Linux writes to hvc0 when it is asked to, or when no other console is named."""
-    for entry, loads, named, _kernel, image in _images(subject):
+    """Linux writes to hvc0 when it is asked to, or when no other console is named; the first ports to Xen to xvc0."""
+    for entry, loads, named, kernel, image in _images(subject):
         consoles = [word for word in _words(loads) if word.startswith("console=")]
-        if image.guest_os.lower().startswith("linux") and not any(word.startswith("console=hvc") for word in consoles):
+        xens = ("console=hvc", "console=xvc") if (kernel.version or "").startswith("2.6.") else ("console=hvc",)
+        if image.guest_os.lower().startswith("linux") and not any(word.startswith(xens) for word in consoles):
             named_ones = f" but {', '.join(map(shorten, consoles[:4]))}" if consoles else ""
             message = f"no console=hvc0 among the kernel's arguments{named_ones}: xl console may stay silent"
             yield problem_at(subject, entry, named, message)
