@@ -26,7 +26,7 @@ LOCATION is the directory that holds the files, or an installation tree as distr
 A URL of --kernel and --ramdisk may end in #sha256=DIGEST; other bytes are then refused.
 
 examples:
-  pvboot-netboot --location http://deb.debian.org/debian/dists/bookworm/main/installer-amd64/
+  pvboot-netboot --location http://mirror.example.org/debian/dists/bookworm/main/installer-amd64/
   pvboot-netboot --location tftp://10.0.0.1/guests/ --kernel vmlinuz --ramdisk initrd.img --args "console=hvc0"
 
 in a guest's xl.cfg:
