@@ -253,3 +253,72 @@ def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> lis
         data = guest.peek(TABLE_PAGE + index // per_page, index % per_page * size + 6 * guest.word, guest.word)
         results.append(int.from_bytes(data, "little", signed=True))
     return results
+
+
+# Registers one handler for all vectors of interest.  It copies the stack to the data area, tells which vector it was
+# (each vector has its own entry), and jumps to `resume`.
+HANDLERS64 = """
+    .macro handler vector
+    handler_\\vector:
+        movq $\\vector, %rbx
+        jmp handled
+    .endm
+    handler 0
+    handler 1
+    handler 3
+    handler 6
+    handler 13
+    handler 14
+    handler 128
+    handled:
+        movq %rsp, %rsi
+        movq $data, %rdi
+        movl $10, %ecx
+        cld
+        rep movsq
+        movq %rbx, data + 0x100
+        movq %rsp, data + 0x108
+        jmp resume
+    .balign 8
+    traps:
+        .irp vector, 0, 1, 3, 6, 13, 14, 128
+        .byte \\vector
+        .byte 4 * (\\vector == 14)
+        .word 0xe033
+        .long 0
+        .quad handler_\\vector
+        .endr
+        .quad 0, 0
+"""
+HANDLERS32 = """
+    .macro handler vector
+    handler_\\vector:
+        movl $\\vector, %ebx
+        jmp handled
+    .endm
+    handler 0
+    handler 1
+    handler 3
+    handler 6
+    handler 13
+    handler 14
+    handler 128
+    handled:
+        movl %esp, %esi
+        movl $data, %edi
+        movl $10, %ecx
+        cld
+        rep movsl
+        movl %ebx, data + 0x100
+        movl %esp, data + 0x108
+        jmp resume
+    .balign 8
+    traps:
+        .irp vector, 0, 1, 3, 6, 13, 14, 128
+        .byte \\vector
+        .byte 4 * (\\vector == 14)
+        .word 0xe019
+        .long handler_\\vector
+        .endr
+        .quad 0
+"""

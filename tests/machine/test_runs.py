@@ -1,0 +1,222 @@
+"""How runs of real (tiny) guests end, go on, and are bounded."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pvboot.kexec.vcpu import VcpuContext
+from pvboot.machine.abi import PTE_GUEST_KERNEL, PTE_USER
+from pvboot.machine.errors import MachineError, RefusedError
+from pvboot.machine.machine import Machine
+from pvboot.machine.outcome import Limits, describe
+from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, SPARE_PAGE, Guest
+
+BOTH = pytest.mark.parametrize("width", [64, 32])
+
+
+@BOTH
+def test_a_wedged_guest_ends_by_the_cpu_limit(width: int) -> None:
+    guest = Guest(width, "start: jmp start")
+    outcome = guest.run(Limits(cpu_seconds=0.3))
+    assert outcome.reason == "cpu-limit" and outcome.report is not None
+    assert outcome.report.registers["ip"] >= BASE[width]
+
+
+@BOTH
+def test_a_busy_but_silent_guest_ends_as_silent(width: int) -> None:
+    guest = Guest(width, "start: hypercall 17\n jmp start")
+    outcome = guest.run(Limits(cpu_seconds=20, silent_seconds=0.3))
+    assert outcome.reason == "silent" and outcome.counters["xen_version"] > 100
+
+
+@BOTH
+def test_output_keeps_a_guest_from_being_silent(width: int) -> None:
+    guest = Guest(width, 'start: say text, 2\n jmp start\n text: .ascii "x\\n"')
+    outcome = guest.run(Limits(cpu_seconds=0.6, silent_seconds=0.4))
+    assert outcome.reason == "cpu-limit"
+
+
+def test_blocking_without_a_wake_up_is_halted() -> None:
+    source = """
+        start:
+            movl $7, %edi           # no periodic timer
+            hypercall 24
+            movl $7, %edi
+            xorl %esi, %esi
+            hypercall 24
+            movl $1, %edi
+            hypercall 29            # block
+            shutdown 0
+    """
+    outcome = Guest(64, source).run()
+    assert outcome.reason == "halted"
+
+
+def test_sleeping_for_ever_is_silent() -> None:
+    outcome = Guest(64, "start: movl $1, %edi\n hypercall 29\n jmp start").run(Limits(idle_seconds=0.3))
+    assert outcome.reason == "silent"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, "poweroff"), (1, "reboot"), (2, "suspend"), (3, "crash"), (4, "watchdog"), (77, "crash")]
+)
+def test_shutdown_reasons(width: int, code: int, reason: str) -> None:
+    outcome = Guest(width, f"start: shutdown {code}").run()
+    assert (outcome.reason, outcome.code) == (reason, code)
+    assert (outcome.report is None) == outcome.ok
+
+
+@BOTH
+def test_running_on_after_a_pattern(width: int) -> None:
+    guest = Guest(width, """
+        start:
+            say first, 12
+            say second, 12
+            shutdown 0
+        first: .ascii "hello world\\n"
+        second: .ascii "hello again\\n"
+    """)  # fmt: skip
+    outcome = guest.run(until=b"world")
+    assert outcome.reason == "until" and outcome.ok and guest.printed == b"hello world\n"
+    assert guest.run(until=b"never").reason == "poweroff"
+    assert guest.printed == b"hello world\nhello again\n"
+    assert outcome.first_console is not None and outcome.first_hypercall is not None
+
+
+POLLER = """
+    start:
+        say prompt, 2
+        movq data(%rip), %rbx
+    wait:
+        movl 3076(%rbx), %eax       # in_prod
+        cmpl %eax, 3072(%rbx)
+        je wait
+        movb (%rbx), %al
+        movb %al, prompt(%rip)
+        say prompt, 2
+        shutdown 0
+    prompt: .ascii "> "
+"""
+
+
+def test_typed_input_reaches_a_guest_that_only_polls() -> None:
+    """A loop over the ring without hypercalls, as a boot loader's prompt may be."""
+    guest = Guest(64, POLLER.replace("data(%rip)", "data"))
+    guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
+    typist = threading.Thread(target=lambda: (wait_for(guest.printed, b"> "), guest.machine.feed(b"k")))
+    typist.start()
+    outcome = guest.run()
+    typist.join()
+    assert outcome.reason == "poweroff" and guest.printed == b"> k ", describe(outcome)
+
+
+def wait_for(text: bytearray, pattern: bytes) -> None:
+    """Until a guest in another thread has printed something."""
+    for _ in range(2000):
+        if pattern in text:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{pattern!r} was not printed")
+
+
+def test_a_run_is_stopped_from_another_thread() -> None:
+    guest = Guest(64, 'start: say text, 1\n again: hypercall 17\n jmp again\n text: .ascii "x"')
+    stopper = threading.Thread(target=lambda: (wait_for(guest.printed, b"x"), guest.machine.stop()))
+    stopper.start()
+    outcome = guest.run()
+    stopper.join()
+    assert outcome.reason == "stopped" and not outcome.ok
+    # It was responsive, so it can go on.
+    assert guest.run(Limits(cpu_seconds=0.1)).reason == "cpu-limit"
+
+
+def test_a_pattern_may_come_in_pieces() -> None:
+    guest = Guest(64, """
+        start: say first, 3
+            say second, 3
+            jmp start
+        first: .ascii "abc"
+        second: .ascii "def"
+    """)  # fmt: skip
+    assert guest.run(until=b"cdefab").reason == "until"
+
+
+def test_user_entries_keep_their_flags() -> None:
+    """A 64-bit kernel page carries Xen's mark, a user page does not."""
+    guest = Guest(64, "start: shutdown 0")
+    marks = PTE_USER | PTE_GUEST_KERNEL
+    assert int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE]) & marks == marks
+
+
+@BOTH
+@pytest.mark.parametrize("loop", ["ud2", "int3", "cli", "inb $0x80, %al", "cpuid", "pause"])
+def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
+    """A guest that only ever traps, and never makes a hypercall."""
+    handlers = HANDLERS64 if width == 64 else HANDLERS32
+    load = "movq $traps, %rdi" if width == 64 else "movl $traps, %ebx"
+    reset = "movq data + 0x110, %rsp" if width == 64 else "movl data + 0x110, %esp"
+    sp = "movq %rsp, data + 0x110" if width == 64 else "movl %esp, data + 0x110"
+    start = f"start: {load}\n hypercall 0\n {sp}\n"
+    guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
+    outcome = guest.run(Limits(cpu_seconds=0.3))
+    assert outcome.reason == "cpu-limit", describe(outcome)
+
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_what_the_output_raises_comes_out_of_run(error: type[BaseException]) -> None:
+    def broken(data: bytes) -> None:
+        raise error
+
+    guest = Guest(64, 'start: say text, 1\n shutdown 0\n text: .ascii "x"')
+    guest.machine.domain._output = broken
+    with pytest.raises(error):
+        guest.run()
+
+
+def test_a_machine_without_a_context_does_not_run() -> None:
+    with pytest.raises(MachineError):
+        Machine(64, 64).run()
+
+
+def test_an_ended_guest_does_not_run_again() -> None:
+    guest = Guest(64, "start: shutdown 0")
+    guest.run()
+    with pytest.raises(MachineError):
+        guest.run()
+
+
+@BOTH
+def test_the_toolstack_is_refused_what_xen_refuses(width: int) -> None:
+    machine = Machine(width, 64)
+    free = int(machine.p2m[3])
+    machine.frames[free, 0] = 2 << 12 | 0x67  # a hypervisor frame
+    with pytest.raises(RefusedError) as caught:
+        machine.toolstack_pin(free, width // 32 + 1 if width == 64 else 3)
+    assert caught.value.number == 22 and "EINVAL" in str(caught.value)
+    context = VcpuContext(width, 0, 0, 0, cr3_mfn=2)
+    with pytest.raises(RefusedError):
+        machine.set_vcpu(context)
+    with pytest.raises(RefusedError):
+        machine.attach_console(2)
+    with pytest.raises(MachineError):
+        machine.fill_hypercall_page(2)
+    with pytest.raises(MachineError):
+        machine.toolstack_pin(free, 5)
+
+
+@BOTH
+def test_hypercall_page_stubs(width: int) -> None:
+    """A guest calls through its hypercall page."""
+    if width == 64:
+        source = "start: xorl %edi, %edi\n movq $spare + 17 * 32, %rax\n call *%rax\n movq %rax, data\n shutdown 0"
+    else:
+        source = "start: xorl %ebx, %ebx\n movl $spare + 17 * 32, %eax\n call *%eax\n movl %eax, data\n shutdown 0"
+    guest = Guest(width, source)
+    guest.machine.fill_hypercall_page(guest.mfn(SPARE_PAGE))
+    assert guest.run().reason == "poweroff"
+    assert guest.words(DATA_PAGE, 0, 1) == [4 << 16 | 17]
