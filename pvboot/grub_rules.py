@@ -133,3 +133,8 @@ def first_word(text: str) -> str:
 def shorten(text: str, limit: int = 60) -> str:
     """Cut a text of the guest's for a message."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def quoted(text: str, limit: int = 40) -> str:
+    """A text of the guest's for a message, cut and in quotes; what is not printable is escaped."""
+    return repr(shorten(text, limit))

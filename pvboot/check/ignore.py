@@ -16,6 +16,7 @@ from typing import Final
 
 from grammars.spans import SourceSpan
 from pvboot.check.api import Finding, Problem
+from pvboot.grub_rules import quoted
 
 UNKNOWN_RULE: Final = "ignore-unknown-rule"
 UNUSED: Final = "ignore-unused"
@@ -155,7 +156,8 @@ def _read(match: re.Match[str], line: int, known: Sequence[str], ignores: Ignore
     column, length = match.start() + 1, len(match[0].rstrip())
     word, rest = match["word"], match["rest"].partition("--")[0]
     if word not in ("ignore", "ignore-file"):
-        ignores.faults.append((line, column, length, f"{_quoted(word)} is no instruction; ignore and ignore-file are"))
+        what = f"{quoted(word, 60)} is no instruction; ignore and ignore-file are"
+        ignores.faults.append((line, column, length, what))
         return
     names = list(_RULE.finditer(rest))
     if not names:
@@ -169,8 +171,4 @@ def _read(match: re.Match[str], line: int, known: Sequence[str], ignores: Ignore
             close = difflib.get_close_matches(name[0][:80], known, 1) if len(ignores.faults) < HINTS_LIMIT else []
             hint = f"; did you mean {close[0]!r}?" if close else ""
             what = "cannot be ignored" if name[0] in _OWN else "is no rule"
-            ignores.faults.append((line, at, len(name[0]), f"{_quoted(name[0])} {what}{hint}"))
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+            ignores.faults.append((line, at, len(name[0]), f"{quoted(name[0], 60)} {what}{hint}"))

@@ -10,7 +10,7 @@ from typing import Final
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import first_word, shorten, skip_word
+from pvboot.grub_rules import first_word, quoted, shorten, skip_word
 from pvboot.menu.model import Entry
 from pvboot.menu.summary import skip_kernel_options
 from pvboot.shell.request import encode_cmdline
@@ -46,7 +46,7 @@ def duplicate_title(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault((entry.submenu, title), entry)
         if earlier is not entry:
-            yield Problem(f"the title {_quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
+            yield Problem(f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
                           entry.span, entry.index)  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def duplicate_id(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault(entry.id, entry)
         if earlier is not entry:
-            yield Problem(f"the id {_quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
+            yield Problem(f"the id {quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
                           "a default of that name means the first", entry.span, entry.index)  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def entry_without_kernel(subject: Subject) -> Iterator[Problem]:
             stays = "the guest does not boot"
         role = "a fallback," if unattended else "the entry"
         which = "the default entry" if entry.index == subject.menu.default else role
-        yield Problem(f"{which} {_quoted(entry.title)} loads no kernel: {stays}", entry.span, entry.index,
+        yield Problem(f"{which} {quoted(entry.title)} loads no kernel: {stays}", entry.span, entry.index,
                       severity="error" if unattended else None)  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
         asks = next((command for command in entry.commands if command.name == "password"), None)
         if entry.locked or asks is not None:
             which = "the default entry" if index == subject.menu.default else "a fallback,"
-            yield Problem(f"{which} {_quoted(entry.title)} needs a password: the guest waits for someone to type it",
+            yield Problem(f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it",
                           asks.span if asks else entry.span, index)  # fmt: skip
 
 
@@ -211,7 +211,3 @@ def _default_kernel(subject: Subject) -> str | None:
     """The file name: separate /boot file systems make the paths differ."""
     kernel = subject.loads(subject.menu.entries[subject.menu.default]).kernel if subject.menu.entries else None
     return _path(kernel.text).rpartition("/")[2] if kernel else None
-
-
-def _quoted(text: str) -> str:
-    return repr(shorten(text, 40))

@@ -16,7 +16,7 @@ from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.device_names import Device, read_device
-from pvboot.grub_rules import GrubError, first_word, shorten
+from pvboot.grub_rules import GrubError, first_word, quoted, shorten
 from pvboot.menu.summary import skip_kernel_options
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
@@ -44,7 +44,7 @@ def empty_entry(subject: Subject) -> Iterator[Problem]:
                   for argument in numbers for word in argument.split())  # fmt: skip
     for entry in entries:
         if entry.index is None:
-            yield Problem(f"no command follows {_quoted(entry.title.argument)}: GRUB neither shows nor counts it "
+            yield Problem(f"no command follows {quoted(entry.title.argument)}: GRUB neither shows nor counts it "
                           "(pygrub counts it)", entry.title.span,
                           severity="error" if shifted else None)  # fmt: skip
 
@@ -218,7 +218,7 @@ def relative_path(subject: Subject) -> Iterator[Problem]:
         if word.startswith("(") and ")" not in word:
             continue  # bad-device-syntax
         span = _part(line, text, len(word))
-        what = f"{_quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
+        what = f"{quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
         yield Problem(f"{what}: error 1", span, entry.index)
 
 
@@ -271,7 +271,3 @@ def _file_text(line: CommandLine) -> str:
     if line.name == "chainloader" and line.argument.startswith("--force"):
         return line.argument.partition(" ")[2].lstrip(" ")
     return line.argument
-
-
-def _quoted(text: str) -> str:
-    return repr(shorten(text, 40))

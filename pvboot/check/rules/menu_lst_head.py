@@ -9,7 +9,7 @@ from grammars.menu_lst import CommandLine
 from pvboot.check.api import Problem, rule
 from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import GrubError, first_word, read_number, shorten, skip_word
+from pvboot.grub_rules import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.menu_lst import MAXIMUM_FALLBACKS
 from pvboot.shell.settings import read_color
 
@@ -33,7 +33,7 @@ def default_not_a_number(subject: Subject) -> Iterator[Problem]:
             yield Problem(f"default has no effect: {err.detail}{hint}", span)
             continue
         if line.argument[at:].strip(" "):
-            yield Problem(f"only the number at the beginning of {_quoted(line.argument)} is read", span,
+            yield Problem(f"only the number at the beginning of {quoted(line.argument)} is read", span,
                           severity="warning")  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def default_out_of_range(subject: Subject) -> Iterator[Problem]:
     dropped = sum(entry.index is None for entry in subject.menu_lst.entries)
     hint = f", {dropped} of the titles are no entries" if dropped else ""
     yield Problem(f"default {number}, but the {count} entries count from 0{hint}: entry {taken.index} "
-                  f"{_quoted(taken.title)} boots", line.argument_span)  # fmt: skip
+                  f"{quoted(taken.title)} boots", line.argument_span)  # fmt: skip
 
 
 @rule("fallback-out-of-range", "warning", "fallback names an entry that is not there", dialects=MENU_LST)
@@ -82,7 +82,7 @@ def fallback_not_a_number(subject: Subject) -> Iterator[Problem]:
         if not line.argument.strip(" "):
             yield Problem("fallback names no entry", line.name_span)
         elif wrong is not None:
-            yield Problem(f"{_quoted(wrong)} is no number; GRUB takes numbers with blanks between them",
+            yield Problem(f"{quoted(wrong)} is no number; GRUB takes numbers with blanks between them",
                           line.argument_span)  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def timeout_not_a_number(subject: Subject) -> Iterator[Problem]:
                           severity="warning" if waits else None)  # fmt: skip
             continue
         if line.argument[at:].strip(" "):
-            yield Problem(f"only the number at the beginning of {_quoted(line.argument)} is read, as seconds", span,
+            yield Problem(f"only the number at the beginning of {quoted(line.argument)} is read, as seconds", span,
                           severity="warning")  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def bad_color(subject: Subject) -> Iterator[Problem]:
                 read_color(text)
             except GrubError:
                 place = line.words[0 if text is line.argument else 1].span if line.words else line.name_span
-                yield Problem(f"{_quoted(first_word(text))} is no color, expected FOREGROUND/BACKGROUND such as "
+                yield Problem(f"{quoted(first_word(text))} is no color, expected FOREGROUND/BACKGROUND such as "
                               "white/blue", place, entry.index if entry else None,
                               severity="error" if entry else None)  # fmt: skip
 
@@ -160,7 +160,7 @@ def password_type_unsupported(subject: Subject) -> Iterator[Problem]:
                 yield Problem("PV-GRUB is built without MD5: there this password never matches", line.argument_span,
                               index, severity="error" if loader else "note")  # fmt: skip
         elif option.startswith("--"):
-            yield Problem(f"{_quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
+            yield Problem(f"{quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
                           line.argument_span, index, severity="error" if loader == "pv-grub" else None)  # fmt: skip
         elif not option:
             yield Problem("password names no password", line.name_span, index)
@@ -193,7 +193,3 @@ def _number(line: CommandLine | None) -> int | None:
         return read_number(line.argument)[0] if line is not None else None
     except GrubError:
         return None
-
-
-def _quoted(text: str) -> str:
-    return repr(shorten(text, 40))

@@ -16,7 +16,7 @@ from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.text import BYTE_ORDER_MARK, is_utf16
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import GrubError, first_word, read_number, shorten, skip_word
+from pvboot.grub_rules import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
 from pvboot.menu.words import TITLE, WORDS
 from pvboot.shell.loading import KERNEL_TYPES
@@ -64,7 +64,7 @@ def grub2_syntax(subject: Subject) -> Iterator[Problem]:
                "search": "root", "multiboot": "kernel", "module2": "module"}  # fmt: skip
     for line in lines:
         hint = f"; GRUB Legacy has {instead[line.name]}" if line.name in instead else ""
-        yield Problem(f"{_quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span,
+        yield Problem(f"{quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span,
                       severity="warning" if line.name in _HARMLESS else None)  # fmt: skip
 
 
@@ -105,13 +105,13 @@ def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> 
         return Problem(f"a line that begins with {first} is skipped", line.name_span, index)
     if meant == TITLE:
         text = "so this line begins no entry and the commands below it join the entry above"
-        return Problem(f"{_quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")
+        return Problem(f"{quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")
     if meant is not None:
         case = ": commands are written in small letters" if meant == line.name.lower() else ""
         boots = meant in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
-        return Problem(f"{_quoted(line.name)} is no command and is skipped ({meant}?){case}", line.name_span, index,
+        return Problem(f"{quoted(line.name)} is no command and is skipped ({meant}?){case}", line.name_span, index,
                        severity="error" if boots and (entry is None or WORDS[meant].entry) else None)  # fmt: skip
-    return Problem(f"{_quoted(line.name)} is no command and is skipped", line.name_span, index)
+    return Problem(f"{quoted(line.name)} is no command and is skipped", line.name_span, index)
 
 
 @rule("command-not-allowed-here", "error", "a command that does not act where it stands", dialects=MENU_LST)
@@ -161,7 +161,7 @@ def _file(line: CommandLine) -> Iterator[Complaint]:
 def _initrd(line: CommandLine) -> Iterator[Complaint]:
     yield from _file(line)
     if more := skip_word(line.argument).strip(" "):
-        yield f"GRUB loads only the first file of an initrd line, not {_quoted(more)}", "warning"
+        yield f"GRUB loads only the first file of an initrd line, not {quoted(more)}", "warning"
 
 
 def _kernel(line: CommandLine) -> Iterator[Complaint]:
@@ -169,12 +169,12 @@ def _kernel(line: CommandLine) -> Iterator[Complaint]:
     while rest.startswith(KERNEL_OPTIONS):
         option = first_word(rest)
         if option.startswith("--type=") and not option.removeprefix("--type=").startswith(KERNEL_TYPES):
-            yield f"{_quoted(option)}: the type is none of {', '.join(KERNEL_TYPES)} (error 30)", None
+            yield f"{quoted(option)}: the type is none of {', '.join(KERNEL_TYPES)} (error 30)", None
         rest = skip_word(rest)
     if not rest.strip(" "):
         yield "kernel names no file", None
     elif rest.startswith("-"):
-        yield f"{_quoted(first_word(rest))} is no option of kernel and is taken for the file's name", None
+        yield f"{quoted(first_word(rest))} is no option of kernel and is taken for the file's name", None
 
 
 def _root(line: CommandLine) -> Iterator[Complaint]:
@@ -197,12 +197,12 @@ def _terminal(line: CommandLine) -> Iterator[Complaint]:
         del words[0]
     for word in words:
         if word not in TERMINALS:
-            yield f"{_quoted(word)} is no terminal, expected one of {', '.join(TERMINALS)} (error 30)", None
+            yield f"{quoted(word)} is no terminal, expected one of {', '.join(TERMINALS)} (error 30)", None
 
 
 def _pager(line: CommandLine) -> Iterator[Complaint]:
     if line.argument.strip(" ") not in ("", "on", "off"):
-        yield f"pager knows on and off, not {_quoted(line.argument)} (error 30)", None
+        yield f"pager knows on and off, not {quoted(line.argument)} (error 30)", None
 
 
 def _savedefault(line: CommandLine) -> Iterator[Complaint]:
@@ -212,7 +212,7 @@ def _savedefault(line: CommandLine) -> Iterator[Complaint]:
     try:
         read_number(words[0])
     except GrubError:
-        yield f"savedefault takes an entry's number or fallback, not {_quoted(line.argument)}", None
+        yield f"savedefault takes an entry's number or fallback, not {quoted(line.argument)}", None
 
 
 _ADDRESS_OPTIONS = ("--address=", "--gateway=", "--mask=", "--server=")
@@ -222,14 +222,14 @@ def _ifconfig(line: CommandLine) -> Iterator[Complaint]:
     for word in line.argument.split():
         option = next((known for known in _ADDRESS_OPTIONS if word.startswith(known)), None)
         if option is None:
-            yield f"{_quoted(word)} is no option of ifconfig, expected {', '.join(_ADDRESS_OPTIONS)} (error 30)", None
+            yield f"{quoted(word)} is no option of ifconfig, expected {', '.join(_ADDRESS_OPTIONS)} (error 30)", None
         elif not _is_address(word.removeprefix(option)):
-            yield f"{_quoted(word)}: that is no IPv4 address (error 30)", None
+            yield f"{quoted(word)}: that is no IPv4 address (error 30)", None
 
 
 def _tftpserver(line: CommandLine) -> Iterator[Complaint]:
     if not _is_address(first_word(line.argument)):
-        yield f"{_quoted(line.argument)} is no IPv4 address (error 30)", None
+        yield f"{quoted(line.argument)} is no IPv4 address (error 30)", None
 
 
 def _is_address(text: str) -> bool:
@@ -292,7 +292,7 @@ def suspicious_continuation(subject: Subject) -> Iterator[Problem]:
                 yield Problem("the comment goes on: the next line belongs to it", span,
                               severity="error" if word in WORDS else None)  # fmt: skip
             elif not comment and word in _SWALLOWED and word != following:
-                yield Problem(f"the next line, {_quoted(following)}, becomes a part of this one", span,
+                yield Problem(f"the next line, {quoted(following)}, becomes a part of this one", span,
                               severity="error")  # fmt: skip
             elif not comment and not following:
                 yield Problem("an empty line is joined to this one", span, severity="note")
@@ -326,9 +326,5 @@ def quoted_file_name(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named(*FILE_COMMANDS, "root", "rootnoverify", "default", "timeout"):
         text = skip_kernel_options(line.argument) if line.name == "kernel" else line.argument
         if text[:1] in ("'", '"') and (entry is not None or WORDS[line.name].head):
-            yield Problem(f"GRUB Legacy knows no quotes: {_quoted(first_word(text))} is read with them",
+            yield Problem(f"GRUB Legacy knows no quotes: {quoted(first_word(text))} is read with them",
                           line.argument_span, entry.index if entry else None)  # fmt: skip
-
-
-def _quoted(text: str) -> str:
-    return repr(shorten(text, TITLE_CHARACTERS))
