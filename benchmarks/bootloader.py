@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="which cases (default: all)")
     args = parser.parse_args()
-    ours = [sys.executable, "-c", "from pvboot.pygrub.main import main; main()"]
+    ours = [sys.executable, "-c", "from pvboot.libxl.pygrub.main import main; main()"]
     theirs = [str(fetch_parts.ensure("pygrub") / "pygrub")]
     print(f"best of {args.repeat}: ours / pygrub's (ratio)\n{'':24}{'wall ms':>22}{'CPU ms':>22}{'peak MiB':>22}")
     with tempfile.TemporaryDirectory(prefix="pvboot-bench-") as folder:
@@ -147,9 +147,11 @@ def main() -> None:
             columns = [
                 f"{a * scale:7.0f} /{b * scale:6.0f} ({a / b:4.2f})"
                 for a, b, scale in (
-                    (left.wall, right.wall, 1e3), (left.cpu, right.cpu, 1e3), (left.peak, right.peak, 1 / MIB)
+                    (left.wall, right.wall, 1e3),
+                    (left.cpu, right.cpu, 1e3),
+                    (left.peak, right.peak, 1 / MIB),
                 )
-            ]  # fmt: skip
+            ]
             print(f"{name:24}" + "".join(f"{column:>22}" for column in columns) + f"  exit {sorted(codes)}", flush=True)
             image.unlink()
 

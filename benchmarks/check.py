@@ -79,8 +79,13 @@ def measure(command: list[str], repeat: int, codes: tuple[int, ...] = (0,)) -> t
     return min(runs)
 
 
-def series(name: str, make: Callable[[int], Path], command: Callable[[Path], list[str]], repeat: int,
-           codes: tuple[int, ...] = (0,)) -> None:  # fmt: skip
+def series(
+    name: str,
+    make: Callable[[int], Path],
+    command: Callable[[Path], list[str]],
+    repeat: int,
+    codes: tuple[int, ...] = (0,),
+) -> None:
     """One row of the table a size."""
     smallest = 0.0
     for lines in LINES:

@@ -47,8 +47,11 @@ def make_fleet(folder: Path, name: str, label_at: int, count: int) -> list[str]:
 def run(arguments: list[str]) -> tuple[float, float]:
     """Seconds on the clock, and of CPU."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "pvboot", "check", "--severity", "error", *arguments], cwd=REPOSITORY,
-                          stdout=subprocess.DEVNULL)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pvboot", "check", "--severity", "error", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+    )
     seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 1):
         sys.exit(f"exit code {done.returncode}")

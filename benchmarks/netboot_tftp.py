@@ -18,8 +18,8 @@ from fixtures import make_images
 from fsdrivers.api import Extent, Filesystem
 from fsdrivers.blocks import open_source
 from fsdrivers.probe import probe
-from pvboot.net.serve.api import Requester, ServedFile
-from pvboot.net.serve.tftp.server import TftpServer
+from pvboot.serve.api import Requester, ServedFile
+from pvboot.serve.tftp.server import TftpServer
 
 HOST, PORT = "127.0.0.1", 69
 BLKSIZE = 1428
@@ -118,11 +118,20 @@ def commands(folder: Path) -> dict[str, list[str]]:
     root, user = folder / "root", pwd.getpwuid(os.getuid()).pw_name
     return {
         OURS: [sys.executable, "-m", "benchmarks.netboot_tftp", str(folder / "disk.img")],
-        "dnsmasq": ["/usr/sbin/dnsmasq", "--no-daemon", "--port=0", "--conf-file=/dev/null", f"--user={user}",
-                    "--enable-tftp", f"--tftp-root={root}", "--tftp-max=1000", "--log-facility=-", "--pid-file="],
-        "tftpd-hpa": ["/usr/sbin/in.tftpd", "-L", "--address", f"{HOST}:{PORT}", "--user", user,
-                      "--secure", str(root)],
-    }  # fmt: skip
+        "dnsmasq": [
+            "/usr/sbin/dnsmasq",
+            "--no-daemon",
+            "--port=0",
+            "--conf-file=/dev/null",
+            f"--user={user}",
+            "--enable-tftp",
+            f"--tftp-root={root}",
+            "--tftp-max=1000",
+            "--log-facility=-",
+            "--pid-file=",
+        ],
+        "tftpd-hpa": ["/usr/sbin/in.tftpd", "-L", "--address", f"{HOST}:{PORT}", "--user", user, "--secure", str(root)],
+    }
 
 
 def listening() -> bool:

@@ -94,7 +94,7 @@ class Filesystem(Protocol):
 
     @property
     def kind(self) -> str:
-        """"ext2", "ext3", "ext4", "iso9660", "dir" ..."""
+        """ "ext2", "ext3", "ext4", "iso9660", "dir" ..."""
 
     @property
     def label(self) -> str | None:

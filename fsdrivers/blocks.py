@@ -38,8 +38,12 @@ CONTAINER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
 def check_range(name: str, source_size: int, offset: int, size: int) -> None:
     """`SourceError` unless `offset`, `size` lie inside a source of `source_size` bytes."""
     if offset < 0 or size < 0 or offset + size > source_size:
-        raise SourceError("read outside the source", where=f"{name}: byte {offset:#x}",
-                          expected=f"{size} bytes", found=f"{max(0, source_size - max(0, offset))} bytes")
+        raise SourceError(
+            "read outside the source",
+            where=f"{name}: byte {offset:#x}",
+            expected=f"{size} bytes",
+            found=f"{max(0, source_size - max(0, offset))} bytes",
+        )
 
 
 class FileSource:
@@ -64,8 +68,12 @@ class FileSource:
             pieces.append(data)
             done += len(data)
         if done < size:
-            raise SourceError("short read (was the image cut while being read?)",
-                              where=f"{self.name}: byte {offset:#x}", expected=f"{size} bytes", found=f"{done} bytes")
+            raise SourceError(
+                "short read (was the image cut while being read?)",
+                where=f"{self.name}: byte {offset:#x}",
+                expected=f"{size} bytes",
+                found=f"{done} bytes",
+            )
         return b"".join(pieces)
 
     def _pread(self, size: int, offset: int) -> bytes:
@@ -127,8 +135,12 @@ class LoopSource:
         check_range(self.name, self.size, offset, size)
         data = self._file.read_at(offset, size)
         if len(data) != size:
-            raise SourceError("short read", where=f"{self.name}: byte {offset:#x}", expected=f"{size} bytes",
-                              found=f"{len(data)} bytes")
+            raise SourceError(
+                "short read",
+                where=f"{self.name}: byte {offset:#x}",
+                expected=f"{size} bytes",
+                found=f"{len(data)} bytes",
+            )
         return data
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
@@ -186,8 +198,12 @@ def open_source(path_or_fd: str | os.PathLike[str] | int, *, name: str | None = 
         source = FileSource(fd, label, _size_of(fd, label), _sector_size_of(fd))
         container = None if raw else container_name(source)
         if container is not None:
-            raise Unsupported(f"the source is a {container}, which is not read yet", where=label,
-                              expected="a raw disk image", found=container)
+            raise Unsupported(
+                f"the source is a {container}, which is not read yet",
+                where=label,
+                expected="a raw disk image",
+                found=container,
+            )
     except BaseException:
         os.close(fd)
         raise

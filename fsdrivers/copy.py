@@ -99,8 +99,12 @@ def _copy_run(in_fd: int, offset: int, length: int, out_fd: int, where: str) -> 
             while offset < end:
                 done = copy(out_fd, in_fd, offset, min(end - offset, 1 << 30))
                 if not done:
-                    raise SourceError("short read (was the image cut while being read?)", where=where,
-                                      expected=f"{length} bytes", found=f"{offset - start} bytes")
+                    raise SourceError(
+                        "short read (was the image cut while being read?)",
+                        where=where,
+                        expected=f"{length} bytes",
+                        found=f"{offset - start} bytes",
+                    )
                 offset += done
             return
         except OSError as err:
@@ -123,8 +127,12 @@ def _read(fd: int, size: int, offset: int) -> bytes:
     except OSError as err:
         raise SourceError(f"cannot read: {err.strerror}", where=f"byte {offset:#x}") from err
     if len(data) != size:
-        raise SourceError("short read (was the image cut while being read?)", where=f"byte {offset:#x}",
-                          expected=f"{size} bytes", found=f"{len(data)} bytes")
+        raise SourceError(
+            "short read (was the image cut while being read?)",
+            where=f"byte {offset:#x}",
+            expected=f"{size} bytes",
+            found=f"{len(data)} bytes",
+        )
     return data
 
 

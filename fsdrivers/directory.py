@@ -119,8 +119,9 @@ class DirectoryFilesystem:
     @staticmethod
     def _refuse_irregular(mode: int, where: str) -> None:
         if not stat.S_ISREG(mode):
-            raise IsADirectory("not a regular file", where=where,
-                               found="a directory" if stat.S_ISDIR(mode) else "a special file")
+            raise IsADirectory(
+                "not a regular file", where=where, found="a directory" if stat.S_ISDIR(mode) else "a special file"
+            )
 
     def _resolve_directory(self, path: str) -> _Node:
         node = paths.resolve(self, path, follow=True, where=self._name)
@@ -155,8 +156,9 @@ class DirectoryFilesystem:
         except OSError as err:
             if err.errno == errno.ENAMETOOLONG:
                 return None
-            raise SourceError(f"cannot look up {paths.decode(name)!r}: {err.strerror}",
-                              where=self._where(node)) from err
+            raise SourceError(
+                f"cannot look up {paths.decode(name)!r}: {err.strerror}", where=self._where(node)
+            ) from err
         finally:
             os.close(fd)
 
@@ -206,5 +208,11 @@ class DirectoryFilesystem:
     def _stat(self, node: _Node) -> Stat:
         mode = node.stat.st_mode
         target = self.link_target(node)
-        return Stat(kind_of(mode), node.stat.st_size, node.stat.st_ino, mode, int(node.stat.st_mtime),
-                    None if target is None else paths.decode(target))
+        return Stat(
+            kind_of(mode),
+            node.stat.st_size,
+            node.stat.st_ino,
+            mode,
+            int(node.stat.st_mtime),
+            None if target is None else paths.decode(target),
+        )

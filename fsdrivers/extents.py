@@ -27,8 +27,13 @@ def joined(pieces: Iterable[Extent]) -> Iterator[Extent]:
     for piece in pieces:
         if not piece.length:
             continue
-        if last is not None and last.data is None and piece.data is None and last.fd == piece.fd and (
-                last.fd is None or last.offset + last.length == piece.offset):
+        if (
+            last is not None
+            and last.data is None
+            and piece.data is None
+            and last.fd == piece.fd
+            and (last.fd is None or last.offset + last.length == piece.offset)
+        ):
             last = Extent(last.length + piece.length, fd=last.fd, offset=last.offset)
             continue
         if last is not None:

@@ -10,15 +10,35 @@ from fsdrivers.blocks import SliceSource
 from fsdrivers.errors import Corrupt, FsError
 from fsdrivers.records import Record
 
-HEADER = Record("GPT header", "<", 92, {
-    "magic": (0, "8s"), "header_bytes": (12, "I"), "header_crc": (16, "I"), "my_lba": (24, "Q"),
-    "alternate_lba": (32, "Q"), "entries_lba": (72, "Q"), "entry_count": (80, "I"), "entry_bytes": (84, "I"),
-    "entries_crc": (88, "I"),
-})
-ENTRY = Record("GPT entry", "<", 128, {
-    "type_guid": (0, "16s"), "guid": (16, "16s"), "first_lba": (32, "Q"), "last_lba": (40, "Q"),
-    "attributes": (48, "Q"), "name": (56, "72s"),
-})
+HEADER = Record(
+    "GPT header",
+    "<",
+    92,
+    {
+        "magic": (0, "8s"),
+        "header_bytes": (12, "I"),
+        "header_crc": (16, "I"),
+        "my_lba": (24, "Q"),
+        "alternate_lba": (32, "Q"),
+        "entries_lba": (72, "Q"),
+        "entry_count": (80, "I"),
+        "entry_bytes": (84, "I"),
+        "entries_crc": (88, "I"),
+    },
+)
+ENTRY = Record(
+    "GPT entry",
+    "<",
+    128,
+    {
+        "type_guid": (0, "16s"),
+        "guid": (16, "16s"),
+        "first_lba": (32, "Q"),
+        "last_lba": (40, "Q"),
+        "attributes": (48, "Q"),
+        "name": (56, "72s"),
+    },
+)
 MAGIC = b"EFI PART"
 SECTOR_SIZES = (512, 4096, 2048, 1024)
 # The standard table is 16 KiB; more than this is an attack on memory.
@@ -47,8 +67,13 @@ def read_gpt(source: BlockSource, sector_size: int | None, problems: list[FsErro
         except FsError as err:
             if 0 < (lba + 1) * size <= source.size and source.read_at(lba * size, 8) == MAGIC:
                 problems.append(err)
-    problems.append(Corrupt("protective MBR, but no good GPT header", where=source.name,
-                            expected="EFI PART in the second or last sector"))
+    problems.append(
+        Corrupt(
+            "protective MBR, but no good GPT header",
+            where=source.name,
+            expected="EFI PART in the second or last sector",
+        )
+    )
     return None
 
 
@@ -74,14 +99,21 @@ def _read_at(source: BlockSource, lba: int, sector_size: int, backups: list[tupl
 def _entries(source: BlockSource, header: dict[str, Any], sector_size: int, where: str) -> bytes:
     count, entry_bytes = header["entry_count"], header["entry_bytes"]
     if entry_bytes < ENTRY.size or entry_bytes % 8 or count * entry_bytes > MAX_TABLE_BYTES:
-        raise Corrupt("bad partition entry array", where=where,
-                      expected=f"entries of at least {ENTRY.size} bytes, at most {MAX_TABLE_BYTES} bytes together",
-                      found=f"{count} entries of {entry_bytes} bytes")
+        raise Corrupt(
+            "bad partition entry array",
+            where=where,
+            expected=f"entries of at least {ENTRY.size} bytes, at most {MAX_TABLE_BYTES} bytes together",
+            found=f"{count} entries of {entry_bytes} bytes",
+        )
     table = source.read_at(header["entries_lba"] * sector_size, count * entry_bytes)
     crc = zlib.crc32(table)
     if crc != header["entries_crc"]:
-        raise Corrupt("bad checksum of the partition entries", where=where,
-                      expected=f"{header['entries_crc']:#x}", found=f"{crc:#x}")
+        raise Corrupt(
+            "bad checksum of the partition entries",
+            where=where,
+            expected=f"{header['entries_crc']:#x}",
+            found=f"{crc:#x}",
+        )
     return table
 
 
@@ -96,9 +128,19 @@ def _volumes(source: BlockSource, table: bytes, entry_bytes: int, sector_size: i
         if size <= 0:
             continue
         label = entry["name"].decode("utf-16-le", "replace").split("\0", 1)[0]
-        found.append(Volume(SliceSource(source, offset, size, f"{source.name}[gpt{number}]"), "gpt", number, offset,
-                            size, type_id=format_guid(entry["type_guid"]), label=label or None,
-                            uuid=format_guid(entry["guid"]), active=bool(entry["attributes"] & LEGACY_BOOTABLE)))
+        found.append(
+            Volume(
+                SliceSource(source, offset, size, f"{source.name}[gpt{number}]"),
+                "gpt",
+                number,
+                offset,
+                size,
+                type_id=format_guid(entry["type_guid"]),
+                label=label or None,
+                uuid=format_guid(entry["guid"]),
+                active=bool(entry["attributes"] & LEGACY_BOOTABLE),
+            )
+        )
     return found
 
 

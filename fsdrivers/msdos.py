@@ -72,8 +72,9 @@ def _entries(sector: bytes) -> tuple[MbrEntry, ...] | None:
     return entries
 
 
-def mbr_volumes(source: BlockSource, mbr: Mbr, sector_size: int, problems: list[FsError], *,
-                zero_start: bool) -> list[Volume]:
+def mbr_volumes(
+    source: BlockSource, mbr: Mbr, sector_size: int, problems: list[FsError], *, zero_start: bool
+) -> list[Volume]:
     """Primaries by slot (1-4, empty ones keep their number), then logicals from 5 in chain order.
 
     A partition that starts at or behind the end of the disk is left out, one that ends behind it is cut.
@@ -97,19 +98,28 @@ def mbr_volumes(source: BlockSource, mbr: Mbr, sector_size: int, problems: list[
     return found + logicals
 
 
-def _volume(source: BlockSource, mbr: Mbr, number: int, first_lba: int, entry: MbrEntry,
-            sector_size: int) -> Volume | None:
+def _volume(
+    source: BlockSource, mbr: Mbr, number: int, first_lba: int, entry: MbrEntry, sector_size: int
+) -> Volume | None:
     offset = first_lba * sector_size
     size = min(entry.sectors * sector_size, source.size - offset)
     if size <= 0:
         return None
-    return Volume(SliceSource(source, offset, size, f"{source.name}[msdos{number}]"), "msdos", number, offset, size,
-                  type_id=f"0x{entry.type:02x}", uuid=f"{mbr.disk_signature:08x}-{number:02x}",
-                  active=entry.flag == 0x80)
+    return Volume(
+        SliceSource(source, offset, size, f"{source.name}[msdos{number}]"),
+        "msdos",
+        number,
+        offset,
+        size,
+        type_id=f"0x{entry.type:02x}",
+        uuid=f"{mbr.disk_signature:08x}-{number:02x}",
+        active=entry.flag == 0x80,
+    )
 
 
-def _logicals(source: BlockSource, extended_lba: int, sector_size: int,
-              problems: list[FsError]) -> Iterator[tuple[int, MbrEntry]]:
+def _logicals(
+    source: BlockSource, extended_lba: int, sector_size: int, problems: list[FsError]
+) -> Iterator[tuple[int, MbrEntry]]:
     """The logical partitions of one extended partition with their first sector on the disk.
 
     A damaged or looping chain ends with an entry in `problems`: what came before it is still good.
@@ -119,8 +129,11 @@ def _logicals(source: BlockSource, extended_lba: int, sector_size: int,
     while True:
         where = f"{source.name}: extended boot record at sector {ebr_lba}"
         if ebr_lba in seen or len(seen) >= MAX_EBRS:
-            problems.append(Corrupt("chain of logical partitions loops", where=where,
-                                    expected=f"at most {MAX_EBRS} different records"))
+            problems.append(
+                Corrupt(
+                    "chain of logical partitions loops", where=where, expected=f"at most {MAX_EBRS} different records"
+                )
+            )
             return
         seen.add(ebr_lba)
         try:

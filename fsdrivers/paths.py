@@ -87,8 +87,12 @@ def resolve(tree: Tree[Node], path: str, *, follow: bool, where: str) -> Node:
         if not target:
             raise NotFound("symbolic link with an empty target", where=at)
         if len(target) > MAX_TARGET_BYTES:
-            raise Corrupt("target of a symbolic link is too long", where=at,
-                          expected=f"at most {MAX_TARGET_BYTES} bytes", found=f"{len(target)} bytes")
+            raise Corrupt(
+                "target of a symbolic link is too long",
+                where=at,
+                expected=f"at most {MAX_TARGET_BYTES} bytes",
+                found=f"{len(target)} bytes",
+            )
         if target.startswith(b"/"):
             del stack[1:]
         pending += _components(target)

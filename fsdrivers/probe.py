@@ -67,8 +67,9 @@ def probe(source: BlockSource) -> Filesystem:
     try:
         return open_ext(source)
     except NotThisFilesystem as err:
-        raise UnknownFilesystem("no known file system", where=source.name, expected="ext2/3/4 or ISO 9660",
-                                found=guess(source)) from err
+        raise UnknownFilesystem(
+            "no known file system", where=source.name, expected="ext2/3/4 or ISO 9660", found=guess(source)
+        ) from err
 
 
 def guess(source: BlockSource) -> str:

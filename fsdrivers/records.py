@@ -35,6 +35,10 @@ class Record:
     def read(self, data: bytes, offset: int = 0, *, where: str = "") -> dict[str, Any]:
         """The fields of the record at `offset` by name; `Corrupt` if it does not fit into `data`."""
         if offset < 0 or offset + self.size > len(data):
-            raise Corrupt(f"{self.name} is cut short", where=where, expected=f"{self.size} bytes",
-                          found=f"{max(0, len(data) - offset)} bytes")
+            raise Corrupt(
+                f"{self.name} is cut short",
+                where=where,
+                expected=f"{self.size} bytes",
+                found=f"{max(0, len(data) - offset)} bytes",
+            )
         return dict(zip(self.names, self.unpack_from(data, offset), strict=True))

@@ -64,9 +64,12 @@ class RemoteSource:
         except _FAILURES as err:
             raise SourceError(f"cannot read: {_reason(err)}", where=f"{self.name}: byte {start:#x}") from err
         if len(data) != end - start:
-            raise SourceError("short read (was the object replaced while being read?)",
-                              where=f"{self.name}: byte {start:#x}", expected=f"{end - start} bytes",
-                              found=f"{len(data)} bytes")  # fmt: skip
+            raise SourceError(
+                "short read (was the object replaced while being read?)",
+                where=f"{self.name}: byte {start:#x}",
+                expected=f"{end - start} bytes",
+                found=f"{len(data)} bytes",
+            )
         self.fetched_bytes += len(data)
         for number in range(first, behind):
             at = (number - first) * BLOCK_BYTES
@@ -98,8 +101,12 @@ def open_remote(url: str) -> RemoteSource:
     except _FAILURES as err:
         raise SourceError(f"cannot open: {_reason(err)}", where=url) from err
     if kind == "directory" or not isinstance(size, int) or size <= 0:
-        raise SourceError("not a disk image", where=url, expected="an object of known size",
-                          found="a directory" if kind == "directory" else f"size {size}")  # fmt: skip
+        raise SourceError(
+            "not a disk image",
+            where=url,
+            expected="an object of known size",
+            found="a directory" if kind == "directory" else f"size {size}",
+        )
     return RemoteSource(url, size, lambda start, end: bytes(filesystem.cat_file(path, start=start, end=end)))
 
 
@@ -108,8 +115,12 @@ def find_remote(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as err:
-        raise Unsupported("this URL needs a package that is not installed", where=url,
-                          expected="fsspec (pvboot[remote])", found="no fsspec") from err  # fmt: skip
+        raise Unsupported(
+            "this URL needs a package that is not installed",
+            where=url,
+            expected="fsspec (pvboot[remote])",
+            found="no fsspec",
+        ) from err
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as err:
@@ -126,8 +137,11 @@ def version_of(url: str) -> str | None:
         info = filesystem.info(path)
     except (SourceError, Unsupported, *_FAILURES):
         return None
-    facts = {name: info[name] for name in ("size", "ETag", "etag", "LastModified", "mtime", "created", "md5Hash")
-             if name in info}  # fmt: skip
+    facts = {
+        name: info[name]
+        for name in ("size", "ETag", "etag", "LastModified", "mtime", "created", "md5Hash")
+        if name in info
+    }
     return repr(sorted((name, str(value)) for name, value in facts.items())) if len(facts) > 1 else None
 
 

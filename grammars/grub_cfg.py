@@ -25,9 +25,21 @@ from grammars.grub_words import (
 from grammars.spans import SourceSpan
 
 __all__ = [
-    "Block", "Command", "For", "Function", "If", "Loop", "Piece", "Problem", "Script", "Source", "Statement", "Word",
-    "parse", "parse_text",
-]  # fmt: skip
+    "Block",
+    "Command",
+    "For",
+    "Function",
+    "If",
+    "Loop",
+    "Piece",
+    "Problem",
+    "Script",
+    "Source",
+    "Statement",
+    "Word",
+    "parse",
+    "parse_text",
+]
 
 DEPTH_LIMIT = 60  # of ours: blocks and `if`s inside each other; real menus end below ten
 _LIMITS = ("only the first", "beyond the first", "nested deeper")

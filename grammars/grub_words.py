@@ -135,8 +135,9 @@ _UNQUOTED = re.compile(
     | \$(?P<variable>{_VARIABLE})""",
     re.VERBOSE,
 )
-_QUOTED = re.compile(rf"""(?P<text>[^$\\]++) | \\(?P<escaped>[$"\\\n]) | \$(?P<variable>{_VARIABLE}) | (?P<stray>\\)""",
-                     re.VERBOSE)  # fmt: skip
+_QUOTED = re.compile(
+    rf"""(?P<text>[^$\\]++) | \\(?P<escaped>[$"\\\n]) | \$(?P<variable>{_VARIABLE}) | (?P<stray>\\)""", re.VERBOSE
+)
 
 
 class Lexer:

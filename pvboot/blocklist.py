@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pvboot import grub_rules as rules
-from pvboot.grub_rules import GrubError, read_number, shorten
+from pvboot import grub_errors
+from pvboot.grub_errors import GrubError, read_number, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, Extent
@@ -70,7 +70,7 @@ def open_block_list(text: str, source: BlockSource) -> BlockListFile:
         end = (first + length) * SECTOR_BYTES
         if end > source.size:
             found = f"sectors {first}+{length}, {source.name} has {source.size // SECTOR_BYTES}"
-            raise GrubError(rules.OUTSIDE_PARTITION, found)
+            raise GrubError(grub_errors.OUTSIDE_PARTITION, found)
         runs.append((first * SECTOR_BYTES, length * SECTOR_BYTES))
         size += length * SECTOR_BYTES
         if at == len(text):
@@ -84,10 +84,10 @@ def _number_or_zero(text: str, at: int) -> tuple[int, int]:
     try:
         return read_number(text, at)
     except GrubError as err:
-        if err.number == rules.NUMBER_OVERFLOW:
+        if err.number == grub_errors.NUMBER_OVERFLOW:
             raise _bad(text) from err
         return 0, at
 
 
 def _bad(text: str) -> GrubError:
-    return GrubError(rules.BAD_FILENAME, f"{shorten(text)!r} is neither a path from '/' nor a block list")
+    return GrubError(grub_errors.BAD_FILENAME, f"{shorten(text)!r} is neither a path from '/' nor a block list")

@@ -48,9 +48,7 @@ class LoadedBoot:
 
     def layout(self, nr_pages: int) -> DomainLayout:
         """The domain of `nr_pages` pages for it.  Raises `PlanError`."""
-        return plan_layout(
-            self.kernel, nr_pages, ramdisk=self.ramdisk, cmdline=self.cmdline, flags=self.flags
-        )
+        return plan_layout(self.kernel, nr_pages, ramdisk=self.ramdisk, cmdline=self.cmdline, flags=self.flags)
 
 
 def boot_from(
@@ -77,14 +75,7 @@ def boot_from(
 
     menu = load(devices, find(devices, config))
     warn(menu)
-    return boot_menu(
-        devices,
-        menu,
-        accept,
-        choose=choose,
-        console=console,
-        interactive=interactive,
-    )
+    return boot_menu(devices, menu, accept, choose=choose, console=console, interactive=interactive)
 
 
 def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> LoadedBoot:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from pvboot import grub_rules as rules
-from pvboot.grub_rules import GrubError, first_word, read_number, shorten
+from pvboot import grub_errors
+from pvboot.grub_errors import GrubError, first_word, read_number, shorten
 
 MAXIMUM_DRIVES = 8  # GRUB names hd0 to hd7
 MAXIMUM_PARTITION = 254
@@ -55,7 +55,7 @@ def read_device(text: str, root: Device | None = None, *, loops: bool = False) -
     Raises `GrubError` 11 for bad syntax, 12 for an impossible drive, 23 and 35 for bad numbers.
     """
     if not text.startswith("("):
-        raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(first_word(text))!r} does not begin with '('")
+        raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, f"{shorten(first_word(text))!r} does not begin with '('")
     if loops and (server := _SERVER.match(text)):
         return Device(server[1], server=server[2] or ""), text[server.end() :]
     drive, at = _read_loop(text) if loops and text.startswith("(loop") else _read_drive(text, root)
@@ -63,11 +63,11 @@ def read_device(text: str, root: Device | None = None, *, loops: bool = False) -
     if text[at : at + 1] == ",":
         device, at = _read_partition(text, at + 1, drive, root)
     if drive.drive >= MAXIMUM_DRIVES and drive.kind != "loop":
-        raise GrubError(rules.INVALID_DEVICE, f"drive {drive.drive} in {shorten(text)!r}, highest is 7")
+        raise GrubError(grub_errors.INVALID_DEVICE, f"drive {drive.drive} in {shorten(text)!r}, highest is 7")
     if device.kind not in WITH_PARTITIONS and device.partition is not None:
-        raise GrubError(rules.INVALID_DEVICE, f"{shorten(text)!r}: {drive} has no partitions")
+        raise GrubError(grub_errors.INVALID_DEVICE, f"{shorten(text)!r}: {drive} has no partitions")
     if text[at : at + 1] != ")":
-        raise GrubError(rules.BAD_DEVICE_SYNTAX, f"no ')' where it should be in {shorten(text)!r}")
+        raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, f"no ')' where it should be in {shorten(text)!r}")
     return device, text[at + 1 :]
 
 
@@ -76,7 +76,7 @@ def _read_drive(text: str, root: Device | None) -> tuple[Device, int]:
     letter = text[1:2]
     if letter in (",", ")"):
         if root is None:
-            raise GrubError(rules.INVALID_DEVICE, f"{shorten(text)!r} needs a root device, none is set")
+            raise GrubError(grub_errors.INVALID_DEVICE, f"{shorten(text)!r} needs a root device, none is set")
         return Device(root.kind, root.drive), 1
     if text[1:3] in ("cd", "nd"):
         return Device(text[1:3]), 3
@@ -84,7 +84,7 @@ def _read_drive(text: str, root: Device | None) -> tuple[Device, int]:
         drive, at = read_number(text, 3)
         return Device(text[1:3], drive), at
     if not letter:
-        raise GrubError(rules.BAD_DEVICE_SYNTAX, "nothing after '('")
+        raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, "nothing after '('")
     drive, at = read_number(text, 1)  # a BIOS number
     return (Device("hd", drive - BIOS_HARD_DISK) if drive >= BIOS_HARD_DISK else Device("fd", drive)), at
 
@@ -100,15 +100,15 @@ def _read_partition(text: str, at: int, drive: Device, root: Device | None) -> t
         if text.startswith(scheme, at):
             number, at = read_number(text, at + len(scheme))
             if not 1 <= number <= MAXIMUM_PARTITION + 1:
-                raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: partitions count from 1 here")
+                raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: partitions count from 1 here")
             return replace(drive, partition=number - 1, scheme=scheme), at
     if "0" <= text[at : at + 1] <= "9":
         try:
             number, at = read_number(text, at)
         except GrubError as err:
-            raise GrubError(rules.BAD_DEVICE_SYNTAX, err.detail) from err
+            raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, err.detail) from err
         if drive.kind not in WITH_PARTITIONS or number > MAXIMUM_PARTITION:
-            raise GrubError(rules.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: no such partition is possible")
+            raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, f"{shorten(text)!r}: no such partition is possible")
         if text[at : at + 1] == ",":
             at += 1
             if text[at : at + 1] in SLICES:

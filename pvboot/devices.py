@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.device_names import MAXIMUM_DRIVES, NETWORK, Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, first_word, shorten
+from pvboot.grub_errors import GrubError, first_word, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, File, Filesystem, Volume
-    from pvboot.net.network import Network
-    from pvboot.net.source import NetOptions
+    from pvboot.fetch.network import Network
+    from pvboot.fetch.source import NetOptions
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -101,11 +101,17 @@ class Devices:
             depth, outer = 1, device
             while outer.kind == "loop":
                 depth, outer = depth + 1, list(self._loops)[outer.drive][0]
-            for what, limit, found in (("files taken for disks", LOOP_LIMIT, len(self._loops) + 1),
-                                       ("disk images inside each other", LOOP_DEPTH_LIMIT, depth)):  # fmt: skip
+            for what, limit, found in (
+                ("files taken for disks", LOOP_LIMIT, len(self._loops) + 1),
+                ("disk images inside each other", LOOP_DEPTH_LIMIT, depth),
+            ):
                 if found > limit:
-                    raise PvbootError(f"too many {what}", where=shorten(f"{device}{path}"),
-                                      expected=f"at most {limit}", found=str(found))  # fmt: skip
+                    raise PvbootError(
+                        f"too many {what}",
+                        where=shorten(f"{device}{path}"),
+                        expected=f"at most {limit}",
+                        found=str(found),
+                    )
             self._loops[device, path] = None
         return Device("loop", list(self._loops).index((device, path)))
 
@@ -168,7 +174,7 @@ class Devices:
         if device.partition is None and device.slice is None:
             return drive, 0
         if device.slice is not None:
-            raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}: BSD labels are not read")
+            raise GrubError(grub_errors.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}: BSD labels are not read")
         assert device.partition is not None
         volumes = self._volumes_for_grub(drive)
         number = device.partition + 1
@@ -179,7 +185,7 @@ class Devices:
         if table_less and device.partition == 0:
             return drive, 0
         known = ", ".join(str(volume.number - 1) for volume in volumes if volume.number) or "none"
-        raise GrubError(rules.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}, its partitions: {known}")
+        raise GrubError(grub_errors.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}, its partitions: {known}")
 
     def _drive_of(self, device: Device) -> int:
         if device.kind == "hd" and device.drive < len(self.disks):
@@ -187,14 +193,14 @@ class Devices:
         if device.kind == "loop":
             if device.drive < len(self._loops):
                 return len(self.disks) + device.drive
-            raise GrubError(rules.NO_SUCH_DISK, f"{device} has no file, {len(self._loops)} have one")
+            raise GrubError(grub_errors.NO_SUCH_DISK, f"{device} has no file, {len(self._loops)} have one")
         if device.kind == "cd":
             for drive in range(len(self.disks)):
                 if self._is_optical(drive):
                     return drive
         if device.kind in NETWORK:
-            raise GrubError(rules.INVALID_DEVICE, f"{device} is no disk")
-        raise GrubError(rules.NO_SUCH_DISK, f"{device}, this guest has {len(self.disks)} disk(s)")
+            raise GrubError(grub_errors.INVALID_DEVICE, f"{device} is no disk")
+        raise GrubError(grub_errors.NO_SUCH_DISK, f"{device}, this guest has {len(self.disks)} disk(s)")
 
     def check(self, device: Device) -> None:
         """Raises `GrubError` unless there is such a disk, partition or server; nothing is asked of a server."""
@@ -205,8 +211,11 @@ class Devices:
 
     def _served(self, device: Device) -> Filesystem:
         if self.network is None:
-            raise GrubError(rules.INVALID_DEVICE, f"{device}: the menu of a local source may use the network only if "
-                            "--net URL (or PVBOOT_NET in the environment) allows it")  # fmt: skip
+            raise GrubError(
+                grub_errors.INVALID_DEVICE,
+                f"{device}: the menu of a local source may use the network only if "
+                "--net URL (or PVBOOT_NET in the environment) allows it",
+            )
         if device.kind == "nd":
             return self.network.base()
         return self.network.server(device.kind, device.server)
@@ -286,38 +295,38 @@ class Devices:
             from pvboot.blocklist import open_block_list
 
             if not path:
-                raise GrubError(rules.BAD_FILENAME, f"no path behind {device}")
+                raise GrubError(grub_errors.BAD_FILENAME, f"no path behind {device}")
             return open_block_list(path, self.blocks(device))
         filesystem = self.filesystem(device)
         try:
             return filesystem.open(path)
         except fs_errors.IsADirectory as err:
             if path.endswith("/"):  # GRUB looks for a file of no name in the directory
-                raise GrubError(rules.FILE_NOT_FOUND, str(err)) from err
+                raise GrubError(grub_errors.FILE_NOT_FOUND, str(err)) from err
             raise translate(err) from err
         except fs_errors.FsError as err:
             raise translate(err) from err
 
 
 _NUMBERS: tuple[tuple[type[fs_errors.FsError], int], ...] = (
-    (fs_errors.NotFound, rules.FILE_NOT_FOUND),
-    (fs_errors.NotADirectory, rules.BAD_FILE_TYPE),
-    (fs_errors.IsADirectory, rules.BAD_FILE_TYPE),
-    (fs_errors.LinkLoop, rules.TOO_MANY_LINKS),
-    (fs_errors.SourceError, rules.READ_ERROR),
-    (fs_errors.Unsupported, rules.UNREADABLE_WHOLE),
-    (fs_errors.Corrupt, rules.INCONSISTENT_FILESYSTEM),
+    (fs_errors.NotFound, grub_errors.FILE_NOT_FOUND),
+    (fs_errors.NotADirectory, grub_errors.BAD_FILE_TYPE),
+    (fs_errors.IsADirectory, grub_errors.BAD_FILE_TYPE),
+    (fs_errors.LinkLoop, grub_errors.TOO_MANY_LINKS),
+    (fs_errors.SourceError, grub_errors.READ_ERROR),
+    (fs_errors.Unsupported, grub_errors.UNREADABLE_WHOLE),
+    (fs_errors.Corrupt, grub_errors.INCONSISTENT_FILESYSTEM),
 )
 
 
 def translate(err: fs_errors.FsError, *, mounting: bool = False) -> GrubError:
     """The GRUB error for one of the drivers', its text kept as the detail."""
     if mounting and not isinstance(err, fs_errors.SourceError):
-        return GrubError(rules.CANNOT_MOUNT, str(err))
+        return GrubError(grub_errors.CANNOT_MOUNT, str(err))
     for kind, number in _NUMBERS:
         if isinstance(err, kind):
             return GrubError(number, str(err))
-    return GrubError(rules.CANNOT_MOUNT, str(err))
+    return GrubError(grub_errors.CANNOT_MOUNT, str(err))
 
 
 # --- what the user names as SOURCE ------------------------------------------------------------------------
@@ -331,7 +340,7 @@ def open_devices(source: str, disks: Sequence[str] = (), net: NetOptions | None 
     the network, and how.  Raises `FsError`, `PvbootError`.
     """
     if net is not None or any(map(is_fetched, (source, *disks))):
-        from pvboot.net.source import open_remote_devices
+        from pvboot.fetch.source import open_remote_devices
 
         return open_remote_devices(source, disks, net)
     menu_file = source if is_menu_file(source) else None
@@ -374,7 +383,7 @@ def is_object_url(name: str) -> bool:
 
 
 def is_fetched(name: str) -> bool:
-    """Whether a source is on a boot server, which `pvboot.net` asks."""
+    """Whether a source is on a boot server, which `pvboot.fetch` asks."""
     return name.lower().startswith(("http://", "https://", "tftp://"))
 
 

@@ -29,8 +29,21 @@ NETWORK_DESCRIPTORS = 64
 NETWORK_THREADS = 256  # of all processes of that user together
 # What a child may ask to have imported: our own readers and what they import at their first use.
 IMPORTABLE = frozenset(
-    ("pvboot", "fsdrivers", "grammars", "pyparsing", "encodings", "hashlib", "crypt", "zlib", "lzma", "bz2",
-     "unicodedata", "string", "fnmatch")
+    (
+        "pvboot",
+        "fsdrivers",
+        "grammars",
+        "pyparsing",
+        "encodings",
+        "hashlib",
+        "crypt",
+        "zlib",
+        "lzma",
+        "bz2",
+        "unicodedata",
+        "string",
+        "fnmatch",
+    )
 )
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
@@ -160,9 +173,15 @@ def _import_for_child(name: str, importable: Collection[str]) -> None:
 
 
 def _run_once(
-    job: Job, report: Report, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    job: Job,
+    report: Report,
+    keep: Collection[int],
+    limits: Limits,
+    uid: int | None,
+    terminal: bool,
+    confined: bool,
     network: bool,
-) -> int:  # fmt: skip
+) -> int:
     """Fork, read the child's messages into `report`, wait.  Returns the wait status, None after a time-out."""
     receive, send = os.pipe()
     sys.stdout.flush()
@@ -248,9 +267,15 @@ def _judge(status: int, limits: Limits) -> None:
 
 
 def _child(
-    job: Job, send: int, keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, confined: bool,
+    job: Job,
+    send: int,
+    keep: Collection[int],
+    limits: Limits,
+    uid: int | None,
+    terminal: bool,
+    confined: bool,
     network: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Never returns."""
     code = 1
     channel = Channel(send)
@@ -291,13 +316,7 @@ class _Gate:
 
 
 def confine(
-    keep: Collection[int],
-    limits: Limits,
-    uid: int | None,
-    terminal: bool,
-    channel: Channel,
-    *,
-    network: bool = False,
+    keep: Collection[int], limits: Limits, uid: int | None, terminal: bool, channel: Channel, *, network: bool = False
 ) -> None:
     """Give up every right but the descriptors `keep`, and with `network` those that fetching needs.
 

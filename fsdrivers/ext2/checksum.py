@@ -44,7 +44,8 @@ class Checksums:
     def are_used(superblock: SuperBlock) -> bool:
         """Whether the file system has them, in the one kind there is."""
         return bool(superblock.ro_compat & RoCompat.METADATA_CSUM) and (
-            superblock.raw[CHECKSUM_TYPE_OFFSET] == TYPE_CRC32C)
+            superblock.raw[CHECKSUM_TYPE_OFFSET] == TYPE_CRC32C
+        )
 
     def check_group(self, group: int, raw: bytes, where: str) -> None:
         """The 16 bits in a group descriptor."""
@@ -76,8 +77,11 @@ class Checksums:
         if self._verified.get(inode.number) == data:
             return
         tail = block_size - DIRECTORY_TAIL_BYTES
-        starts = [start for start in range(0, len(data), block_size)
-                  if data[start + tail : start + tail + 8] == DIRECTORY_TAIL]
+        starts = [
+            start
+            for start in range(0, len(data), block_size)
+            if data[start + tail : start + tail + 8] == DIRECTORY_TAIL
+        ]
         sums = crc32c_blocks([self._inode_seed(inode)] * len(starts), [data[start : start + tail] for start in starts])
         for start, crc in zip(starts, sums, strict=True):
             stored = int.from_bytes(data[start + block_size - 4 : start + block_size], "little")

@@ -30,12 +30,20 @@ def live_entries(data: bytes, block_size: int, where: str, *, wide_names: bool =
         if length & 3 or length < DIRENT_BYTES or position + length > block_end:
             length = _record_length(length, block_size)
             if length & 3 or length < DIRENT_BYTES or position + length > block_end:
-                raise Corrupt("bad directory record length", where=f"{where}: byte {position}",
-                              expected=f"a multiple of 4, 8..{block_end - position}", found=str(length))
+                raise Corrupt(
+                    "bad directory record length",
+                    where=f"{where}: byte {position}",
+                    expected=f"a multiple of 4, 8..{block_end - position}",
+                    found=str(length),
+                )
         if inode:
             if not 0 < name_bytes <= length - DIRENT_BYTES or name_bytes > 255:
-                raise Corrupt("bad directory name length", where=f"{where}: byte {position}",
-                              expected=f"1..{min(255, length - DIRENT_BYTES)}", found=str(name_bytes))
+                raise Corrupt(
+                    "bad directory name length",
+                    where=f"{where}: byte {position}",
+                    expected=f"1..{min(255, length - DIRENT_BYTES)}",
+                    found=str(name_bytes),
+                )
             start = position + DIRENT_BYTES
             name = data[start : start + name_bytes]
             if name != b"." and name != b"..":

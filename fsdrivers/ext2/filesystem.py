@@ -71,8 +71,11 @@ class ExtFilesystem:
         """Open a regular file, links followed; `IsADirectory` for everything that is none."""
         inode = self._resolve(path, follow=True)
         if inode.format != MODE_REGULAR:
-            raise IsADirectory("not a regular file", where=f"{self.source.name}: {path}",
-                               found="a directory" if inode.format == MODE_DIRECTORY else "a special file")
+            raise IsADirectory(
+                "not a regular file",
+                where=f"{self.source.name}: {path}",
+                found="a directory" if inode.format == MODE_DIRECTORY else "a special file",
+            )
         self._refuse_unreadable(inode)
         if inode.flags & InodeFlag.INLINE_DATA:
             return MemoryFile(path, self._inline_data(inode))
@@ -121,8 +124,12 @@ class ExtFilesystem:
         where = f"{self.source.name}: inode {inode.number}"
         data = inode.block + inline_tail(inode, where)
         if inode.size > len(data):
-            raise Corrupt("inline data is shorter than its file", where=where, expected=f"{inode.size} bytes",
-                          found=f"{len(data)} bytes")
+            raise Corrupt(
+                "inline data is shorter than its file",
+                where=where,
+                expected=f"{inode.size} bytes",
+                found=f"{len(data)} bytes",
+            )
         return data[: inode.size]
 
     def _stat(self, inode: Inode) -> Stat:
@@ -137,8 +144,12 @@ class ExtFilesystem:
         if inode.is_fast_symlink:
             return inode.block[: inode.size]
         if inode.size > paths.MAX_TARGET_BYTES:
-            raise Corrupt("target of a symbolic link is too long", where=where,
-                          expected=f"at most {paths.MAX_TARGET_BYTES} bytes", found=f"{inode.size} bytes")
+            raise Corrupt(
+                "target of a symbolic link is too long",
+                where=where,
+                expected=f"at most {paths.MAX_TARGET_BYTES} bytes",
+                found=f"{inode.size} bytes",
+            )
         if inode.flags & InodeFlag.INLINE_DATA:
             return self._inline_data(inode)
         target = RunFile(self.source, "", inode.size, self.superblock.block_size, self.runs(inode))
@@ -159,8 +170,12 @@ class ExtFilesystem:
         """The root directory (for `paths.resolve`)."""
         inode = self.inode(ROOT_INODE)
         if inode.format != MODE_DIRECTORY:
-            raise Corrupt("the root inode is not a directory", where=f"{self.source.name}: inode {ROOT_INODE}",
-                          expected="mode 0x4000", found=f"{inode.mode:#x}")
+            raise Corrupt(
+                "the root inode is not a directory",
+                where=f"{self.source.name}: inode {ROOT_INODE}",
+                expected="mode 0x4000",
+                found=f"{inode.mode:#x}",
+            )
         return inode
 
     def is_directory(self, node: Inode) -> bool:
@@ -203,8 +218,9 @@ class ExtFilesystem:
                 yield tail, len(tail)
             return
         if node.size % block_size:
-            raise Corrupt("bad directory size", where=where, expected=f"a multiple of {block_size}",
-                          found=str(node.size))
+            raise Corrupt(
+                "bad directory size", where=where, expected=f"a multiple of {block_size}", found=str(node.size)
+            )
         runs = self.runs(node)
         if sum(run.blocks for run in runs) * block_size > MAX_DIRECTORY_BYTES:
             raise Unsupported("directory is too large", where=where, expected=f"at most {MAX_DIRECTORY_BYTES} bytes")
@@ -233,8 +249,12 @@ def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesys
     # The super block and the descriptors may themselves stand in the journal.
     after = read_superblock(replayed)
     if after.block_size != superblock.block_size:
-        raise Corrupt("the journal changes the block size", where=source.name, expected=str(superblock.block_size),
-                      found=str(after.block_size))
+        raise Corrupt(
+            "the journal changes the block size",
+            where=source.name,
+            expected=str(superblock.block_size),
+            found=str(after.block_size),
+        )
     return ExtFilesystem(replayed, after, limits)
 
 

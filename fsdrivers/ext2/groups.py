@@ -27,8 +27,9 @@ class GroupTable:
         """The bytes of an inode, whole inode_size."""
         sb = self._sb
         if not 1 <= number <= sb.inodes_count:
-            raise Corrupt("inode number outside the file system", where=where, expected=f"1..{sb.inodes_count}",
-                          found=str(number))
+            raise Corrupt(
+                "inode number outside the file system", where=where, expected=f"1..{sb.inodes_count}", found=str(number)
+            )
         group, index = divmod(number - 1, sb.inodes_per_group)
         # Inodes are addressed by byte: nothing says that a block holds a whole number of them.
         offset = self.inode_table(group) * sb.block_size + index * sb.inode_size
@@ -59,8 +60,12 @@ class GroupTable:
             block |= int.from_bytes(raw[GROUP_INODE_TABLE_HI_OFFSET : GROUP_INODE_TABLE_HI_OFFSET + 4], "little") << 32
         table_blocks = -(-sb.inodes_per_group * sb.inode_size // sb.block_size)
         if block <= sb.first_data_block or block + table_blocks > sb.blocks_count:
-            raise Corrupt("inode table outside the file system", where=where, found=f"block {block}",
-                          expected=f"{sb.first_data_block + 1}..{sb.blocks_count - table_blocks}")
+            raise Corrupt(
+                "inode table outside the file system",
+                where=where,
+                found=f"block {block}",
+                expected=f"{sb.first_data_block + 1}..{sb.blocks_count - table_blocks}",
+            )
         return block
 
     def descriptor_offset(self, group: int) -> int:

@@ -39,7 +39,7 @@ class Inode:
 
     @property
     def kind(self) -> str:
-        """"file", "dir", "symlink" or "other"."""
+        """ "file", "dir", "symlink" or "other"."""
         return kind_of(self.mode)
 
     @property
@@ -71,8 +71,9 @@ def inline_tail(inode: Inode, where: str) -> bytes:
     if extra_isize & 3 or start + 4 > len(inode.raw):
         if extra_isize == len(inode.raw) - INODE_BYTES:
             return b""
-        raise Corrupt("bad extra inode size", where=where, expected=f"4..{len(inode.raw) - INODE_BYTES}",
-                      found=str(extra_isize))
+        raise Corrupt(
+            "bad extra inode size", where=where, expected=f"4..{len(inode.raw) - INODE_BYTES}", found=str(extra_isize)
+        )
     if int.from_bytes(inode.raw[start : start + 4], "little") != XATTR_MAGIC:
         return b""
     return _system_data(inode.raw[start + 4 :], where)
@@ -88,8 +89,12 @@ def _system_data(region: bytes, where: str) -> bytes:
         name = region[position + XATTR_ENTRY.size : position + XATTR_ENTRY.size + name_bytes]
         if index == XATTR_INDEX_SYSTEM and name == b"data":
             if value_inode or offset + size > len(region):
-                raise Corrupt("inline data outside its inode", where=where,
-                              expected=f"at most {len(region)} bytes", found=f"{size} bytes at {offset}")
+                raise Corrupt(
+                    "inline data outside its inode",
+                    where=where,
+                    expected=f"at most {len(region)} bytes",
+                    found=f"{size} bytes at {offset}",
+                )
             return region[offset : offset + size]
         position += XATTR_ENTRY.size + (name_bytes + 3 & ~3)
     return b""

@@ -11,14 +11,29 @@ BLOCK_DESCRIPTOR, BLOCK_COMMIT, BLOCK_SUPER_V1, BLOCK_SUPER_V2, BLOCK_REVOKE = 1
 
 HEADER = Record("journal block header", ">", 12, {"magic": (0, "I"), "blocktype": (4, "I"), "sequence": (8, "I")})
 JOURNAL_SUPER_BYTES = 1024
-JOURNAL_SUPER = Record("journal super block", ">", JOURNAL_SUPER_BYTES, {
-    "magic": (0, "I"), "blocktype": (4, "I"), "block_size": (12, "I"), "max_length": (16, "I"), "first": (20, "I"),
-    "sequence": (24, "I"), "start": (28, "I"), "feature_compat": (0x24, "I"), "feature_incompat": (0x28, "I"),
-    "uuid": (0x30, "16s"), "checksum_type": (0x50, "B"), "fast_commit_blocks": (0x54, "I"), "checksum": (0xFC, "I"),
-})
-COMMIT = Record("journal commit block", ">", 20, {
-    "checksum_type": (12, "B"), "checksum_size": (13, "B"), "checksum": (16, "I"),
-})
+JOURNAL_SUPER = Record(
+    "journal super block",
+    ">",
+    JOURNAL_SUPER_BYTES,
+    {
+        "magic": (0, "I"),
+        "blocktype": (4, "I"),
+        "block_size": (12, "I"),
+        "max_length": (16, "I"),
+        "first": (20, "I"),
+        "sequence": (24, "I"),
+        "start": (28, "I"),
+        "feature_compat": (0x24, "I"),
+        "feature_incompat": (0x28, "I"),
+        "uuid": (0x30, "16s"),
+        "checksum_type": (0x50, "B"),
+        "fast_commit_blocks": (0x54, "I"),
+        "checksum": (0xFC, "I"),
+    },
+)
+COMMIT = Record(
+    "journal commit block", ">", 20, {"checksum_type": (12, "B"), "checksum_size": (13, "B"), "checksum": (16, "I")}
+)
 REVOKE = Record("journal revoke block", ">", 16, {"bytes_used": (12, "I")})
 # Tags: block, checksum, flags [, block high]; version 3: block, flags, block high, checksum.
 TAG = Struct(">IHH")

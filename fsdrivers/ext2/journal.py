@@ -92,36 +92,52 @@ class Log:
             self.fast_commit_blocks = sb["fast_commit_blocks"] or DEFAULT_FAST_COMMIT_BLOCKS
         self.end: int = sb["max_length"] - self.fast_commit_blocks
         if self.start and not 1 <= self.first <= self.start < self.end:
-            raise Corrupt("bad limits of the log", where=where,
-                          found=f"first {self.first}, start {self.start}, end {self.end}")
+            raise Corrupt(
+                "bad limits of the log", where=where, found=f"first {self.first}, start {self.start}, end {self.end}"
+            )
 
     def _check_super(self, sb: dict[str, Any], raw: bytes) -> None:
         where = self.where
         if sb["magic"] != JOURNAL_MAGIC or sb["blocktype"] not in (BLOCK_SUPER_V1, BLOCK_SUPER_V2):
-            raise Corrupt("no journal super block", where=where, expected=f"{JOURNAL_MAGIC:#x}",
-                          found=f"{sb['magic']:#x}, type {sb['blocktype']}")
+            raise Corrupt(
+                "no journal super block",
+                where=where,
+                expected=f"{JOURNAL_MAGIC:#x}",
+                found=f"{sb['magic']:#x}, type {sb['blocktype']}",
+            )
         # Version 1 ends before the feature words.
         dynamic = sb["blocktype"] == BLOCK_SUPER_V2
         self.compat: int = sb["feature_compat"] if dynamic else 0
         self.incompat: int = sb["feature_incompat"] if dynamic else 0
         if self.incompat & ~JournalIncompat.KNOWN:
-            raise Unsupported("journal feature is not supported", where=where,
-                              found=f"{self.incompat & ~JournalIncompat.KNOWN:#x}")
+            raise Unsupported(
+                "journal feature is not supported", where=where, found=f"{self.incompat & ~JournalIncompat.KNOWN:#x}"
+            )
         if sb["block_size"] != self.block_size:
-            raise Corrupt("bad journal block size", where=where, expected=str(self.block_size),
-                          found=str(sb["block_size"]))
+            raise Corrupt(
+                "bad journal block size", where=where, expected=str(self.block_size), found=str(sb["block_size"])
+            )
         file_blocks = self._runs[-1].file_block + self._runs[-1].blocks if self._runs else 0
         if not 2 <= sb["max_length"] <= min(file_blocks, MAX_LOG_BLOCKS):
-            raise Corrupt("bad journal length", where=where, expected=f"2..{min(file_blocks, MAX_LOG_BLOCKS)} blocks",
-                          found=str(sb["max_length"]))
+            raise Corrupt(
+                "bad journal length",
+                where=where,
+                expected=f"2..{min(file_blocks, MAX_LOG_BLOCKS)} blocks",
+                found=str(sb["max_length"]),
+            )
         if self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3):
             if sb["checksum_type"] != CHECKSUM_CRC32C:
-                raise Unsupported("journal checksum is not supported", where=where, expected="crc32c",
-                                  found=str(sb["checksum_type"]))
+                raise Unsupported(
+                    "journal checksum is not supported", where=where, expected="crc32c", found=str(sb["checksum_type"])
+                )
             crc = crc32c(FRESH, raw[:0xFC] + bytes(4) + raw[0x100:])
             if crc != sb["checksum"]:
-                raise Corrupt("bad checksum of the journal super block", where=where,
-                              expected=f"{sb['checksum']:#x}", found=f"{crc:#x}")
+                raise Corrupt(
+                    "bad checksum of the journal super block",
+                    where=where,
+                    expected=f"{sb['checksum']:#x}",
+                    found=f"{crc:#x}",
+                )
 
     def offset(self, log_block: int) -> int:
         """Byte of the volume where a block of the log lies."""
@@ -271,15 +287,22 @@ def _refuse_fast_commits(log: Log, transactions: int) -> None:
         return
     tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
     if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
-        raise Unsupported("the journal ends with fast commits; run fsck or mount it once", where=log.where,
-                          found=f"fast commit of transaction {tid}")
+        raise Unsupported(
+            "the journal ends with fast commits; run fsck or mount it once",
+            where=log.where,
+            found=f"fast commit of transaction {tid}",
+        )
 
 
 def _last_writers(transactions: list[Transaction]) -> dict[int, Tag]:
     """The copy that counts for each home block: the last one that no transaction from its own on revokes."""
     last_revoke = {block: i for i, transaction in enumerate(transactions) for block in transaction.revoked}
-    return {tag.block: tag for i, transaction in enumerate(transactions) for tag in transaction.tags
-            if last_revoke.get(tag.block, -1) < i}
+    return {
+        tag.block: tag
+        for i, transaction in enumerate(transactions)
+        for tag in transaction.tags
+        if last_revoke.get(tag.block, -1) < i
+    }
 
 
 def _check_homes(final: dict[int, Tag], sb: SuperBlock, runs: list[Run], where: str) -> None:
@@ -288,8 +311,12 @@ def _check_homes(final: dict[int, Tag], sb: SuperBlock, runs: list[Run], where: 
     starts = [run.disk_block for run in by_disk]
     for block in final:
         if block >= sb.blocks_count:
-            raise Corrupt("journal holds a block outside the file system", where=where, found=str(block),
-                          expected=f"0..{sb.blocks_count - 1}")
+            raise Corrupt(
+                "journal holds a block outside the file system",
+                where=where,
+                found=str(block),
+                expected=f"0..{sb.blocks_count - 1}",
+            )
         i = bisect_right(starts, block) - 1
         if i >= 0 and block < starts[i] + by_disk[i].blocks:
             raise Corrupt("journal holds a block of itself", where=where, found=str(block))
@@ -307,5 +334,9 @@ def _verify(log: Log, tags: list[Tag]) -> None:
         sums = crc32c_blocks(seeds, [log.read(tag.log_block) for tag in batch])
         for tag, crc in zip(batch, sums, strict=True):
             if crc & mask != tag.checksum:
-                raise Corrupt("bad checksum of a journalled block", where=f"{log.where}: log block {tag.log_block}",
-                              expected=f"{tag.checksum:#x}", found=f"{crc & mask:#x}")
+                raise Corrupt(
+                    "bad checksum of a journalled block",
+                    where=f"{log.where}: log block {tag.log_block}",
+                    expected=f"{tag.checksum:#x}",
+                    found=f"{crc & mask:#x}",
+                )

@@ -12,58 +12,68 @@ SUPER_MAGIC = 0xEF53
 SUPER_MAGIC_OFFSET = 0x38
 ROOT_INODE = 2
 
-SUPER = Record("ext super block", "<", SUPER_BYTES, {
-    "inodes_count": (0x00, "I"),
-    "blocks_count_lo": (0x04, "I"),
-    "first_data_block": (0x14, "I"),
-    "log_block_size": (0x18, "I"),
-    "log_cluster_size": (0x1C, "I"),
-    "blocks_per_group": (0x20, "I"),
-    "clusters_per_group": (0x24, "I"),
-    "inodes_per_group": (0x28, "I"),
-    "magic": (0x38, "H"),
-    "rev_level": (0x4C, "I"),
-    "inode_size": (0x58, "H"),
-    "block_group_nr": (0x5A, "H"),
-    "feature_compat": (0x5C, "I"),
-    "feature_incompat": (0x60, "I"),
-    "feature_ro_compat": (0x64, "I"),
-    "uuid": (0x68, "16s"),
-    "volume_name": (0x78, "16s"),
-    "journal_uuid": (0xD0, "16s"),
-    "journal_inum": (0xE0, "I"),
-    "journal_dev": (0xE4, "I"),
-    "desc_size": (0xFE, "H"),
-    "first_meta_bg": (0x104, "I"),
-    "blocks_count_hi": (0x150, "I"),
-    "checksum_type": (0x175, "B"),
-    "backup_bgs": (0x24C, "8s"),
-    "checksum_seed": (0x270, "I"),
-    "checksum": (0x3FC, "I"),
-})
+SUPER = Record(
+    "ext super block",
+    "<",
+    SUPER_BYTES,
+    {
+        "inodes_count": (0x00, "I"),
+        "blocks_count_lo": (0x04, "I"),
+        "first_data_block": (0x14, "I"),
+        "log_block_size": (0x18, "I"),
+        "log_cluster_size": (0x1C, "I"),
+        "blocks_per_group": (0x20, "I"),
+        "clusters_per_group": (0x24, "I"),
+        "inodes_per_group": (0x28, "I"),
+        "magic": (0x38, "H"),
+        "rev_level": (0x4C, "I"),
+        "inode_size": (0x58, "H"),
+        "block_group_nr": (0x5A, "H"),
+        "feature_compat": (0x5C, "I"),
+        "feature_incompat": (0x60, "I"),
+        "feature_ro_compat": (0x64, "I"),
+        "uuid": (0x68, "16s"),
+        "volume_name": (0x78, "16s"),
+        "journal_uuid": (0xD0, "16s"),
+        "journal_inum": (0xE0, "I"),
+        "journal_dev": (0xE4, "I"),
+        "desc_size": (0xFE, "H"),
+        "first_meta_bg": (0x104, "I"),
+        "blocks_count_hi": (0x150, "I"),
+        "checksum_type": (0x175, "B"),
+        "backup_bgs": (0x24C, "8s"),
+        "checksum_seed": (0x270, "I"),
+        "checksum": (0x3FC, "I"),
+    },
+)
 
-GROUP = Record("group descriptor", "<", 32, {
-    "inode_table_lo": (0x08, "I"), "flags": (0x12, "H"), "checksum": (0x1E, "H"),
-})
+GROUP = Record(
+    "group descriptor", "<", 32, {"inode_table_lo": (0x08, "I"), "flags": (0x12, "H"), "checksum": (0x1E, "H")}
+)
 GROUP_INODE_TABLE_HI_OFFSET = 0x28
 GROUP_CHECKSUM_OFFSET = 0x1E
 
 INODE_BYTES = 128
-INODE = Record("inode", "<", INODE_BYTES, {
-    "mode": (0x00, "H"),
-    "size_lo": (0x04, "I"),
-    "mtime": (0x10, "i"),
-    "flags": (0x20, "I"),
-    "block": (0x28, "60s"),
-    "generation": (0x64, "I"),
-    "size_hi": (0x6C, "I"),
-    "checksum_lo": (0x7C, "H"),
-})
+INODE = Record(
+    "inode",
+    "<",
+    INODE_BYTES,
+    {
+        "mode": (0x00, "H"),
+        "size_lo": (0x04, "I"),
+        "mtime": (0x10, "i"),
+        "flags": (0x20, "I"),
+        "block": (0x28, "60s"),
+        "generation": (0x64, "I"),
+        "size_hi": (0x6C, "I"),
+        "checksum_lo": (0x7C, "H"),
+    },
+)
 INODE_EXTRA = Record("inode extension", "<", 4, {"extra_isize": (0, "H"), "checksum_hi": (2, "H")})
 
-EXTENT_HEADER = Record("extent header", "<", 12, {
-    "magic": (0, "H"), "entries": (2, "H"), "max": (4, "H"), "depth": (6, "H"),
-})
+EXTENT_HEADER = Record(
+    "extent header", "<", 12, {"magic": (0, "H"), "entries": (2, "H"), "max": (4, "H"), "depth": (6, "H")}
+)
 EXTENT_MAGIC = 0xF30A
 EXTENT_ENTRY_BYTES = 12
 # Leaf: first file block, length (+0x8000: uninitialised), disk block high, low.

@@ -37,8 +37,15 @@ class MapReader:
 
     __slots__ = ("_limits", "_read_block", "_seen", "block_size", "blocks_count", "verify", "where")
 
-    def __init__(self, read_block: Callable[[int], bytes], block_size: int, blocks_count: int, where: str,
-                 limits: Limits, verify: Callable[[int, bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        read_block: Callable[[int], bytes],
+        block_size: int,
+        blocks_count: int,
+        where: str,
+        limits: Limits,
+        verify: Callable[[int, bytes], None] | None = None,
+    ) -> None:
         self._read_block = read_block
         self.block_size = block_size
         self.blocks_count = blocks_count
@@ -52,8 +59,9 @@ class MapReader:
         if block in self._seen:
             raise Corrupt("block map leads into itself", where=f"{self.where}: block {block}")
         if len(self._seen) >= self._limits.map_blocks:
-            raise Unsupported("block map is too large", where=self.where,
-                              expected=f"at most {self._limits.map_blocks} map blocks")
+            raise Unsupported(
+                "block map is too large", where=self.where, expected=f"at most {self._limits.map_blocks} map blocks"
+            )
         self._seen.add(block)
         return self._read_block(block)
 
@@ -65,8 +73,12 @@ class MapReader:
     def check_disk(self, block: int, count: int = 1) -> None:
         """`Corrupt` unless the blocks lie inside the file system (block 0 never holds a file's data)."""
         if block <= 0 or block + count > self.blocks_count:
-            raise Corrupt("block number outside the file system", where=self.where,
-                          expected=f"1..{self.blocks_count - 1}", found=f"{block}, {count} blocks")
+            raise Corrupt(
+                "block number outside the file system",
+                where=self.where,
+                expected=f"1..{self.blocks_count - 1}",
+                found=f"{block}, {count} blocks",
+            )
 
 
 def extent_runs(root: bytes, reader: MapReader, file_blocks: int) -> list[Run]:
@@ -76,8 +88,9 @@ def extent_runs(root: bytes, reader: MapReader, file_blocks: int) -> list[Run]:
     return _cut(runs, file_blocks)
 
 
-def _extent_node(node: bytes, reader: MapReader, runs: list[Run], depth: int | None, span: tuple[int, int],
-                 name: str) -> None:
+def _extent_node(
+    node: bytes, reader: MapReader, runs: list[Run], depth: int | None, span: tuple[int, int], name: str
+) -> None:
     """Collect the runs below a node; keys must ascend inside `span` [first, end) given by the parent."""
     where = f"{reader.where}: {name}"
     magic, entries, limit, node_depth = EXTENT_HEADER.unpack_from(node)
@@ -85,12 +98,17 @@ def _extent_node(node: bytes, reader: MapReader, runs: list[Run], depth: int | N
         raise Corrupt("bad extent header", where=where, expected=f"{EXTENT_MAGIC:#x}", found=f"{magic:#x}")
     capacity = len(node) // EXTENT_ENTRY_BYTES - 1
     if entries > limit or limit > capacity:
-        raise Corrupt("too many extents for a node", where=where, expected=f"at most {capacity}",
-                      found=f"{entries} of {limit}")
+        raise Corrupt(
+            "too many extents for a node", where=where, expected=f"at most {capacity}", found=f"{entries} of {limit}"
+        )
     # The kernel's trees are uniform: a child is exactly one level lower, so that depth bounds the recursion.
     if node_depth > MAX_EXTENT_DEPTH or (depth is not None and node_depth != depth):
-        raise Corrupt("bad extent depth", where=where, found=str(node_depth),
-                      expected=f"0..{MAX_EXTENT_DEPTH}" if depth is None else str(depth))
+        raise Corrupt(
+            "bad extent depth",
+            where=where,
+            found=str(node_depth),
+            expected=f"0..{MAX_EXTENT_DEPTH}" if depth is None else str(depth),
+        )
     body = memoryview(node)[EXTENT_ENTRY_BYTES : EXTENT_ENTRY_BYTES * (entries + 1)]
     if node_depth == 0:
         _leaf(EXTENT_LEAF.iter_unpack(body), reader, runs, span, where)
@@ -112,8 +130,9 @@ def _extent_node(node: bytes, reader: MapReader, runs: list[Run], depth: int | N
         _extent_node(child, reader, runs, node_depth - 1, (key, stop), f"extent block {block}")
 
 
-def _leaf(extents: Iterable[tuple[int, ...]], reader: MapReader, runs: list[Run], span: tuple[int, int],
-          where: str) -> None:
+def _leaf(
+    extents: Iterable[tuple[int, ...]], reader: MapReader, runs: list[Run], span: tuple[int, int], where: str
+) -> None:
     position, end = span
     blocks_count = reader.blocks_count
     for key, length, high, low in extents:
@@ -121,8 +140,12 @@ def _leaf(extents: Iterable[tuple[int, ...]], reader: MapReader, runs: list[Run]
         # blocks still hold somebody's old data and read as zeros.
         count = length if length <= UNINITIALISED else length - UNINITIALISED
         if not count or key < position or key + count > end:
-            raise Corrupt("extent is empty, out of order or overlaps", where=where,
-                          expected=f"inside file blocks {position}..{end - 1}", found=f"{key}, {count} blocks")
+            raise Corrupt(
+                "extent is empty, out of order or overlaps",
+                where=where,
+                expected=f"inside file blocks {position}..{end - 1}",
+                found=f"{key}, {count} blocks",
+            )
         position = key + count
         block = high << 32 | low
         if block <= 0 or block + count > blocks_count:
@@ -144,8 +167,12 @@ def indirect_runs(pointers: bytes, reader: MapReader, file_blocks: int) -> list[
             _indirect(pointer, level, position, reader, runs, file_blocks)
         position += per_block**level
     if file_blocks > position:
-        raise Corrupt("file is larger than its block map can hold", where=reader.where,
-                      expected=f"at most {position} blocks", found=f"{file_blocks} blocks")
+        raise Corrupt(
+            "file is larger than its block map can hold",
+            where=reader.where,
+            expected=f"at most {position} blocks",
+            found=f"{file_blocks} blocks",
+        )
     return runs
 
 

@@ -31,8 +31,9 @@ class OverlaySource:
         pieces = list(self._pieces(offset, size))
         if len(pieces) == 1 and pieces[0][2] is None:
             return self._source.read_at(pieces[0][0], pieces[0][1])
-        return b"".join(data if data is not None else self._source.read_at(start, length)
-                        for start, length, data in pieces)
+        return b"".join(
+            data if data is not None else self._source.read_at(start, length) for start, length, data in pieces
+        )
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
         """Replaced blocks are runs of the same descriptor at the place of their copies."""

@@ -123,10 +123,7 @@ GROUP_DESCRIPTOR = Struct(
 
 # The second half of descriptors of 64 bytes and more (64bit).
 GROUP_DESCRIPTOR_HIGH = Struct(
-    "block_bitmap_hi" / Int32ul,
-    "inode_bitmap_hi" / Int32ul,
-    "inode_table_hi" / Int32ul,
-    "counts_hi" / Bytes(20),
+    "block_bitmap_hi" / Int32ul, "inode_bitmap_hi" / Int32ul, "inode_table_hi" / Int32ul, "counts_hi" / Bytes(20)
 )
 
 INODE = Struct(
@@ -159,11 +156,7 @@ INODE = Struct(
 INODE_EXTRA = Struct("extra_isize" / Int16ul, "checksum_hi" / Int16ul)
 
 EXTENT_HEADER = Struct(
-    "magic" / Int16ul,
-    "entries" / Int16ul,
-    "max" / Int16ul,
-    "depth" / Int16ul,
-    "generation" / Int32ul,
+    "magic" / Int16ul, "entries" / Int16ul, "max" / Int16ul, "depth" / Int16ul, "generation" / Int32ul
 )
 EXTENT_LEAF = Struct("block" / Int32ul, "length" / Int16ul, "start_hi" / Int16ul, "start_lo" / Int32ul)
 EXTENT_INDEX = Struct("block" / Int32ul, "leaf_lo" / Int32ul, "leaf_hi" / Int16ul, Padding(2))
@@ -209,11 +202,7 @@ JOURNAL_SUPER_BLOCK = Struct(
 )
 
 JOURNAL_COMMIT = Struct(
-    "header" / Bytes(12),
-    "checksum_type" / Int8ub,
-    "checksum_size" / Int8ub,
-    "padding" / Bytes(2),
-    "checksum" / Int32ub,
+    "header" / Bytes(12), "checksum_type" / Int8ub, "checksum_size" / Int8ub, "padding" / Bytes(2), "checksum" / Int32ub
 )
 JOURNAL_REVOKE = Struct("header" / Bytes(12), "bytes_used" / Int32ub)
 JOURNAL_TAG = Struct("block" / Int32ub, "checksum" / Int16ub, "flags" / Int16ub)

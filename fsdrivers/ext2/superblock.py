@@ -18,9 +18,19 @@ from fsdrivers.ext2.layout import (
 )
 
 READABLE_INCOMPAT = (
-    Incompat.FILETYPE | Incompat.RECOVER | Incompat.META_BG | Incompat.EXTENTS | Incompat.BIT64 | Incompat.MMP
-    | Incompat.FLEX_BG | Incompat.EA_INODE | Incompat.CSUM_SEED | Incompat.LARGE_DIR | Incompat.INLINE_DATA
-    | Incompat.ENCRYPT | Incompat.CASEFOLD
+    Incompat.FILETYPE
+    | Incompat.RECOVER
+    | Incompat.META_BG
+    | Incompat.EXTENTS
+    | Incompat.BIT64
+    | Incompat.MMP
+    | Incompat.FLEX_BG
+    | Incompat.EA_INODE
+    | Incompat.CSUM_SEED
+    | Incompat.LARGE_DIR
+    | Incompat.INLINE_DATA
+    | Incompat.ENCRYPT
+    | Incompat.CASEFOLD
 )
 REFUSED_INCOMPAT_NAMES = {
     Incompat.COMPRESSION: "compression",
@@ -82,8 +92,12 @@ def read_superblock(source: BlockSource) -> SuperBlock:
     """
     where = f"{source.name}: ext super block"
     if source.size < SUPER_OFFSET + SUPER_BYTES:
-        raise NotThisFilesystem("too small for an ext file system", where=source.name,
-                                expected=f"at least {SUPER_OFFSET + SUPER_BYTES} bytes", found=f"{source.size} bytes")
+        raise NotThisFilesystem(
+            "too small for an ext file system",
+            where=source.name,
+            expected=f"at least {SUPER_OFFSET + SUPER_BYTES} bytes",
+            found=f"{source.size} bytes",
+        )
     raw = source.read_at(SUPER_OFFSET, SUPER_BYTES)
     if int.from_bytes(raw[SUPER_MAGIC_OFFSET : SUPER_MAGIC_OFFSET + 2], "little") != SUPER_MAGIC:
         raise NotThisFilesystem("no ext super block", where=source.name, expected=f"{SUPER_MAGIC:#x} at byte 0x438")
@@ -96,7 +110,8 @@ def parse_superblock(raw: bytes, where: str) -> SuperBlock:
     # A revision 0 file system has no feature words; whatever stands there is not to be trusted.
     dynamic = sb["rev_level"] != 0
     compat, incompat, ro_compat = (
-        (sb["feature_compat"], sb["feature_incompat"], sb["feature_ro_compat"]) if dynamic else (0, 0, 0))
+        (sb["feature_compat"], sb["feature_incompat"], sb["feature_ro_compat"]) if dynamic else (0, 0, 0)
+    )
     _refuse_features(incompat, ro_compat, where)
 
     def check(good: bool, what: str, expected: str, found: int) -> None:
@@ -107,43 +122,83 @@ def parse_superblock(raw: bytes, where: str) -> SuperBlock:
     block_size = 1024 << sb["log_block_size"]
     bigalloc = bool(ro_compat & RoCompat.BIGALLOC)
     if bigalloc:
-        check(sb["log_block_size"] <= sb["log_cluster_size"] <= 20, "cluster size", "at least the block size",
-              sb["log_cluster_size"])
+        check(
+            sb["log_block_size"] <= sb["log_cluster_size"] <= 20,
+            "cluster size",
+            "at least the block size",
+            sb["log_cluster_size"],
+        )
         cluster_limit = sb["clusters_per_group"]
     else:
         cluster_limit = sb["blocks_per_group"]
     check(0 < cluster_limit <= 8 * block_size, "blocks per group", f"1..{8 * block_size}", cluster_limit)
     check(sb["blocks_per_group"] > 0, "blocks per group", "not 0", 0)
     inode_size = sb["inode_size"] if dynamic else 128
-    check(128 <= inode_size <= block_size and inode_size & (inode_size - 1) == 0, "inode size",
-          f"a power of two, 128..{block_size}", inode_size)
-    check(0 < sb["inodes_per_group"] <= 8 * block_size, "inodes per group", f"1..{8 * block_size}",
-          sb["inodes_per_group"])
+    check(
+        128 <= inode_size <= block_size and inode_size & (inode_size - 1) == 0,
+        "inode size",
+        f"a power of two, 128..{block_size}",
+        inode_size,
+    )
+    check(
+        0 < sb["inodes_per_group"] <= 8 * block_size, "inodes per group", f"1..{8 * block_size}", sb["inodes_per_group"]
+    )
     blocks_count = sb["blocks_count_lo"] | (sb["blocks_count_hi"] << 32 if incompat & Incompat.BIT64 else 0)
     # With 1 KiB blocks and bigalloc the first data block is 0, although the super block still sits in block 1.
-    check(sb["first_data_block"] == (1 if block_size == 1024 and not bigalloc else 0), "first data block",
-          "1 with 1 KiB blocks, else 0", sb["first_data_block"])
+    check(
+        sb["first_data_block"] == (1 if block_size == 1024 and not bigalloc else 0),
+        "first data block",
+        "1 with 1 KiB blocks, else 0",
+        sb["first_data_block"],
+    )
     check(blocks_count > sb["first_data_block"], "block count", "more than the first data block", blocks_count)
     group_count = -(-(blocks_count - sb["first_data_block"]) // sb["blocks_per_group"])
-    check(sb["inodes_count"] == group_count * sb["inodes_per_group"], "inode count",
-          str(group_count * sb["inodes_per_group"]), sb["inodes_count"])
+    check(
+        sb["inodes_count"] == group_count * sb["inodes_per_group"],
+        "inode count",
+        str(group_count * sb["inodes_per_group"]),
+        sb["inodes_count"],
+    )
     desc_size = sb["desc_size"] if incompat & Incompat.BIT64 else 32
-    check(32 <= desc_size <= 1024 and desc_size & (desc_size - 1) == 0 and
-          (desc_size >= 64 or not incompat & Incompat.BIT64), "descriptor size", "a power of two, 64..1024", desc_size)
+    check(
+        32 <= desc_size <= 1024
+        and desc_size & (desc_size - 1) == 0
+        and (desc_size >= 64 or not incompat & Incompat.BIT64),
+        "descriptor size",
+        "a power of two, 64..1024",
+        desc_size,
+    )
     return SuperBlock(
-        inodes_count=sb["inodes_count"], blocks_count=blocks_count, first_data_block=sb["first_data_block"],
-        block_size=block_size, blocks_per_group=sb["blocks_per_group"], inodes_per_group=sb["inodes_per_group"],
-        group_count=group_count, inode_size=inode_size, desc_size=desc_size,
-        compat=compat, incompat=incompat, ro_compat=ro_compat, uuid=sb["uuid"], label=sb["volume_name"],
-        journal_inode=sb["journal_inum"], journal_uuid=sb["journal_uuid"], first_meta_bg=sb["first_meta_bg"],
+        inodes_count=sb["inodes_count"],
+        blocks_count=blocks_count,
+        first_data_block=sb["first_data_block"],
+        block_size=block_size,
+        blocks_per_group=sb["blocks_per_group"],
+        inodes_per_group=sb["inodes_per_group"],
+        group_count=group_count,
+        inode_size=inode_size,
+        desc_size=desc_size,
+        compat=compat,
+        incompat=incompat,
+        ro_compat=ro_compat,
+        uuid=sb["uuid"],
+        label=sb["volume_name"],
+        journal_inode=sb["journal_inum"],
+        journal_uuid=sb["journal_uuid"],
+        first_meta_bg=sb["first_meta_bg"],
         backup_groups=(int.from_bytes(sb["backup_bgs"][:4], "little"), int.from_bytes(sb["backup_bgs"][4:], "little")),
-        checksum_seed=sb["checksum_seed"] if incompat & Incompat.CSUM_SEED else None, raw=raw)
+        checksum_seed=sb["checksum_seed"] if incompat & Incompat.CSUM_SEED else None,
+        raw=raw,
+    )
 
 
 def _refuse_features(incompat: int, ro_compat: int, where: str) -> None:
     refused = incompat & ~READABLE_INCOMPAT
-    names = [REFUSED_INCOMPAT_NAMES.get(1 << bit, f"unknown incompat {1 << bit:#x}")
-             for bit in range(32) if refused >> bit & 1]
+    names = [
+        REFUSED_INCOMPAT_NAMES.get(1 << bit, f"unknown incompat {1 << bit:#x}")
+        for bit in range(32)
+        if refused >> bit & 1
+    ]
     if ro_compat & RoCompat.HAS_SNAPSHOT:
         names.append("has_snapshot")
     if names:

@@ -50,11 +50,16 @@ def read_descriptors(source: BlockSource) -> VolumeSet:
     if primary is None:
         raise Corrupt("no primary volume descriptor", where=source.name)
     if primary["block_size"] != SECTOR_BYTES:
-        raise Unsupported("logical block size is not supported", where=source.name, expected=f"{SECTOR_BYTES} bytes",
-                          found=f"{primary['block_size']} bytes")
+        raise Unsupported(
+            "logical block size is not supported",
+            where=source.name,
+            expected=f"{SECTOR_BYTES} bytes",
+            found=f"{primary['block_size']} bytes",
+        )
     label = primary["volume_id"].rstrip(b" \0").decode("utf-8", "surrogateescape")
-    return VolumeSet(primary["root"], joliet_root, label or None,
-                     _date_uuid(primary["modified"]) or _date_uuid(primary["created"]))
+    return VolumeSet(
+        primary["root"], joliet_root, label or None, _date_uuid(primary["modified"]) or _date_uuid(primary["created"])
+    )
 
 
 def _descriptors(source: BlockSource) -> Iterator[dict[str, Any]]:

@@ -82,8 +82,9 @@ class IsoFilesystem:
         node = paths.resolve(self, path, follow=True, where=self.source.name)
         where = f"{self.source.name}: {path}"
         if node.mode & MODE_FORMAT != MODE_REGULAR:
-            raise IsADirectory("not a regular file", where=where,
-                               found="a directory" if self.is_directory(node) else "a special file")
+            raise IsADirectory(
+                "not a regular file", where=where, found="a directory" if self.is_directory(node) else "a special file"
+            )
         if node.member.interleaved:
             raise Unsupported("interleaved files are not supported", where=where)
         if node.rock_ridge is not None and node.rock_ridge.sparse:
@@ -129,8 +130,11 @@ class IsoFilesystem:
             if found.exact:
                 if found.version and found.name == plain and found.version == version:
                     return found
-            elif found.name == folded and version in (0, found.version) and (
-                    best is None or found.version > best.version):
+            elif (
+                found.name == folded
+                and version in (0, found.version)
+                and (best is None or found.version > best.version)
+            ):
                 best = found
         return best
 
@@ -161,8 +165,12 @@ class IsoFilesystem:
     def _directory_data(self, member: Member) -> bytes:
         where = self._where(member)
         if member.size > MAX_DIRECTORY_BYTES:
-            raise Unsupported("directory is too large", where=where, expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
-                              found=f"{member.size} bytes")
+            raise Unsupported(
+                "directory is too large",
+                where=where,
+                expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
+                found=f"{member.size} bytes",
+            )
         if member.interleaved:
             raise Unsupported("interleaved directories are not supported", where=where)
         return b"".join(self.source.read_at(start, size) for start, size in member.sections)
@@ -198,8 +206,9 @@ class IsoFilesystem:
     def _checked_mode(self, mode: int, member: Member) -> int:
         """A PX mode; the directory bit of the record must agree, or data would be read as a directory."""
         if (mode & MODE_FORMAT == MODE_DIRECTORY) != member.is_directory:
-            raise Corrupt("Rock Ridge mode contradicts the directory record", where=self._where(member),
-                          found=f"{mode:#o}")
+            raise Corrupt(
+                "Rock Ridge mode contradicts the directory record", where=self._where(member), found=f"{mode:#o}"
+            )
         return mode
 
     def _relocated(self, block: int, placeholder: Member) -> Member:
@@ -249,5 +258,11 @@ class IsoFilesystem:
         size = node.member.size
         if node.rock_ridge is not None and node.rock_ridge.compression is not None:
             size = node.rock_ridge.compression.size
-        return Stat(kind_of(node.mode), len(target) if target is not None else size, node.inode, node.mode, node.mtime,
-                    None if target is None else paths.decode(target))
+        return Stat(
+            kind_of(node.mode),
+            len(target) if target is not None else size,
+            node.inode,
+            node.mode,
+            node.mtime,
+            None if target is None else paths.decode(target),
+        )

@@ -46,13 +46,21 @@ def parse_record(data: bytes, offset: int, position: int, where: str) -> tuple[M
     room = min(len(data), offset - offset % SECTOR_BYTES + SECTOR_BYTES) - offset
     length = data[offset]
     if not DIRECTORY_RECORD_BYTES < length <= room:
-        raise Corrupt("bad length of a directory record", where=f"{where}: byte {offset}", found=str(length),
-                      expected=f"{DIRECTORY_RECORD_BYTES + 1}..{room}")
+        raise Corrupt(
+            "bad length of a directory record",
+            where=f"{where}: byte {offset}",
+            found=str(length),
+            expected=f"{DIRECTORY_RECORD_BYTES + 1}..{room}",
+        )
     _, xar_blocks, extent, size, date, flags, unit, gap, name_bytes = DIRECTORY_RECORD.unpack_from(data, offset)
     name_end = DIRECTORY_RECORD_BYTES + name_bytes
     if not name_bytes or name_end > length:
-        raise Corrupt("bad name length of a directory record", where=f"{where}: byte {offset}", found=str(name_bytes),
-                      expected=f"1..{length - DIRECTORY_RECORD_BYTES}")
+        raise Corrupt(
+            "bad name length of a directory record",
+            where=f"{where}: byte {offset}",
+            found=str(name_bytes),
+            expected=f"1..{length - DIRECTORY_RECORD_BYTES}",
+        )
     name = data[offset + DIRECTORY_RECORD_BYTES : offset + name_end]
     # A name of even length is followed by a padding byte.
     system_use = data[offset + name_end + (name_bytes + 1) % 2 : offset + length]
@@ -94,5 +102,12 @@ def _records(data: bytes, position: int, where: str) -> Iterator[Member]:
 
 def _join(parts: list[Member]) -> Member:
     first = parts[0]
-    return Member(first.name, parts[-1].flags, first.date, tuple(part.sections[0] for part in parts),
-                  any(part.interleaved for part in parts), first.system_use, first.position)
+    return Member(
+        first.name,
+        parts[-1].flags,
+        first.date,
+        tuple(part.sections[0] for part in parts),
+        any(part.interleaved for part in parts),
+        first.system_use,
+        first.position,
+    )

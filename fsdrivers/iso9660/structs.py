@@ -57,9 +57,5 @@ RRIP_CL = Struct("block" / BOTH32)
 RRIP_ZF = Struct("algorithm" / Bytes(2), "header_words" / Int8ub, "log_block_size" / Int8ub, "size" / BOTH32)
 
 ZISOFS_HEADER = Struct(
-    "magic" / Bytes(8),
-    "size" / Int32ul,
-    "header_words" / Int8ub,
-    "log_block_size" / Int8ub,
-    "reserved" / Bytes(2),
+    "magic" / Bytes(8), "size" / Int32ul, "header_words" / Int8ub, "log_block_size" / Int8ub, "reserved" / Bytes(2)
 )

@@ -66,12 +66,19 @@ def entries(source: BlockSource, area: bytes, where: str) -> Iterator[tuple[byte
             return
         block, offset, length = continuation
         if offset + length > SECTOR_BYTES:  # as Linux has it
-            raise Corrupt("system use continuation leaves its sector", where=where,
-                          expected=f"at most {SECTOR_BYTES} bytes", found=f"{length} at {offset}")
+            raise Corrupt(
+                "system use continuation leaves its sector",
+                where=where,
+                expected=f"at most {SECTOR_BYTES} bytes",
+                found=f"{length} at {offset}",
+            )
         total += length
         if (block, offset) in seen or len(seen) >= MAX_CONTINUATIONS or total > MAX_CONTINUED_BYTES:
-            raise Corrupt("system use continuations do not end", where=where,
-                          expected=f"at most {MAX_CONTINUATIONS} areas, {MAX_CONTINUED_BYTES} bytes")
+            raise Corrupt(
+                "system use continuations do not end",
+                where=where,
+                expected=f"at most {MAX_CONTINUATIONS} areas, {MAX_CONTINUED_BYTES} bytes",
+            )
         seen.add((block, offset))
         area = source.read_at(block * SECTOR_BYTES + offset, length)
 
@@ -83,8 +90,12 @@ def _area_entries(area: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
         if signature == b"\0\0" or signature == b"ST":
             return
         if length < ENTRY_HEADER_BYTES or position + length > len(area):
-            raise Corrupt("bad length of a system use entry", where=where, found=f"{signature!r}, {length} bytes",
-                          expected=f"{ENTRY_HEADER_BYTES}..{len(area) - position}")
+            raise Corrupt(
+                "bad length of a system use entry",
+                where=where,
+                found=f"{signature!r}, {length} bytes",
+                expected=f"{ENTRY_HEADER_BYTES}..{len(area) - position}",
+            )
         yield signature, area[position + ENTRY_HEADER_BYTES : position + length]
         position += length
 
@@ -134,8 +145,12 @@ class _LinkText:
             flags, length = payload[position], payload[position + 1]
             text = payload[position + 2 : position + 2 + length]
             if len(text) < length:
-                raise Corrupt("link component is cut short", where=self._where, expected=f"{length} bytes",
-                              found=f"{len(text)} bytes")
+                raise Corrupt(
+                    "link component is cut short",
+                    where=self._where,
+                    expected=f"{length} bytes",
+                    found=f"{len(text)} bytes",
+                )
             position += 2 + length
             if flags & LINK_CURRENT:
                 text = b"."

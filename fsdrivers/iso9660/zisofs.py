@@ -24,18 +24,26 @@ class ZisofsFile:
     def __init__(self, raw: RunFile, facts: Compression, where: str) -> None:
         """`raw` is the file as it lies on disk.  Raises `Unsupported` for other algorithms, `Corrupt`."""
         if facts.algorithm != b"pz":
-            raise Unsupported("compression is not supported", where=where, expected="zisofs version 1",
-                              found=repr(facts.algorithm))
+            raise Unsupported(
+                "compression is not supported", where=where, expected="zisofs version 1", found=repr(facts.algorithm)
+            )
         header = ZISOFS_HEADER.read(raw.read_at(0, ZISOFS_HEADER.size), where=where)
         if header["magic"] != MAGIC:
             raise Corrupt("no zisofs header", where=where, expected=MAGIC.hex(), found=header["magic"].hex())
         for name in ("size", "header_words", "log_block_size"):
             if header[name] != getattr(facts, name):
-                raise Corrupt(f"zisofs header contradicts the directory ({name})", where=where,
-                              expected=str(getattr(facts, name)), found=str(header[name]))
+                raise Corrupt(
+                    f"zisofs header contradicts the directory ({name})",
+                    where=where,
+                    expected=str(getattr(facts, name)),
+                    found=str(header[name]),
+                )
         if facts.log_block_size not in LOG_BLOCK_SIZES or facts.header_words * 4 < ZISOFS_HEADER.size:
-            raise Corrupt("bad zisofs block or header size", where=where,
-                          found=f"1 << {facts.log_block_size}, {facts.header_words * 4}")
+            raise Corrupt(
+                "bad zisofs block or header size",
+                where=where,
+                found=f"1 << {facts.log_block_size}, {facts.header_words * 4}",
+            )
         self._raw = raw
         self._where = where
         self._block_bytes = 1 << facts.log_block_size
@@ -67,8 +75,12 @@ class ZisofsFile:
         pointers = self._raw.read_at(self._pointers_at + 4 * block, 8)
         start, end = struct.unpack("<II", pointers) if len(pointers) == 8 else (0, -1)
         if not 0 <= start <= end <= self._raw.size or end - start > 2 * self._block_bytes:
-            raise Corrupt("bad zisofs block pointer", where=where, found=f"{start}..{end}",
-                          expected=f"inside {self._raw.size} bytes")
+            raise Corrupt(
+                "bad zisofs block pointer",
+                where=where,
+                found=f"{start}..{end}",
+                expected=f"inside {self._raw.size} bytes",
+            )
         # A block without bytes is a block of zeros.
         data = bytes(wanted) if start == end else self._inflate(self._raw.read_at(start, end - start), wanted, where)
         self._cached_block, self._cached = block, data
@@ -81,6 +93,7 @@ class ZisofsFile:
         except zlib.error as err:
             raise Corrupt(f"bad compressed data: {err}", where=where) from err
         if len(data) != wanted:
-            raise Corrupt("compressed block is too short", where=where, expected=f"{wanted} bytes",
-                          found=f"{len(data)} bytes")
+            raise Corrupt(
+                "compressed block is too short", where=where, expected=f"{wanted} bytes", found=f"{len(data)} bytes"
+            )
         return data

@@ -113,16 +113,26 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
         at = stream.position
         header = stream.read(HEADER_BYTES)
         if len(header) < HEADER_BYTES:
-            raise ArchiveError("the archive ends early", where=f"{where}, byte {at}", expected="a cpio header",
-                               found=f"{len(header)} bytes")
+            raise ArchiveError(
+                "the archive ends early",
+                where=f"{where}, byte {at}",
+                expected="a cpio header",
+                found=f"{len(header)} bytes",
+            )
         if header[:6] not in MAGICS:
-            raise ArchiveError("no cpio header", where=f"{where}, byte {at}", expected="070701",
-                               found=header[:6].hex(" "))
-        mode, size, name_bytes = (_number(header, offset, f"{where}, byte {at}")
-                                  for offset in (MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT))
+            raise ArchiveError(
+                "no cpio header", where=f"{where}, byte {at}", expected="070701", found=header[:6].hex(" ")
+            )
+        mode, size, name_bytes = (
+            _number(header, offset, f"{where}, byte {at}") for offset in (MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT)
+        )
         if not 1 <= name_bytes <= NAME_LIMIT_BYTES:
-            raise ArchiveError("impossible length of a name", where=f"{where}, byte {at}",
-                               expected=f"1 to {NAME_LIMIT_BYTES}", found=str(name_bytes))
+            raise ArchiveError(
+                "impossible length of a name",
+                where=f"{where}, byte {at}",
+                expected=f"1 to {NAME_LIMIT_BYTES}",
+                found=str(name_bytes),
+            )
         name = stream.read(name_bytes).partition(b"\0")[0].decode("utf-8", "surrogateescape")
         _align(stream, start)
         if name == TRAILER:
@@ -130,8 +140,9 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
         data = stream.read(size) if wanted(name, size) else None
         short = len(data) < size if data is not None else not stream.skip(size)
         if short:
-            raise ArchiveError("the archive ends early", where=f"{where}, in {name[:200]!r}", expected=f"{size} bytes",
-                               found="its end")
+            raise ArchiveError(
+                "the archive ends early", where=f"{where}, in {name[:200]!r}", expected=f"{size} bytes", found="its end"
+            )
         _align(stream, start)
         yield Member(name, mode, size, data)
     raise StreamTooLongError
@@ -140,8 +151,9 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
 def _number(header: bytes, offset: int, where: str) -> int:
     digits = header[offset : offset + FIELD_BYTES]
     if not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
-        raise ArchiveError("a field of a cpio header is no number", where=where, expected="8 hexadecimal digits",
-                           found=repr(digits))
+        raise ArchiveError(
+            "a field of a cpio header is no number", where=where, expected="8 hexadecimal digits", found=repr(digits)
+        )
     return int(digits, 16)
 
 

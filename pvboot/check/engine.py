@@ -54,9 +54,7 @@ class SourceResult:
         return int(any(finding.severity == "error" for finding in self.findings))
 
 
-def check_source(
-    source: str, options: CheckOptions = DEFAULTS, opened: OpenedSource | None = None
-) -> SourceResult:
+def check_source(source: str, options: CheckOptions = DEFAULTS, opened: OpenedSource | None = None) -> SourceResult:
     """Check all menus of a source.  Never raises for what the source holds: that is in the result.
 
     `opened` are its files if the caller may open them and the checker may not (see `opened`).
@@ -96,8 +94,15 @@ def _titles(subject: Subject) -> tuple[str, ...]:
 
 def order(finding: Finding) -> tuple[object, ...]:
     """The order of a report: by place, then by rule."""
-    return (finding.file, finding.line, finding.column, finding.rule, finding.message, finding.end_column,
-            -1 if finding.entry is None else finding.entry)  # fmt: skip
+    return (
+        finding.file,
+        finding.line,
+        finding.column,
+        finding.rule,
+        finding.message,
+        finding.end_column,
+        -1 if finding.entry is None else finding.entry,
+    )
 
 
 def check_subject(subject: Subject) -> list[Finding]:

@@ -121,7 +121,7 @@ def _replace_legacy_default(source: str, menu: Menu) -> str:
 
 
 def _is_out_of_range(command: CommandLine, count: int) -> bool:
-    from pvboot.grub_rules import GrubError, read_number
+    from pvboot.grub_errors import GrubError, read_number
 
     try:
         return read_number(command.argument)[0] >= count

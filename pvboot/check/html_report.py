@@ -27,8 +27,12 @@ NOT_CHECKED: Final = "failed"
 CLEAN: Final = "good"
 # Outcomes from bad to good, and how they are called.
 OUTCOMES: Final = {
-    NOT_CHECKED: "not checked", "error": "errors", "warning": "warnings", "note": "notes", CLEAN: "nothing found",
-}  # fmt: skip
+    NOT_CHECKED: "not checked",
+    "error": "errors",
+    "warning": "warnings",
+    "note": "notes",
+    CLEAN: "nothing found",
+}
 
 
 def html_report(results: Sequence[SourceResult]) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 
 from grammars.spans import SourceSpan
 from pvboot.check.api import Finding, Problem
-from pvboot.grub_rules import quoted
+from pvboot.grub_errors import quoted
 
 UNKNOWN_RULE: Final = "ignore-unknown-rule"
 UNUSED: Final = "ignore-unused"

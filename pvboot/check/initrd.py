@@ -25,9 +25,14 @@ LZ4_BLOCK_BYTES: Final = 8 << 20  # what an archive of the legacy format holds i
 
 # LZMA's mark is weak; it comes last.
 _MAGICS: Final = (
-    (b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (LZ4_MAGIC, "lz4"), (b"BZh", "bzip2"),
-    (b"\x89LZO\0\r\n\x1a\n", "lzo"), (b"\x5d\0\0", "lzma"),
-)  # fmt: skip
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (LZ4_MAGIC, "lz4"),
+    (b"BZh", "bzip2"),
+    (b"\x89LZO\0\r\n\x1a\n", "lzo"),
+    (b"\x5d\0\0", "lzma"),
+)
 
 
 @dataclass(slots=True)
@@ -200,8 +205,9 @@ def _unlz4(packed: ByteStream, where: str) -> Iterator[bytes]:
         packed.read(4)
         block = packed.read(size)
         if len(block) < size:
-            raise ArchiveError("the compressed data ends early", where=f"{where}, lz4 data",
-                               found=f"byte {packed.position}")
+            raise ArchiveError(
+                "the compressed data ends early", where=f"{where}, lz4 data", found=f"byte {packed.position}"
+            )
         try:
             yield lz4.block.decompress(block, uncompressed_size=LZ4_BLOCK_BYTES)
         except lz4.block.LZ4BlockError as err:

@@ -86,8 +86,11 @@ def _add_findings(case: ElementTree.Element, findings: Sequence[Finding]) -> Non
 
 
 def _listed(findings: Sequence[Finding]) -> str:
-    lines = (f"{safe(finding.file)}:{finding.line}:{finding.column}: {finding.severity}: {safe(finding.message)} "
-             f"[{finding.rule}]" for finding in findings)  # fmt: skip
+    lines = (
+        f"{safe(finding.file)}:{finding.line}:{finding.column}: {finding.severity}: {safe(finding.message)} "
+        f"[{finding.rule}]"
+        for finding in findings
+    )
     text = "\n".join(lines)
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "\n..."
 

@@ -26,8 +26,11 @@ def layout_of(loads: EntryLoads, image: KernelImage, memory_mib: int, *, old_bui
     ramdisk: Blob | None = None
     flags = 0
     if loads.modules:
-        contents = [(gunzip(FileBlob(named.file)), encode_cmdline(f"{named.text} {named.args}".rstrip()))
-                    for named in loads.modules if named.file is not None]  # fmt: skip
+        contents = [
+            (gunzip(FileBlob(named.file)), encode_cmdline(f"{named.text} {named.args}".rstrip()))
+            for named in loads.modules
+            if named.file is not None
+        ]
         ramdisk, flags = pack_modules(contents), SIF_MULTIBOOT_MOD
     elif loads.initrds:
         blobs: list[Blob] = [FileBlob(named.file) for named in loads.initrds if named.file is not None]

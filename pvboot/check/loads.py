@@ -12,7 +12,7 @@ from fsdrivers.errors import FsError
 from grammars.spans import SourceSpan
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.menu.model import BootFiles, Command, Entry
 from pvboot.menu.summary import skip_kernel_options
 from pvboot.shell.describe import find_uuid

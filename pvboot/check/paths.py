@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers import errors as fs_errors
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import Filesystem
@@ -77,6 +77,7 @@ def _missing(filesystem: Filesystem, directory: str, name: str, rest: str, *, su
         return Verdict("case", path, f"{directory}/{same[0]}{rest}")
     if len(name) > NAME_CHARACTERS:
         return Verdict("missing", path)
-    near = get_close_matches(name, [known for known in sorted(names)[:NAMES_COMPARED] if len(known) <= NAME_CHARACTERS],
-                             1, LIKENESS)  # fmt: skip
+    near = get_close_matches(
+        name, [known for known in sorted(names)[:NAMES_COMPARED] if len(known) <= NAME_CHARACTERS], 1, LIKENESS
+    )
     return Verdict("missing", path, f"{directory}/{near[0]}{rest}" if near else "")

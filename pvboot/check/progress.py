@@ -52,8 +52,11 @@ def outcome(result: SourceResult) -> str:
     """A source's result in a few words."""
     if result.error is not None:
         return f"not checked: {safe(result.error.message)}"
-    told = [f"{number} {severity}{'' if number == 1 else 's'}"
-            for severity, number in count(result.findings).items() if number]  # fmt: skip
+    told = [
+        f"{number} {severity}{'' if number == 1 else 's'}"
+        for severity, number in count(result.findings).items()
+        if number
+    ]
     return ", ".join(told) or "nothing found"
 
 

@@ -16,9 +16,25 @@ from pvboot.errors import UsageError
 from pvboot.menu.dialects import search_order
 
 SUFFIXES: Final = frozenset(
-    (".img", ".raw", ".iso", ".dsk", ".disk", ".hdd", ".qcow", ".qcow2", ".qed", ".vhd", ".vhdx", ".vmdk", ".vdi",
-     ".ext2", ".ext3", ".ext4")
-)  # fmt: skip
+    (
+        ".img",
+        ".raw",
+        ".iso",
+        ".dsk",
+        ".disk",
+        ".hdd",
+        ".qcow",
+        ".qcow2",
+        ".qed",
+        ".vhd",
+        ".vhdx",
+        ".vmdk",
+        ".vdi",
+        ".ext2",
+        ".ext3",
+        ".ext4",
+    )
+)
 SOURCES_LIMIT: Final = 1_000_000
 DEPTH_LIMIT: Final = 64
 _MENU_NAMES: Final = frozenset(path.rpartition("/")[2] for _dialect, path in search_order() if not path.endswith("/"))

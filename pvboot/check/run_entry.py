@@ -103,8 +103,12 @@ def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> dict[
         outcome = machine.run(limits, wanted)  # an empty line says nothing
         tail += outcome.console_tail
     good = outcome.reason == "until"
-    return {"good": good, "seconds": round(outcome.cpu_seconds, 2), "line": _line(tail, until),
-            "reason": "" if good else _reason(outcome)}  # fmt: skip
+    return {
+        "good": good,
+        "seconds": round(outcome.cpu_seconds, 2),
+        "line": _line(tail, until),
+        "reason": "" if good else _reason(outcome),
+    }
 
 
 def _line(tail: bytes, until: str | None) -> str:
@@ -120,5 +124,3 @@ def _reason(outcome: Outcome) -> str:
     if outcome.report is not None and outcome.report.kernel_log:
         text += "; its log ends: " + " | ".join(outcome.report.kernel_log[-LOG_LINES:])
     return safe(text[:500])
-
-

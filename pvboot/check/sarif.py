@@ -48,18 +48,26 @@ def sarif_document(results: Sequence[SourceResult], root: str | None = None) -> 
     found = [item for result in results for item in _results(result, artifacts, rules)]
     failed = [result for result in results if result.error is not None]
     run = {
-        "tool": {"driver": {"name": "pvboot", "version": __version__, "semanticVersion": __version__,
-                            "rules": [_rule(rule) for rule in rules]}},
+        "tool": {
+            "driver": {
+                "name": "pvboot",
+                "version": __version__,
+                "semanticVersion": __version__,
+                "rules": [_rule(rule) for rule in rules],
+            }
+        },
         "automationDetails": {"id": "pvboot-check/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {BASE: {"description": {"text": "The folder that the check was run in."}}},
-        "invocations": [{
-            "executionSuccessful": not failed,
-            "toolExecutionNotifications": [_notification(result, artifacts) for result in failed],
-        }],
+        "invocations": [
+            {
+                "executionSuccessful": not failed,
+                "toolExecutionNotifications": [_notification(result, artifacts) for result in failed],
+            }
+        ],
         "artifacts": artifacts.listed,
         "results": found,
-    }  # fmt: skip
+    }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
@@ -118,8 +126,9 @@ def _location(result: SourceResult, finding: Finding, artifacts: _Artifacts) -> 
     if finding.file == result.source:
         return {"physicalLocation": {**place, **_region(finding)}}
     # An image has no lines, but code scanning shows no result without one.
-    logical = [{"name": _text(finding.file.rpartition("/")[2]), "fullyQualifiedName": _place(finding),
-                "kind": "resource"}]  # fmt: skip
+    logical = [
+        {"name": _text(finding.file.rpartition("/")[2]), "fullyQualifiedName": _place(finding), "kind": "resource"}
+    ]
     return {"physicalLocation": {**place, "region": {"startLine": 1}}, "logicalLocations": logical}
 
 

@@ -109,12 +109,14 @@ def read_settings(data: bytes, path: str) -> Settings:
     _only_keys(table, ("rules", "override", "ignore-comments"), path, "")
     comments = table.get("ignore-comments", True)
     if not isinstance(comments, bool):
-        raise UsageError("wrong value", where=f"{path}: ignore-comments", expected="true or false",
-                         found=_show(comments))  # fmt: skip
+        raise UsageError(
+            "wrong value", where=f"{path}: ignore-comments", expected="true or false", found=_show(comments)
+        )
     overrides = table.get("override", [])
     if not isinstance(overrides, list) or not all(isinstance(item, dict) for item in overrides):
-        raise UsageError("wrong value", where=f"{path}: override", expected="tables, [[override]]",
-                         found=_show(overrides))  # fmt: skip
+        raise UsageError(
+            "wrong value", where=f"{path}: override", expected="tables, [[override]]", found=_show(overrides)
+        )
     return Settings(
         _rules(table.get("rules", {}), f"{path}: rules"),
         tuple(_override(item, f"{path}: override {number}") for number, item in enumerate(overrides, 1)),
@@ -125,8 +127,12 @@ def read_settings(data: bytes, path: str) -> Settings:
 def _override(table: Mapping[str, Any], where: str) -> Override:
     _only_keys(table, ("sources", "files", "rules"), where, "")
     if "rules" not in table or not ("sources" in table or "files" in table):
-        raise UsageError("incomplete", where=where, expected="rules, and sources or files",
-                         found=", ".join(sorted(table)) or "nothing")  # fmt: skip
+        raise UsageError(
+            "incomplete",
+            where=where,
+            expected="rules, and sources or files",
+            found=", ".join(sorted(table)) or "nothing",
+        )
     return Override(
         _globs(table.get("sources", []), f"{where}: sources"),
         _globs(table.get("files", []), f"{where}: files"),
@@ -146,8 +152,9 @@ def _rules(value: object, where: str) -> tuple[tuple[str, str], ...]:
     _only_keys(value, tuple(known_rules()), where, "rule ")
     for rule, level in value.items():
         if level not in _LEVELS:
-            raise UsageError("wrong severity", where=f"{where}: {rule}", expected=", ".join(_LEVELS),
-                             found=_show(level))  # fmt: skip
+            raise UsageError(
+                "wrong severity", where=f"{where}: {rule}", expected=", ".join(_LEVELS), found=_show(level)
+            )
     return tuple(value.items())
 
 
@@ -164,8 +171,9 @@ def _only_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str, kin
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UsageError(f"unknown {kind or 'key '}{_show(key)}{hint}", where=where,
-                             expected="" if kind else ", ".join(known))  # fmt: skip
+            raise UsageError(
+                f"unknown {kind or 'key '}{_show(key)}{hint}", where=where, expected="" if kind else ", ".join(known)
+            )
 
 
 def _show(value: object) -> str:

@@ -41,18 +41,17 @@ class GuestMenus:
 
 
 @contextmanager
-def open_subjects(
-    source: str, options: CheckOptions, opened: OpenedSource | None = None
-) -> Iterator[GuestMenus]:
+def open_subjects(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Iterator[GuestMenus]:
     """The menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
 
     `opened` is a source that is open already; no file is opened then, and none closed.
     Raises `PvbootError`, `FsError` if there is nothing to check.
     """
     if opened is None and is_object_url(source):
-        with contextlib.closing(open_for_check(source, options)) as fetched, open_subjects(
-            source, options, fetched
-        ) as guest:
+        with (
+            contextlib.closing(open_for_check(source, options)) as fetched,
+            open_subjects(source, options, fetched) as guest,
+        ):
             yield guest
         return
     if opened is not None:

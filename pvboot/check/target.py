@@ -21,8 +21,11 @@ def parse_target(text: str) -> Target:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or key not in _KEYS:
             meant = get_close_matches(key, _KEYS, 1) if key else []
-            raise UsageError("--target does not know this", found=repr(item),
-                             expected=f"{meant[0]}=..." if meant else "xen=VERSION, loader=NAME or arch=ARCH")
+            raise UsageError(
+                "--target does not know this",
+                found=repr(item),
+                expected=f"{meant[0]}=..." if meant else "xen=VERSION, loader=NAME or arch=ARCH",
+            )
         if key in given:
             raise UsageError("--target says something twice", found=f"{key}={given[key]} and {key}={value}")
         given[key] = value

@@ -13,7 +13,7 @@ from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from pvboot.check.loaders import EXT_INCOMPAT, Loader
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 
 if TYPE_CHECKING:
     from pvboot.check.subject import Subject

@@ -19,15 +19,20 @@ EXIT_CODES: Final = range(5)
 def encode(result: SourceResult) -> str:
     """One line of JSON, ASCII only; bytes that are not UTF-8 survive as surrogates."""
     error = result.error
-    return json.dumps({
-        "source": result.source,
-        "findings": [[f.rule, f.severity, f.message, f.file, f.line, f.column, f.end_column, f.entry]
-                     for f in result.findings],
-        "error": None if error is None else [error.message, error.code, error.exit_code],
-        "menus": list(result.menus),
-        "titles": {menu: list(titles) for menu, titles in result.titles.items()},
-        "excerpts": [[file, line, text] for (file, line), text in result.excerpts.items()],
-    }, separators=(",", ":"))  # fmt: skip
+    return json.dumps(
+        {
+            "source": result.source,
+            "findings": [
+                [f.rule, f.severity, f.message, f.file, f.line, f.column, f.end_column, f.entry]
+                for f in result.findings
+            ],
+            "error": None if error is None else [error.message, error.code, error.exit_code],
+            "menus": list(result.menus),
+            "titles": {menu: list(titles) for menu, titles in result.titles.items()},
+            "excerpts": [[file, line, text] for (file, line), text in result.excerpts.items()],
+        },
+        separators=(",", ":"),
+    )
 
 
 def decode(line: str | bytes) -> SourceResult:
@@ -56,8 +61,16 @@ def _finding(
     rule: Any, severity: Any, message: Any, file: Any, line: Any, column: Any, end: Any, entry: Any
 ) -> Finding:
     _demand(severity in SEVERITIES, "severity")
-    return Finding(_text(rule), severity, _text(message), _text(file), _number(line), _number(column), _number(end),
-                   None if entry is None else _number(entry))  # fmt: skip
+    return Finding(
+        _text(rule),
+        severity,
+        _text(message),
+        _text(file),
+        _number(line),
+        _number(column),
+        _number(end),
+        None if entry is None else _number(entry),
+    )
 
 
 def _error(message: Any, code: Any, exit_code: Any) -> SourceError:

@@ -50,8 +50,16 @@ def _load_modules() -> None:
     from pvboot.menu.dialects import DIALECTS
 
     load_rules()
-    others = ("fsdrivers.partitions", "fsdrivers.probe", "pvboot.kernel.loader", "encodings.utf_16_le", "lz4.block",
-              "lz4.frame", "lzallright", "backports.zstd")  # fmt: skip
+    others = (
+        "fsdrivers.partitions",
+        "fsdrivers.probe",
+        "pvboot.kernel.loader",
+        "encodings.utf_16_le",
+        "lz4.block",
+        "lz4.frame",
+        "lzallright",
+        "backports.zstd",
+    )
     for name in (*(dialect.module for dialect in DIALECTS), *others):
         importlib.import_module(name)
 

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--target, --memory, --plan, --run, --until, --limit."""
     group = parser.add_argument_group("depth")
-    group.add_argument("--target", metavar="KEY=VALUE,...",
-                       help="judge as this loader and hypervisor would: loader=pvboot|pygrub|pv-grub|pvgrub2, "
-                       "xen=VERSION, arch=x86_64|x86_32p")  # fmt: skip
+    group.add_argument(
+        "--target",
+        metavar="KEY=VALUE,...",
+        help="judge as this loader and hypervisor would: loader=pvboot|pygrub|pv-grub|pvgrub2, "
+        "xen=VERSION, arch=x86_64|x86_32p",
+    )
     group.add_argument("--memory", metavar="SIZE", help="what the guest will have: MiB, or 64M, 2G")
     group.add_argument("--plan", action="store_true", help="also lay out every entry and plan its relocation")
-    group.add_argument("--run", action="store_true",
-                       help="also start every entry in the embedded machine until its first console line")  # fmt: skip
+    group.add_argument(
+        "--run", action="store_true", help="also start every entry in the embedded machine until its first console line"
+    )
     group.add_argument("--until", metavar="TEXT", help="with --run: wait for TEXT on the console instead")
     group.add_argument("--limit", metavar="SECONDS", type=float, help="with --run: CPU seconds an entry may use (60)")
 

@@ -19,16 +19,31 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--jobs, --recurse, --state, --dask, --source-limit, --html."""
     fleet = parser.add_argument_group("fleets")
-    fleet.add_argument("--jobs", metavar="N", type=_jobs, default=None,
-                       help="check N sources at a time, each in a confined process (0: one for each CPU)")  # fmt: skip
-    fleet.add_argument("--recurse", action="store_true",
-                       help="a directory is no guest but holds guests: images and menus, at any depth")  # fmt: skip
-    fleet.add_argument("--state", metavar="FILE",
-                       help="keep results here as they come, and do not check an unchanged source again")  # fmt: skip
-    fleet.add_argument("--dask", metavar="ADDRESS",
-                       help="check on a Dask cluster whose workers see the same files (tcp://host:8786)")  # fmt: skip
-    fleet.add_argument("--source-limit", metavar="SECONDS", type=_seconds, default=None,
-                       help="CPU time for one source of a fleet (60); its clock runs five times as long")  # fmt: skip
+    fleet.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_jobs,
+        default=None,
+        help="check N sources at a time, each in a confined process (0: one for each CPU)",
+    )
+    fleet.add_argument(
+        "--recurse",
+        action="store_true",
+        help="a directory is no guest but holds guests: images and menus, at any depth",
+    )
+    fleet.add_argument(
+        "--state", metavar="FILE", help="keep results here as they come, and do not check an unchanged source again"
+    )
+    fleet.add_argument(
+        "--dask", metavar="ADDRESS", help="check on a Dask cluster whose workers see the same files (tcp://host:8786)"
+    )
+    fleet.add_argument(
+        "--source-limit",
+        metavar="SECONDS",
+        type=_seconds,
+        default=None,
+        help="CPU time for one source of a fleet (60); its clock runs five times as long",
+    )
     fleet.add_argument("--html", metavar="FILE", help="write a page about all sources, for a browser")
 
 

@@ -12,16 +12,21 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """SOURCE..., --disk, --config, --format, --severity and the questions about rules."""
-    parser.add_argument("sources", metavar="SOURCE", nargs="*",
-                        help="menu file, disk image, block device or directory")  # fmt: skip
-    parser.add_argument("--disk", metavar="SOURCE", action="append", default=[],
-                        help="a further disk of the guest: hd1, hd2 ... (repeatable, with one SOURCE)")  # fmt: skip
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="menu file, disk image, block device or directory")
+    parser.add_argument(
+        "--disk",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="a further disk of the guest: hd1, hd2 ... (repeatable, with one SOURCE)",
+    )
     parser.add_argument("--config", metavar="PATH", help="the menu to check, [DEVICE]/path, instead of all of them")
     parser.add_argument("--text-only", action="store_true", help="look at the menu's text alone, not at any file")
     report = parser.add_argument_group("report")
     report.add_argument("--format", choices=_formats(), default="text", help="form of the report (text)")
-    report.add_argument("--severity", choices=("error", "warning", "note"), default="note",
-                        help="list nothing milder than this (note)")  # fmt: skip
+    report.add_argument(
+        "--severity", choices=("error", "warning", "note"), default="note", help="list nothing milder than this (note)"
+    )
     rules = parser.add_argument_group("rules")
     rules.add_argument("--explain", metavar="RULE", help="print the page about a rule and leave")
     rules.add_argument("--list-rules", action="store_true", help="print every rule and leave")

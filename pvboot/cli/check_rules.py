@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--rules-config, --no-ignore, --fix, --diff."""
     rules = parser.add_argument_group("rules of a project")
-    rules.add_argument("--rules-config", metavar="FILE",
-                       help="severities of rules (pvboot-check.toml beside the source, or here)")  # fmt: skip
-    rules.add_argument("--no-ignore", action="store_true",
-                       help="do not obey the ignore comments of a menu, which a guest may have written")  # fmt: skip
+    rules.add_argument(
+        "--rules-config", metavar="FILE", help="severities of rules (pvboot-check.toml beside the source, or here)"
+    )
+    rules.add_argument(
+        "--no-ignore",
+        action="store_true",
+        help="do not obey the ignore comments of a menu, which a guest may have written",
+    )
     fix = parser.add_argument_group("mending (plain menu files only)")
     fix.add_argument("--fix", action="store_true", help="show what can be mended safely, and mend it")
     fix.add_argument("--diff", action="store_true", help="only show what --fix would change")

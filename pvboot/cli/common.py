@@ -11,19 +11,33 @@ from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.devices import Devices
+    from pvboot.fetch.source import NetOptions
     from pvboot.menu.model import MenuWarning
-    from pvboot.net.source import NetOptions
 
 
 def add_source_options(parser: argparse.ArgumentParser, *, required: bool = True, with_json: bool = True) -> None:
     """SOURCE, what else belongs to the guest, and --json."""
-    parser.add_argument("source", metavar="SOURCE", nargs=None if required else "?",
-                        help="disk image, block device, directory or menu file, or the URL of one")
-    parser.add_argument("--disk", metavar="SOURCE", action="append", default=[],
-                        help="a further disk of the guest: hd1, hd2 ... (may be repeated)")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs=None if required else "?",
+        help="disk image, block device, directory or menu file, or the URL of one",
+    )
+    parser.add_argument(
+        "--disk",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="a further disk of the guest: hd1, hd2 ... (may be repeated)",
+    )
     parser.add_argument("--config", metavar="PATH", help="the menu to use, [DEVICE]/path, instead of looking for it")
-    parser.add_argument("--net", metavar="URL", action="append", default=[],
-                        help="what (nd) is, and a server that menus may use (may be repeated)")
+    parser.add_argument(
+        "--net",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="what (nd) is, and a server that menus may use (may be repeated)",
+    )
     parser.add_argument("--sums", metavar="FILE", help="SHA-256 that every fetched file must have, as sha256sum lists")
     if with_json:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -47,9 +61,9 @@ def net_options(args: argparse.Namespace) -> NetOptions | None:
     if not urls and not args.sums and not any(is_fetched(name) for name in named_sources(args)):
         return None
     from pvboot.cli.meter import meter_for
-    from pvboot.net.settings import NetSettings
-    from pvboot.net.source import NetOptions
-    from pvboot.net.sums import read_sums
+    from pvboot.fetch.settings import NetSettings
+    from pvboot.fetch.source import NetOptions
+    from pvboot.fetch.sums import read_sums
 
     sums = read_sums(args.sums) if args.sums else None
     tell = complain if args.verbose else lambda _text: None
@@ -100,6 +114,8 @@ def tell_volumes(args: argparse.Namespace, devices: Devices) -> None:
         except FsError as err:
             complain(f"{device}: {err}")
             continue
-        facts = [filesystem.kind, *(f"{name} {value}" for name, value in
-                                    (("label", filesystem.label), ("uuid", filesystem.uuid)) if value)]
+        facts = [
+            filesystem.kind,
+            *(f"{name} {value}" for name, value in (("label", filesystem.label), ("uuid", filesystem.uuid)) if value),
+        ]
         complain(f"{device}: {', '.join(facts)}")

@@ -35,9 +35,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(parser: argparse.ArgumentParser) -> dict[str, str]:
     """Option strings and their help; `_actions` is where argparse keeps them, it has no public list."""
     return {
-        option: (action.help or "").replace("%%", "%")
-        for action in parser._actions
-        for option in action.option_strings
+        option: (action.help or "").replace("%%", "%") for action in parser._actions for option in action.option_strings
     }
 
 
@@ -88,8 +86,9 @@ def _zsh_option(option: str, text: str) -> str:
 
 
 def _fish(options: dict[str, dict[str, str]], helps: dict[str, str]) -> str:
-    lines = [f"complete -c pvboot -n __fish_use_subcommand -a {verb} -d {_quoted(text)}"
-             for verb, text in helps.items()]
+    lines = [
+        f"complete -c pvboot -n __fish_use_subcommand -a {verb} -d {_quoted(text)}" for verb, text in helps.items()
+    ]
     for verb, known in options.items():
         for option, text in known.items():
             flag = f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"

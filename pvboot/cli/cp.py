@@ -111,9 +111,7 @@ def _refuse_link(folder: str) -> None:
         raise OutputError("a symbolic link stands where a directory goes", where=folder)
 
 
-def _copy_entry(
-    filesystem: Filesystem, path: str, entry: DirEntry, target: str, inputs: list[os.stat_result]
-) -> bool:
+def _copy_entry(filesystem: Filesystem, path: str, entry: DirEntry, target: str, inputs: list[os.stat_result]) -> bool:
     """False if it cannot be copied.  A name with a slash or NUL in it (a damaged disk) would leave the tree."""
     if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:
         return False

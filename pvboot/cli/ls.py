@@ -95,8 +95,13 @@ def _print_json(volume: str, path: str, listed: Iterator[tuple[str, DirEntry]]) 
 
     entries = []
     for where, entry in listed:
-        facts = {"name": entry.name, "path": where, "type": entry.stat.kind, "size": entry.stat.size,
-                 "target": entry.stat.target}
+        facts = {
+            "name": entry.name,
+            "path": where,
+            "type": entry.stat.kind,
+            "size": entry.stat.size,
+            "target": entry.stat.target,
+        }
         entries.append(json.dumps(facts))
     head = f'{{"volume": {json.dumps(volume)}, "path": {json.dumps(path)}, "entries": ['
     print(head + ("\n " if entries else "") + ",\n ".join(entries) + "]}")

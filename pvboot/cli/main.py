@@ -91,9 +91,13 @@ def _dispatch(arguments: list[str]) -> int:
 def top_parser(*, with_verbs: bool) -> argparse.ArgumentParser:
     """The parser of what stands before the verb; only its help text needs to look into the verbs' modules."""
     verbs = [f"  {name:<12}{_module(name).HELP}" for name in VERBS] if with_verbs else []
-    parser = Parser("pvboot", description=_DESCRIPTION, epilog=_EPILOG.format(verbs="\n".join(verbs)),
-                    usage="pvboot [--version] [--help] VERB ...",
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        "pvboot",
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(verbs="\n".join(verbs)),
+        usage="pvboot [--version] [--help] VERB ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"pvboot {__version__}")
     parser.add_argument("verb", metavar="VERB", choices=VERBS, help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

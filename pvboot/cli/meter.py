@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from pvboot.net.settings import Progress
+from pvboot.fetch.settings import Progress
 from pvboot.screen.safe_text import safe
 
 SILENT_SECONDS: Final = 1.0  # a short transfer shows nothing

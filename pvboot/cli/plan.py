@@ -53,8 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_entry_options(parser)
     kernel = parser.add_argument_group("kernel instead of SOURCE")
     kernel.add_argument("--kernel", metavar="FILE", help="kernel file (or its URL): ELF, ELF.gz or bzImage")
-    kernel.add_argument("--ramdisk", metavar="FILE", action="append", default=[],
-                        help="ramdisk (or its URL); several are joined")  # fmt: skip
+    kernel.add_argument(
+        "--ramdisk", metavar="FILE", action="append", default=[], help="ramdisk (or its URL); several are joined"
+    )
     kernel.add_argument("--cmdline", metavar="S", help="command line (bytes behind the 1023rd are cut, as Xen does)")
     kernel.add_argument("--cmdline-file", metavar="FILE", help="file that holds the command line")
     domain = parser.add_argument_group("domain")
@@ -177,7 +178,7 @@ def _read_input(args: argparse.Namespace, path: str, what: str) -> bytes:
     options = net_options(args) if "://" in path else None
     if options is None:
         return _read_file(path, what)
-    from pvboot.net.fetch import fetch_input
+    from pvboot.fetch.fetch import fetch_input
 
     return fetch_input(path, options.settings, LIMIT_BYTES)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
-    from pvboot.net.serve.config import Config
+    from pvboot.serve.config import Config
 
 HELP = "the netboot server: TFTP and HTTP out of directories and disk images"
 
@@ -36,15 +36,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     instead.add_argument("--check-config", action="store_true", help="read the configuration, say what is wrong, end")
     instead.add_argument("--print-dhcp", choices=DHCP_SERVERS, help="print the configuration for a DHCP server")
     instead.add_argument("--print-unit", choices=UNITS, help="print a unit file for systemd")
-    parser.add_argument("--ready-fd", metavar="FD", type=int,
-                        help="write the addresses as a line of JSON to this descriptor when serving begins")
+    parser.add_argument(
+        "--ready-fd",
+        metavar="FD",
+        type=int,
+        help="write the addresses as a line of JSON to this descriptor when serving begins",
+    )
     parser.add_argument("--json", action="store_true", help="print the addresses, or the check's answer, as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 after an orderly stop."""
     if args.print_unit:
-        from pvboot.net.serve.units import unit
+        from pvboot.serve.units import unit
 
         print(unit(args.print_unit), end="")
         return 0
@@ -56,19 +60,19 @@ def run(args: argparse.Namespace) -> int:
         _report(args, config)
         return 0
     if args.print_dhcp:
-        from pvboot.net.serve.dhcp import print_dhcp
+        from pvboot.serve.dhcp import print_dhcp
 
         print(print_dhcp(config, args.print_dhcp), end="")
         return 0
-    from pvboot.net.serve.daemon import Supervisor
+    from pvboot.serve.daemon import Supervisor
 
     private = () if args.ready_fd is None else (args.ready_fd,)
     return Supervisor(args.config, config, partial(_announce, args), private).run()
 
 
 def _checked(path: str) -> Config:
-    from pvboot.net.serve.config import load_config
-    from pvboot.net.serve.daemon import check_state_tables
+    from pvboot.serve.config import load_config
+    from pvboot.serve.daemon import check_state_tables
 
     config = load_config(path)
     check_state_tables(config)
@@ -77,8 +81,8 @@ def _checked(path: str) -> Config:
 
 def _check_further(config: Config) -> None:
     """What a start would find out."""
-    from pvboot.net.serve.daemon import check_user, load_tls
-    from pvboot.net.serve.worker import preload
+    from pvboot.serve.daemon import check_user, load_tls
+    from pvboot.serve.worker import preload
 
     check_user(config)
     load_tls(config)
@@ -94,13 +98,13 @@ def _report(args: argparse.Namespace, config: Config) -> None:
 
 def _announce(args: argparse.Namespace, addresses: dict[str, Any]) -> None:
     if args.ready_fd is not None:
-        from pvboot.net.serve.daemon import announce_on
+        from pvboot.serve.daemon import announce_on
 
         announce_on(args.ready_fd, addresses)
     if args.json:
         print(json.dumps(addresses), flush=True)
         return
-    from pvboot.net.serve.sockets import as_url_host
+    from pvboot.serve.sockets import as_url_host
 
     for protocol in ("tftp", "http", "https"):
         for host, port in addresses[protocol]:

@@ -230,8 +230,11 @@ def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> Non
         raise KernelNotesError("the kernel passes the end of the address space", where=where, found=found)
     if not image.virt_kstart <= image.virt_entry <= image.virt_kend:
         # A kernel without ENTRY is one for PVH whose e_entry is a physical address.
-        origin, error = ("ENTRY", KernelNotesError) if facts.virt_entry is not None else (
-            "e_entry, as there is no ENTRY", NotPvKernelError)  # fmt: skip
+        origin, error = (
+            ("ENTRY", KernelNotesError)
+            if facts.virt_entry is not None
+            else ("e_entry, as there is no ENTRY", NotPvKernelError)
+        )
         raise error(
             f"the entry point ({origin}) is outside the kernel",
             where=where,

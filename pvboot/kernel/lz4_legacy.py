@@ -23,9 +23,7 @@ def unlz4_legacy(packed: Packed) -> bytearray:
     end = len(data)
     position, out = 4, bytearray()
     if _word(data, 0) != LEGACY_MAGIC:
-        raise packed.error(
-            "no legacy LZ4 magic", 0, expected=f"{LEGACY_MAGIC:#x}", found=bytes(data[:4]).hex(" ")
-        )
+        raise packed.error("no legacy LZ4 magic", 0, expected=f"{LEGACY_MAGIC:#x}", found=bytes(data[:4]).hex(" "))
     while True:
         if end - position < 4:
             raise packed.error(

@@ -77,9 +77,21 @@ def _header(elf: ElfFile, symbols: Section, strings: Section, symbols_at: int, s
     shdr = struct.Struct(elf.order + SHDR_FORMAT[elf.bits])
     old = elf.header
     header = ehdr.pack(
-        old.ident, old.type, old.machine, 1, old.entry, 0, HEADER_FIELD_BYTES, old.flags,
-        ehdr.size, 0, 0, shdr.size, SECTION_COUNT, 0,
-    )  # fmt: skip
+        old.ident,
+        old.type,
+        old.machine,
+        1,
+        old.entry,
+        0,
+        HEADER_FIELD_BYTES,
+        old.flags,
+        ehdr.size,
+        0,
+        0,
+        shdr.size,
+        SECTION_COUNT,
+        0,
+    )
     symbols_header = _section_header(shdr, symbols, symbols_at - SIZE_FIELD_BYTES, 2)
     strings_header = _section_header(shdr, strings, strings_at - SIZE_FIELD_BYTES, strings.link)
     return b"".join(

@@ -29,10 +29,7 @@ START_INFO_FIELDS: Final = (
     "first_p2m_pfn",
     "nr_p2m_frames",
 )
-START_INFO: Final = {
-    64: struct.Struct("<32sQQI4xQI4xQI4xQQQQQ1024sQQ"),
-    32: struct.Struct("<32sIIIIIIIIIIII1024sII"),
-}
+START_INFO: Final = {64: struct.Struct("<32sQQI4xQI4xQI4xQQQQQ1024sQQ"), 32: struct.Struct("<32sIIIIIIIIIIII1024sII")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +99,7 @@ VCPU: Final = {
     ),
 }
 
-TRAMPOLINE_DATA: Final = {
-    64: struct.Struct("<I4xQQI4xQQQQQQQ"),
-    32: struct.Struct("<IIIIIIIQIII"),
-}
+TRAMPOLINE_DATA: Final = {64: struct.Struct("<I4xQQI4xQQQQQQQ"), 32: struct.Struct("<IIIIIIIQIII")}
 
 SHARED_INFO_NR_VCPUS: Final = 32
 SHARED_INFO_VCPU_STRIDE: Final = 64

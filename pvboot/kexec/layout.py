@@ -309,9 +309,7 @@ def _check_range(width: int, start: int, end: int, what: str) -> None:
     if start < HV_END_64:
         reason = "is not canonical" if start < HV_START_64 else "reaches into the hypervisor's address range"
         raise PlanError(
-            f"{what} {reason}",
-            expected=f"below {1 << 47:#x} or from {HV_END_64:#x} on",
-            found=f"{start:#x}..{end:#x}",
+            f"{what} {reason}", expected=f"below {1 << 47:#x} or from {HV_END_64:#x} on", found=f"{start:#x}..{end:#x}"
         )
 
 
@@ -328,9 +326,7 @@ def _plan_initial_mapping(kernel: KernelImage, slots: _Allocator) -> tuple[Mappi
             return mapping, last + 1
 
 
-def _plan_p2m_mapping(
-    kernel: KernelImage, slots: _Allocator, base: int, list_pages: int, initial: Mapping
-) -> Mapping:
+def _plan_p2m_mapping(kernel: KernelImage, slots: _Allocator, base: int, list_pages: int, initial: Mapping) -> Mapping:
     """The p2m list at INIT_P2M and, behind it in the same segment, the tables that the first mapping lacks."""
     first = slots.pfn
     mapping = plan_mapping(

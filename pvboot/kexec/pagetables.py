@@ -104,9 +104,7 @@ def plan_mapping(
     return Mapping(low, high, pfn, tuple(reversed(ranges)))
 
 
-def _own_range(
-    width: int, level: int, low: int, high: int, table_pfn: int, earlier: tuple[Mapping, ...]
-) -> LevelRange:
+def _own_range(width: int, level: int, low: int, high: int, table_pfn: int, earlier: tuple[Mapping, ...]) -> LevelRange:
     bits = 12 + 9 * level
     span = (1 << bits) - 1
     start, end = low & ~span, high | span

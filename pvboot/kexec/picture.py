@@ -121,9 +121,7 @@ def _domain_bar(image: DomainImage, scale: _Scale) -> list[str]:
     parts = _frame(scale, BOTTOM_BAR, "domain", layout.nr_pages)
     for segment in layout.segments:
         title = f"{segment.name}: page {segment.pfn:#x}, {segment.pages} pages, frame {int(image.p2m[segment.pfn]):#x}"
-        parts.append(
-            _box(scale, segment.pfn, segment.end_pfn, BOTTOM_BAR, COLOURS.get(segment.name, "#666"), title)
-        )
+        parts.append(_box(scale, segment.pfn, segment.end_pfn, BOTTOM_BAR, COLOURS.get(segment.name, "#666"), title))
     x = scale.x(layout.mapped_pages)
     bottom = BOTTOM_BAR + BAR_HEIGHT
     parts.append(f'<path d="M{x:.1f} {BOTTOM_BAR - 8} V{bottom + 8}" stroke="#333" stroke-dasharray="3 3"/>')

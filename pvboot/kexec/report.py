@@ -52,9 +52,7 @@ def domain_report(image: DomainImage, *, hashes: bool = True, poison: int = 0) -
             "mfn": hex(image.shared_info_mfn),
             "nonzero_bytes": [[i, byte] for i, byte in enumerate(image.shared_info()) if byte],
         },
-        "grant_table": [
-            {"ref": ref, "flags": 1, "domid": 0, "frame": hex(mfn)} for ref, mfn in image.grant_entries()
-        ],
+        "grant_table": [{"ref": ref, "flags": 1, "domid": 0, "frame": hex(mfn)} for ref, mfn in image.grant_entries()],
         "m2p_updates": [[hex(mfn), hex(pfn)] for mfn, pfn in image.m2p_moves],
     }
 
@@ -276,12 +274,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
         "writable_maps_of_page_tables": writable,
         "tables": rows,
         "mappings": [
-            {
-                "va": hex(_canonical(layout.width, page << 12)),
-                "pages": count,
-                "pfn": hex(pfn),
-                "flags": hex(flags),
-            }
+            {"va": hex(_canonical(layout.width, page << 12)), "pages": count, "pfn": hex(pfn), "flags": hex(flags)}
             for page, count, pfn, flags in runs
         ],
     }

@@ -77,10 +77,7 @@ def _start(image: DomainImage) -> list[str]:
 
 def _relocation(plan: KexecPlan) -> list[str]:
     busy = int(plan.source.busy.sum())
-    lines = [
-        "",
-        f"relocation   {busy} busy pages of the loader, {len(plan.displaced)} pages change their frame",
-    ]
+    lines = ["", f"relocation   {busy} busy pages of the loader, {len(plan.displaced)} pages change their frame"]
     runs = list(change_runs(plan, SHOWN_MOVES + 1))
     lines += [
         f"  page {slot:#x}..{slot + pages - 1:#x} takes the frames of page {old:#x}.."

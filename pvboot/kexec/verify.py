@@ -165,9 +165,7 @@ def _trampoline(plan: KexecPlan) -> Iterator[str]:
         va = trampoline.target_va & va_mask(layout.width)
         added = {table.level for table in plan.loader_tables}
         missing = [
-            level
-            for level in range(1, levels_of(layout.width))
-            if space.find(level, va) is None and level not in added
+            level for level in range(1, levels_of(layout.width)) if space.find(level, va) is None and level not in added
         ]
         if missing:
             yield f"9: the loader has no L{missing[0]} table for the trampoline's address {trampoline.target_va:#x}"

@@ -18,14 +18,10 @@ APIC_ID_BYTES = 0x00000800  # CLFLUSH line of 64 bytes
 # Leaf 1: SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT, hypervisor / FPU, TSC, MSR, PAE, CX8, CMOV, CLFLUSH, MMX, FXSR,
 # SSE, SSE2.  No XSAVE, PCID, APIC, MTRR.
 FEATURES_1C = 1 << 0 | 1 << 9 | 1 << 13 | 1 << 19 | 1 << 20 | 1 << 23 | 1 << 31
-FEATURES_1D = (
-    1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26
-)  # fmt: skip
+FEATURES_1D = 1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 15 | 1 << 19 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 26
 # Leaf 0x80000001: LAHF / FPU, TSC, MSR, PAE, CX8, SYSCALL, CMOV, NX, MMX, FXSR, LM.
 FEATURES_81C = 1 << 0
-FEATURES_81D = (
-    1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 11 | 1 << 15 | 1 << 20 | 1 << 23 | 1 << 24 | 1 << 29
-)  # fmt: skip
+FEATURES_81D = 1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 11 | 1 << 15 | 1 << 20 | 1 << 23 | 1 << 24 | 1 << 29
 ADDRESS_BITS = 0x3028  # 48 virtual, 40 physical
 
 

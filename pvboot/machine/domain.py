@@ -17,10 +17,10 @@ from pvboot.machine.events import Events, Timer
 from pvboot.machine.hypervisor import Hypervisor
 from pvboot.machine.memory import GRANT_FRAMES_MAX, Memory
 from pvboot.machine.space import AddressSpace
-from pvboot.machine.store import Store
 from pvboot.machine.tables import FrameTable
 from pvboot.machine.vcpu import Vcpu
 from pvboot.machine.xenstore import XenstoreRing
+from pvboot.machine.xenstore_tree import Store
 
 STORE_PORT = 1
 CONSOLE_PORT = 2

@@ -336,7 +336,6 @@ class Hypercalls:
             time.sleep(min(wait, SLEEP_STEP_SECONDS))
 
 
-
 def _wrap(value: int, width: int) -> int:
     """A result as the signed word that fits the guest's register."""
     value &= (1 << width) - 1

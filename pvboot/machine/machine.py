@@ -22,7 +22,7 @@ from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
 from pvboot.machine.hypercalls import VM_ASSIST_PAE_EXTENDED_CR3, Hypercalls
 from pvboot.machine.outcome import Limits, Outcome
-from pvboot.machine.store import preset_domain
+from pvboot.machine.xenstore_tree import preset_domain
 
 if TYPE_CHECKING:
     from pvboot.machine.run import Runner
@@ -109,9 +109,7 @@ class Machine:
     def set_vcpu(self, context: VcpuContext) -> None:
         """The start context of vCPU 0; takes the type reference on its top table.  Raises RefusedError."""
         if context.width != self.width:
-            raise MachineError(
-                "the context is for another width", expected=str(self.width), found=str(context.width)
-            )
+            raise MachineError("the context is for another width", expected=str(self.width), found=str(context.width))
         domain = self.domain
         domain.vm_assist |= context.vm_assist
         domain.frames.extended_cr3 = bool(domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
@@ -195,4 +193,3 @@ class Machine:
             self.domain.guest_handle = os.urandom(16)
             self._runner = Runner(self.domain, self.hypercalls, self._context)
         return self._runner.run(limits or Limits(), until)
-

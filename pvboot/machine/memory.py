@@ -51,9 +51,7 @@ class Memory:
         )
         self.words = memoryview(self.mm).cast("Q")
         self.bytes = memoryview(self.mm)
-        self.p2m: npt.NDArray[np.uint64] = np.arange(
-            self.guest_base, self.guest_base + nr_pages, dtype=np.uint64
-        )
+        self.p2m: npt.NDArray[np.uint64] = np.arange(self.guest_base, self.guest_base + nr_pages, dtype=np.uint64)
         if frame_seed is not None:
             self.p2m = np.random.default_rng(frame_seed).permutation(self.p2m)
         self.m2p = self._m2p_view(entry_bytes)

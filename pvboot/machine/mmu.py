@@ -12,12 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import (
-    E820_ENTRY,
-    GDT_ENTRIES_GUEST,
-    MMU_UPDATE,
-    PAGE_BYTES,
-)
+from pvboot.machine.abi import E820_ENTRY, GDT_ENTRIES_GUEST, MMU_UPDATE, PAGE_BYTES
 from pvboot.machine.descriptors import fix_descriptor
 from pvboot.machine.domain import Domain
 from pvboot.machine.errors import GuestFaultError

@@ -10,8 +10,13 @@ PREFIXES_MAX = 4
 REGISTERS = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{number}" for number in range(8, 16)))
 
 MSR_EFER, MSR_APIC_BASE, MSR_PAT, MSR_TSC, MSR_UCODE_REVISION, MSR_MTRR_CAP = (
-    0xC000_0080, 0x1B, 0x277, 0x10, 0x8B, 0xFE
-)  # fmt: skip
+    0xC000_0080,
+    0x1B,
+    0x277,
+    0x10,
+    0x8B,
+    0xFE,
+)
 MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE = 0xC000_0100, 0xC000_0101, 0xC000_0102
 EFER_VALUE = 0xD01
 PAT_VALUE = 0x0007_0106_0007_0106

@@ -71,9 +71,7 @@ class Runner:
         shared = domain.memory.shared_info_mfn << 12
         abi = domain.abi
         seconds, nanoseconds = divmod(wall, 10**9)
-        struct.pack_into(
-            "<III", domain.memory.mm, shared + abi.shared_wallclock, 2, seconds & 0xFFFFFFFF, nanoseconds
-        )
+        struct.pack_into("<III", domain.memory.mm, shared + abi.shared_wallclock, 2, seconds & 0xFFFFFFFF, nanoseconds)
         struct.pack_into("<I", domain.memory.mm, shared + abi.shared_wallclock_high, seconds >> 32)
 
     def _enter(self, context: VcpuContext) -> None:

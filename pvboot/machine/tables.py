@@ -49,8 +49,15 @@ WRITABLE = 6
 L2_XEN = 7  # the L2 of PAE slot 3, which carries the hypervisor's own mappings
 
 KIND_NAMES = {
-    NONE: "none", L1: "L1", L2: "L2", L3: "L3", L4: "L4", SEGMENTS: "segments", WRITABLE: "writable", L2_XEN: "L2 (Xen)"
-}  # fmt: skip
+    NONE: "none",
+    L1: "L1",
+    L2: "L2",
+    L3: "L3",
+    L4: "L4",
+    SEGMENTS: "segments",
+    WRITABLE: "writable",
+    L2_XEN: "L2 (Xen)",
+}
 LEVEL_OF = {L1: 1, L2: 2, L3: 3, L4: 4, L2_XEN: 2}
 
 HYPERVISOR = 0  # private to the hypervisor

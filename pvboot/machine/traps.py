@@ -108,9 +108,7 @@ class Traps:
         if vcpu.in_kernel:
             top, code_selector, stack_selector = pointer, USER_CODE_SELECTOR & ~3, USER_STACK_SELECTOR & ~3
         else:
-            top, code_selector, stack_selector = (
-                vcpu.kernel_stack, vcpu.user_code_selector, vcpu.user_stack_selector
-            )  # fmt: skip
+            top, code_selector, stack_selector = (vcpu.kernel_stack, vcpu.user_code_selector, vcpu.user_stack_selector)
         flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved else FLAG_INTERRUPTS)
         frame = FRAME64.pack(address, code_selector | saved << 32, flags, pointer, stack_selector)
         if code is not None:

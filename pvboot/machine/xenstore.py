@@ -8,7 +8,7 @@ from struct import Struct
 
 from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
-from pvboot.machine.store import GUEST_DOMAIN, Store, StoreError
+from pvboot.machine.xenstore_tree import GUEST_DOMAIN, Store, StoreError
 
 RING_BYTES = 1024
 RESPONSE_OFFSET = 1024

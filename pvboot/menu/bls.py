@@ -17,7 +17,7 @@ from fsdrivers import errors as fs_errors
 from grammars import bls as grammar
 from grammars.lines import Field
 from grammars.spans import SourceSpan
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.grub2_rules import join_arguments
 from pvboot.menu.grub_words import split_words
 from pvboot.menu.guest_paths import first_existing
@@ -100,8 +100,11 @@ def entries(
 def read_files(filesystem: Filesystem, device: Device, directory: str, warn: Warn) -> Iterator[tuple[str, str, bytes]]:
     """Name without `.conf`, name for messages and content of every file, within the limits."""
     directory = directory.rstrip("/")
-    names = [name for name in islice(filesystem.names(directory or "/"), NAME_LIMIT)
-             if name.endswith(".conf") and len(name) > 5 and not name.startswith(".")]  # fmt: skip
+    names = [
+        name
+        for name in islice(filesystem.names(directory or "/"), NAME_LIMIT)
+        if name.endswith(".conf") and len(name) > 5 and not name.startswith(".")
+    ]
     if len(names) > FILE_LIMIT:
         warn(MenuWarning(f"{device}{directory}: only {FILE_LIMIT} of {len(names)} entries are read"))
     room = TOTAL_LIMIT_BYTES
@@ -166,12 +169,18 @@ def _read_grub(
     initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), words[0], variables), INITRD_LIMIT))
     args = join_arguments([*words[1:], *split_words(options)])
     return BlsEntry(
-        stem, _value(fields, "title") or kernel, _value(fields, "version"), words[0], args, initrds,
-        _span(fields, where), partial(locate, words[0], args, initrds),
+        stem,
+        _value(fields, "title") or kernel,
+        _value(fields, "version"),
+        words[0],
+        args,
+        initrds,
+        _span(fields, where),
+        partial(locate, words[0], args, initrds),
         users=expand(_value(fields, "grub_users"), variables).strip(),
         hotkey=_value(fields, "grub_hotkey"),
         arguments=tuple(_values(fields, "grub_arg")),
-    )  # fmt: skip
+    )
 
 
 def _grub_initrds(lines: list[str], kernel: str, variables: Mapping[str, str]) -> Iterator[str]:
@@ -231,12 +240,18 @@ def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate, warn: Warn) 
     args = " ".join(_values(fields, "options"))
     initrds = tuple(_values(fields, "initrd")[:INITRD_LIMIT])
     return BlsEntry(
-        tries["name"] if tries else stem, _value(fields, "title"), _value(fields, "version"), kernel, args, initrds,
-        _span(fields, where), partial(locate, kernel, args, initrds),
+        tries["name"] if tries else stem,
+        _value(fields, "title"),
+        _value(fields, "version"),
+        kernel,
+        args,
+        initrds,
+        _span(fields, where),
+        partial(locate, kernel, args, initrds),
         sort_key=_value(fields, "sort-key"),
         machine_id=_value(fields, "machine-id"),
         tries_left=int(tries["left"]) if tries else None,
-    )  # fmt: skip
+    )
 
 
 def _in_uapi_order(found: list[BlsEntry]) -> list[BlsEntry]:
@@ -246,8 +261,14 @@ def _in_uapi_order(found: list[BlsEntry]) -> list[BlsEntry]:
     # Sorts are stable: the least important order comes first.
     found = sorted(found, key=lambda entry: rank(entry.id[:COMPARED_CHARACTERS]), reverse=True)
     found.sort(key=lambda entry: rank(entry.version[:COMPARED_CHARACTERS] if entry.sort_key else ""), reverse=True)
-    found.sort(key=lambda entry: (entry.tries_left == 0, not entry.sort_key, entry.sort_key,
-                                  entry.machine_id if entry.sort_key else ""))  # fmt: skip
+    found.sort(
+        key=lambda entry: (
+            entry.tries_left == 0,
+            not entry.sort_key,
+            entry.sort_key,
+            entry.machine_id if entry.sort_key else "",
+        )
+    )
     return _with_unique_titles(found)
 
 
@@ -255,14 +276,21 @@ def _with_unique_titles(found: list[BlsEntry]) -> list[BlsEntry]:
     """Equal titles get the version, then the machine, then the id behind them."""
     found = [replace(entry, title=entry.title or entry.id) for entry in found]
     details: tuple[Callable[[BlsEntry], str], ...] = (
-        lambda entry: entry.version, lambda entry: entry.machine_id[:8], lambda entry: entry.id)  # fmt: skip
+        lambda entry: entry.version,
+        lambda entry: entry.machine_id[:8],
+        lambda entry: entry.id,
+    )
     for detail in details:
         titles = [entry.title for entry in found]
         seen, twice = set[str](), set[str]()
         for title in titles:
             (twice if title in seen else seen).add(title)
-        found = [replace(entry, title=f"{entry.title} ({detail(entry)})")
-                 if entry.title in twice and detail(entry) else entry for entry in found]  # fmt: skip
+        found = [
+            replace(entry, title=f"{entry.title} ({detail(entry)})")
+            if entry.title in twice and detail(entry)
+            else entry
+            for entry in found
+        ]
     return found
 
 

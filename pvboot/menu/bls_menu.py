@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fsdrivers import errors as fs_errors
 from grammars import bls as grammar
 from pvboot.device_names import Device, read_device
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 from pvboot.menu.bls import COMPARED_CHARACTERS, FILE_LIMIT_BYTES, BlsEntry, Warn, entries, read_files
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.grub_env import BLOCK_LIMIT_BYTES, read_block
@@ -41,14 +41,30 @@ def build(_data: bytes, context: MenuContext) -> Menu:
         if variables is None and any(_texts(filesystem, device, directory)):
             variables = {}
         found = entries(context.devices, device, directory, grub_variables=variables, warn=warnings.append)
-        settings = _Settings(grub_default(found, variables)) if variables is not None else _loader_conf(
-            filesystem, f"{device}", directory.rpartition("/")[0] + "/loader.conf", found, warnings.append)  # fmt: skip
+        settings = (
+            _Settings(grub_default(found, variables))
+            if variables is not None
+            else _loader_conf(
+                filesystem, f"{device}", directory.rpartition("/")[0] + "/loader.conf", found, warnings.append
+            )
+        )
     except (fs_errors.FsError, GrubError) as err:
         warnings.append(MenuWarning(f"{device}{directory}: {err}"))
         found, settings = [], _Settings()
     made = tuple(entry.as_entry(index) for index, entry in enumerate(found))
-    return Menu(context.source, context.volume, directory, DIALECT, made, settings.default, (), settings.timeout,
-                settings.hidden, None, tuple(warnings))  # fmt: skip
+    return Menu(
+        context.source,
+        context.volume,
+        directory,
+        DIALECT,
+        made,
+        settings.default,
+        (),
+        settings.timeout,
+        settings.hidden,
+        None,
+        tuple(warnings),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +135,11 @@ def _glob(pattern: str, found: list[BlsEntry]) -> int | None:
     if len(pattern) > COMPARED_CHARACTERS:
         return None
     pattern = pattern.lower()
-    return next((i for i, entry in enumerate(found) if fnmatchcase(f"{entry.id}.conf".lower(), pattern)
-                 or fnmatchcase(entry.id.lower(), pattern)), None)  # fmt: skip
+    return next(
+        (
+            i
+            for i, entry in enumerate(found)
+            if fnmatchcase(f"{entry.id}.conf".lower(), pattern) or fnmatchcase(entry.id.lower(), pattern)
+        ),
+        None,
+    )

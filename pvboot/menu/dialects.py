@@ -103,13 +103,7 @@ BLS = Dialect("bls", "pvboot.menu.bls_menu", more_paths=("/loader/entries/", "/b
 
 ELILO = Dialect("elilo", "pvboot.menu.elilo", more_paths=("/efi/*/elilo.conf", "/boot/efi/*/elilo.conf", "/elilo.conf"))
 
-DIALECTS: tuple[Dialect, ...] = (
-    GRUB_CFG,
-    BLS,
-    EXTLINUX,
-    MENU_LST,
-    ELILO,
-)
+DIALECTS: tuple[Dialect, ...] = (GRUB_CFG, BLS, EXTLINUX, MENU_LST, ELILO)
 
 # Never looked for by its name: a volume's loader is offered behind its menu (see `xen_loader`).
 XEN_LOADER = Dialect("pvboot", "pvboot.menu.xen_loader")

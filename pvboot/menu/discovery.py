@@ -12,7 +12,7 @@ from fsdrivers import errors as fs_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 from pvboot.menu.dialects import XEN_LOADER, Dialect, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
@@ -194,8 +194,12 @@ def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
     except zlib.error as err:
         raise MenuError("the compressed menu is damaged", where=where, expected="gzip data", found=str(err)) from err
     if not unpacker.eof and len(text) <= limit_bytes:
-        raise MenuError("the compressed menu is damaged", where=where, expected="the end of the gzip data",
-                        found="the end of the file")
+        raise MenuError(
+            "the compressed menu is damaged",
+            where=where,
+            expected="the end of the gzip data",
+            found="the end of the file",
+        )
     return text
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from grammars.elilo import parse
 from grammars.lines import LINE_LIMIT, Field, is_cut
 from pvboot.device_names import read_device
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning
@@ -66,8 +66,9 @@ def build(data: bytes, context: MenuContext) -> Menu:
     entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images[:ENTRY_LIMIT]))
     default = _default(settings.get("default"), entries, warnings)
     timeout = _seconds(settings.get("timeout") or settings.get("delay"), warnings)
-    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, (), timeout,
-                warnings=tuple(warnings))  # fmt: skip
+    return Menu(
+        context.source, context.volume, context.path, DIALECT, entries, default, (), timeout, warnings=tuple(warnings)
+    )
 
 
 def _set(options: dict[str, str], option: Field) -> None:
@@ -93,10 +94,7 @@ def _files(context: MenuContext, image: str, options: dict[str, str]) -> BootFil
 
     initrd = options.get("initrd", "")
     return BootFiles(
-        place(image) if image else None,
-        _cmdline(options),
-        (place(initrd),) if initrd else (),
-        root=context.volume,
+        place(image) if image else None, _cmdline(options), (place(initrd),) if initrd else (), root=context.volume
     )
 
 

@@ -16,7 +16,7 @@ from grammars.extlinux import parse
 from grammars.lines import LINE_LIMIT, Field, is_cut
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
@@ -42,8 +42,21 @@ _WITHOUT_MEANING = (
     "sysappend text ui f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 onerror"
 )
 # Every keyword that means something to somebody.
-KEYWORDS = (*_KERNELS, *_WITHOUT_MEANING.split(), "label", "append", "initrd", "default", "ui", "ontimeout", "timeout",
-            "totaltimeout", "implicit", "include", "menu")  # fmt: skip
+KEYWORDS = (
+    *_KERNELS,
+    *_WITHOUT_MEANING.split(),
+    "label",
+    "append",
+    "initrd",
+    "default",
+    "ui",
+    "ontimeout",
+    "timeout",
+    "totaltimeout",
+    "implicit",
+    "include",
+    "menu",
+)
 
 
 @dataclass(slots=True)
@@ -118,8 +131,19 @@ def build(data: bytes, context: MenuContext) -> Menu:
     entries = tuple(_entry(reader, index, label) for index, label in enumerate(reader.labels))
     timeout = _seconds(reader)
     default = _default(reader, timeout is not None)
-    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, (), timeout, reader.hidden,
-                reader.password, tuple(reader.warnings))  # fmt: skip
+    return Menu(
+        context.source,
+        context.volume,
+        context.path,
+        DIALECT,
+        entries,
+        default,
+        (),
+        timeout,
+        reader.hidden,
+        reader.password,
+        tuple(reader.warnings),
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------

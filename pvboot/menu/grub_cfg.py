@@ -14,7 +14,7 @@ from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
 from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.grub2_rules import read_unsigned
 from pvboot.menu.grub_commands import COMMANDS, MenuShown
@@ -73,8 +73,19 @@ def build(data: bytes, context: MenuContext) -> Menu:
     default = _default(shared, top, environment.get("default"), entries)
     fallback = _fallback(shared, top, environment.get("fallback"), default)
     hidden = timeout is not None and environment.get("timeout_style") in ("hidden", "countdown")
-    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, fallback, timeout, hidden,
-                password, tuple(shared.warnings))
+    return Menu(
+        context.source,
+        context.volume,
+        context.path,
+        DIALECT,
+        entries,
+        default,
+        fallback,
+        timeout,
+        hidden,
+        password,
+        tuple(shared.warnings),
+    )
 
 
 def _first_environment(disks: Disks, context: MenuContext) -> Environment:
@@ -82,10 +93,19 @@ def _first_environment(disks: Disks, context: MenuContext) -> Environment:
     directory = context.path.rpartition("/")[0]
     prefix = f"({root}){directory}"
     values = {
-        "root": root, "prefix": prefix, "cmdpath": prefix, "config_directory": prefix, "grub_platform": "xen",
-        "config_file": f"({root}){context.path}", "grub_cpu": "x86_64", "lang": "", "locale_dir": "", "pager": "",
-        "?": "0", **dict.fromkeys(_FEATURES.split(), "y"),
-    }  # fmt: skip
+        "root": root,
+        "prefix": prefix,
+        "cmdpath": prefix,
+        "config_directory": prefix,
+        "grub_platform": "xen",
+        "config_file": f"({root}){context.path}",
+        "grub_cpu": "x86_64",
+        "lang": "",
+        "locale_dir": "",
+        "pager": "",
+        "?": "0",
+        **dict.fromkeys(_FEATURES.split(), "y"),
+    }
     network = context.devices.network
     if network is not None:
         values |= dict.fromkeys(_SERVERS, network.default_server)
@@ -118,8 +138,11 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
             continue
         node.index = len(draft.entries)
         for command in _unknown_commands(node.body, draft.shared):
-            draft.shared.warn(f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
-                              command.span, "unknown-command")  # fmt: skip
+            draft.shared.warn(
+                f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
+                command.span,
+                "unknown-command",
+            )
         files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)

@@ -17,7 +17,7 @@ from grammars.grub_cfg import Command, Script, Word, parse, parse_text
 from pvboot.device_names import Device
 from pvboot.devices import LOOP_LIMIT, NO_LOOP
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu import grub_env, grub_test
 from pvboot.menu.grub2_rules import join_arguments, read_device_name, read_unsigned
 from pvboot.menu.grub_disks import LOOKUP_COST
@@ -107,8 +107,15 @@ def _menuentry(run: Interpreter, args: Sequence[str], command: Command) -> int:
     body = block_body(command.block) if source is None else _parse(run, source).statements
     restricted = "users" in options or "unrestricted" not in options
     run.level.nodes.append(
-        Node(words[0], options.get("id") or words[0], command.span, tuple(words), body, restricted,
-             run.called == "submenu")
+        Node(
+            words[0],
+            options.get("id") or words[0],
+            command.span,
+            tuple(words),
+            body,
+            restricted,
+            run.called == "submenu",
+        )
     )
     return 0
 
@@ -251,8 +258,9 @@ def _load_env(run: Interpreter, args: Sequence[str], command: Command) -> int:
     return 0
 
 
-@_command("search", "search.fs_uuid", "search.fs_label", "search.file", "search_fs_uuid", "search_label",
-          "search_fs_file")  # fmt: skip
+@_command(
+    "search", "search.fs_uuid", "search.fs_label", "search.file", "search_fs_uuid", "search_label", "search_fs_file"
+)
 def _search(run: Interpreter, args: Sequence[str], command: Command) -> int:
     """Sets a variable to the first volume that fits; leaves it alone if there is none."""
     kind, wanted, variable = _read_search(run.called, args)
@@ -269,16 +277,30 @@ def _search(run: Interpreter, args: Sequence[str], command: Command) -> int:
 
 
 _SEARCH_OPTIONS: dict[str, bool | None] = {
-    "file": False, "label": False, "fs-uuid": False, "set": None, "no-floppy": False, "efidisk-only": False,
-    "root-dev-only": False, "hint": True, "hint-ieee1275": True, "hint-bios": True, "hint-baremetal": True,
-    "hint-efi": True, "hint-arc": True,
-}  # fmt: skip
+    "file": False,
+    "label": False,
+    "fs-uuid": False,
+    "set": None,
+    "no-floppy": False,
+    "efidisk-only": False,
+    "root-dev-only": False,
+    "hint": True,
+    "hint-ieee1275": True,
+    "hint-bios": True,
+    "hint-baremetal": True,
+    "hint-efi": True,
+    "hint-arc": True,
+}
 _SEARCH_LETTERS = {"f": "file", "l": "label", "u": "fs-uuid", "s": "set", "n": "no-floppy", "h": "hint"}
 _SEARCH_KINDS = {"file": "file", "label": "label", "fs-uuid": "uuid"}
 _SEARCH_NAMES = {
-    "search.fs_uuid": "uuid", "search_fs_uuid": "uuid", "search.fs_label": "label", "search_label": "label",
-    "search.file": "file", "search_fs_file": "file",
-}  # fmt: skip
+    "search.fs_uuid": "uuid",
+    "search_fs_uuid": "uuid",
+    "search.fs_label": "label",
+    "search_label": "label",
+    "search.file": "file",
+    "search_fs_file": "file",
+}
 
 
 def _read_search(name: str, args: Sequence[str]) -> tuple[str | None, str | None, str | None]:
@@ -468,9 +490,12 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
     for device, directory in _bls_places(run, wanted if is_path else run.environment.get("blsdir")):
         try:
             found = bls.entries(
-                run.shared.disks.devices, device, directory, grub_variables=variables,
+                run.shared.disks.devices,
+                device,
+                directory,
+                grub_variables=variables,
                 warn=lambda warning: run.shared.warn(warning.message, warning.span, warning.code),
-            )  # fmt: skip
+            )
         except (fs_errors.FsError, PvbootError):
             continue
         run.shared.budget.charge(LOOKUP_COST * (len(found) + 1))
@@ -484,8 +509,9 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
             else:
                 skipped = wanted.removesuffix(".conf") != entry.id
             if not skipped and len(run.level.nodes) < ENTRY_LIMIT:
-                run.level.nodes.append(Node(entry.title, entry.id, entry.span, restricted=bool(entry.users),
-                                            files=entry.files))  # fmt: skip
+                run.level.nodes.append(
+                    Node(entry.title, entry.id, entry.span, restricted=bool(entry.users), files=entry.files)
+                )
         return 0
     run.warn("'blscfg' finds no entries", command, "no-bls-entries")
     return 1
@@ -507,9 +533,23 @@ def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]
 # --- the network ------------------------------------------------------------------------------------------
 
 
-@_command("net_bootp", "net_bootp6", "net_dhcp", "net_ipv6_autoconf", "net_add_addr", "net_add_dns", "net_add_route",
-          "net_del_addr", "net_del_dns", "net_del_route", "net_set_vlan", "net_ls_addr", "net_ls_cards", "net_ls_dns",
-          "net_ls_routes")  # fmt: skip
+@_command(
+    "net_bootp",
+    "net_bootp6",
+    "net_dhcp",
+    "net_ipv6_autoconf",
+    "net_add_addr",
+    "net_add_dns",
+    "net_add_route",
+    "net_del_addr",
+    "net_del_dns",
+    "net_del_route",
+    "net_set_vlan",
+    "net_ls_addr",
+    "net_ls_cards",
+    "net_ls_dns",
+    "net_ls_routes",
+)
 def _net(run: Interpreter, _args: Sequence[str], command: Command) -> int:
     """This machine's network is as it is; a menu that may use it need not set it up."""
     if run.shared.disks.devices.network is None:

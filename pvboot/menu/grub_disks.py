@@ -11,7 +11,7 @@ from fsdrivers import errors as fs_errors
 from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 from pvboot.menu.grub2_rules import read_device_name, split_name
 
 if TYPE_CHECKING:

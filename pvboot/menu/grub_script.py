@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, Script, Statement, Word
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.grub_disks import Disks, Place
 from pvboot.menu.model import BootFiles, MenuWarning
 

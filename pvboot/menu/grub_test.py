@@ -20,7 +20,7 @@ class Files(Protocol):
     """What file tests ask about a `[(DEVICE)]/path`."""
 
     def kind(self, name: str) -> str | None:
-        """"file", "dir" ..., None if there is no such thing."""
+        """ "file", "dir" ..., None if there is no such thing."""
 
     def size(self, name: str) -> int:
         """Size in bytes of a file that can be opened, else 0."""

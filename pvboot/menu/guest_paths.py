@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 
 if TYPE_CHECKING:
     from pvboot.device_names import Device

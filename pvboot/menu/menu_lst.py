@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from grammars.menu_lst import CommandLine, MenuFile, parse
-from pvboot.grub_rules import GrubError, read_number, skip_word
+from pvboot.grub_errors import GrubError, read_number, skip_word
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
 from pvboot.menu.words import TITLE, WORDS
@@ -59,8 +59,19 @@ def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
     if draft.password is not None:
         entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
     default, fallback = _settle(draft, len(entries))
-    return Menu(context.source, context.volume, context.path, DIALECT, entries, default, fallback, draft.timeout,
-                draft.hidden, draft.password, tuple(draft.warnings))
+    return Menu(
+        context.source,
+        context.volume,
+        context.path,
+        DIALECT,
+        entries,
+        default,
+        fallback,
+        draft.timeout,
+        draft.hidden,
+        draft.password,
+        tuple(draft.warnings),
+    )
 
 
 # --- the head ---------------------------------------------------------------------------------------------

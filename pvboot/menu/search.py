@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from pvboot.errors import NetworkError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning
 from pvboot.menu.xen_loader import find_loaders
@@ -112,7 +112,7 @@ class Search:
 
 
 def _is_unlisted(err: NetworkError) -> bool:
-    from pvboot.net.errors import UnlistedError  # where the network was used, it has been imported already
+    from pvboot.fetch.errors import UnlistedError  # where the network was used, it has been imported already
 
     return isinstance(err, UnlistedError)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fsdrivers.errors import FsError
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.menu.model import BootFiles, Entry
 
 KERNEL_OPTIONS = ("--type=", "--no-mem-option")

@@ -47,5 +47,6 @@ def loader_entry(index: int, device: Device, path: str) -> Entry:
 def build(_data: bytes, context: MenuContext) -> Menu:
     """The menu of a volume that has a loader and nothing else: it starts at once."""
     device = read_device(context.volume)[0] if context.volume else Device("hd")
-    return Menu(context.source, context.volume, context.path, DIALECT, (loader_entry(0, device, context.path),),
-                timeout=0)  # fmt: skip
+    return Menu(
+        context.source, context.volume, context.path, DIALECT, (loader_entry(0, device, context.path),), timeout=0
+    )

@@ -10,9 +10,7 @@ from pvboot.screen.picture import cells, window
 LINE_LIMIT = 1600  # characters that GRUB lets one type
 HISTORY_LIMIT = 100
 
-_NAMES = {
-    HOME: "A", LEFT: "B", DELETE: "D", END: "E", RIGHT: "F", BACKSPACE: "H", DOWN: "N", UP: "P",
-}
+_NAMES = {HOME: "A", LEFT: "B", DELETE: "D", END: "E", RIGHT: "F", BACKSPACE: "H", DOWN: "N", UP: "P"}
 
 
 @dataclass(slots=True)
@@ -37,8 +35,12 @@ class LineEditor:
         if letter in ("P", "N"):
             self._recall(1 if letter == "P" else -1)
         elif letter in ("A", "E", "B", "F"):
-            self.cursor = {"A": 0, "E": len(self.text), "B": max(0, self.cursor - 1),
-                           "F": min(len(self.text), self.cursor + 1)}[letter]
+            self.cursor = {
+                "A": 0,
+                "E": len(self.text),
+                "B": max(0, self.cursor - 1),
+                "F": min(len(self.text), self.cursor + 1),
+            }[letter]
         elif letter == "H" and self.cursor:
             self._cut(self.cursor - 1, self.cursor)
         elif letter == "D":

@@ -28,11 +28,20 @@ class Position:
     def press(self, key: str, page: int) -> bool:
         """Move, if the key says so; at both ends it stays there."""
         steps = {
-            UP: -1, ctrl("P"): -1, "^": -1,
-            DOWN: 1, ctrl("N"): 1, "v": 1,
-            PAGE_UP: -page, ctrl("G"): -page, PAGE_DOWN: page,
-            HOME: -self.count, ctrl("A"): -self.count, END: self.count, ctrl("E"): self.count,
-        }  # fmt: skip
+            UP: -1,
+            ctrl("P"): -1,
+            "^": -1,
+            DOWN: 1,
+            ctrl("N"): 1,
+            "v": 1,
+            PAGE_UP: -page,
+            ctrl("G"): -page,
+            PAGE_DOWN: page,
+            HOME: -self.count,
+            ctrl("A"): -self.count,
+            END: self.count,
+            ctrl("E"): self.count,
+        }
         if key not in steps:
             return False
         self.selected = max(0, min(self.selected + steps[key], self.count - 1))

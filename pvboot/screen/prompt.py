@@ -31,10 +31,7 @@ _INTRODUCTION = f"""\
 
 
 def run_prompt(
-    terminal: Terminal,
-    history: list[str],
-    run: Callable[[str], Outcome | None],
-    complete: Callable[[str], Completion],
+    terminal: Terminal, history: list[str], run: Callable[[str], Outcome | None], complete: Callable[[str], Completion]
 ) -> Outcome | None:
     """Read lines and run them until one has a result; None when ESC leaves.
 

@@ -37,10 +37,7 @@ def window_size(fd: int) -> tuple[int, int]:
         rows, columns = termios.tcgetwinsize(fd)
     except termios.error:
         rows, columns = 0, 0
-    return (
-        min(rows or DEFAULT_SIZE[0], LARGEST_SIZE[0]),
-        min(columns or DEFAULT_SIZE[1], LARGEST_SIZE[1]),
-    )
+    return (min(rows or DEFAULT_SIZE[0], LARGEST_SIZE[0]), min(columns or DEFAULT_SIZE[1], LARGEST_SIZE[1]))
 
 
 class Terminal:

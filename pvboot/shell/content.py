@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pvboot import grub_rules as rules
-from pvboot.grub_rules import GrubError
+from pvboot import grub_errors
+from pvboot.grub_errors import GrubError
 
 if TYPE_CHECKING:
     from fsdrivers.api import File
@@ -28,7 +28,7 @@ def content(file: File, limit: int) -> Iterator[bytes]:
     pieces = _stored(file)
     if len(header) == _GZIP_HEADER_BYTES and header.startswith(_GZIP_MAGIC):
         if header[2] != _DEFLATED or header[3] & _UNSUPPORTED_FLAGS:
-            raise GrubError(rules.BAD_GZIP_HEADER, f"{file.path}: method {header[2]}, flags {header[3]:#x}")
+            raise GrubError(grub_errors.BAD_GZIP_HEADER, f"{file.path}: method {header[2]}, flags {header[3]:#x}")
         pieces = _unpacked(file)
     left = limit
     for piece in pieces:
@@ -56,6 +56,6 @@ def _unpacked(file: File) -> Iterator[bytes]:
                 return
         yield unpacker.flush()
     except zlib.error as err:
-        raise GrubError(rules.BAD_GZIP_DATA, f"{file.path}: {err}") from err
+        raise GrubError(grub_errors.BAD_GZIP_DATA, f"{file.path}: {err}") from err
     if not unpacker.eof:
-        raise GrubError(rules.BAD_GZIP_DATA, f"{file.path}: ends before its compressed data do")
+        raise GrubError(grub_errors.BAD_GZIP_DATA, f"{file.path}: ends before its compressed data do")

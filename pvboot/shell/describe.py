@@ -6,7 +6,7 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.api import Volume
 from pvboot.device_names import Device
 from pvboot.devices import Devices
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 
 
 def describe_volume(devices: Devices, device: Device) -> str:

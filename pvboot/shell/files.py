@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from fsdrivers.api import Extent, File
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.blocklist import SECTOR_BYTES
 from pvboot.device_names import BIOS_HARD_DISK, read_device
-from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.shell.content import CHUNK_BYTES, content
 from pvboot.shell.describe import describe_volume, volume_of
 from pvboot.shell.request import Outcome
@@ -36,7 +36,7 @@ def cat(shell: Shell, args: str) -> Outcome | None:
 def cmp(shell: Shell, args: str) -> Outcome | None:
     names = first_word(args), first_word(skip_word(args))
     if not all(names):
-        raise GrubError(rules.INVALID_ARGUMENT, "two files are needed")
+        raise GrubError(grub_errors.INVALID_ARGUMENT, "two files are needed")
     files = [shell.open(name)[1] for name in names]
     sizes = [sum(len(piece) for piece in content(file, COMPARE_LIMIT_BYTES)) for file in files]
     if sizes[0] != sizes[1]:
@@ -83,7 +83,7 @@ def find(shell: Shell, args: str) -> Outcome | None:
         shell.out(f" {device}")
         found = True
     if not found:
-        raise GrubError(rules.FILE_NOT_FOUND, f"{word!r} is on no volume")
+        raise GrubError(grub_errors.FILE_NOT_FOUND, f"{word!r} is on no volume")
     return None
 
 
@@ -102,7 +102,7 @@ def _sectors(extent: Extent, start: int, path: str) -> str:
     """`FIRST+COUNT` of a run on the disk; holes and inline data have no sectors."""
     first, rest = divmod(extent.offset - start, SECTOR_BYTES)
     if extent.fd is None or rest:
-        raise GrubError(rules.UNREADABLE_WHOLE, f"{path} is not stored in whole sectors")
+        raise GrubError(grub_errors.UNREADABLE_WHOLE, f"{path} is not stored in whole sectors")
     return f"{first}+{-(-extent.length // SECTOR_BYTES)}"
 
 

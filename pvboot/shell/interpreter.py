@@ -8,10 +8,10 @@ from dataclasses import replace
 from fsdrivers import errors as fs_errors
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.device_names import read_device
 from pvboot.devices import Devices, translate
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 from pvboot.menu.model import BootFiles, Command, Entry, Menu
 from pvboot.shell import files, loading, network, settings
 from pvboot.shell.request import BootRequest, Module, Outcome, encode_cmdline
@@ -105,9 +105,9 @@ def _run(shell: Shell, name: str, args: str, span: SourceSpan | None) -> Outcome
     try:
         info = COMMANDS.get(name)
         if info is None:
-            raise GrubError(rules.UNKNOWN_COMMAND, repr(rules.shorten(name)))
+            raise GrubError(grub_errors.UNKNOWN_COMMAND, repr(grub_errors.shorten(name)))
         if not info.entry:
-            raise GrubError(rules.UNKNOWN_COMMAND, f"{name!r} acts only before the first title")
+            raise GrubError(grub_errors.UNKNOWN_COMMAND, f"{name!r} acts only before the first title")
         return info.function(shell, args)
     except GrubError as err:
         raise (err.at(span) if span else err) from err.__cause__

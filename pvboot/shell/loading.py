@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.device_names import read_device
-from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import FoundMenu
 from pvboot.menu.summary import KERNEL_OPTIONS
@@ -45,7 +45,7 @@ def uuid(shell: Shell, args: str) -> Outcome | None:
     wanted = first_word(args)
     device = find_uuid(shell.devices, wanted)
     if device is None:
-        raise GrubError(rules.FILE_NOT_FOUND, f"no file system with UUID {wanted!r}")
+        raise GrubError(grub_errors.FILE_NOT_FOUND, f"no file system with UUID {wanted!r}")
     shell.root, shell.root_named = device, True
     return None
 
@@ -57,7 +57,7 @@ def kernel(shell: Shell, args: str) -> Outcome | None:
         option = first_word(text)
         kind = option.removeprefix("--type=")
         if kind != option and not kind.startswith(KERNEL_TYPES):
-            raise GrubError(rules.INVALID_ARGUMENT, f"kernel type {kind!r}, expected {', '.join(KERNEL_TYPES)}")
+            raise GrubError(grub_errors.INVALID_ARGUMENT, f"kernel type {kind!r}, expected {', '.join(KERNEL_TYPES)}")
         text = skip_word(text)
     _check_room(shell, text)
     # Modules loaded before stay, as in PV-GRUB.
@@ -70,7 +70,7 @@ def kernel(shell: Shell, args: str) -> Outcome | None:
 @command("initrd FILE [ARG ...]", "Load a ramdisk in the place of all modules before; the last one counts.")
 def initrd(shell: Shell, args: str) -> Outcome | None:
     if shell.kernel is None:
-        raise GrubError(rules.KERNEL_BEFORE_INITRD)
+        raise GrubError(grub_errors.KERNEL_BEFORE_INITRD)
     # GRUB Legacy takes the first word; in an entry of another dialect, edited here, all are joined.
     several = shell.entry is not None and shell.entry.files is not None
     names = args.split() if several and args.strip() else [args]
@@ -90,11 +90,11 @@ def modulenounzip(shell: Shell, args: str) -> Outcome | None:
 
 def _add_module(shell: Shell, args: str, *, decompress: bool) -> Outcome | None:
     if shell.kernel is None:
-        raise GrubError(rules.KERNEL_BEFORE_MODULES)
+        raise GrubError(grub_errors.KERNEL_BEFORE_MODULES)
     _check_room(shell, args)
     line = encode_cmdline(args)
     if len(line) > MODULE_LINE_LIMIT_BYTES:
-        raise GrubError(rules.CANNOT_FIT, f"a module's line of {len(line)} bytes")
+        raise GrubError(grub_errors.CANNOT_FIT, f"a module's line of {len(line)} bytes")
     name, file = shell.open(args)
     kept = [module for module in shell.modules if module.kind == "module"]
     shell.modules = [*kept, Module(file, name, line, "module", decompress)]
@@ -104,13 +104,13 @@ def _add_module(shell: Shell, args: str, *, decompress: bool) -> Outcome | None:
 def _check_room(shell: Shell, args: str) -> None:
     used = len(encode_cmdline(args)) + sum(len(module.cmdline) + 1 for module in shell.modules)
     if used + 1 > COMMAND_LINE_LIMIT_BYTES:
-        raise GrubError(rules.CANNOT_FIT, f"command lines of {used} bytes, limit {COMMAND_LINE_LIMIT_BYTES}")
+        raise GrubError(grub_errors.CANNOT_FIT, f"command lines of {used} bytes, limit {COMMAND_LINE_LIMIT_BYTES}")
 
 
 @command("boot", "Start what was loaded.")
 def boot(shell: Shell, args: str) -> Outcome | None:
     if shell.kernel is None:
-        raise GrubError(rules.NO_KERNEL)
+        raise GrubError(grub_errors.NO_KERNEL)
     return BootRequest(shell.kernel, shell.kernel_name, encode_cmdline(shell.kernel_args), tuple(shell.modules))
 
 
@@ -124,7 +124,7 @@ def configfile(shell: Shell, args: str) -> Outcome | None:
 @command("chainloader [--force] FILE", "Load a boot sector; a PV guest cannot run one.")
 def chainloader(shell: Shell, args: str) -> Outcome | None:
     name, _file = shell.open(skip_word(args) if args.startswith("--force") else args)
-    raise GrubError(rules.BAD_EXECUTABLE, f"{name}: a boot sector is unsupported in a PV guest")
+    raise GrubError(grub_errors.BAD_EXECUTABLE, f"{name}: a boot sector is unsupported in a PV guest")
 
 
 @command("halt [--no-apm]", "Power the guest off.")

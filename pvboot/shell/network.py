@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
-from pvboot.grub_rules import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import FoundMenu
 from pvboot.shell.request import OpenMenu, Outcome
@@ -18,7 +18,7 @@ from pvboot.shell.state import Shell
 from pvboot.shell.table import command
 
 if TYPE_CHECKING:
-    from pvboot.net.network import Network
+    from pvboot.fetch.network import Network
 
 WITH_CONFIGFILE = "--with-configfile"
 
@@ -37,7 +37,7 @@ def _configure(shell: Shell, args: str) -> Outcome | None:
     if not args.startswith(WITH_CONFIGFILE):
         return None
     if network.config is None:
-        raise GrubError(rules.INVALID_DEVICE, "nobody named a configuration file; --net URL of a file does")
+        raise GrubError(grub_errors.INVALID_DEVICE, "nobody named a configuration file; --net URL of a file does")
     name, file = shell.open(network.config)
     device, path = read_device(name)
     return OpenMenu(FoundMenu(device, path, dialect_of(path), file))
@@ -68,7 +68,7 @@ def ifconfig(shell: Shell, args: str) -> Outcome | None:
     for word in words:
         option, _equals, value = word.partition("=")
         if option not in ("--address", "--gateway", "--mask", "--server"):
-            raise GrubError(rules.INVALID_ARGUMENT, f"unknown word {rules.shorten(word)!r}")
+            raise GrubError(grub_errors.INVALID_ARGUMENT, f"unknown word {grub_errors.shorten(word)!r}")
         if option == "--server":
             network.choose(_address(value))
         else:
@@ -81,5 +81,5 @@ def ifconfig(shell: Shell, args: str) -> Outcome | None:
 def _address(text: str) -> str:
     match = _ADDRESS.fullmatch(text)
     if match is None or any(int(number) > 255 for number in match.groups()):
-        raise GrubError(rules.INVALID_ARGUMENT, f"{rules.shorten(text)!r} is no IPv4 address")
+        raise GrubError(grub_errors.INVALID_ARGUMENT, f"{grub_errors.shorten(text)!r} is no IPv4 address")
     return text

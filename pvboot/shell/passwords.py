@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from pvboot.grub_rules import first_word
+from pvboot.grub_errors import first_word
 from pvboot.menu.model import Password
 
 INPUT_LIMIT = 31  # characters that GRUB lets one type

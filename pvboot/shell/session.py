@@ -80,8 +80,11 @@ def boot_menu(
             menu, came_back = load(devices, outcome.found), False
             continue
         return outcome
-    raise BootError("menus lead to menus without end", where=f"{menu.volume or ''}{menu.path}",
-                    expected=f"at most {CONFIGFILE_LIMIT} in a row")
+    raise BootError(
+        "menus lead to menus without end",
+        where=f"{menu.volume or ''}{menu.path}",
+        expected=f"at most {CONFIGFILE_LIMIT} in a row",
+    )
 
 
 def _try_entries(
@@ -126,8 +129,10 @@ def _attempts(
         yield "", "the prompt", lambda: outcome
     elif lines is not None:
         entry = menu.entries[choice.index]
-        yield "command-list", f"edited {_name(entry)}", lambda: run_lines(
-            devices, menu, entry, lines, console=console, authenticated=choice.authenticated
+        yield (
+            "command-list",
+            f"edited {_name(entry)}",
+            lambda: run_lines(devices, menu, entry, lines, console=console, authenticated=choice.authenticated),
         )
     else:
         for index in (choice.index, *(() if choice.by_key else menu.fallback)):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pvboot import grub_rules as rules
-from pvboot.grub_rules import GrubError, first_word, read_number, skip_word
+from pvboot import grub_errors
+from pvboot.grub_errors import GrubError, first_word, read_number, skip_word
 from pvboot.menu.model import Password
 from pvboot.menu.words import WORDS
 from pvboot.shell.passwords import matches
@@ -13,7 +13,14 @@ from pvboot.shell.table import COMMANDS, CommandInfo, Function, command
 
 BACKGROUNDS = ("black", "blue", "green", "cyan", "red", "magenta", "brown", "light-gray")
 FOREGROUNDS = (
-    *BACKGROUNDS, "dark-gray", "light-blue", "light-green", "light-cyan", "light-red", "light-magenta", "yellow",
+    *BACKGROUNDS,
+    "dark-gray",
+    "light-blue",
+    "light-green",
+    "light-cyan",
+    "light-red",
+    "light-magenta",
+    "yellow",
     "white",
 )
 TERMINALS = ("console", "serial", "graphics", "hercules", "vga")
@@ -23,7 +30,7 @@ TERMINALS = ("console", "serial", "graphics", "hercules", "vga")
 
 
 def _head_only(shell: Shell, args: str) -> Outcome | None:
-    raise GrubError(rules.UNKNOWN_COMMAND, "it acts only before the first title")
+    raise GrubError(grub_errors.UNKNOWN_COMMAND, "it acts only before the first title")
 
 
 command("title TEXT", "Begin an entry.")(_head_only)
@@ -39,7 +46,7 @@ command("timeout SECS", "Set the seconds until the default entry is booted.")(_h
 @command("lock", "Stop unless the menu's password was given.")
 def lock(shell: Shell, args: str) -> Outcome | None:
     if shell.menu is not None and shell.menu.password is not None and not shell.authenticated:
-        raise GrubError(rules.NEEDS_AUTHENTICATION, "the entry is locked by the menu's password")
+        raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "the entry is locked by the menu's password")
     return None
 
 
@@ -50,9 +57,9 @@ def password(shell: Shell, args: str) -> Outcome | None:
         wanted = Password("unsupported", skip_word(wanted.value))
     entered = shell.console.ask("Password: ") if shell.console.ask else None
     if entered is None:
-        raise GrubError(rules.NEEDS_AUTHENTICATION, "a password is wanted and nobody is there to type it")
+        raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "a password is wanted and nobody is there to type it")
     if not matches(entered, wanted):
-        raise GrubError(rules.NEEDS_AUTHENTICATION, "the password is wrong")
+        raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "the password is wrong")
     return None
 
 
@@ -60,7 +67,7 @@ def password(shell: Shell, args: str) -> Outcome | None:
 def savedefault(shell: Shell, args: str) -> Outcome | None:
     # GRUB fails where it cannot write; a boot must not stop because the disk is read-only here.
     if shell.entry is None:
-        raise GrubError(rules.UNKNOWN_COMMAND, "it acts only in an entry")
+        raise GrubError(grub_errors.UNKNOWN_COMMAND, "it acts only in an entry")
     return None
 
 
@@ -105,7 +112,7 @@ def terminal(shell: Shell, args: str) -> Outcome | None:
         args = skip_word(args)
     for name in args.split(" ") if args.strip(" ") else ():
         if name and name not in TERMINALS:
-            raise GrubError(rules.INVALID_ARGUMENT, f"terminal {name!r}, expected one of {', '.join(TERMINALS)}")
+            raise GrubError(grub_errors.INVALID_ARGUMENT, f"terminal {name!r}, expected one of {', '.join(TERMINALS)}")
     return None
 
 
@@ -113,7 +120,7 @@ def terminal(shell: Shell, args: str) -> Outcome | None:
 def pager(shell: Shell, args: str) -> Outcome | None:
     wanted = {"on": True, "off": False, "": not shell.pager}.get(args)
     if wanted is None:
-        raise GrubError(rules.INVALID_ARGUMENT, f"{args!r}, expected on or off")
+        raise GrubError(grub_errors.INVALID_ARGUMENT, f"{args!r}, expected on or off")
     shell.pager = wanted
     shell.out(f" Internal pager is now {'on' if wanted else 'off'}")
     return None
@@ -138,7 +145,7 @@ def _nothing(shell: Shell, args: str) -> Outcome | None:
 
 
 def _unsupported(shell: Shell, args: str) -> Outcome | None:
-    raise GrubError(rules.UNKNOWN_COMMAND, "unsupported in a PV guest")
+    raise GrubError(grub_errors.UNKNOWN_COMMAND, "unsupported in a PV guest")
 
 
 # Words that only a PC's boot loader could obey.

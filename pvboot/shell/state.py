@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError
-from pvboot import grub_rules as rules
+from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
-from pvboot.grub_rules import GrubError, first_word
+from pvboot.grub_errors import GrubError, first_word
 from pvboot.menu.discovery import open_path
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.request import Module
@@ -62,7 +62,7 @@ class Shell:
     def need_root(self) -> Device:
         """The root device.  Raises `GrubError` 12 if there is none (a menu from outside of any disk)."""
         if self.root is None:
-            raise GrubError(rules.INVALID_DEVICE, "no root device is set")
+            raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root
 
     def open(self, args: str) -> tuple[str, File]:
@@ -79,13 +79,13 @@ class Shell:
         searching = not (named or self.root_named) and rest.startswith("/")
         if device is None:
             if not searching:
-                raise GrubError(rules.INVALID_DEVICE, f"{word!r} needs a device, and no root is set")
+                raise GrubError(grub_errors.INVALID_DEVICE, f"{word!r} needs a device, and no root is set")
             device, file = open_path(self.devices, rest)
             return f"{device}{rest}", file
         try:
             return f"{device}{rest}", self.devices.open_path(device, rest)
         except GrubError as err:
-            if not searching or err.number not in (rules.FILE_NOT_FOUND, rules.CANNOT_MOUNT):
+            if not searching or err.number not in (grub_errors.FILE_NOT_FOUND, grub_errors.CANNOT_MOUNT):
                 raise
             try:
                 device, file = open_path(self.devices, rest)

@@ -162,11 +162,7 @@ def test_the_plan_as_an_end_of_its_own(images: Images, run_cli: RunCli) -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "reason"),
-    [
-        (b"", "empty"),
-        (b"title Debian\n" * 100, "no kernel format that is known"),
-        (b"\x7fELF" + bytes(200), "ELF"),
-    ],
+    [(b"", "empty"), (b"title Debian\n" * 100, "no kernel format that is known"), (b"\x7fELF" + bytes(200), "ELF")],
 )
 def test_a_bad_kernel_says_why(run_cli: RunCli, guest: MakeGuest, kernel: bytes, reason: str) -> None:
     done = run_cli("boot", guest("title bad\nkernel /boot/bad\n", bad=kernel), "--no-menu")

@@ -18,8 +18,9 @@ def make_guest(path: Path, menu: str = GOOD_MENU) -> Path:
     (tree / "boot" / "grub").mkdir(parents=True)
     (tree / "boot" / "grub" / "menu.lst").write_bytes(menu.encode())
     (tree / "boot" / "vmlinuz").write_bytes(b"no kernel " * 100)
-    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext2", "-d", str(tree), str(path), "1M"], check=True,
-                   capture_output=True)  # fmt: skip
+    subprocess.run(
+        ["mke2fs", "-q", "-F", "-t", "ext2", "-d", str(tree), str(path), "1M"], check=True, capture_output=True
+    )
     subprocess.run(["rm", "-r", str(tree)], check=True)
     return path
 
@@ -43,11 +44,17 @@ RESULTS = [
         ),
         None,
         (MENU,),
-        {MENU: ("Debian", "<b>\"Ubuntu\"</b> & \x1b[31m co\udcff")},
+        {MENU: ("Debian", '<b>"Ubuntu"</b> & \x1b[31m co\udcff')},
         {(MENU, 1): "default 7 <img src=x onerror=alert(1)>"},
     ),
-    SourceResult("menu.lst", (Finding("empty-entry", "error", "the entry has no command", "menu.lst", 3, 1, 8, 0),),
-                 None, ("menu.lst",), {"menu.lst": ("Ä\u202e",)}, {("menu.lst", 3): "title \u00c4"}),
+    SourceResult(
+        "menu.lst",
+        (Finding("empty-entry", "error", "the entry has no command", "menu.lst", 3, 1, 8, 0),),
+        None,
+        ("menu.lst",),
+        {"menu.lst": ("Ä\u202e",)},
+        {("menu.lst", 3): "title \u00c4"},
+    ),
     SourceResult("clean.img", (), None, (MENU,), {MENU: ("Debian",)}, {}),
     SourceResult("/nowhere/<i>x</i>\udc80.img", error=SourceError("cannot open: \x07", "source-error", 3)),
-]  # fmt: skip
+]

@@ -30,8 +30,13 @@ def library(parts: Callable[[str], Path]) -> Path:
 
 def parsed(library: Path, menu: Path) -> Any:
     """What pygrub makes of a menu; None if it stops."""
-    done = subprocess.run([sys.executable, "-c", PARSER, library, menu], capture_output=True, text=True, timeout=60,
-                          env={"LC_ALL": "C.UTF-8"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", PARSER, library, menu],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"LC_ALL": "C.UTF-8"},
+    )
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 

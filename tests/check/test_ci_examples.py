@@ -28,8 +28,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_hooks_are_valid() -> None:
-    done = subprocess.run([sys.executable, "-m", "pre_commit", "validate-manifest", str(MANIFEST)], capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "pre_commit", "validate-manifest", str(MANIFEST)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 

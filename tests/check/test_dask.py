@@ -40,8 +40,9 @@ def guests(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A scheduler with two worker processes of one thread each, none of which is started again."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0",
-                      host="127.0.0.1") as cluster:  # fmt: skip
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
+    ) as cluster:
         yield cluster.scheduler_address
 
 
@@ -75,8 +76,9 @@ def test_the_report_is_that_of_one_machine(run_cli: RunCli, guests: list[str], a
 
 def test_no_checker_is_left_when_the_cluster_ends(guests: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0",
-                      host="127.0.0.1") as cluster:  # fmt: skip
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
+    ) as cluster:
         list(run_on_dask([(0, guests[0], OPTIONS)], cluster.scheduler_address, LIMITS))
         checkers = checker_pids(worker_pids(cluster.scheduler_address))
         assert len(checkers) == 1
@@ -99,9 +101,7 @@ def checker_pids(parents: list[int]) -> list[int]:
     return found
 
 
-def test_a_scheduler_that_is_not_there_is_network_trouble(
-    guests: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scheduler_that_is_not_there_is_network_trouble(guests: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_fleet, "CONNECT_SECONDS", 2)
     with pytest.raises(NetworkError, match="no Dask scheduler"):
         list(run_on_dask([(0, guests[0], OPTIONS)], "tcp://127.0.0.1:1", LIMITS))
@@ -112,6 +112,10 @@ def test_dask_is_only_imported_when_it_is_asked_for(guests: list[str]) -> None:
         "import sys; from pvboot.cli.main import main; main(sys.argv[1:]);"
         "print([name for name in ('dask', 'distributed', 'fsspec') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, "check", "--jobs", "2", *guests[:2]], cwd=REPOSITORY,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", "--jobs", "2", *guests[:2]],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -215,9 +215,7 @@ def test_features_that_a_loader_of_menu_lst_cannot_read(
         (f"{PLAIN},casefold", ("error", "casefold")),
     ],
 )
-def test_features_that_grub_2_06_cannot_read(
-    tmp_path: Path, features: str, unreadable: tuple[str, str] | None
-) -> None:
+def test_features_that_grub_2_06_cannot_read(tmp_path: Path, features: str, unreadable: tuple[str, str] | None) -> None:
     image = ext_with(tmp_path, "boot/grub/grub.cfg", grub_cfg("linux /boot/k root=/dev/xvda1"), "-O", features)
     found = of(check(image, "loader=pvgrub2"), "filesystem-feature")
     assert [(finding.severity, finding.message.rpartition(": ")[2]) for finding in found] == (
@@ -256,8 +254,11 @@ def test_a_logical_partition(tmp_path: Path, loader: str, seen: bool) -> None:
 )
 def test_tables_of_partitions(images: object, image: str, expected: list[str]) -> None:
     path = images(image)  # type: ignore[operator]
-    blind = [loader for loader in ("pvboot", "pygrub", "pv-grub") if of(check(path, f"loader={loader}"),
-                                                                     "partition-not-seen")]  # fmt: skip
+    blind = [
+        loader
+        for loader in ("pvboot", "pygrub", "pv-grub")
+        if of(check(path, f"loader={loader}"), "partition-not-seen")
+    ]
     assert blind == expected
 
 
@@ -304,8 +305,11 @@ def test_menus_that_loaders_do_not_look_for(tmp_path: Path, name: str, blind: li
 
 
 def test_a_menu_beside_the_chosen_one_that_the_loader_takes_is_only_a_warning(tmp_path: Path) -> None:
-    tree: Tree = {"boot/grub/grub.cfg": grub_cfg("linux /boot/k root=/dev/xvda1"), "boot/grub/menu.lst": menu_lst(),
-            "boot/k": TINY64}  # fmt: skip
+    tree: Tree = {
+        "boot/grub/grub.cfg": grub_cfg("linux /boot/k root=/dev/xvda1"),
+        "boot/grub/menu.lst": menu_lst(),
+        "boot/k": TINY64,
+    }
     guest = plant(tmp_path, tree)
     assert [finding.severity for finding in of(check(guest, "loader=pv-grub"), "menu-not-seen")] == ["warning"]
     assert not of(check(guest, "loader=pygrub"), "menu-not-seen")

@@ -14,8 +14,14 @@ from tests.menu import test_distributions as others
 from tests.menu.trees import plant
 
 TEXT = CheckOptions(depth="text")
-LEGACY = {"debian": corpus.DEBIAN, "red hat": corpus.RED_HAT, "suse": corpus.SUSE, "ec2": corpus.EC2,
-          "xen": corpus.XEN_DOM0, "gentoo": corpus.GENTOO_SPLIT_LINES}  # fmt: skip
+LEGACY = {
+    "debian": corpus.DEBIAN,
+    "red hat": corpus.RED_HAT,
+    "suse": corpus.SUSE,
+    "ec2": corpus.EC2,
+    "xen": corpus.XEN_DOM0,
+    "gentoo": corpus.GENTOO_SPLIT_LINES,
+}
 GRUB_2 = [name for name in grub_corpus.WRITTEN if name not in ("control flow", "errors")]
 EXTLINUX = {"alpine": others.ALPINE, "nixos": others.NIXOS, "u-boot": others.U_BOOT_MENU}
 

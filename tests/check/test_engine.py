@@ -175,12 +175,15 @@ def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     ("name", "text", "rule"),
     [
         ("saved.txt", "default 0\ntimeout 5\ntitle A\nkernel x root=y\n", "relative-path"),
-        ("40_custom", "menuentry 'A' --id x {\n linux /a root=b\n}\nmenuentry 'B' --id x {\n linux /b root=c\n}\n",
-         "duplicate-id"),
+        (
+            "40_custom",
+            "menuentry 'A' --id x {\n linux /a root=b\n}\nmenuentry 'B' --id x {\n linux /b root=c\n}\n",
+            "duplicate-id",
+        ),
         ("pxe", "PROMPT 1\nTIMEOUT 50\nLABEL a\n KERNEL \u201c/a\n", "smart-quotes"),
-        ("boot.conf", "timeout=50\nimage=/a\n label=a\n append=\"root=x\u00a0y\" \u201c\n", "smart-quotes"),
+        ("boot.conf", 'timeout=50\nimage=/a\n label=a\n append="root=x\u00a0y" \u201c\n', "smart-quotes"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_another_name_is_known_by_its_words(tmp_path: Path, name: str, text: str, rule: str) -> None:
     (tmp_path / name).write_text(text)
     assert of_rule(check_source(str(tmp_path / name), TEXT).findings, rule)
@@ -206,11 +209,59 @@ def engine_limit() -> int:
 # --- hostile menus ----------------------------------------------------------------------------------------
 
 WORDS = st.sampled_from(
-    ["title", "root", "kernel", "initrd", "module", "boot", "default", "fallback", "timeout", "color", "password",
-     "lock", "savedefault", "configfile", "chainloader", "uuid", "terminal", "(hd0,0)", "(hd9", "/x", "--type=",
-     "--md5", "saved", "\\\n", "\n", "\n", "\n", "\r", "\t", " ", "=", "\0", "#", "'", '"', "\ufeff", "\u201c",
-     "\udcff", "0", "1", "-1", "{", "}", "menuentry", "set", "if", "fi", "label", "append", "image="]
-)  # fmt: skip
+    [
+        "title",
+        "root",
+        "kernel",
+        "initrd",
+        "module",
+        "boot",
+        "default",
+        "fallback",
+        "timeout",
+        "color",
+        "password",
+        "lock",
+        "savedefault",
+        "configfile",
+        "chainloader",
+        "uuid",
+        "terminal",
+        "(hd0,0)",
+        "(hd9",
+        "/x",
+        "--type=",
+        "--md5",
+        "saved",
+        "\\\n",
+        "\n",
+        "\n",
+        "\n",
+        "\r",
+        "\t",
+        " ",
+        "=",
+        "\0",
+        "#",
+        "'",
+        '"',
+        "\ufeff",
+        "\u201c",
+        "\udcff",
+        "0",
+        "1",
+        "-1",
+        "{",
+        "}",
+        "menuentry",
+        "set",
+        "if",
+        "fi",
+        "label",
+        "append",
+        "image=",
+    ]
+)
 
 
 @settings(max_examples=150)
@@ -229,10 +280,24 @@ def test_no_menu_makes_a_rule_fail(tmp_path_factory: pytest.TempPathFactory, wor
 
 @pytest.mark.parametrize(
     "line",
-    ["module /m{}", "fallback 1 2 1 {}", "kernal{} x", "title A{}", "root hd{}", "savedefault", "kernel /x \\",
-     "\u201c{}", "password --md5 {}", "color a{}/b", "default {}x", "timeout 5", "initrd /i {}",
-     "configfile /c{}", "lock"],
-)  # fmt: skip
+    [
+        "module /m{}",
+        "fallback 1 2 1 {}",
+        "kernal{} x",
+        "title A{}",
+        "root hd{}",
+        "savedefault",
+        "kernel /x \\",
+        "\u201c{}",
+        "password --md5 {}",
+        "color a{}/b",
+        "default {}x",
+        "timeout 5",
+        "initrd /i {}",
+        "configfile /c{}",
+        "lock",
+    ],
+)
 def test_work_grows_with_the_lines_and_not_faster(tmp_path: Path, line: str) -> None:
     """Counted in lines of Python that run, so that a busy machine changes nothing."""
     small, large = (_lines_run(tmp_path, line, count) for count in (300, 1200))

@@ -12,9 +12,17 @@ import pytest
 from tests.check.guests import TINY64, Tree, check, grub_cfg, make_ext, menu_lst, of, plant, rules_of, run_tool
 
 FILE_RULES = {
-    "missing-kernel-file", "missing-initrd-file", "missing-module-file", "wrong-case", "dangling-link",
-    "kernel-is-directory", "not-a-regular-file", "unreadable-file", "empty-file", "truncated-file",
-}  # fmt: skip
+    "missing-kernel-file",
+    "missing-initrd-file",
+    "missing-module-file",
+    "wrong-case",
+    "dangling-link",
+    "kernel-is-directory",
+    "not-a-regular-file",
+    "unreadable-file",
+    "empty-file",
+    "truncated-file",
+}
 GOOD: Tree = {"boot/grub/menu.lst": menu_lst(), "boot/k": TINY64}
 
 
@@ -69,9 +77,7 @@ def test_a_file_whose_blocks_lie_outside_of_the_file_system(tmp_path: Path, dama
 
 
 @pytest.mark.parametrize(("cut", "expected"), [(False, set()), (True, {"truncated-file"})])
-def test_a_linux_kernel_that_is_shorter_than_its_header_says(
-    tmp_path: Path, cut: bool, expected: set[str]
-) -> None:
+def test_a_linux_kernel_that_is_shorter_than_its_header_says(tmp_path: Path, cut: bool, expected: set[str]) -> None:
     head = bytearray(0x400)
     head[0x1F1] = 1
     head[0x202:0x208] = b"HdrS" + struct.pack("<H", 0x20F)
@@ -92,8 +98,9 @@ def test_the_place_is_the_name_and_the_right_spelling_is_offered(tmp_path: Path)
 
 
 def test_nothing_alike_is_not_offered(tmp_path: Path) -> None:
-    (finding,) = of(check(plant(tmp_path, {**GOOD, "boot/grub/menu.lst": menu_lst("/boot/x86/bz")})),
-                    "missing-kernel-file")  # fmt: skip
+    (finding,) = of(
+        check(plant(tmp_path, {**GOOD, "boot/grub/menu.lst": menu_lst("/boot/x86/bz")})), "missing-kernel-file"
+    )
     assert "did you mean" not in finding.message
 
 

@@ -43,20 +43,36 @@ def menu_of(data: bytes, path: str) -> Menu:
         ("menu.lst", MENU.replace("kernel ", "kernel\t").encode(), MENU.encode(), ("tab-separator",)),
         ("menu.lst", b"#\ta\n" + MENU.encode(), b"#\ta\n" + MENU.encode(), ()),
         ("menu.lst", MENU.replace("default 0", "default 7").encode(), MENU.encode(), ("default-out-of-range",)),
-        ("menu.lst", MENU.replace("default 0", "default=0x10").encode(),
-         MENU.replace("default 0", "default=0").encode(), ("default-out-of-range",)),
-        ("menu.lst", MENU.replace("default 0", "default saved").encode(),
-         MENU.replace("default 0", "default saved").encode(), ()),
+        (
+            "menu.lst",
+            MENU.replace("default 0", "default=0x10").encode(),
+            MENU.replace("default 0", "default=0").encode(),
+            ("default-out-of-range",),
+        ),
+        (
+            "menu.lst",
+            MENU.replace("default 0", "default saved").encode(),
+            MENU.replace("default 0", "default saved").encode(),
+            (),
+        ),
         ("menu.lst", b"default 3\n", b"default 3\n", ()),
         ("grub.cfg", GRUB_CFG.replace("\n", "\r\n").encode(), GRUB_CFG.encode(), ("crlf-line-ends",)),
         ("grub.cfg", GRUB_CFG.replace('"0"', '"9"').encode(), GRUB_CFG.encode(), ("default-out-of-range",)),
-        ("grub.cfg", GRUB_CFG.replace('"0"', "9").encode(), GRUB_CFG.replace('"0"', "0").encode(),
-         ("default-out-of-range",)),
-        ("extlinux.conf", b"\xef\xbb\xbf" + EXTLINUX.replace("\n", "\r\n").encode(), EXTLINUX.encode(),
-         ("byte-order-mark", "crlf-line-ends")),
+        (
+            "grub.cfg",
+            GRUB_CFG.replace('"0"', "9").encode(),
+            GRUB_CFG.replace('"0"', "0").encode(),
+            ("default-out-of-range",),
+        ),
+        (
+            "extlinux.conf",
+            b"\xef\xbb\xbf" + EXTLINUX.replace("\n", "\r\n").encode(),
+            EXTLINUX.encode(),
+            ("byte-order-mark", "crlf-line-ends"),
+        ),
         ("extlinux.conf", EXTLINUX.replace("  ", "\t").encode(), EXTLINUX.replace("  ", "\t").encode(), ()),
     ],
-)  # fmt: skip
+)
 def test_what_is_mended(path: str, before: bytes, after: bytes, done: tuple[str, ...]) -> None:
     fixed = fix_text(before, path)
     assert fixed.after == after
@@ -77,14 +93,48 @@ def test_a_default_whose_number_decides_about_fallbacks_is_left() -> None:
 
 
 _LINES = st.sampled_from(
-    ["default 7", "default\t1", "timeout 5", "title A", "title\tB \t c", "kernel /a\tx \\", "kernel /b", "root (hd0,0)",
-     "# a\tcomment \\", "initrd\t/i", "fallback 1", "fallback 9 0", "password  x\ty", "color\ta/b", "", "  ", "\\",
-     "a\rb", "\udcff", "hiddenmenu"]
-)  # fmt: skip
+    [
+        "default 7",
+        "default\t1",
+        "timeout 5",
+        "title A",
+        "title\tB \t c",
+        "kernel /a\tx \\",
+        "kernel /b",
+        "root (hd0,0)",
+        "# a\tcomment \\",
+        "initrd\t/i",
+        "fallback 1",
+        "fallback 9 0",
+        "password  x\ty",
+        "color\ta/b",
+        "",
+        "  ",
+        "\\",
+        "a\rb",
+        "\udcff",
+        "hiddenmenu",
+    ]
+)
 _GRUB_LINES = st.sampled_from(
-    ["set default=9", "set default='1'", "menuentry A {", "linux /a\tx", "}", "set timeout=3", "if true; then", "fi",
-     "echo 'a\tb", "'", "\\", "# c\t", "initrd /i", "submenu x {", "a\rb"]
-)  # fmt: skip
+    [
+        "set default=9",
+        "set default='1'",
+        "menuentry A {",
+        "linux /a\tx",
+        "}",
+        "set timeout=3",
+        "if true; then",
+        "fi",
+        "echo 'a\tb",
+        "'",
+        "\\",
+        "# c\t",
+        "initrd /i",
+        "submenu x {",
+        "a\rb",
+    ]
+)
 _ENDS = st.sampled_from(["\n", "\r\n", "\r\r\n", "\n"])
 
 
@@ -127,9 +177,13 @@ def test_the_diff_shows_what_cannot_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "data"), [("menu.lst", MENU.encode()), ("menu.lst", MENU.replace("kernel ", "kernel\t").encode()),
-                       ("menu.lst", MENU.replace("default 0", "default 7").rstrip("\n").encode())],
-)  # fmt: skip
+    ("path", "data"),
+    [
+        ("menu.lst", MENU.encode()),
+        ("menu.lst", MENU.replace("kernel ", "kernel\t").encode()),
+        ("menu.lst", MENU.replace("default 0", "default 7").rstrip("\n").encode()),
+    ],
+)
 def test_the_diff_can_be_applied(tmp_path: Path, path: str, data: bytes) -> None:
     (tmp_path / path).write_bytes(data)
     fixed = fix_text(data, path)

@@ -51,8 +51,15 @@ def test_a_result_comes_back_as_it_was_sent(result: SourceResult) -> None:
     assert wire.decode(line) == result
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(
-    st.sampled_from(["source", "findings", "error", "menus", "titles", "excerpts"]), x)))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(st.sampled_from(["source", "findings", "error", "menus", "titles", "excerpts"]), x)
+        ),
+    )
+)
 def test_no_answer_of_a_reader_is_more_than_a_value_error(data: object) -> None:
     with pytest.raises(ValueError):
         wire.decode(json.dumps(data))
@@ -60,10 +67,19 @@ def test_no_answer_of_a_reader_is_more_than_a_value_error(data: object) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("findings", [["r", "fatal", "m", "f", 0, 0, 0, None]]), ("findings", [["r", "error", "m", "f", -1, 0, 0, None]]),
-     ("findings", [["r", "error", "m", "f", True, 0, 0, None]]), ("findings", {}), ("error", ["m", "c", 99]),
-     ("error", ["m", "c"]), ("source", None), ("excerpts", [["f", 1]]), ("titles", []), ("menus", [1])],
-)  # fmt: skip
+    [
+        ("findings", [["r", "fatal", "m", "f", 0, 0, 0, None]]),
+        ("findings", [["r", "error", "m", "f", -1, 0, 0, None]]),
+        ("findings", [["r", "error", "m", "f", True, 0, 0, None]]),
+        ("findings", {}),
+        ("error", ["m", "c", 99]),
+        ("error", ["m", "c"]),
+        ("source", None),
+        ("excerpts", [["f", 1]]),
+        ("titles", []),
+        ("menus", [1]),
+    ],
+)
 def test_a_damaged_result_is_refused(field: str, value: object) -> None:
     data = json.loads(wire.encode(RESULTS[0]))
     with pytest.raises(ValueError):
@@ -130,14 +146,23 @@ def lying(*_arguments: object) -> SourceResult:
 
 @pytest.mark.parametrize(
     ("hostile", "message", "wall"),
-    [(endless, "more than 1 s of CPU time", 100.0), (hungry, "more than 256 MiB of memory", 100.0),
-     (sleeping, "takes more than 2 s", 2.0), (lying, "tells of another source", 100.0)],
-)  # fmt: skip
+    [
+        (endless, "more than 1 s of CPU time", 100.0),
+        (hungry, "more than 256 MiB of memory", 100.0),
+        (sleeping, "takes more than 2 s", 2.0),
+        (lying, "tells of another source", 100.0),
+    ],
+)
 @pytest.mark.parametrize("directory", [False, True])
 def test_a_reader_that_a_guest_has_taken_over_is_ended(
-    guests: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: Any, message: str, wall: float,
+    guests: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hostile: Any,
+    message: str,
+    wall: float,
     directory: bool,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(confine, "check_source", hostile)
     source = str(tmp_path) if directory else guests[0]
     result = check_confined(source, OPTIONS, FleetLimits(1, wall, 256 << 20))
@@ -219,8 +244,9 @@ def test_no_worker_is_left(guests: list[str]) -> None:
 def test_nothing_goes_on_when_a_run_is_interrupted(tmp_path: Path, guests: list[str]) -> None:
     """Directories are read by children with rights, which must not outlive their worker either."""
     command = [sys.executable, "-m", "pvboot", "check", "--jobs", "2", "-v", guests[0], "/usr", *[str(tmp_path)] * 500]
-    run = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                           start_new_session=True)  # fmt: skip
+    run = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
     assert run.stderr is not None
     run.stderr.readline()
     os.killpg(run.pid, signal.SIGINT)
@@ -284,9 +310,7 @@ def test_a_directory_is_a_guest_unless_it_is_told_otherwise(run_cli: RunCli, gue
 def test_a_bar_is_drawn_on_a_terminal_and_taken_away(guests: list[str]) -> None:
     parent, child = pty.openpty()
     command = [sys.executable, "-m", "pvboot", "check", "--jobs", "2", *guests]
-    done = subprocess.Popen(
-        command, cwd=REPOSITORY, stderr=child, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    )
+    done = subprocess.Popen(command, cwd=REPOSITORY, stderr=child, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     os.close(child)
     said = b"".join(read_all(parent))
     assert done.wait() == 1

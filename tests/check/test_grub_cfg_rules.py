@@ -103,8 +103,11 @@ def test_a_limit_of_ours_is_no_error_of_the_menu(tmp_path: Path) -> None:
         ("configfile-loop", "source /boot/grub/grub.cfg\n" + grub_cfg(LINUX), [(1, 1)]),
         ("configfile-loop", grub_cfg("configfile /boot/grub/grub.cfg"), []),  # back to the menu, as many have it
         ("missing-config-file", "source /boot/grub/custom.cfg\n" + grub_cfg(LINUX), [(1, 1)]),
-        ("missing-config-file", "if [ -f /boot/grub/custom.cfg ]; then\n source /boot/grub/custom.cfg\nfi\n"
-                                + grub_cfg(LINUX), []),
+        (
+            "missing-config-file",
+            "if [ -f /boot/grub/custom.cfg ]; then\n source /boot/grub/custom.cfg\nfi\n" + grub_cfg(LINUX),
+            [],
+        ),
         ("default-out-of-range", grub_cfg(LINUX, head="set default=7\nset timeout=5"), [(0, 0)]),
         ("default-out-of-range", grub_cfg(LINUX, head="set default=one\nset timeout=5"), []),
         ("fallback-out-of-range", grub_cfg(LINUX, head=HEAD + "set fallback=3"), [(0, 0)]),
@@ -112,7 +115,7 @@ def test_a_limit_of_ours_is_no_error_of_the_menu(tmp_path: Path) -> None:
         ("no-bls-entries", HEAD + "blscfg\n", [(3, 1)]),
         ("no-bls-entries", grub_cfg(LINUX), []),
     ],
-)  # fmt: skip
+)
 def test_a_rule_about_grub_cfg(tmp_path: Path, rule: str, text: str, places: list[tuple[int, int]]) -> None:
     assert about(tmp_path, rule, text) == places
 
@@ -195,8 +198,11 @@ START = "DEFAULT a\nTIMEOUT 50\n"
         ("timeout-in-tenths", START.replace("50", "0") + ENTRY, []),
         ("timeout-in-tenths", START.replace("50", "10") + ENTRY, []),
         ("menu-default-twice", START + (ENTRY + "MENU DEFAULT\n") * 2, [(10, 1)]),
-        ("menu-default-twice", START + ENTRY + "MENU DEFAULT\nMENU BEGIN x\n" + ENTRY.replace("a\n", "b\n")
-                               + "MENU DEFAULT\nMENU END\n", []),
+        (
+            "menu-default-twice",
+            START + ENTRY + "MENU DEFAULT\nMENU BEGIN x\n" + ENTRY.replace("a\n", "b\n") + "MENU DEFAULT\nMENU END\n",
+            [],
+        ),
         ("append-twice", START + ENTRY + "  APPEND console=hvc0\n", [(6, 3)]),
         ("append-twice", "APPEND ro\n" + START + ENTRY, []),
         ("configfile-loop", START + "INCLUDE extlinux.conf\n" + ENTRY, [(3, 1)]),
@@ -205,7 +211,7 @@ START = "DEFAULT a\nTIMEOUT 50\n"
         ("default-out-of-range", START.replace("DEFAULT a", "DEFAULT vesamenu.c32") + ENTRY, []),
         ("duplicate-id", START + ENTRY * 2, [(6, 1)]),
     ],
-)  # fmt: skip
+)
 def test_a_rule_about_extlinux(tmp_path: Path, rule: str, text: str, places: list[tuple[int, int]]) -> None:
     tree = plant(tmp_path, {"boot/extlinux/extlinux.conf": text, "boot/k": TINY64})
     assert [(finding.line, finding.column) for finding in of(check(tree), rule)][:1] == places
@@ -245,6 +251,9 @@ def test_a_rule_about_bls_entries(tmp_path: Path, text: str, expected: dict[str,
 
 
 def test_nothing_of_all_this_is_said_of_a_good_guest(tmp_path: Path) -> None:
-    tree: Tree = {"boot/grub/grub.cfg": grub_cfg(LINUX + " console=hvc0"), "boot/k": TINY64,
-                  "boot/grub/grubenv": GRUBENV}  # fmt: skip
+    tree: Tree = {
+        "boot/grub/grub.cfg": grub_cfg(LINUX + " console=hvc0"),
+        "boot/k": TINY64,
+        "boot/grub/grubenv": GRUBENV,
+    }
     assert rules_of(check(plant(tmp_path, tree))) == set()

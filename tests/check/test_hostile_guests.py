@@ -19,8 +19,12 @@ VERSION = "6.1.0-50-amd64"
 INITRD = gzip.compress(newc({"init": b"x" * 500, f"lib/modules/{VERSION}/kernel/fs/a.ko": b"ko"}), mtime=0)
 GRUB = grub_cfg("search --no-floppy --fs-uuid --set=root abcd", "linux /boot/k root=/dev/sda1", "initrd /boot/i")
 BLS = "title A\nlinux /boot/k\ninitrd /boot/i\noptions root=/dev/xvda1\n"
-MENUS = {"boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"), "boot/grub/grub.cfg": GRUB,
-         "boot/extlinux.conf": ALPINE, "loader/entries/a.conf": BLS}  # fmt: skip
+MENUS = {
+    "boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"),
+    "boot/grub/grub.cfg": GRUB,
+    "boot/extlinux.conf": ALPINE,
+    "loader/entries/a.conf": BLS,
+}
 
 
 def mutated(data: bytes, choose: random.Random) -> bytes:

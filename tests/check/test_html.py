@@ -37,20 +37,32 @@ HOSTILE = [
 FLEET = [
     *RESULTS,
     *(
-        SourceResult(f"{text}.img", (Finding("duplicate-title", "warning", text, f"{MENU}{text}", 2, 1, 3),), None,
-                     (MENU,), {MENU: (text,)}, {(f"{MENU}{text}", 2): f"title {text}"})
+        SourceResult(
+            f"{text}.img",
+            (Finding("duplicate-title", "warning", text, f"{MENU}{text}", 2, 1, 3),),
+            None,
+            (MENU,),
+            {MENU: (text,)},
+            {(f"{MENU}{text}", 2): f"title {text}"},
+        )
         for text in HOSTILE
     ),
     *(replace(RESULTS[2], source=f"guest-{number}.img") for number in (10, 9, 100)),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
     """Chromium without a window and without the network."""
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--window-size=1300,1000", "--host-resolver-rules=MAP * ~NOTFOUND"):  # fmt: skip
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1300,1000",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ):
         options.add_argument(argument)
     options.binary_location = "/usr/bin/chromium"
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -89,8 +101,10 @@ def column(page: webdriver.Chrome, number: int, table: str = "sources") -> list[
 def test_everything_is_shown_at_first(page: webdriver.Chrome) -> None:
     assert len(visible(page)) == len(FLEET)
     assert page.find_element(By.ID, "shown").text == f"{len(FLEET)} of {len(FLEET)} sources"
-    cards = {card.text.split("\n")[1]: int(card.text.split("\n")[0])
-             for card in page.find_elements(By.CSS_SELECTOR, ".cards li")}  # fmt: skip
+    cards = {
+        card.text.split("\n")[1]: int(card.text.split("\n")[0])
+        for card in page.find_elements(By.CSS_SELECTOR, ".cards li")
+    }
     assert cards == {"sources": len(FLEET), "errors": 2, "warnings": 1 + len(HOSTILE), "note": 1}
 
 

@@ -28,8 +28,11 @@ def targets(text: str, dialect: str = "menu.lst") -> list[tuple[str, int | None]
         ("# pvboot: ignore empty-entry\ntitle A\n", "menu.lst", [("empty-entry", 2)]),
         ("#pvboot:ignore empty-entry\n\n# other\n  title A\n", "menu.lst", [("empty-entry", 4)]),
         ("# pvboot: ignore empty-entry, crlf-line-ends\nx\n", "menu.lst", [("empty-entry", 2), ("crlf-line-ends", 2)]),
-        ("# pvboot: ignore empty-entry\n# pvboot: ignore duplicate-title\nx\n", "menu.lst",
-         [("empty-entry", 3), ("duplicate-title", 3)]),
+        (
+            "# pvboot: ignore empty-entry\n# pvboot: ignore duplicate-title\nx\n",
+            "menu.lst",
+            [("empty-entry", 3), ("duplicate-title", 3)],
+        ),
         ("a\n# pvboot: ignore-file empty-entry\n", "menu.lst", [("empty-entry", None)]),
         ("# pvboot: ignore empty-entry -- the old tools, crlf-line-ends\nx\n", "menu.lst", [("empty-entry", 2)]),
         ("# pvboot: ignore empty-entry\r\ntitle A\r\n", "menu.lst", [("empty-entry", 2)]),
@@ -41,7 +44,7 @@ def targets(text: str, dialect: str = "menu.lst") -> list[tuple[str, int | None]
         ("echo x# pvboot: ignore empty-entry\n", "grub.cfg", []),
         ("# pvboot is a loader\nx\n", "menu.lst", []),
     ],
-)  # fmt: skip
+)
 def test_what_a_comment_is_about(text: str, dialect: str, expected: list[tuple[str, int | None]]) -> None:
     assert targets(text, dialect) == expected
 

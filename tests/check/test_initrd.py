@@ -107,11 +107,18 @@ def test_the_places_of_the_fields_are_those_of_the_declaration() -> None:
         at += part.sizeof()
     assert at == cpio.HEADER_BYTES
     assert (places["mode"], places["file_size"], places["name_size"]) == (
-        cpio.MODE_AT, cpio.FILE_SIZE_AT, cpio.NAME_SIZE_AT)  # fmt: skip
+        cpio.MODE_AT,
+        cpio.FILE_SIZE_AT,
+        cpio.NAME_SIZE_AT,
+    )
 
 
-@given(st.binary(max_size=300), st.sampled_from([b"", b"070701", b"\x1f\x8b\x08\0", b"\xfd7zXZ\0", LZ4_MAGIC,
-                                                b"\x28\xb5\x2f\xfd", b"BZh9", b"\x5d\0\0"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(
+        [b"", b"070701", b"\x1f\x8b\x08\0", b"\xfd7zXZ\0", LZ4_MAGIC, b"\x28\xb5\x2f\xfd", b"BZh9", b"\x5d\0\0"]
+    ),
+)
 def test_any_bytes_end_in_an_answer(data: bytes, head: bytes) -> None:
     read(head + data)
 

@@ -14,8 +14,15 @@ from tests.check.test_initrd import PACKERS, newc
 from tests.oracle.images import CODECS, NoteValue, TinyKernel, bzimage, patch
 
 VERSION = "6.1.0-50-amd64"
-KERNEL_RULES = {"not-a-kernel", "not-a-pv-kernel", "inconsistent-notes", "no-pae", "arch-mismatch",
-                "unsupported-compression", "truncated-file"}  # fmt: skip
+KERNEL_RULES = {
+    "not-a-kernel",
+    "not-a-pv-kernel",
+    "inconsistent-notes",
+    "no-pae",
+    "arch-mismatch",
+    "unsupported-compression",
+    "truncated-file",
+}
 
 
 def found(tmp_path: Path, kernel: bytes, target: str | None = None) -> set[str]:
@@ -94,7 +101,12 @@ def test_a_compression_and_the_domain_builders_that_know_it(
 def about(tmp_path: Path, args: str, kernel: bytes | None = None, **options: Any) -> set[str]:
     tree: Tree = {"boot/grub/menu.lst": menu_lst(args=args), "boot/k": kernel or linux(VERSION)}
     return rules_of(check(plant(tmp_path, tree), **options)) & {
-        "root-device-foreign", "no-hvc-console", "cmdline-too-long", "libxl-item-too-long", "does-not-fit"}  # fmt: skip
+        "root-device-foreign",
+        "no-hvc-console",
+        "cmdline-too-long",
+        "libxl-item-too-long",
+        "does-not-fit",
+    }
 
 
 @pytest.mark.parametrize(
@@ -158,8 +170,11 @@ def test_kernel_and_ramdisk_in_the_memory_of_the_guest(tmp_path: Path, memory: i
 
 @pytest.mark.parametrize(("target", "fits"), [("xen=4.20,loader=pygrub", True), ("xen=4.17,loader=pygrub", False)])
 def test_a_ramdisk_that_old_domain_builders_unpack(tmp_path: Path, target: str, fits: bool) -> None:
-    tree: Tree = {"boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"), "boot/k": TINY64,
-            "boot/i": gzip.compress(bytes(12 << 20))}  # fmt: skip
+    tree: Tree = {
+        "boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"),
+        "boot/k": TINY64,
+        "boot/i": gzip.compress(bytes(12 << 20)),
+    }
     assert bool(of(check(plant(tmp_path, tree), target, memory_mib=12), "does-not-fit")) is not fits
 
 
@@ -173,8 +188,12 @@ INITRD_RULES = {"initrd-without-blkfront", "module-version-mismatch", "damaged-i
 
 def inside(tmp_path: Path, initrd: bytes | None, disk: Tree, kernel: bytes | None = None) -> set[str]:
     lines = ["initrd /boot/i"] if initrd is not None else []
-    tree: Tree = {"boot/grub/menu.lst": menu_lst("/boot/k", *lines), "boot/k": kernel or linux(VERSION),
-                  **({"boot/i": initrd} if initrd is not None else {}), **disk}  # fmt: skip
+    tree: Tree = {
+        "boot/grub/menu.lst": menu_lst("/boot/k", *lines),
+        "boot/k": kernel or linux(VERSION),
+        **({"boot/i": initrd} if initrd is not None else {}),
+        **disk,
+    }
     return rules_of(check(plant(tmp_path, tree))) & INITRD_RULES
 
 
@@ -235,9 +254,13 @@ def test_a_ramdisk_that_is_no_archive_is_the_kernels_own_matter(tmp_path: Path) 
 
 def test_several_ramdisks_are_one(tmp_path: Path) -> None:
     text = "\n".join(["menuentry 'a' {", "linux /boot/k root=/dev/xvda1", "initrd /boot/ucode /boot/i", "}", ""])
-    tree: Tree = {"boot/grub/grub.cfg": text, "boot/k": linux(VERSION), **ON_DISK,
-                  "boot/ucode": newc({"kernel/x86/microcode/AuthenticAMD.bin": b"m"}),
-                  "boot/i": gzip.compress(newc({BLKFRONT: b"ko"}))}  # fmt: skip
+    tree: Tree = {
+        "boot/grub/grub.cfg": text,
+        "boot/k": linux(VERSION),
+        **ON_DISK,
+        "boot/ucode": newc({"kernel/x86/microcode/AuthenticAMD.bin": b"m"}),
+        "boot/i": gzip.compress(newc({BLKFRONT: b"ko"})),
+    }
     assert rules_of(check(plant(tmp_path, tree))) & INITRD_RULES == set()
 
 
@@ -250,10 +273,11 @@ def test_debians_kernel_and_a_ramdisk_without_its_driver(tmp_path: Path, parts: 
     start = 0x200 + int.from_bytes(kernel[0x20E:0x210], "little")
     version = kernel[start : start + 100].split()[0].decode()
     tree: Tree = {
-        "boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i", root="(hd0)"), "boot/k": kernel,
+        "boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i", root="(hd0)"),
+        "boot/k": kernel,
         "boot/i": parts("initrd-busybox.cpio.gz").read_bytes(),
         f"lib/modules/{version}/kernel/drivers/block/xen-blkfront.ko": b"ko",
-    }  # fmt: skip
+    }
     image = make_ext(tmp_path / "disk.img", plant(tmp_path / "tree", tree), size="64M")
     findings = check(image, "xen=4.17,loader=pygrub,arch=x86_64", memory_mib=512)
     assert rules_of(findings, "error", "warning") == {"initrd-without-blkfront"}

@@ -13,12 +13,23 @@ from pvboot.check.volumes import ext_superblock, unreadable_features
 from pvboot.device_names import Device
 from pvboot.devices import open_devices
 from tests.check.guests import TINY64, make_ext, menu_lst, plant
-from tests.pygrub.conftest import Loader, pygrub
+from tests.libxl.pygrub.conftest import Loader, pygrub
 
 __all__ = ["pygrub"]
 
-FEATURES = ("64bit", "metadata_csum", "metadata_csum,metadata_csum_seed", "inline_data", "large_dir", "casefold",
-            "bigalloc", "meta_bg", "encrypt", "ea_inode", "mmp")  # fmt: skip
+FEATURES = (
+    "64bit",
+    "metadata_csum",
+    "metadata_csum,metadata_csum_seed",
+    "inline_data",
+    "large_dir",
+    "casefold",
+    "bigalloc",
+    "meta_bg",
+    "encrypt",
+    "ea_inode",
+    "mmp",
+)
 
 
 def image_with(folder: Path, features: str, block_bytes: int) -> Path:

@@ -91,9 +91,9 @@ ROWS = [
     ("tab-separator", entry("\troot\t(hd0,0)", "\tkernel\t\t/vmlinuz root=/dev/xvda1"), []),
     ("tab-separator", entry("root (hd0,0)", "kernel\t/vmlinuz\t"), []),
     ("quoted-file-name", entry("root (hd0,0)", "kernel '/vmlinuz' root=x"), [(5, 8, 25, "error")]),
-    ("quoted-file-name", "timeout \"5\"\n" + ENTRY, [(1, 9, 12, "error")]),
-    ("quoted-file-name", entry("root (hd0,0)", "kernel /vmlinuz root=\"LABEL=x\""), []),
-    ("quoted-file-name", LINUX + "title \"quoted\"\nhalt\n", []),
+    ("quoted-file-name", 'timeout "5"\n' + ENTRY, [(1, 9, 12, "error")]),
+    ("quoted-file-name", entry("root (hd0,0)", 'kernel /vmlinuz root="LABEL=x"'), []),
+    ("quoted-file-name", LINUX + 'title "quoted"\nhalt\n', []),
     # --- the head
     ("default-not-a-number", head("default Old"), [(1, 9, 12, "error")]),
     ("default-not-a-number", head("default"), [(1, 1, 8, "error")]),
@@ -196,7 +196,7 @@ ROWS = [
     ("root-missing", entry("kernel (hd0,0)/k root=x", "initrd (hd0,0)/i"), []),
     ("root-missing", entry("uuid 12-34", "kernel /k root=x"), []),
     ("root-missing", entry("rootnoverify (hd0)", "kernel /k root=x"), []),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "menu", "wanted"), ROWS)

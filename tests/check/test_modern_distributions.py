@@ -18,10 +18,10 @@ from pvboot.devices import open_devices
 from pvboot.menu import find, load
 from tests.check.guests import Tree, check, linux, make_ext, plant, rules_of
 from tests.check.test_initrd import newc
+from tests.libxl.pygrub.conftest import Loader, pygrub
 from tests.menu import grub_corpus
 from tests.menu.grub_corpus import BOOT_UUID, ROOT_UUID, environment
 from tests.menu.test_distributions import ALPINE, U_BOOT_MENU
-from tests.pygrub.conftest import Loader, pygrub
 
 __all__ = ["pygrub"]
 
@@ -319,24 +319,44 @@ def corpus(
 GRUBENV = environment(saved_entry="0")
 ELSEWHERE = frozenset(("root-device-absent",))  # their kernels' root= is none of the disks made here
 GUESTS = {
-    "debian": Guest({"boot/grub/grub.cfg": grub_corpus.DEBIAN, "boot/grub/grubenv": GRUBENV},
-                    loaders=("pvboot", "pvgrub2", "pygrub")),
+    "debian": Guest(
+        {"boot/grub/grub.cfg": grub_corpus.DEBIAN, "boot/grub/grubenv": GRUBENV},
+        loaders=("pvboot", "pvgrub2", "pygrub"),
+    ),
     "ubuntu": corpus("ubuntu", boot=True, loaders=("pvboot", "pvgrub2")),
     "suse": corpus("suse", expected=ELSEWHERE),
     "arch": corpus("arch", boot=True, expected={"kernel-without-root-arg", "surprising-timeout", *ELSEWHERE}),
-    "fedora": Guest({"boot/grub2/grub.cfg": FEDORA_CFG, "boot/grub2/grubenv": GRUBENV,
-                     f"boot/loader/entries/{MACHINE}-6.8.5-301.fc40.x86_64.conf": FEDORA_ENTRY}),
-    "rhel 8": Guest({"boot/grub2/grub.cfg": FEDORA_CFG,
-                     "boot/grub2/grubenv": environment(kernelopts="root=/dev/xvda1 ro console=hvc0 "),
-                     f"boot/loader/entries/{MACHINE}-4.18.0-553.el8.x86_64.conf": RHEL_8_ENTRY}),
-    "rhel 9": Guest({"boot/grub2/grub.cfg": FEDORA_CFG, "boot/grub2/grubenv": GRUBENV,
-                     f"boot/loader/entries/{MACHINE}-5.14.0-427.el9.x86_64.conf": RHEL_9_ENTRY}),
+    "fedora": Guest(
+        {
+            "boot/grub2/grub.cfg": FEDORA_CFG,
+            "boot/grub2/grubenv": GRUBENV,
+            f"boot/loader/entries/{MACHINE}-6.8.5-301.fc40.x86_64.conf": FEDORA_ENTRY,
+        }
+    ),
+    "rhel 8": Guest(
+        {
+            "boot/grub2/grub.cfg": FEDORA_CFG,
+            "boot/grub2/grubenv": environment(kernelopts="root=/dev/xvda1 ro console=hvc0 "),
+            f"boot/loader/entries/{MACHINE}-4.18.0-553.el8.x86_64.conf": RHEL_8_ENTRY,
+        }
+    ),
+    "rhel 9": Guest(
+        {
+            "boot/grub2/grub.cfg": FEDORA_CFG,
+            "boot/grub2/grubenv": GRUBENV,
+            f"boot/loader/entries/{MACHINE}-5.14.0-427.el9.x86_64.conf": RHEL_9_ENTRY,
+        }
+    ),
     "gentoo": Guest({"boot/grub/grub.cfg": GENTOO}, loaders=("pvboot", "pvgrub2", "pygrub")),
     "alpine": Guest({"boot/extlinux.conf": ALPINE}, expected=ELSEWHERE),
     "u-boot-menu": Guest({"boot/extlinux/extlinux.conf": U_BOOT_MENU}),
-    "systemd-boot": Guest({f"loader/entries/{MACHINE}-6.9.1-arch1-1.conf": SYSTEMD_BOOT,
-                           "loader/loader.conf": "timeout 3\ndefault @saved\n"}),
-}  # fmt: skip
+    "systemd-boot": Guest(
+        {
+            f"loader/entries/{MACHINE}-6.9.1-arch1-1.conf": SYSTEMD_BOOT,
+            "loader/loader.conf": "timeout 3\ndefault @saved\n",
+        }
+    ),
+}
 
 
 def complete(folder: Path, tree: Tree) -> Path:

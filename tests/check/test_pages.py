@@ -75,8 +75,13 @@ def test_the_json_of_a_bad_example_names_rule_and_place(run_cli, tmp_path: Path)
     assert done.returncode == 1
     assert document["summary"] == {"error": 1, "warning": 0, "note": 0}
     assert (found["rule"], found["file"], found["line"], found["column"], found["end_column"], found["entry"]) == (
-        "relative-path", str(menu), 5, 8, 20, 0
-    )  # fmt: skip
+        "relative-path",
+        str(menu),
+        5,
+        8,
+        20,
+        0,
+    )
 
 
 def test_the_reference_lists_every_rule() -> None:

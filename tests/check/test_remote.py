@@ -77,9 +77,12 @@ def test_a_short_answer_and_a_failure_are_errors() -> None:
 
 @pytest.mark.parametrize(
     ("url", "error", "message"),
-    [("memory://missing.img", SourceError, "cannot open"), ("nonsense://x", SourceError, "Protocol not known"),
-     ("abfs://x/y", Unsupported, "not installed")],
-)  # fmt: skip
+    [
+        ("memory://missing.img", SourceError, "cannot open"),
+        ("nonsense://x", SourceError, "Protocol not known"),
+        ("abfs://x/y", Unsupported, "not installed"),
+    ],
+)
 def test_what_cannot_be_opened_is_an_error(url: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         open_remote(url)
@@ -114,9 +117,11 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     server.start()
     host, port = server.get_host_and_port()
     environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
-    }  # fmt: skip
+    }
     folder = tmp_path_factory.mktemp("s3")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

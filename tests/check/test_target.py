@@ -51,8 +51,17 @@ def test_what_is_refused_says_what_would_be_right(text: str, hint: str) -> None:
     assert hint in str(err.value)
 
 
-@pytest.mark.parametrize("args", [("--target", "loader=nothing"), ("--until", "x"), ("--limit", "3"),
-                                  ("--run", "--limit", "0"), ("--text-only", "--plan"), ("--memory", "lots")])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--target", "loader=nothing"),
+        ("--until", "x"),
+        ("--limit", "3"),
+        ("--run", "--limit", "0"),
+        ("--text-only", "--plan"),
+        ("--memory", "lots"),
+    ],
+)
 def test_wrong_options_are_wrong_usage(run_cli, tmp_path: Path, args: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "menu.lst").write_text("title a\nkernel /k\n")
     done = run_cli("check", *args, tmp_path / "menu.lst")
@@ -112,7 +121,7 @@ def test_todays_extlinux_files_and_pygrub(tmp_path: Path, word: str) -> None:
         ("menuentry a {\n linux /boot/k root=/dev/xvda1\n}\n", [1]),
         ("menuentry 'a' { linux /boot/k root=/dev/xvda1\n}\n", [1]),
         ("blscfg\nmenuentry 'a' {\n linux /boot/k root=/dev/xvda1\n}\n", [1]),
-        ('set x="a=b=c"\nmenuentry \'a\' {\n linux /boot/k root=/dev/xvda1\n}\n', [1]),
+        ("set x=\"a=b=c\"\nmenuentry 'a' {\n linux /boot/k root=/dev/xvda1\n}\n", [1]),
     ],
 )
 def test_forms_that_pygrub_stumbles_over(tmp_path: Path, text: str, lines: list[int]) -> None:

@@ -119,7 +119,7 @@ ROWS = [
     ("unknown-command", "elilo.conf", ELILO + "\tinitdr=/i\n", [(7, 2, 11, "warning")]),
     ("unknown-command", "elilo.conf", ELILO + "\tinitrd=/i\nother=/x\n\tfoo=1\n", []),
     ("bad-argument", "elilo.conf", ELILO.replace("=50", "=5s"), [(1, 1, 11, "error")]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "name", "menu", "wanted"), ROWS)
@@ -207,7 +207,7 @@ GUESTS = [
     ("menus-disagree", {"menu.lst": LINUX, "grub.cfg": GRUB_CFG.replace("/a", "/boot/vmlinuz")}, []),
     ("menus-disagree", {"menu.lst": LINUX, "grub.conf": LINUX + ENTRY.replace("Linux", "B")}, []),
     ("no-entries", {"menu.lst": HEAD, "grub.cfg": GRUB_CFG}, [(0, 0, 0, "warning")]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rule", "files", "wanted"), GUESTS)

@@ -196,9 +196,10 @@ def test_a_disk_beside_a_menu_lets_files_be_looked_at(run_cli, menus, tmp_path: 
     done = run_cli("check", *menus(text), "--disk", tmp_path / "guest")
     assert "[missing-config-file]" in done.stdout
     assert "[missing-config-file]" not in run_cli("check", tmp_path / "0" / "menu.lst").stdout
-    assert "[missing-config-file]" not in run_cli(
-        "check", tmp_path / "0" / "menu.lst", "--disk", tmp_path / "guest", "--text-only"
-    ).stdout  # fmt: skip
+    assert (
+        "[missing-config-file]"
+        not in run_cli("check", tmp_path / "0" / "menu.lst", "--disk", tmp_path / "guest", "--text-only").stdout
+    )
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -207,9 +208,13 @@ def test_colours_on_a_terminal_only(menus, environment: dict[str, str], coloured
     kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.run(
         [sys.executable, "-m", "pvboot", "check", *menus(BAD)],
-        stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL, env={**kept, **environment}, check=False,
+        stdout=theirs,
+        stderr=theirs,
+        stdin=subprocess.DEVNULL,
+        env={**kept, **environment},
+        check=False,
         cwd=Path(__file__).resolve().parents[2],
-    )  # fmt: skip
+    )
     os.close(theirs)
     printed = b""
     while True:

@@ -9,7 +9,7 @@ import pytest
 
 from pvboot.check.engine import SourceResult, check_source
 from tests.check.guests import TINY64, Tree, menu_lst, plant
-from tests.net.servers import Served, http_server
+from tests.fetch.servers import Served, http_server
 
 MENU = menu_lst("/boot/nothing", root="(hd0,0)")
 

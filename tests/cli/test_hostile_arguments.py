@@ -103,8 +103,6 @@ def test_running_out_of_memory_is_one_line(
     assert refusal(["plan", "--kernel", str(kernel)], capsys) == (3, "pvboot: not enough memory for this input\n")
 
 
-
-
 # --- cp
 
 
@@ -157,9 +155,7 @@ def test_poison_is_a_byte(kernel: Path, value: str, capsys: pytest.CaptureFixtur
     assert (code, "expected a byte" in line) == (2, True)
 
 
-def test_a_link_of_an_earlier_copy_is_not_followed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_link_of_an_earlier_copy_is_not_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "guest/etc").mkdir(parents=True)
     (tmp_path / "guest/etc/passwd").write_text("guest's")
     (tmp_path / "host").mkdir()

@@ -39,10 +39,26 @@ def test_all_output_files_tell_of_one_plan(run_cli: RunCli, loader: Path, tmp_pa
     old = [0x200000 + 3 * page for page in range(PAGES)]
     (tmp_path / "old").write_bytes(struct.pack(f"<{PAGES}Q", *old))
     done = run_cli(
-        "plan", "--kernel", TINY, "--memory", MIB, "--p2m-in", tmp_path / "old", "--loader", loader,
-        "--json", tmp_path / "plan.json", "--p2m-out", tmp_path / "new", "--m2p-out", tmp_path / "updates",
-        "--svg", tmp_path / "plan.svg", "--dump", tmp_path / "memory",
-    )  # fmt: skip
+        "plan",
+        "--kernel",
+        TINY,
+        "--memory",
+        MIB,
+        "--p2m-in",
+        tmp_path / "old",
+        "--loader",
+        loader,
+        "--json",
+        tmp_path / "plan.json",
+        "--p2m-out",
+        tmp_path / "new",
+        "--m2p-out",
+        tmp_path / "updates",
+        "--svg",
+        tmp_path / "plan.svg",
+        "--dump",
+        tmp_path / "memory",
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     new = list(struct.unpack(f"<{PAGES}Q", (tmp_path / "new").read_bytes()))
     assert sorted(new) == old

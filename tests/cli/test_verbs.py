@@ -66,8 +66,9 @@ def test_every_verb_has_the_shape(verb: str) -> None:
     assert callable(module.run)
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["menu"], ["menu", "--nonsense"], ["cat", "x"],
-                                       ["ls", "a", "b", "c"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["--nonsense"], ["menu"], ["menu", "--nonsense"], ["cat", "x"], ["ls", "a", "b", "c"]]
+)
 def test_wrong_usage_is_one_line_and_exit_code_2(run_cli: RunCli, arguments: list[str]) -> None:
     done = run_cli(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -198,11 +199,18 @@ def test_menu_json(run_cli: RunCli, guest: Path) -> None:
         "hidden": False,
         "entries": [
             {"index": 0, "title": "A", "line": 5, "args": "a=1", "modules": [], "initrds": [], **root},
-            {"index": 1, "title": "B \udcff", "line": 7, "args": "b", "modules": [{"path": "/i", "args": ""}],
-             "initrds": ["/i"], **root},
+            {
+                "index": 1,
+                "title": "B \udcff",
+                "line": 7,
+                "args": "b",
+                "modules": [{"path": "/i", "args": ""}],
+                "initrds": ["/i"],
+                **root,
+            },
         ],
         "warnings": ["(hd0)/boot/grub/menu.lst:4:1: unknown command 'foo' is skipped"],
-    }  # fmt: skip
+    }
 
 
 def test_menu_text(run_cli: RunCli, guest: Path) -> None:

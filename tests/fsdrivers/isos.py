@@ -15,8 +15,17 @@ def both32(value: int) -> bytes:
     return struct.pack("<I", value) + struct.pack(">I", value)
 
 
-def record(name: bytes, block: int, size: int, *, flags: int = 0, xar: int = 0, unit: int = 0, gap: int = 0,
-           system_use: bytes = b"") -> bytes:
+def record(
+    name: bytes,
+    block: int,
+    size: int,
+    *,
+    flags: int = 0,
+    xar: int = 0,
+    unit: int = 0,
+    gap: int = 0,
+    system_use: bytes = b"",
+) -> bytes:
     """One directory record, padded to even length."""
     body = bytes([xar]) + both32(block) + both32(size) + bytes([126, 1, 2, 3, 4, 5, 0]) + bytes([flags, unit, gap])
     body += both16(1) + bytes([len(name)]) + name + (b"" if len(name) % 2 else b"\0") + system_use
@@ -57,8 +66,9 @@ def directory(block: int, *records: bytes, parent: int | None = None, dot: bytes
     return data.ljust(sectors * SECTOR, b"\0")
 
 
-def descriptor(kind: int, root_block: int, *, sectors: int = 1, escapes: bytes = b"",
-               block_size: int = SECTOR) -> bytes:
+def descriptor(
+    kind: int, root_block: int, *, sectors: int = 1, escapes: bytes = b"", block_size: int = SECTOR
+) -> bytes:
     """A primary (1) or supplementary (2) descriptor."""
     data = bytearray(SECTOR)
     data[0:7] = bytes([kind]) + b"CD001\x01"

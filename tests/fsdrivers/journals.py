@@ -30,12 +30,14 @@ class Change:
 class JournalWriter:
     """Rewrites the log of an image from position `start` with the given features."""
 
-    def __init__(self, image: Path, *, incompat: int = 0, v1_checksum: bool = False, start: int = 1,
-                 sequence: int = 100) -> None:
+    def __init__(
+        self, image: Path, *, incompat: int = 0, v1_checksum: bool = False, start: int = 1, sequence: int = 100
+    ) -> None:
         filesystem = open_ext(open_source(image))
         self.block_size = filesystem.superblock.block_size
-        self.homes = [run.disk_block + i for run in filesystem.runs(filesystem.inode(JOURNAL_INODE))
-                      for i in range(run.blocks)]
+        self.homes = [
+            run.disk_block + i for run in filesystem.runs(filesystem.inode(JOURNAL_INODE)) for i in range(run.blocks)
+        ]
         self.image = image
         self.data = bytearray(image.read_bytes())
         self.incompat, self.v1_checksum = incompat | 1, v1_checksum
@@ -107,8 +109,9 @@ class JournalWriter:
         """Write the journal's super block and mark the file system dirty."""
         old = self.homes[0] * self.block_size
         sb = bytearray(self.data[old : old + 1024])
-        struct.pack_into(">IIIIIIII", sb, 0, MAGIC, 4, 0, self.block_size, len(self.homes), 1, self.sequence,
-                         self.start)
+        struct.pack_into(
+            ">IIIIIIII", sb, 0, MAGIC, 4, 0, self.block_size, len(self.homes), 1, self.sequence, self.start
+        )
         struct.pack_into(">III", sb, 0x24, int(self.v1_checksum), self.incompat, 0)
         sb[0x30:0x40] = self.uuid
         sb[0x50] = 4 if self.checksummed else 0

@@ -27,8 +27,11 @@ def test_every_source_reads_the_same(image: Path) -> None:
     data = image.read_bytes()
     whole = open_source(image)
     sources: list[tuple[BlockSource, int]] = [
-        (whole, 0), (MemorySource(data), 0), (SliceSource(whole, 100, 3000, "s"), 100),
-        (SliceSource(SliceSource(whole, 90, 3500, "s"), 10, 3000, "t"), 100)]
+        (whole, 0),
+        (MemorySource(data), 0),
+        (SliceSource(whole, 100, 3000, "s"), 100),
+        (SliceSource(SliceSource(whole, 90, 3500, "s"), 10, 3000, "t"), 100),
+    ]
     for source, start in sources:
         assert source.read_at(7, 1000) == data[start + 7 : start + 1007]
         assert source.read_at(source.size, 0) == b""
@@ -102,8 +105,10 @@ def openable(path: Path) -> bool:
 
 def test_every_disk_of_this_machine_that_we_may_open_knows_its_size_and_sectors() -> None:
     """Where there is none (a container), the next test still stands in."""
-    sizes = {Path("/dev") / name: int(Path("/sys/block", name, "size").read_text()) * 512
-             for name in os.listdir("/sys/block")}
+    sizes = {
+        Path("/dev") / name: int(Path("/sys/block", name, "size").read_text()) * 512
+        for name in os.listdir("/sys/block")
+    }
     for disk in (path for path, size in sizes.items() if size and openable(path)):
         source = open_source(disk, raw=True)
         assert isinstance(source, FileSource)
@@ -117,6 +122,7 @@ def test_sectors_of_a_block_device_are_what_its_driver_answers(
     image: Path, monkeypatch: pytest.MonkeyPatch, answer: int | None
 ) -> None:
     """A file in a device's clothes: only the type in its stat and the answer to BLKSSZGET are made up."""
+
     def ioctl(fd: int, request: int, number: array[int]) -> int:
         assert (os.fstat(fd).st_size, request, number.itemsize) == (4096, 0x1268, 4)
         if answer is None:

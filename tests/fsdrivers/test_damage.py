@@ -126,17 +126,27 @@ def iso_image() -> bytes:
     rest = isos.nm(b"c" * 100)
     records = [
         isos.record(b"BOOT", 21, isos.SECTOR, flags=2, system_use=isos.px(0o40755) + isos.nm(b"boot")),
-        isos.record(b"BIG.;1", 30, isos.SECTOR, flags=0x80), isos.record(b"BIG.;1", 34, 100),
+        isos.record(b"BIG.;1", 30, isos.SECTOR, flags=0x80),
+        isos.record(b"BIG.;1", 34, 100),
         isos.record(b"L.;1", 0, 0, system_use=link),
         isos.record(b"LONG.;1", 30, 9, system_use=isos.nm(b"a", 1) + isos.ce(26, 0, len(rest))),
         isos.record(b"Z.;1", 40, len(packed), system_use=isos.px(0o100644) + isos.nm(b"z") + zf(63000)),
         isos.record(b"D.;1", 0, 0, system_use=isos.nm(b"deep") + isos.entry(b"CL", isos.both32(22))),
     ]
     joliet = isos.directory(24, isos.record("menu.lst".encode("utf-16-be"), 30, 10))
-    return isos.image({
-        20: isos.directory(20, *records, dot=isos.sp() + isos.px(0o40755)), 21: isos.directory(21, parent=20),
-        22: isos.directory(22, isos.record(b"F.;1", 30, 4)), 24: joliet, 26: rest, 30: b"data" * 512, 40: packed,
-    }, isos.descriptor(1, 20), isos.descriptor(2, 24, escapes=b"%/E"))
+    return isos.image(
+        {
+            20: isos.directory(20, *records, dot=isos.sp() + isos.px(0o40755)),
+            21: isos.directory(21, parent=20),
+            22: isos.directory(22, isos.record(b"F.;1", 30, 4)),
+            24: joliet,
+            26: rest,
+            30: b"data" * 512,
+            40: packed,
+        },
+        isos.descriptor(1, 20),
+        isos.descriptor(2, 24, escapes=b"%/E"),
+    )
 
 
 BASES: dict[str, tuple[Callable[[], bytes], Callable[[BlockSource], Filesystem]]] = {

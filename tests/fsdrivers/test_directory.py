@@ -42,10 +42,18 @@ def test_links_are_resolved_inside(path: str, guarded: DirectoryFilesystem) -> N
     assert guarded.open(path).read_at(0, 99) == b"inside"
 
 
-@pytest.mark.parametrize(("path", "error"), [
-    ("/loop", LinkLoop), ("/inside/x", NotADirectory), ("/inside/", NotADirectory), ("/sub", IsADirectory),
-    ("/nul\0", NotFound), ("/" + "n" * 300, NotFound), ("/\ud800", NotFound),
-])
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/loop", LinkLoop),
+        ("/inside/x", NotADirectory),
+        ("/inside/", NotADirectory),
+        ("/sub", IsADirectory),
+        ("/nul\0", NotFound),
+        ("/" + "n" * 300, NotFound),
+        ("/\ud800", NotFound),
+    ],
+)
 def test_errors(path: str, error: type[FsError], guarded: DirectoryFilesystem) -> None:
     with pytest.raises(error):
         guarded.open(path)

@@ -18,8 +18,9 @@ SUPER = 1024
 INCOMPAT, RO_COMPAT = SUPER + 0x60, SUPER + 0x64
 
 
-def image_of(tmp_path: Path, options: str, *commands: str, size: str = "16M", tree: Path | None = None,
-             garbage: bool = False) -> Path:
+def image_of(
+    tmp_path: Path, options: str, *commands: str, size: str = "16M", tree: Path | None = None, garbage: bool = False
+) -> Path:
     """An image, changed by debugfs commands; `garbage` leaves 0xAA in every block that was never written."""
     image = tmp_path / "image"
     if garbage:
@@ -55,8 +56,14 @@ def patched(image: Path, *changes: tuple[int, bytes]) -> MemorySource:
 def test_uninitialised_extents_read_as_zeros(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t/file").write_bytes(b"x" * 10000)
-    image = image_of(tmp_path, "-t ext4 -b 1024", "fallocate /file 20 200", "sif /file size 150000",
-                     tree=tmp_path / "t", garbage=True)
+    image = image_of(
+        tmp_path,
+        "-t ext4 -b 1024",
+        "fallocate /file 20 200",
+        "sif /file size 150000",
+        tree=tmp_path / "t",
+        garbage=True,
+    )
     file = open_ext(open_source(image)).open("/file")
     expected = b"x" * 10000 + bytes(140000)
     assert file.read_at(0, 150000) == expected
@@ -100,8 +107,12 @@ def test_sparse_file_beyond_4_gib(tmp_path: Path) -> None:
 
 
 def test_fast_link_with_external_attribute_block(tmp_path: Path) -> None:
-    image = image_of(tmp_path, "-t ext2 -I 128 -O ext_attr", "symlink /link file",
-                     "ea_set /link security.selinux system_u:object_r:boot_t")
+    image = image_of(
+        tmp_path,
+        "-t ext2 -I 128 -O ext_attr",
+        "symlink /link file",
+        "ea_set /link security.selinux system_u:object_r:boot_t",
+    )
     assert "Fast link" in trees.run("debugfs", "-R", "stat /link", image)
     filesystem = open_ext(open_source(image))
     assert filesystem.lookup("/link", follow=False).target == "file"
@@ -117,13 +128,31 @@ def test_special_files_are_not_opened(tmp_path: Path) -> None:
 
 
 def test_path_rules(tmp_path: Path) -> None:
-    filesystem = open_ext(open_source(image_of(
-        tmp_path, "-t ext4", "mkdir /d", "symlink /abs /d/../file", "symlink /loop loop", "symlink /dir d",
-        "symlink /empty x", "sif /empty size 0")))
+    filesystem = open_ext(
+        open_source(
+            image_of(
+                tmp_path,
+                "-t ext4",
+                "mkdir /d",
+                "symlink /abs /d/../file",
+                "symlink /loop loop",
+                "symlink /dir d",
+                "symlink /empty x",
+                "sif /empty size 0",
+            )
+        )
+    )
     for path in ("/file", "file", "//file", "/./d/..//file", "/../../file", "/abs", "/dir/../file"):
         assert filesystem.open(path).read_at(0, 7) == b"content", path
-    for path, error in (("/nothing", NotFound), ("/file/", NotADirectory), ("/file/x", NotADirectory),
-                        ("/empty", NotFound), ("/d", IsADirectory), ("/", IsADirectory), ("/\ud800", NotFound)):
+    for path, error in (
+        ("/nothing", NotFound),
+        ("/file/", NotADirectory),
+        ("/file/x", NotADirectory),
+        ("/empty", NotFound),
+        ("/d", IsADirectory),
+        ("/", IsADirectory),
+        ("/\ud800", NotFound),
+    ):
         with pytest.raises(error):
             filesystem.open(path)
     with pytest.raises(Exception, match="too many levels"):
@@ -131,9 +160,10 @@ def test_path_rules(tmp_path: Path) -> None:
     assert filesystem.lookup("/loop", follow=False).kind == "symlink"
 
 
-@pytest.mark.parametrize(("bit", "name"), [
-    (0x1, "compression"), (0x8, "journal_dev"), (0x1000, "dirdata"), (0x40000, "0x40000"), (0x80000000, "0x80000000"),
-])
+@pytest.mark.parametrize(
+    ("bit", "name"),
+    [(0x1, "compression"), (0x8, "journal_dev"), (0x1000, "dirdata"), (0x40000, "0x40000"), (0x80000000, "0x80000000")],
+)
 def test_unknown_incompat_feature_is_refused_by_name(bit: int, name: str, tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext4 -O ^metadata_csum")
     (old,) = struct.unpack_from("<I", image.read_bytes(), INCOMPAT)
@@ -161,12 +191,21 @@ def test_encrypted_file_is_refused_alone(tmp_path: Path) -> None:
         filesystem.open("/file")
 
 
-@pytest.mark.parametrize(("offset", "value", "what"), [
-    (0x18, 7, "block size"), (0x18, 31, "block size"), (0x18, 0xFFFFFFFF, "block size"),
-    (0x20, 0, "blocks per group"), (0x20, 0x10000000, "blocks per group"),
-    (0x28, 0, "inodes per group"), (0x28, 0x7FFFFFFF, "inodes per group"),
-    (0x14, 5, "first data block"), (0x00, 1, "inode count"), (0x04, 0, "block count"),
-])
+@pytest.mark.parametrize(
+    ("offset", "value", "what"),
+    [
+        (0x18, 7, "block size"),
+        (0x18, 31, "block size"),
+        (0x18, 0xFFFFFFFF, "block size"),
+        (0x20, 0, "blocks per group"),
+        (0x20, 0x10000000, "blocks per group"),
+        (0x28, 0, "inodes per group"),
+        (0x28, 0x7FFFFFFF, "inodes per group"),
+        (0x14, 5, "first data block"),
+        (0x00, 1, "inode count"),
+        (0x04, 0, "block count"),
+    ],
+)
 def test_bad_super_block_field(offset: int, value: int, what: str, tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext4 -O ^metadata_csum,^64bit")
     with pytest.raises(Corrupt, match=what):
@@ -192,8 +231,10 @@ def test_cut_image_gives_an_error_and_not_zeros(tmp_path: Path) -> None:
     (tmp_path / "t/file").write_bytes(b"x" * (4 << 20))
     image = image_of(tmp_path, "-t ext4", tree=tmp_path / "t")
     filesystem = open_ext(open_source(image))
-    end = max(run.disk_block + run.blocks for run in filesystem.runs(filesystem.inode(
-        filesystem.lookup("/file").inode))) * filesystem.superblock.block_size
+    end = (
+        max(run.disk_block + run.blocks for run in filesystem.runs(filesystem.inode(filesystem.lookup("/file").inode)))
+        * filesystem.superblock.block_size
+    )
     cut = MemorySource(image.read_bytes()[: end - 5000], "cut")
     with pytest.raises(SourceError, match="cut"):
         open_ext(cut).open("/file").read_at(0, 4 << 20)
@@ -210,8 +251,12 @@ def test_extent_index_that_lists_itself_ends(tmp_path: Path) -> None:
     filesystem = open_ext(open_source(image))
     inode, block = inode_offset(filesystem, "/file"), 9000
     root = struct.pack("<HHHHI", 0xF30A, 1, 4, 5, 0) + struct.pack("<IIHH", 0, block, 0, 0)
-    source = patched(image, (inode + 0x28, root), (inode + 4, struct.pack("<I", 0xFFFFFFFF)),
-                     (block * 1024, _extent_bomb(image, block, 4)))
+    source = patched(
+        image,
+        (inode + 0x28, root),
+        (inode + 4, struct.pack("<I", 0xFFFFFFFF)),
+        (block * 1024, _extent_bomb(image, block, 4)),
+    )
     with pytest.raises(Corrupt, match=r"leads into itself|not in order|depth"):
         open_ext(source).open("/file")
 
@@ -220,8 +265,12 @@ def test_indirect_block_that_lists_itself_ends(tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext2 -b 1024")
     filesystem = open_ext(open_source(image))
     inode, block = inode_offset(filesystem, "/file"), 9000
-    source = patched(image, (inode + 0x28, struct.pack("<15I", *[0] * 14, block)),
-                     (inode + 4, struct.pack("<I", 0xFFFFFFFF)), (block * 1024, struct.pack("<256I", *[block] * 256)))
+    source = patched(
+        image,
+        (inode + 0x28, struct.pack("<15I", *[0] * 14, block)),
+        (inode + 4, struct.pack("<I", 0xFFFFFFFF)),
+        (block * 1024, struct.pack("<256I", *[block] * 256)),
+    )
     with pytest.raises(Corrupt, match="leads into itself"):
         open_ext(source).open("/file")
 
@@ -234,15 +283,18 @@ def test_pointer_outside_the_volume(pointer: int, tmp_path: Path) -> None:
         open_ext(patched(image, (inode + 0x28, struct.pack("<I", pointer)))).open("/file")
 
 
-@pytest.mark.parametrize(("record", "what"), [
-    (struct.pack("<IHBB", 12, 0, 4, 1), "record length"),
-    (struct.pack("<IHBB", 12, 7, 4, 1), "record length"),
-    (struct.pack("<IHBB", 12, 2048, 4, 1), "record length"),
-    (struct.pack("<IHBB", 12, 8, 4, 1), "name length"),
-    (struct.pack("<IHBB", 12, 1000, 0, 1), "name length"),
-    (struct.pack("<IHBB", 12, 1000, 3, 1) + b"a/b", "slash"),
-    (struct.pack("<IHBB", 0xFFFFFF, 1000, 3, 1) + b"abc", "inode number"),
-])
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        (struct.pack("<IHBB", 12, 0, 4, 1), "record length"),
+        (struct.pack("<IHBB", 12, 7, 4, 1), "record length"),
+        (struct.pack("<IHBB", 12, 2048, 4, 1), "record length"),
+        (struct.pack("<IHBB", 12, 8, 4, 1), "name length"),
+        (struct.pack("<IHBB", 12, 1000, 0, 1), "name length"),
+        (struct.pack("<IHBB", 12, 1000, 3, 1) + b"a/b", "slash"),
+        (struct.pack("<IHBB", 0xFFFFFF, 1000, 3, 1) + b"abc", "inode number"),
+    ],
+)
 def test_bad_directory_record(record: bytes, what: str, tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext2 -b 1024")
     filesystem = open_ext(open_source(image))
@@ -262,5 +314,3 @@ def test_name_in_free_directory_space_is_not_found(tmp_path: Path) -> None:
 def test_directory_of_absurd_size_costs_only_its_blocks(tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext4 -O large_dir,^metadata_csum", "sif <2> size 0x7fffffffff000")
     assert [entry.name for entry in open_ext(open_source(image)).listdir("/")] == ["lost+found", "file"]
-
-

@@ -75,7 +75,8 @@ def test_htree_directory(block_size: int, tmp_path: Path) -> None:
     assert "Root node dump" in trees.run("debugfs", "-R", "htree_dump /", image)
     filesystem = open_ext(open_source(image))
     assert sorted(name for name in filesystem.names("/") if name != "lost+found") == sorted(
-        path.name for path in tree.iterdir())
+        path.name for path in tree.iterdir()
+    )
     assert filesystem.lookup(f"/003000-{'long' * 8}").kind == "file"
 
 

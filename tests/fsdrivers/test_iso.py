@@ -17,20 +17,7 @@ from fsdrivers.iso9660.filesystem import IsoFilesystem
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
 from tests.fsdrivers import trees
-from tests.fsdrivers.isos import (
-    SECTOR,
-    TERMINATOR,
-    both32,
-    ce,
-    descriptor,
-    directory,
-    entry,
-    image,
-    nm,
-    px,
-    record,
-    sp,
-)
+from tests.fsdrivers.isos import SECTOR, TERMINATOR, both32, ce, descriptor, directory, entry, image, nm, px, record, sp
 
 
 def mount(data: bytes) -> IsoFilesystem:
@@ -156,8 +143,9 @@ def test_interleaved_file_is_refused() -> None:
 
 
 def test_associated_files_are_skipped() -> None:
-    filesystem = mount(image({20: directory(20, record(b"A.;1", 30, 4, flags=4), record(b"A.;1", 31, 4)),
-                              30: b"fork", 31: b"data"}))
+    filesystem = mount(
+        image({20: directory(20, record(b"A.;1", 30, 4, flags=4), record(b"A.;1", 31, 4)), 30: b"fork", 31: b"data"})
+    )
     assert list(filesystem.names("/")) == ["a"]
     assert filesystem.open("/a").read_at(0, 4) == b"data"
 
@@ -181,15 +169,17 @@ def test_system_use_skip() -> None:
 def test_name_over_several_entries_and_continuations() -> None:
     rest = nm(b"c" * 100, 1) + ce(41, 8, 50)
     first = nm(b"a" * 50, 1) + nm(b"b" * 20, 1) + ce(40, 0, len(rest))
-    filesystem = rock_ridge(record(b"A.;1", 30, 1, system_use=first),
-                            blocks={40: rest, 41: bytes(8) + nm(b"end").ljust(50, b"\0")})
+    filesystem = rock_ridge(
+        record(b"A.;1", 30, 1, system_use=first), blocks={40: rest, 41: bytes(8) + nm(b"end").ljust(50, b"\0")}
+    )
     assert list(filesystem.names("/")) == ["a" * 50 + "b" * 20 + "c" * 100 + "end"]
 
 
 @pytest.mark.parametrize("second", [(40, 0), (41, 0)])
 def test_continuations_that_loop(second: tuple[int, int]) -> None:
-    filesystem = rock_ridge(record(b"A.;1", 30, 1, system_use=ce(40, 0, 64)),
-                            blocks={40: nm(b"x") + ce(*second, 64), 41: ce(40, 0, 64)})
+    filesystem = rock_ridge(
+        record(b"A.;1", 30, 1, system_use=ce(40, 0, 64)), blocks={40: nm(b"x") + ce(*second, 64), 41: ce(40, 0, 64)}
+    )
     with pytest.raises(Corrupt, match="do not end"):
         list(filesystem.names("/"))
 
@@ -198,13 +188,16 @@ def component(flags: int, text: bytes = b"") -> bytes:
     return bytes([flags, len(text)]) + text
 
 
-@pytest.mark.parametrize(("entries", "target"), [
-    ([component(8) + component(0, b"usr") + component(0, b"lib")], "/usr/lib"),
-    ([component(8)], "/"),
-    ([component(4) + component(4) + component(2) + component(0, b"x")], "../.././x"),
-    ([component(0, b"a") + component(1, b"long"), component(0, b"er") + component(0, b"z")], "a/longer/z"),
-    ([component(0, b"a"), component(0, b"b")], "a/b"),
-])
+@pytest.mark.parametrize(
+    ("entries", "target"),
+    [
+        ([component(8) + component(0, b"usr") + component(0, b"lib")], "/usr/lib"),
+        ([component(8)], "/"),
+        ([component(4) + component(4) + component(2) + component(0, b"x")], "../.././x"),
+        ([component(0, b"a") + component(1, b"long"), component(0, b"er") + component(0, b"z")], "a/longer/z"),
+        ([component(0, b"a"), component(0, b"b")], "a/b"),
+    ],
+)
 def test_link_targets(entries: list[bytes], target: str) -> None:
     system_use = px(0o120777) + nm(b"link")
     for i, payload in enumerate(entries):
@@ -213,21 +206,31 @@ def test_link_targets(entries: list[bytes], target: str) -> None:
 
 
 def test_deep_directory_is_found_at_its_relocated_place() -> None:
-    filesystem = mount(image({
-        20: directory(20, record(b"MOVED", 21, SECTOR, flags=2, system_use=px(0o40755) + nm(b"rr_moved")),
-                      record(b"D.;1", 0, 0, system_use=px(0o40755) + nm(b"deep") + entry(b"CL", both32(22))),
-                      dot=sp() + px(0o40755)),
-        21: directory(21, record(b"DEEP", 22, SECTOR, flags=2,
-                                 system_use=px(0o40755) + nm(b"deep") + entry(b"RE", b""))),
-        22: directory(22, record(b"F.;1", 30, 4, system_use=px(0o100644) + nm(b"file"))),
-        30: b"here"}))
+    filesystem = mount(
+        image(
+            {
+                20: directory(
+                    20,
+                    record(b"MOVED", 21, SECTOR, flags=2, system_use=px(0o40755) + nm(b"rr_moved")),
+                    record(b"D.;1", 0, 0, system_use=px(0o40755) + nm(b"deep") + entry(b"CL", both32(22))),
+                    dot=sp() + px(0o40755),
+                ),
+                21: directory(
+                    21, record(b"DEEP", 22, SECTOR, flags=2, system_use=px(0o40755) + nm(b"deep") + entry(b"RE", b""))
+                ),
+                22: directory(22, record(b"F.;1", 30, 4, system_use=px(0o100644) + nm(b"file"))),
+                30: b"here",
+            }
+        )
+    )
     assert filesystem.open("/deep/file").read_at(0, 4) == b"here"
     assert list(filesystem.names("/rr_moved")) == []
 
 
 def test_relocation_to_something_else() -> None:
-    filesystem = rock_ridge(record(b"D.;1", 0, 0, system_use=nm(b"deep") + entry(b"CL", both32(30))),
-                            blocks={30: record(b"X", 30, SECTOR)})
+    filesystem = rock_ridge(
+        record(b"D.;1", 0, 0, system_use=nm(b"deep") + entry(b"CL", both32(30))), blocks={30: record(b"X", 30, SECTOR)}
+    )
     with pytest.raises(Corrupt, match="relocated"):
         list(filesystem.names("/"))
 
@@ -256,8 +259,9 @@ def zf(size: int, log_block: int = 15, algorithm: bytes = b"pz") -> bytes:
 def test_zisofs_file() -> None:
     content = random.Random(3).randbytes(40000) + bytes(70000) + b"end" * 5000
     packed = zisofs(content)
-    filesystem = rock_ridge(record(b"A.;1", 30, len(packed), system_use=px(0o100644) + nm(b"a") + zf(len(content))),
-                            blocks={30: packed})
+    filesystem = rock_ridge(
+        record(b"A.;1", 30, len(packed), system_use=px(0o100644) + nm(b"a") + zf(len(content))), blocks={30: packed}
+    )
     file = filesystem.open("/a")
     assert file.read_at(0, 1 << 20) == content
     assert file.read_at(32760, 20) == content[32760:32780]
@@ -271,8 +275,9 @@ def test_damaged_zisofs(damage: int, what: str) -> None:
     packed[damage] ^= 0xFF
     if damage == 16:
         packed[19] = 0xFF
-    filesystem = rock_ridge(record(b"A.;1", 30, len(packed), system_use=px(0o100644) + nm(b"a") + zf(70000)),
-                            blocks={30: bytes(packed)})
+    filesystem = rock_ridge(
+        record(b"A.;1", 30, len(packed), system_use=px(0o100644) + nm(b"a") + zf(70000)), blocks={30: bytes(packed)}
+    )
     with pytest.raises(Corrupt, match=what):
         filesystem.open("/a").read_at(0, 70000)
 
@@ -290,12 +295,15 @@ def test_directory_cycle_is_one_object() -> None:
         filesystem.open("/loop")
 
 
-@pytest.mark.parametrize(("bad", "what"), [
-    (b"\x10" + bytes(40), "length of a directory record"),
-    (b"\xff" + record(b"A", 1, 1)[1:], None),
-    (record(b"A.;1", 30, 1)[:32] + b"\x60" + b"x" * 60, "name length"),
-    (record(b"A/B", 30, 1), "bad name"),
-])
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        (b"\x10" + bytes(40), "length of a directory record"),
+        (b"\xff" + record(b"A", 1, 1)[1:], None),
+        (record(b"A.;1", 30, 1)[:32] + b"\x60" + b"x" * 60, "name length"),
+        (record(b"A/B", 30, 1), "bad name"),
+    ],
+)
 def test_bad_directory_record(bad: bytes, what: str | None) -> None:
     filesystem = mount(image({20: directory(20, bad)}))
     if what is None:

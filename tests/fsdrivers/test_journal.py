@@ -112,8 +112,11 @@ def test_directories_inodes_and_descriptors_come_from_the_log(image: Path, tmp_p
     after = image.read_bytes()
     expected = trees.snapshot(open_ext(open_source(image)))
     image.write_bytes(before)
-    changed = {block: after[block * 1024 : block * 1024 + 1024] for block in range(1, len(before) // 1024)
-               if before[block * 1024 : block * 1024 + 1024] != after[block * 1024 : block * 1024 + 1024]}
+    changed = {
+        block: after[block * 1024 : block * 1024 + 1024]
+        for block in range(1, len(before) // 1024)
+        if before[block * 1024 : block * 1024 + 1024] != after[block * 1024 : block * 1024 + 1024]
+    }
     assert 1 in changed, "the super block is among them"
     writer = JournalWriter(image, incompat=CSUM_V3)
     writer.add(Change(changed))
@@ -170,10 +173,19 @@ def test_bad_home_is_an_error(home: str, image: Path) -> None:
         open_ext(open_source(image))
 
 
-@pytest.mark.parametrize(("offset", "value", "error"), [
-    (0, 1, Corrupt), (4, 9, Corrupt), (12, 4096, Corrupt), (16, 1, Corrupt), (16, 1 << 30, Corrupt),
-    (20, 0, Corrupt), (28, 1 << 20, Corrupt), (0x28, 0x40, Unsupported),
-])
+@pytest.mark.parametrize(
+    ("offset", "value", "error"),
+    [
+        (0, 1, Corrupt),
+        (4, 9, Corrupt),
+        (12, 4096, Corrupt),
+        (16, 1, Corrupt),
+        (16, 1 << 30, Corrupt),
+        (20, 0, Corrupt),
+        (28, 1 << 20, Corrupt),
+        (0x28, 0x40, Unsupported),
+    ],
+)
 def test_bad_journal_super_block(offset: int, value: int, error: type[FsError], image: Path) -> None:
     writer = JournalWriter(image)
     writer.add(Change({block_of(image, "/a"): b"x"}))
@@ -200,7 +212,11 @@ def test_waiting_fast_commits_are_refused(image: Path) -> None:
 
 
 def test_dirty_external_journal_is_refused(tmp_path: Path) -> None:
-    image = image_of(tmp_path, "-t ext4 -O ^has_journal,^metadata_csum", "feature has_journal needs_recovery",
-                     "ssv journal_uuid 01234567-89ab-cdef-0123-456789abcdef")
+    image = image_of(
+        tmp_path,
+        "-t ext4 -O ^has_journal,^metadata_csum",
+        "feature has_journal needs_recovery",
+        "ssv journal_uuid 01234567-89ab-cdef-0123-456789abcdef",
+    )
     with pytest.raises(Unsupported, match="another device"):
         open_ext(open_source(image))

@@ -40,34 +40,78 @@ def places(data: bytes | bytearray, **options: int) -> list[tuple[int, int, int]
     return [(volume.number, volume.offset, volume.size) for volume in volumes(MemorySource(bytes(data)), **options)]
 
 
-def gpt_header(lba: int, alternate: int, entries_lba: int, table: bytes, *, entry_bytes: int = 128,
-               count: int | None = None) -> bytes:
-    header = bytearray(struct.pack(
-        "<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, lba, alternate, 34, 1000, bytes(16), entries_lba,
-        len(table) // entry_bytes if count is None else count, entry_bytes, zlib.crc32(table)))
+def gpt_header(
+    lba: int, alternate: int, entries_lba: int, table: bytes, *, entry_bytes: int = 128, count: int | None = None
+) -> bytes:
+    header = bytearray(
+        struct.pack(
+            "<8sIIIIQQQQ16sQIII",
+            b"EFI PART",
+            0x10000,
+            92,
+            0,
+            0,
+            lba,
+            alternate,
+            34,
+            1000,
+            bytes(16),
+            entries_lba,
+            len(table) // entry_bytes if count is None else count,
+            entry_bytes,
+            zlib.crc32(table),
+        )
+    )
     struct.pack_into("<I", header, 16, zlib.crc32(header))
     return bytes(header)
 
 
-def gpt_disk(partitions: dict[int, tuple[int, int]], *, sector_size: int = 512, entry_bytes: int = 128,
-             sectors: int = SECTORS, mbr: bytes | None = None) -> bytearray:
+def gpt_disk(
+    partitions: dict[int, tuple[int, int]],
+    *,
+    sector_size: int = 512,
+    entry_bytes: int = 128,
+    sectors: int = SECTORS,
+    mbr: bytes | None = None,
+) -> bytearray:
     """A disk with primary and backup tables; `partitions` maps the number to (first, last) sector."""
     table = bytearray(128 * entry_bytes)
     for number, (first, last) in partitions.items():
-        struct.pack_into("<16s16sQQQ72s", table, (number - 1) * entry_bytes, LINUX_GUID, bytes([number] * 16), first,
-                         last, 4 if number == 2 else 0, f"part{number}".encode("utf-16-le"))
+        struct.pack_into(
+            "<16s16sQQQ72s",
+            table,
+            (number - 1) * entry_bytes,
+            LINUX_GUID,
+            bytes([number] * 16),
+            first,
+            last,
+            4 if number == 2 else 0,
+            f"part{number}".encode("utf-16-le"),
+        )
     protective = boot_record(mbr_entry(0xEE, 1, 0xFFFFFFFF)) if mbr is None else mbr
     table_sectors = -(-len(table) // sector_size)
     backup = sectors - 1
-    return disk({0: protective, 1: gpt_header(1, backup, 2, table, entry_bytes=entry_bytes), 2: bytes(table),
-                 backup - table_sectors: bytes(table),
-                 backup: gpt_header(backup, 1, backup - table_sectors, table, entry_bytes=entry_bytes)},
-                sectors, sector_size)
+    return disk(
+        {
+            0: protective,
+            1: gpt_header(1, backup, 2, table, entry_bytes=entry_bytes),
+            2: bytes(table),
+            backup - table_sectors: bytes(table),
+            backup: gpt_header(backup, 1, backup - table_sectors, table, entry_bytes=entry_bytes),
+        },
+        sectors,
+        sector_size,
+    )
 
 
 def test_primaries_are_numbered_by_slot() -> None:
-    data = disk({0: boot_record(mbr_entry(0, 0, 0), mbr_entry(0x83, 100, 50), mbr_entry(0, 5, 5),
-                                mbr_entry(0x82, 200, 10, 0x80))})
+    data = disk(
+        {
+            0: boot_record(
+                mbr_entry(0, 0, 0), mbr_entry(0x83, 100, 50), mbr_entry(0, 5, 5), mbr_entry(0x82, 200, 10, 0x80)
+            )
+        }
+    )
     assert places(data) == [(2, 100 * 512, 50 * 512), (4, 200 * 512, 10 * 512)]
     second = volumes(MemorySource(bytes(data)))[1]
     assert (second.scheme, second.type_id, second.uuid, second.active) == ("msdos", "0x82", "12345678-04", True)
@@ -79,36 +123,51 @@ def test_volume_reads_its_own_bytes() -> None:
 
 
 def test_logicals_start_at_five_and_follow_the_chain() -> None:
-    data = disk({
-        0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x0F, 1000, 2000)),
-        1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 100)),
-        1500: boot_record(mbr_entry(0, 0, 0), mbr_entry(0x05, 700, 100)),  # an empty record takes no number
-        1700: boot_record(mbr_entry(0x83, 1, 30)),
-    })
+    data = disk(
+        {
+            0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x0F, 1000, 2000)),
+            1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 100)),
+            1500: boot_record(mbr_entry(0, 0, 0), mbr_entry(0x05, 700, 100)),  # an empty record takes no number
+            1700: boot_record(mbr_entry(0x83, 1, 30)),
+        }
+    )
     assert places(data) == [(1, 5120, 5120), (5, 1010 * 512, 20 * 512), (6, 1701 * 512, 30 * 512)]
 
 
 @pytest.mark.parametrize("target", [0, 500])
 def test_chain_that_loops_ends_with_a_problem(target: int) -> None:
-    data = disk({0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
-                 1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 9)),
-                 1500: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, target, 9))})
+    data = disk(
+        {
+            0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
+            1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 9)),
+            1500: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, target, 9)),
+        }
+    )
     table = read_table(MemorySource(bytes(data)))
     assert [volume.number for volume in table.volumes] == [1, 5, 6]
     assert "loops" in str(table.problems[0])
 
 
 def test_chain_that_leaves_the_disk_ends_with_a_problem() -> None:
-    data = disk({0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
-                 1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 0xFFFFFFF0, 9))})
+    data = disk(
+        {
+            0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
+            1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 0xFFFFFFF0, 9)),
+        }
+    )
     table = read_table(MemorySource(bytes(data)))
     assert [volume.number for volume in table.volumes] == [1, 5]
     assert isinstance(table.problems[0], SourceError)
 
 
 def test_partitions_at_the_end_of_the_disk() -> None:
-    data = disk({0: boot_record(mbr_entry(0x83, SECTORS - 10, 100), mbr_entry(0x83, SECTORS, 5),
-                                mbr_entry(0x83, 0xFFFFFFFF, 0xFFFFFFFF))})
+    data = disk(
+        {
+            0: boot_record(
+                mbr_entry(0x83, SECTORS - 10, 100), mbr_entry(0x83, SECTORS, 5), mbr_entry(0x83, 0xFFFFFFFF, 0xFFFFFFFF)
+            )
+        }
+    )
     assert places(data) == [(1, (SECTORS - 10) * 512, 5120)]
 
 
@@ -163,7 +222,9 @@ def test_gpt_table_of_absurd_size(entry_bytes: int, count: int) -> None:
 
 def test_wide_gpt_entries() -> None:
     assert places(gpt_disk({1: (99, 120), 128: (200, 201)}, entry_bytes=256)) == [
-        (1, 99 * 512, 22 * 512), (128, 200 * 512, 1024)]
+        (1, 99 * 512, 22 * 512),
+        (128, 200 * 512, 1024),
+    ]
 
 
 def test_gpt_partition_that_ends_before_it_starts_is_left_out() -> None:
@@ -175,10 +236,15 @@ def test_sector_size_of_an_mbr_disk_can_be_given() -> None:
     assert places(data, sector_size=4096) == [(1, 40960, 20 * 4096)]
 
 
-@pytest.mark.parametrize("table", [
-    boot_record(), boot_record(mbr_entry(0x83, 10, 10, flag=0x41)), boot_record(mbr_entry(0x83, 1 << 30, 10)),
-    b"\xeb\x58\x90mkfs.fat".ljust(446, b"A") + b"junk" * 16 + b"\x55\xaa",
-])
+@pytest.mark.parametrize(
+    "table",
+    [
+        boot_record(),
+        boot_record(mbr_entry(0x83, 10, 10, flag=0x41)),
+        boot_record(mbr_entry(0x83, 1 << 30, 10)),
+        b"\xeb\x58\x90mkfs.fat".ljust(446, b"A") + b"junk" * 16 + b"\x55\xaa",
+    ],
+)
 def test_whole_disk_ext_with_a_boot_signature(table: bytes, tmp_path: Path) -> None:
     image = image_of(tmp_path, "-t ext4")
     data = bytearray(image.read_bytes())
@@ -205,8 +271,11 @@ def test_table_of_sfdisk(label: str, tmp_path: Path) -> None:
     layout = {"dos": ",4M\n,4M\n,,E\n,4M\n,4M\n,4M\n", "gpt": ",4M\n,8M\n,4M\n"}[label]
     trees.run("sfdisk", "-q", "--label", label, image, input=layout.encode())
     said = json.loads(trees.run("sfdisk", "--json", image))["partitiontable"]["partitions"]
-    expected = [(int(part["node"].removeprefix(str(image))), part["start"] * 512, part["size"] * 512)
-                for part in said if part["type"] not in ("5", "f")]
+    expected = [
+        (int(part["node"].removeprefix(str(image))), part["start"] * 512, part["size"] * 512)
+        for part in said
+        if part["type"] not in ("5", "f")
+    ]
     found = volumes(open_source(image))
     assert [(volume.number, volume.offset, volume.size) for volume in found] == expected
     if label == "gpt":
@@ -222,10 +291,17 @@ def test_damaged_tables_end_in_volumes_or_one_error(seed: int) -> None:
     import random
 
     chance = random.Random(seed)
-    data = gpt_disk({1: (40, 99), 5: (200, 300)}) if seed % 2 else disk({
-        0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
-        1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 9)),
-        1500: boot_record(mbr_entry(0x83, 10, 20))})
+    data = (
+        gpt_disk({1: (40, 99), 5: (200, 300)})
+        if seed % 2
+        else disk(
+            {
+                0: boot_record(mbr_entry(0x83, 10, 10), mbr_entry(0x05, 1000, 2000)),
+                1000: boot_record(mbr_entry(0x83, 10, 20), mbr_entry(0x05, 500, 9)),
+                1500: boot_record(mbr_entry(0x83, 10, 20)),
+            }
+        )
+    )
     for _ in range(chance.randrange(1, 8)):
         place = chance.choice([*range(440, 700), *range(1000 * 512 + 446, 1000 * 512 + 512)])
         data[place] = chance.randrange(256)

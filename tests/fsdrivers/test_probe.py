@@ -16,8 +16,10 @@ from tests.fsdrivers.isos import directory, image
 from tests.fsdrivers.test_ext_odd import image_of
 
 
-@pytest.mark.parametrize(("offset", "magic", "name"), [*KNOWN_MAGICS, (
-    ZFS_UBERBLOCKS.start + 5 * 1024, b"\x0c\xb1\xba\x00\x00\x00\x00\x00", "ZFS")])
+@pytest.mark.parametrize(
+    ("offset", "magic", "name"),
+    [*KNOWN_MAGICS, (ZFS_UBERBLOCKS.start + 5 * 1024, b"\x0c\xb1\xba\x00\x00\x00\x00\x00", "ZFS")],
+)
 def test_foreign_formats_are_named(offset: int, magic: bytes, name: str) -> None:
     data = bytearray(1 << 20)
     data[offset : offset + len(magic)] = magic
@@ -26,9 +28,9 @@ def test_foreign_formats_are_named(offset: int, magic: bytes, name: str) -> None
     assert caught.value.found == name
 
 
-@pytest.mark.parametrize(("data", "found"), [
-    (bytes(1 << 16), "only zeros"), (b"hello wo" + bytes(9000), "68 65 6c 6c"), (b"\1", "01"),
-])
+@pytest.mark.parametrize(
+    ("data", "found"), [(bytes(1 << 16), "only zeros"), (b"hello wo" + bytes(9000), "68 65 6c 6c"), (b"\1", "01")]
+)
 def test_nothing_recognised(data: bytes, found: str) -> None:
     with pytest.raises(UnknownFilesystem, match=found):
         probe(MemorySource(data))
@@ -63,6 +65,7 @@ def test_reading_a_menu_imports_little(tmp_path: Path) -> None:
         f"volume = volumes(open_source({str(disk)!r}))[0]\n"
         "print(probe(volume.source).open('/file').read_at(0, 99))\n"
         "print(*[name for name in ('numpy', 'construct', 'pyparsing', 'datetime', 'uuid', 'fcntl') "
-        "if name in sys.modules])\n")
+        "if name in sys.modules])\n"
+    )
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["b'content'", ""]

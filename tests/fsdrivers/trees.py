@@ -33,8 +33,24 @@ def fill_tree(root: Path, *, names: int = 300, odd_names: bool = True) -> Path:
     (root / "deep/a/b/c/d/e/f/g/h/i/j").mkdir(parents=True)
     (root / "deep/a/b/c/d/e/f/g/h/i/j/file").write_bytes(b"deep")
     (root / "sizes").mkdir()
-    for size in (0, 1, 59, 60, 61, 100, 156, 157, 1023, 1024, 1025, 4096, 12 * 1024 + 1, 65536, 268 * 1024 + 1,
-                 1 << 20):
+    for size in (
+        0,
+        1,
+        59,
+        60,
+        61,
+        100,
+        156,
+        157,
+        1023,
+        1024,
+        1025,
+        4096,
+        12 * 1024 + 1,
+        65536,
+        268 * 1024 + 1,
+        1 << 20,
+    ):
         (root / "sizes" / str(size)).write_bytes(random_bytes(size))
     (root / "links").mkdir()
     for length in (1, 58, 59, 60, 61, 100, 255, 1000):

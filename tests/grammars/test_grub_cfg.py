@@ -40,8 +40,18 @@ def _word(text: str) -> list[tuple[str, str]]:
         ("a", [("text", "a")]),
         ("a'b c'", [("text", "a"), ("quoted", "b c")]),
         (r"'a\b'", [("quoted", r"a\b")]),
-        (r'"a\"\$\\\x"', [("quoted", ""), ("quoted", "a"), ("quoted", '"'), ("quoted", "$"), ("quoted", "\\"),
-                          ("quoted", "\\"), ("quoted", "x")]),
+        (
+            r'"a\"\$\\\x"',
+            [
+                ("quoted", ""),
+                ("quoted", "a"),
+                ("quoted", '"'),
+                ("quoted", "$"),
+                ("quoted", "\\"),
+                ("quoted", "\\"),
+                ("quoted", "x"),
+            ],
+        ),
         (r"a\ b", [("text", "a"), ("quoted", " "), ("text", "b")]),
         (r"A\x20B", [("text", "A"), ("quoted", r"\x20"), ("text", "B")]),
         (r"\xag", [("quoted", "x"), ("text", "ag")]),
@@ -52,12 +62,21 @@ def _word(text: str) -> list[tuple[str, str]]:
         ("a\\\nb", [("text", "a"), ("text", "b")]),
         ("a#b #c", [("text", "a#b")]),
         ('""', [("quoted", "")]),
-        ('$"a $v $ b"', [("quoted", ""), ("quoted", "a "), ("quoted variable", "v"), ("quoted", " "), ("quoted", "$"),
-                         ("quoted", " b")]),
+        (
+            '$"a $v $ b"',
+            [
+                ("quoted", ""),
+                ("quoted", "a "),
+                ("quoted variable", "v"),
+                ("quoted", " "),
+                ("quoted", "$"),
+                ("quoted", " b"),
+            ],
+        ),
         ("if then", [("text", "if"), ("text", "then")]),
         ("\udcff", [("text", "\udcff")]),
     ],
-)  # fmt: skip
+)
 def test_word(text: str, pieces: list[tuple[str, str]]) -> None:
     assert _word(text) == pieces
 
@@ -143,14 +162,54 @@ def _walk(statements: tuple[Statement, ...]) -> None:
 
 
 _TOKENS = [
-    "if", "then", "fi", "else", "elif", "for", "in", "do", "done", "while", "until", "{", "}", ";", "\n", "a", "b",
-    "x=1", '"q s"', "'s'", "$v", "${v}", "\\\n", "function", "f", "!", "menuentry", " #c", '"$', "|", "&&", "[[",
-    "a\\ b", '$"t"', "$", "case",
-]  # fmt: skip
+    "if",
+    "then",
+    "fi",
+    "else",
+    "elif",
+    "for",
+    "in",
+    "do",
+    "done",
+    "while",
+    "until",
+    "{",
+    "}",
+    ";",
+    "\n",
+    "a",
+    "b",
+    "x=1",
+    '"q s"',
+    "'s'",
+    "$v",
+    "${v}",
+    "\\\n",
+    "function",
+    "f",
+    "!",
+    "menuentry",
+    " #c",
+    '"$',
+    "|",
+    "&&",
+    "[[",
+    "a\\ b",
+    '$"t"',
+    "$",
+    "case",
+]
 _WHOLE = [
-    "if a; then b; fi", "menuentry a { b; }", "for i in a b; do c; done", "function f { a; }", "while a; do b; done",
-    "if a; then b; else c; fi", "a \"b c\" 'd'", "\n", ";",
-]  # fmt: skip
+    "if a; then b; fi",
+    "menuentry a { b; }",
+    "for i in a b; do c; done",
+    "function f { a; }",
+    "while a; do b; done",
+    "if a; then b; else c; fi",
+    "a \"b c\" 'd'",
+    "\n",
+    ";",
+]
 
 
 @given(st.binary(max_size=300) | st.lists(st.sampled_from(_TOKENS + _WHOLE), max_size=30).map(" ".join).map(str.encode))

@@ -67,14 +67,16 @@ def test_extlinux(text: bytes, pairs: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize(
     ("text", "pairs"),
     [
-        (b"image=/vmlinuz\n\tlabel = linux\n\tread-only\n",
-         [("image", "/vmlinuz"), ("label", "linux"), ("read-only", "")]),
+        (
+            b"image=/vmlinuz\n\tlabel = linux\n\tread-only\n",
+            [("image", "/vmlinuz"), ("label", "linux"), ("read-only", "")],
+        ),
         (b'append="a \\"b\\" # c" # remark\n', [("append", 'a "b" # c')]),
         (b"timeout=50 prompt DEFAULT=x # y\n", [("timeout", "50"), ("prompt", ""), ("default", "x")]),
         (b'append="never closed\nlabel=x\n', [("append", "never closed"), ("label", "x")]),
         (b"label=\n", [("label", "")]),
     ],
-)  # fmt: skip
+)
 def test_elilo(text: bytes, pairs: list[tuple[str, str]]) -> None:
     assert _pairs(elilo.parse(text, "f")) == pairs
 

@@ -20,8 +20,24 @@ from grammars.menu_lst import (
 )
 from grammars.spans import SourceSpan
 
-PIECES = [b"title A", b"kernel /x", b" ", b"\t", b"=", b"\\", b"\n", b"\r", b"\0", b"#", b"\xff", b"\xc3\xa9",
-          b"\xef\xbb\xbf", b"\\\n", b"\\\r\n", b"k" * 800]  # fmt: skip
+PIECES = [
+    b"title A",
+    b"kernel /x",
+    b" ",
+    b"\t",
+    b"=",
+    b"\\",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"#",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\xef\xbb\xbf",
+    b"\\\n",
+    b"\\\r\n",
+    b"k" * 800,
+]
 MENUS = st.one_of(st.binary(max_size=300), st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join))
 
 

@@ -28,13 +28,29 @@ _START = r"(^[ \t]*|[;{][ \t]*|\bthen[ \t]+|\belse[ \t]+|\bdo[ \t]+)"
 _END = r"(?=[\s\"'{;]|$)"
 _RENAMED = ("menuentry", "submenu", "exit", "reboot", "halt", "boot", "configfile")
 _SILENT = (
-    "terminal_input", "terminal_output", "background_image", "background_color", "clear", "play", "sleep", "read",
+    "terminal_input",
+    "terminal_output",
+    "background_image",
+    "background_color",
+    "clear",
+    "play",
+    "sleep",
+    "read",
     "save_env",
-)  # fmt: skip
+)
 _PRINTED = (
-    "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "multiboot", "multiboot2", "module", "module2",
+    "linux",
+    "linux16",
+    "linuxefi",
+    "initrd",
+    "initrd16",
+    "initrdefi",
+    "multiboot",
+    "multiboot2",
+    "module",
+    "module2",
     "chainloader",
-)  # fmt: skip
+)
 _VARIABLES = ("default", "timeout", "fallback", "timeout_style", "root", "superusers", "result")
 
 _PRINT = r"""
@@ -158,8 +174,26 @@ def make_emu_disk(path: Path, disk: Disk, *, transformed: bool) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(transform(content) if transformed and name.endswith(".cfg") else content)
         extra = [*(("-U", disk.uuid) if disk.uuid else ()), *(("-L", disk.label) if disk.label else ())]
-        run_tool("mke2fs", "-q", "-F", "-t", "ext2", "-O", "none,filetype,sparse_super", "-I", "128", "-b", "1024",
-                 *extra, "-E", f"offset={MIB}", "-d", folder, path, f"{PART_MIB * 1024}k")
+        run_tool(
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext2",
+            "-O",
+            "none,filetype,sparse_super",
+            "-I",
+            "128",
+            "-b",
+            "1024",
+            *extra,
+            "-E",
+            f"offset={MIB}",
+            "-d",
+            folder,
+            path,
+            f"{PART_MIB * 1024}k",
+        )
     return path
 
 
@@ -202,9 +236,12 @@ class GrubEmu:
         (start / "grub.cfg").write_bytes(script.encode("utf-8", "surrogateescape"))
         done = subprocess.run(
             [self._program / "root/usr/bin/grub-emu", "-d", start, "-m", self._folder / "device.map"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
             env={**os.environ, "LD_LIBRARY_PATH": str(self._program / "stub"), "TERM": "dumb"},
-        )  # fmt: skip
+        )
         printed = _ESCAPES.sub("", done.stdout.decode("utf-8", "surrogateescape")).replace("\r", "")
         assert "@@Z|@@" in printed, printed[-600:]
         return _PROGRESS.sub("", printed)

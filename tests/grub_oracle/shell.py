@@ -66,8 +66,29 @@ def make_disk(path: Path, tree: Mapping[str, bytes | Link], size_mib: int = 16) 
             else:
                 target.write_bytes(content)
         # 128-byte inodes and no newer feature: the real shell knows nothing else.
-        run_tool("mke2fs", "-q", "-F", "-t", "ext2", "-O", "none,filetype,sparse_super", "-I", "128", "-b", "1024",
-                 "-N", "4096", "-U", ROOT_UUID, "-E", f"offset={MIB}", "-d", folder, path, f"{size_mib * 1024}k")
+        run_tool(
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext2",
+            "-O",
+            "none,filetype,sparse_super",
+            "-I",
+            "128",
+            "-b",
+            "1024",
+            "-N",
+            "4096",
+            "-U",
+            ROOT_UUID,
+            "-E",
+            f"offset={MIB}",
+            "-d",
+            folder,
+            path,
+            f"{size_mib * 1024}k",
+        )
     return path
 
 
@@ -85,10 +106,20 @@ class GrubShell:
             device_map.flush()
             library = self._program / "lib32"
             done = subprocess.run(
-                [library / "ld-linux.so.2", "--library-path", library, self._program / "usr/sbin/grub", "--batch",
-                 "--read-only", f"--device-map={device_map.name}"],
-                input=keys.encode("latin-1"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-            )  # fmt: skip
+                [
+                    library / "ld-linux.so.2",
+                    "--library-path",
+                    library,
+                    self._program / "usr/sbin/grub",
+                    "--batch",
+                    "--read-only",
+                    f"--device-map={device_map.name}",
+                ],
+                input=keys.encode("latin-1"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+            )
         return done.stdout.decode("latin-1")
 
     def run(self, *commands: str) -> Answer:

@@ -165,9 +165,15 @@ def binary_kernel(
     size=st.sampled_from([0x2000, 0x2020, 0x2024, 0x3000]),
 )
 def test_multiboot_binary(
-    at: int, flags: int, skip: int, load_end: int, bss_end: int, size: int, ask_xen: AskXen,
+    at: int,
+    flags: int,
+    skip: int,
+    load_end: int,
+    bss_end: int,
+    size: int,
+    ask_xen: AskXen,
     tmp_path_factory: pytest.TempPathFactory,
-) -> None:  # fmt: skip
+) -> None:
     kernel = binary_kernel(at=at, flags=flags, skip=skip, load_end=load_end, bss_end=bss_end, size=size)
     dump = tmp_path_factory.getbasetemp() / "memory"
     result = ask_xen(kernel, "--dump", dump)

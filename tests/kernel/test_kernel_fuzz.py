@@ -18,9 +18,7 @@ from tests.kernel.conftest import AskXen, differences, refused_by_parser
 from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
 
 ORACLE_SETTINGS = settings(
-    deadline=None,
-    max_examples=250,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 PARSER_SETTINGS = settings(deadline=None, max_examples=600)
 
@@ -28,17 +26,50 @@ Notes = dict[str | int, NoteValue]
 U64 = (1 << 64) - 1
 TOP = 0xFFFFFFFF80000000
 addresses = st.sampled_from(
-    [0, 1, 0x1000, 0x100000, 0x101000, 0x106000, 0x106001, TOP, TOP + 0x100000, TOP + 0x102000, TOP + 0x106000,
-     0xC0000000, 0xC0100000, 0xC0102345, 0x8000000000, 0xFFFF800000000000, U64]
-)  # fmt: skip
+    [
+        0,
+        1,
+        0x1000,
+        0x100000,
+        0x101000,
+        0x106000,
+        0x106001,
+        TOP,
+        TOP + 0x100000,
+        TOP + 0x102000,
+        TOP + 0x106000,
+        0xC0000000,
+        0xC0100000,
+        0xC0102345,
+        0x8000000000,
+        0xFFFF800000000000,
+        U64,
+    ]
+)
 numbers = addresses | st.binary(max_size=9)
 words = st.text("xen-3.0linuxgenericyesno", max_size=20)
 features = st.lists(
-    st.sampled_from(["writable_page_tables", "!writable_page_tables", "pae_pgdir_above_4gb", "dom0", "!dom0", "x", "",
-                     "!hvm_callback_vector", "auto_translated_physmap", "supervisor_mode_kernel", "y" * 63, "z" * 70,
-                     "writable_descriptor_tables", "w" * 63 + "dom0", "!unknown"]),
+    st.sampled_from(
+        [
+            "writable_page_tables",
+            "!writable_page_tables",
+            "pae_pgdir_above_4gb",
+            "dom0",
+            "!dom0",
+            "x",
+            "",
+            "!hvm_callback_vector",
+            "auto_translated_physmap",
+            "supervisor_mode_kernel",
+            "y" * 63,
+            "z" * 70,
+            "writable_descriptor_tables",
+            "w" * 63 + "dom0",
+            "!unknown",
+        ]
+    ),
     max_size=5,
-).map("|".join)  # fmt: skip
+).map("|".join)
 pae_modes = st.sampled_from(["yes", "no", "bimodal", "yes,bimodal", "yes[extended-cr3]", "", "YES"]) | words
 usual: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     {},
@@ -76,12 +107,7 @@ harmless: st.SearchStrategy[Notes] = st.fixed_dictionaries(
     },
 )
 other_notes = st.lists(
-    st.builds(
-        note,
-        st.sampled_from(["GNU", "Linux", "", "XenX", "Xe"]),
-        st.integers(0, 30),
-        st.binary(max_size=20),
-    ),
+    st.builds(note, st.sampled_from(["GNU", "Linux", "", "XenX", "Xe"]), st.integers(0, 30), st.binary(max_size=20)),
     max_size=3,
 ).map(b"".join)
 earlier_notes = st.lists(
@@ -179,17 +205,47 @@ def test_big_endian_headers_are_swapped_as_in_xen(ask_xen: AskXen) -> None:
 
 guest_items = st.lists(
     st.sampled_from(
-        ["LOADER=generic", "GUEST_OS=linux", "GUEST_OS=" + "n" * 30, "XEN_VER=xen-3.0", "XEN_VER=xen-3.0-x86_32p",
-         "VIRT_BASE=0xffffffff80000000", "VIRT_BASE=0", "VIRT_BASE=-2147483648", "VIRT_BASE=037777777777",
-         "VIRT_ENTRY=0xffffffff80100000", "VIRT_ENTRY= 18446744071563116544x", "ELF_PADDR_OFFSET=0x0",
-         "ELF_PADDR_OFFSET=", "ELF_PADDR_OFFSET=0xg", "HYPERCALL_PAGE=0x101", "HYPERCALL_PAGE=0xffffffffffffff",
-         "PAE=yes", "PAE=yes[extended-cr3]", "PAE=yesterday", "PAE=no", "PAE", "BSD_SYMTAB", "BSD_SYMTAB=yes",
-         "FEATURES=!writable_page_tables|pae_pgdir_above_4gb", "FEATURES=!unknown", "FEATURES=auto_translated_physmap",
-         "GUEST_VER=" + "v" * 130, "K" * 31 + "=value", "K" * 40, "GUEST_VER=a=b", "", "=", "=x", "UNKNOWN=1",
-         "VIRT_BASE=99999999999999999999999", "GUEST_VER=" + "w" * 127]
+        [
+            "LOADER=generic",
+            "GUEST_OS=linux",
+            "GUEST_OS=" + "n" * 30,
+            "XEN_VER=xen-3.0",
+            "XEN_VER=xen-3.0-x86_32p",
+            "VIRT_BASE=0xffffffff80000000",
+            "VIRT_BASE=0",
+            "VIRT_BASE=-2147483648",
+            "VIRT_BASE=037777777777",
+            "VIRT_ENTRY=0xffffffff80100000",
+            "VIRT_ENTRY= 18446744071563116544x",
+            "ELF_PADDR_OFFSET=0x0",
+            "ELF_PADDR_OFFSET=",
+            "ELF_PADDR_OFFSET=0xg",
+            "HYPERCALL_PAGE=0x101",
+            "HYPERCALL_PAGE=0xffffffffffffff",
+            "PAE=yes",
+            "PAE=yes[extended-cr3]",
+            "PAE=yesterday",
+            "PAE=no",
+            "PAE",
+            "BSD_SYMTAB",
+            "BSD_SYMTAB=yes",
+            "FEATURES=!writable_page_tables|pae_pgdir_above_4gb",
+            "FEATURES=!unknown",
+            "FEATURES=auto_translated_physmap",
+            "GUEST_VER=" + "v" * 130,
+            "K" * 31 + "=value",
+            "K" * 40,
+            "GUEST_VER=a=b",
+            "",
+            "=",
+            "=x",
+            "UNKNOWN=1",
+            "VIRT_BASE=99999999999999999999999",
+            "GUEST_VER=" + "w" * 127,
+        ]
     ),
     max_size=12,
-)  # fmt: skip
+)
 COMPLETE = ["LOADER=generic", "XEN_VER=xen-3.0", "VIRT_BASE=0xffffffff80000000", "ELF_PADDR_OFFSET=0x0"]
 
 

@@ -85,9 +85,18 @@ def test_bin_image_table_is_read_as_declared() -> None:
 @pytest.mark.parametrize("version", [0x0930, 0x1030])
 def test_lzop_header_is_read_as_declared(version: int) -> None:
     fields = {
-        "version": version, "lib_version": 0x20A0, "version_needed_to_extract": 0x940, "method": 1, "level": 5,
-        "flags": lzop.ADLER32_D, "mode": 1, "mtime_low": 2, "mtime_high": 3, "name_length": 2, "name": b"ab",
-    }  # fmt: skip
+        "version": version,
+        "lib_version": 0x20A0,
+        "version_needed_to_extract": 0x940,
+        "method": 1,
+        "level": 5,
+        "flags": lzop.ADLER32_D,
+        "mode": 1,
+        "mtime_low": 2,
+        "mtime_high": 3,
+        "name_length": 2,
+        "name": b"ab",
+    }
     raw = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})
     checksum = zlib.adler32(raw[len(lzop.LZOP_MAGIC) : -4])
     raw = structs.LZOP_HEADER.build({**fields, "header_checksum": checksum})
@@ -100,9 +109,18 @@ def test_lzop_header_is_read_as_declared(version: int) -> None:
 def test_lzop_block_is_read_as_declared() -> None:
     text = b"stored as it is"
     fields = {
-        "version": 0x1030, "lib_version": 0x20A0, "version_needed_to_extract": 0x940, "method": 1, "level": 5,
-        "flags": lzop.ADLER32_D, "mode": 0, "mtime_low": 0, "mtime_high": 0, "name_length": 0, "name": b"",
-    }  # fmt: skip
+        "version": 0x1030,
+        "lib_version": 0x20A0,
+        "version_needed_to_extract": 0x940,
+        "method": 1,
+        "level": 5,
+        "flags": lzop.ADLER32_D,
+        "mode": 0,
+        "mtime_low": 0,
+        "mtime_high": 0,
+        "name_length": 0,
+        "name": b"",
+    }
     header = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})[len(lzop.LZOP_MAGIC) : -4]
     sums = {"unpacked_length": len(text), "packed_length": len(text), "unpacked_adler32": zlib.adler32(text)}
     block = structs.LZOP_BLOCK_HEADER.build(sums) + text

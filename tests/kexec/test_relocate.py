@@ -15,14 +15,7 @@ from pvboot.kexec.build import build_domain
 from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask
-from pvboot.kexec.relocate import (
-    EnterTrampoline,
-    KexecPlan,
-    MmuUpdate,
-    PinTable,
-    PointOfNoReturn,
-    plan_relocation,
-)
+from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn, plan_relocation
 from pvboot.kexec.report import plan_report
 from pvboot.kexec.source import SourceDomain, running_loader
 from pvboot.kexec.verify import violations
@@ -119,9 +112,7 @@ def test_03_no_busy_frame_lies_in_a_target_slot(case: tuple[DomainLayout, Source
 def test_04_the_p2m_list_in_memory_is_the_new_p2m(case: tuple[DomainLayout, SourceDomain]) -> None:
     plan = planned(case)
     memory, segment = memory_after(plan), plan.layout.segment("p2m")
-    raw = b"".join(
-        bytes(memory[int(plan.image.p2m[segment.pfn + page])]) for page in range(plan.layout.p2m_list_pages)
-    )
+    raw = b"".join(bytes(memory[int(plan.image.p2m[segment.pfn + page])]) for page in range(plan.layout.p2m_list_pages))
     entries = np.frombuffer(raw, dtype=np.uint64 if plan.layout.width == 64 else np.uint32)
     assert np.array_equal(entries[: plan.layout.nr_pages], plan.image.p2m)
     assert not entries[plan.layout.nr_pages :].any()
@@ -171,9 +162,7 @@ def test_06_and_08_the_new_address_space_maps_what_it_should_and_tables_read_onl
 
 @PROPERTY
 @given(relocations())
-def test_07_tables_of_one_level_are_contiguous_and_as_many_as_planned(
-    case: tuple[DomainLayout, SourceDomain],
-) -> None:
+def test_07_tables_of_one_level_are_contiguous_and_as_many_as_planned(case: tuple[DomainLayout, SourceDomain]) -> None:
     layout = planned(case).layout
     for mapping in layout.mappings:
         position = mapping.first_table_pfn
@@ -206,9 +195,7 @@ def test_08_the_loader_has_no_writable_mapping_of_a_new_table_when_it_is_pinned(
 
 @PROPERTY
 @given(relocations())
-def test_09_the_trampoline_lies_at_one_address_in_both_address_spaces(
-    case: tuple[DomainLayout, SourceDomain],
-) -> None:
+def test_09_the_trampoline_lies_at_one_address_in_both_address_spaces(case: tuple[DomainLayout, SourceDomain]) -> None:
     plan = planned(case)
     layout, trampoline = plan.layout, plan.trampoline
     slot = layout.segment("bootstack").pfn
@@ -268,9 +255,7 @@ def test_11_nothing_that_the_loader_needs_is_written_before_the_point_of_no_retu
 
 @PROPERTY
 @given(relocations())
-def test_12_segments_are_byte_exact_and_the_rest_of_the_window_is_zero(
-    case: tuple[DomainLayout, SourceDomain],
-) -> None:
+def test_12_segments_are_byte_exact_and_the_rest_of_the_window_is_zero(case: tuple[DomainLayout, SourceDomain]) -> None:
     plan = planned(case)
     memory, layout = memory_after(plan), plan.layout
     fresh = build_domain(layout, plan.image.p2m, plan.source.shared_info_mfn)

@@ -41,12 +41,7 @@ class Booted:
         layout = plan_layout(image, mib * 256, cmdline=cmdline.encode(), ramdisk=ramdisk)
         self.text = bytearray()
         self.machine = Machine(
-            image.width,
-            mib * 256,
-            frame_seed=seed,
-            output=self.text.extend,
-            interactive=interactive,
-            strict=strict,
+            image.width, mib * 256, frame_seed=seed, output=self.text.extend, interactive=interactive, strict=strict
         )
         START[how](self.machine, layout)
 
@@ -92,9 +87,12 @@ def test_typing_at_a_grub_prompt_that_is_already_waiting(parts: Parts) -> None:
 @pytest.mark.parametrize(("how", "seed"), [("direct", None), ("direct", 7), ("kexec", 9)])
 def test_debian_to_user_space_and_power_off(parts: Parts, how: str, seed: int | None) -> None:
     guest = Booted(
-        parts("vmlinuz-6.1"), how=how, seed=seed,
-        initrd=parts("initrd-busybox.cpio.gz"), cmdline="earlyprintk=xen console=hvc0 planned=by-pvboot",
-    )  # fmt: skip
+        parts("vmlinuz-6.1"),
+        how=how,
+        seed=seed,
+        initrd=parts("initrd-busybox.cpio.gz"),
+        cmdline="earlyprintk=xen console=hvc0 planned=by-pvboot",
+    )
     outcome = guest.machine.run(LIMITS)
     assert outcome.reason == "poweroff", "\n".join(describe(outcome))
     for text in (b"Linux version 6.1", b"hello from user space", b"planned=by-pvboot"):
@@ -105,9 +103,12 @@ def test_debian_to_user_space_and_power_off(parts: Parts, how: str, seed: int | 
 @pytest.mark.slow
 def test_the_cloud_kernel_to_user_space(parts: Parts) -> None:
     guest = Booted(
-        parts("vmlinuz-6.1-cloud"), how="kexec", seed=3,
-        initrd=parts("initrd-busybox.cpio.gz"), cmdline="earlyprintk=xen console=hvc0",
-    )  # fmt: skip
+        parts("vmlinuz-6.1-cloud"),
+        how="kexec",
+        seed=3,
+        initrd=parts("initrd-busybox.cpio.gz"),
+        cmdline="earlyprintk=xen console=hvc0",
+    )
     outcome = guest.machine.run(LIMITS)
     assert outcome.reason == "poweroff", "\n".join(describe(outcome))
     assert b"hello from user space" in guest.text

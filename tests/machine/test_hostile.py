@@ -181,8 +181,10 @@ def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
 @BOTH
 def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     """2**31 entries, all mapped: the same few frames over and over would do; here every entry is the list's page."""
-    load = "movq $code + 0x8000, %rdi\n movl $0x7fffffff, %esi" if width == 64 else (
-        "movl $code + 0x8000, %ebx\n movl $0x7fffffff, %ecx"
+    load = (
+        "movq $code + 0x8000, %rdi\n movl $0x7fffffff, %esi"
+        if width == 64
+        else ("movl $code + 0x8000, %ebx\n movl $0x7fffffff, %ecx")
     )
     guest = Guest(width, f"start: {load}\n hypercall 13\n jmp start")
     size = 8 * guest.word
@@ -208,7 +210,9 @@ def test_bad_iret_frames(body: str) -> None:
 
 @pytest.mark.parametrize("selector", [0x23, 0xE023, 0x10, 0xFFFF])
 def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
-    guest = Guest(64, f"""
+    guest = Guest(
+        64,
+        f"""
         start:
             pushq $0xe02b
             pushq $data
@@ -221,7 +225,8 @@ def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
             pushq $0
             hypercall 23
             ud2
-    """)  # fmt: skip
+    """,
+    )
     assert guest.run(Limits(cpu_seconds=1)).reason == "crash"
 
 

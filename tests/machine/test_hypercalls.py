@@ -36,11 +36,18 @@ def test_unknown_hypercalls(width: int) -> None:
 def test_version_and_features(width: int) -> None:
     guest = caller(width)
     buffer = guest.va(DATA_PAGE)
-    results = perform(guest, [
-        ("xen_version", (0, 0)), ("xen_version", (3, buffer)), ("xen_version", (6, guest.va(DATA_PAGE + 1))),
-        ("xen_version", (5, guest.va(DATA_PAGE + 2))), ("xen_version", (7, 0)), ("xen_version", (77, buffer)),
-        ("xen_version", (1, NOWHERE)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("xen_version", (0, 0)),
+            ("xen_version", (3, buffer)),
+            ("xen_version", (6, guest.va(DATA_PAGE + 1))),
+            ("xen_version", (5, guest.va(DATA_PAGE + 2))),
+            ("xen_version", (7, 0)),
+            ("xen_version", (77, buffer)),
+            ("xen_version", (1, NOWHERE)),
+        ],
+    )
     assert results == [4 << 16 | 17, 0, 0, 0, PAGE, -ENOSYS, -EFAULT]
     assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[width]
     features = int.from_bytes(guest.peek(DATA_PAGE + 1, 4, 4), "little")
@@ -63,10 +70,16 @@ def test_memory_map(width: int) -> None:
     layout = abi_for(width).memory_map
     guest.poke(DATA_PAGE, 0, layout.pack(8, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE + 2, 0, layout.pack(0, guest.va(DATA_PAGE + 1)))
-    results = perform(guest, [
-        ("memory_op", (9, guest.va(DATA_PAGE))), ("memory_op", (9, guest.va(DATA_PAGE + 2))),
-        ("memory_op", (3, 0)), ("memory_op", (4, 0)), ("memory_op", (11, 0)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("memory_op", (9, guest.va(DATA_PAGE))),
+            ("memory_op", (9, guest.va(DATA_PAGE + 2))),
+            ("memory_op", (3, 0)),
+            ("memory_op", (4, 0)),
+            ("memory_op", (11, 0)),
+        ],
+    )
     assert results == [0, -EINVAL, guest.machine.nr_pages, guest.machine.nr_pages, -ENOSYS]
     assert struct.unpack("<QQI", guest.peek(DATA_PAGE + 1, 0, 20)) == (0, guest.machine.nr_pages * PAGE, 1)
 
@@ -84,11 +97,14 @@ def test_mmu_update(width: int) -> None:
     ]
     guest.poke(DATA_PAGE, 0, b"".join(struct.pack("<QQ", *request) for request in requests))
     before = guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16)
-    results = perform(guest, [
-        ("mmu_update", (guest.va(DATA_PAGE), len(requests), guest.va(DATA_PAGE + 1), DOMID_SELF)),
-        ("mmu_update", (guest.va(DATA_PAGE), 1, 0, 7)),
-        ("mmu_update", (NOWHERE, 1, 0, DOMID_SELF)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("mmu_update", (guest.va(DATA_PAGE), len(requests), guest.va(DATA_PAGE + 1), DOMID_SELF)),
+            ("mmu_update", (guest.va(DATA_PAGE), 1, 0, 7)),
+            ("mmu_update", (NOWHERE, 1, 0, DOMID_SELF)),
+        ],
+    )
     assert results == [-EBUSY, -ESRCH, -EFAULT]
     assert int.from_bytes(guest.peek(DATA_PAGE + 1, 0, 4), "little") == 3
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
@@ -104,14 +120,17 @@ def test_update_va_mapping(width: int) -> None:
     guest = caller(width)
     va = guest.va(SPARE_PAGE)
     guest.poke(SPARE_PAGE + 1, 0, guest.word.to_bytes(guest.word, "little"))
-    results = perform(guest, [
-        ("update_va_mapping", update_va_args(width, va, guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4, 2)),
-        ("update_va_mapping", update_va_args(width, NOWHERE, 0, 0)),
-        ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.m2p_va, 0, 0)),
-        ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.gdt_va, 0, 0)),
-        ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | WRITABLE, 0)),
-        ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80, 0)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("update_va_mapping", update_va_args(width, va, guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4, 2)),
+            ("update_va_mapping", update_va_args(width, NOWHERE, 0, 0)),
+            ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.m2p_va, 0, 0)),
+            ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.gdt_va, 0, 0)),
+            ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | WRITABLE, 0)),
+            ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80, 0)),
+        ],
+    )
     assert results == [0, -EINVAL, -EINVAL, -EINVAL, -EBUSY, -EINVAL]
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
     assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if width == 64 else 0)
@@ -199,15 +218,28 @@ def test_event_channels(width: int) -> None:
     put(8, 99)
     put(9, 4, 0)
     put(10, 4, 7)
-    results = perform(guest, [
-        ("event_channel_op", (1, at[0])), ("event_channel_op", (1, at[0])), ("event_channel_op", (1, at[1])),
-        ("event_channel_op", (7, at[2])), ("event_channel_op", (6, at[3])),
-        ("event_channel_op", (5, at[4])), ("event_channel_op", (5, at[5])), ("event_channel_op", (5, at[6])),
-        ("event_channel_op", (4, at[7])), ("event_channel_op", (4, at[8])), ("event_channel_op", (9, at[7])),
-        ("event_channel_op", (8, at[9])), ("event_channel_op", (8, at[10])),
-        ("event_channel_op", (3, at[7])), ("event_channel_op", (3, at[7])),
-        ("event_channel_op", (11, at[0])), ("event_channel_op", (1, NOWHERE)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("event_channel_op", (1, at[0])),
+            ("event_channel_op", (1, at[0])),
+            ("event_channel_op", (1, at[1])),
+            ("event_channel_op", (7, at[2])),
+            ("event_channel_op", (6, at[3])),
+            ("event_channel_op", (5, at[4])),
+            ("event_channel_op", (5, at[5])),
+            ("event_channel_op", (5, at[6])),
+            ("event_channel_op", (4, at[7])),
+            ("event_channel_op", (4, at[8])),
+            ("event_channel_op", (9, at[7])),
+            ("event_channel_op", (8, at[9])),
+            ("event_channel_op", (8, at[10])),
+            ("event_channel_op", (3, at[7])),
+            ("event_channel_op", (3, at[7])),
+            ("event_channel_op", (11, at[0])),
+            ("event_channel_op", (1, NOWHERE)),
+        ],
+    )
     assert results == [0, -EEXIST, -ENOENT, 0, 0, 0, 0, 0, 0, -EINVAL, 0, 0, -ENOENT, 0, -EINVAL, -ENOSYS, -EFAULT]
 
     def word(index: int, number: int) -> int:
@@ -228,11 +260,21 @@ def test_vcpu_op(width: int) -> None:
     guest.poke(DATA_PAGE, 64, (1 << 62).to_bytes(8, "little"))
     guest.poke(DATA_PAGE, 128, struct.pack("<QII", guest.mfn(SPARE_PAGE), 4090, 0))
     guest.poke(DATA_PAGE, 192, guest.va(DATA_PAGE + 1).to_bytes(8, "little"))
-    results = perform(guest, [
-        ("vcpu_op", (3, 0, 0)), ("vcpu_op", (3, 1, 0)), ("vcpu_op", (10, 0, guest.va(DATA_PAGE, 128))),
-        ("vcpu_op", (10, 0, info)), ("vcpu_op", (10, 0, info)), ("vcpu_op", (8, 0, timer)), ("vcpu_op", (9, 0, 0)),
-        ("vcpu_op", (7, 0, 0)), ("vcpu_op", (5, 0, guest.va(DATA_PAGE, 192))), ("vcpu_op", (13, 0, 0)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("vcpu_op", (3, 0, 0)),
+            ("vcpu_op", (3, 1, 0)),
+            ("vcpu_op", (10, 0, guest.va(DATA_PAGE, 128))),
+            ("vcpu_op", (10, 0, info)),
+            ("vcpu_op", (10, 0, info)),
+            ("vcpu_op", (8, 0, timer)),
+            ("vcpu_op", (9, 0, 0)),
+            ("vcpu_op", (7, 0, 0)),
+            ("vcpu_op", (5, 0, guest.va(DATA_PAGE, 192))),
+            ("vcpu_op", (13, 0, 0)),
+        ],
+    )
     assert results == [1, -ENOENT, -EINVAL, 0, -EINVAL, 0, 0, 0, 0, -ENOSYS]
     page = guest.peek(SPARE_PAGE, 128, 64)
     assert page[0] == 1 and page[1] == 1 and struct.unpack_from("<I", page, 56)[0] != 0  # mask kept, TSC factor
@@ -251,11 +293,17 @@ def test_grant_table(width: int) -> None:
     guest.poke(DATA_PAGE, 128, layout.pack(DOMID_SELF, 4, 9, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE, 192, layout.pack(DOMID_SELF, 400, 9, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE, 256, (2).to_bytes(4, "little"))
-    results = perform(guest, [
-        ("grant_table_op", (8, guest.va(DATA_PAGE), 1)), ("grant_table_op", (6, guest.va(DATA_PAGE, 64), 1)),
-        ("grant_table_op", (2, guest.va(DATA_PAGE, 128), 1)), ("grant_table_op", (2, guest.va(DATA_PAGE, 192), 1)),
-        ("grant_table_op", (8, guest.va(DATA_PAGE, 256), 1)), ("grant_table_op", (0, 0, 1)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("grant_table_op", (8, guest.va(DATA_PAGE), 1)),
+            ("grant_table_op", (6, guest.va(DATA_PAGE, 64), 1)),
+            ("grant_table_op", (2, guest.va(DATA_PAGE, 128), 1)),
+            ("grant_table_op", (2, guest.va(DATA_PAGE, 192), 1)),
+            ("grant_table_op", (8, guest.va(DATA_PAGE, 256), 1)),
+            ("grant_table_op", (0, 0, 1)),
+        ],
+    )
     assert results == [0, 0, 0, 0, -EINVAL, -ENOSYS]
     assert struct.unpack("<H2xIIh2x", guest.peek(DATA_PAGE, 64, 16))[3] == 0
     assert layout.unpack(guest.peek(DATA_PAGE, 128, layout.size))[2] == 0
@@ -281,10 +329,13 @@ def test_balloon(width: int) -> None:
     calls: list[tuple[str | int, tuple[int, ...]]] = [
         # Unmap the second frame only: the first stays mapped and must not be given out again.
         ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 1), 0, 2)),
-        ("memory_op", (1, guest.va(DATA_PAGE))), ("memory_op", (3, 0)), ("memory_op", (6, guest.va(DATA_PAGE, 64))),
-        ("memory_op", (3, 0)), ("memory_op", (1, guest.va(DATA_PAGE, 128))),
+        ("memory_op", (1, guest.va(DATA_PAGE))),
+        ("memory_op", (3, 0)),
+        ("memory_op", (6, guest.va(DATA_PAGE, 64))),
+        ("memory_op", (3, 0)),
+        ("memory_op", (1, guest.va(DATA_PAGE, 128))),
         ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 2), frames[0] << 12 | READ_ONLY, 2)),
-    ]  # fmt: skip
+    ]
     total = guest.machine.nr_pages
     assert perform(guest, calls) == [0, 2, total - 2, 1, total - 1, -ESRCH, -EBUSY]
     assert guest.words(DATA_PAGE, 512, 2) == [frames[1], 8]
@@ -299,19 +350,24 @@ def test_gdt(width: int) -> None:
     guest.poke(DATA_PAGE, 0, guest.mfn(SPARE_PAGE).to_bytes(guest.word, "little"))
     entry = (guest.mfn(SPARE_PAGE) << 12) + 16
     good, bad = 0x00CF_9200_0000_FFFF, 0x0000_8900_0000_0067
-    descriptor = {
-        64: lambda value: (entry, value),
-        32: lambda value: (entry, 0, value & 0xFFFFFFFF, value >> 32),
-    }[width]
-    results = perform(guest, [
-        ("set_gdt", (guest.va(DATA_PAGE), 512)),  # still mapped writable
-        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE), guest.mfn(SPARE_PAGE) << 12 | READ_ONLY, 2)),
-        ("set_gdt", (guest.va(DATA_PAGE), 512)),
-        ("update_descriptor", descriptor(good)),
-        ("update_descriptor", descriptor(bad)),
-        ("set_gdt", (guest.va(DATA_PAGE), 7169)),
-        ("set_gdt", (NOWHERE, 512)),
-    ])  # fmt: skip
+    descriptor = {64: lambda value: (entry, value), 32: lambda value: (entry, 0, value & 0xFFFFFFFF, value >> 32)}[
+        width
+    ]
+    results = perform(
+        guest,
+        [
+            ("set_gdt", (guest.va(DATA_PAGE), 512)),  # still mapped writable
+            (
+                "update_va_mapping",
+                update_va_args(width, guest.va(SPARE_PAGE), guest.mfn(SPARE_PAGE) << 12 | READ_ONLY, 2),
+            ),
+            ("set_gdt", (guest.va(DATA_PAGE), 512)),
+            ("update_descriptor", descriptor(good)),
+            ("update_descriptor", descriptor(bad)),
+            ("set_gdt", (guest.va(DATA_PAGE), 7169)),
+            ("set_gdt", (NOWHERE, 512)),
+        ],
+    )
     assert results == [-EINVAL, 0, 0, 0, -EINVAL, -EINVAL, -EFAULT]
     for offset in (8, 16):
         value = int.from_bytes(guest.peek(SPARE_PAGE, offset, 8), "little")
@@ -321,13 +377,27 @@ def test_gdt(width: int) -> None:
 @BOTH
 def test_misc(width: int) -> None:
     guest = caller(width)
-    results = perform(guest, [
-        ("vm_assist", (0, 2)), ("vm_assist", (1, 2)), ("vm_assist", (0, 9)),
-        ("physdev_op", (6, 0)), ("physdev_op", (1, 0)),
-        ("set_debugreg", (7, 0x455)), ("get_debugreg", (7,)), ("set_debugreg", (5, 0)), ("fpu_taskswitch", (0,)),
-        ("stack_switch", (0xE02B, 0x1000)), ("sched_op", (9, 0)), ("sched_op", (0, 0)), ("callback_op", (9, 0)),
-        ("set_trap_table", (0,)), ("set_trap_table", (NOWHERE,)), ("console_io", (0, 5, NOWHERE)),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("vm_assist", (0, 2)),
+            ("vm_assist", (1, 2)),
+            ("vm_assist", (0, 9)),
+            ("physdev_op", (6, 0)),
+            ("physdev_op", (1, 0)),
+            ("set_debugreg", (7, 0x455)),
+            ("get_debugreg", (7,)),
+            ("set_debugreg", (5, 0)),
+            ("fpu_taskswitch", (0,)),
+            ("stack_switch", (0xE02B, 0x1000)),
+            ("sched_op", (9, 0)),
+            ("sched_op", (0, 0)),
+            ("callback_op", (9, 0)),
+            ("set_trap_table", (0,)),
+            ("set_trap_table", (NOWHERE,)),
+            ("console_io", (0, 5, NOWHERE)),
+        ],
+    )
     assert results == [0, 0, -ENOSYS, 0, -ENOSYS, 0, 0x455, -EINVAL, 0, 0, -ENOSYS, 0, -ENOSYS, 0, -EFAULT, -EFAULT]
 
 
@@ -345,12 +415,15 @@ def test_read_only_memory_is_not_written_for_the_guest(width: int) -> None:
 def test_huge_counts_end_with_the_limit_or_a_fault(width: int) -> None:
     guest = caller(width)
     huge = 0x7FFF_FFFF
-    results = perform(guest, [
-        ("mmu_update", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
-        ("mmuext_op", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
-        ("multicall", (guest.va(DATA_PAGE), huge)),
-        ("console_io", (0, huge, guest.va(DATA_PAGE))),
-    ])  # fmt: skip
+    results = perform(
+        guest,
+        [
+            ("mmu_update", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
+            ("mmuext_op", (guest.va(DATA_PAGE), huge, 0, DOMID_SELF)),
+            ("multicall", (guest.va(DATA_PAGE), huge)),
+            ("console_io", (0, huge, guest.va(DATA_PAGE))),
+        ],
+    )
     assert all(result < 0 for result in results[:2])
     assert results[2] == -EFAULT and results[3] == -EFAULT
 

@@ -72,14 +72,17 @@ def test_shutdown_reasons(width: int, code: int, reason: str) -> None:
 
 @BOTH
 def test_running_on_after_a_pattern(width: int) -> None:
-    guest = Guest(width, """
+    guest = Guest(
+        width,
+        """
         start:
             say first, 12
             say second, 12
             shutdown 0
         first: .ascii "hello world\\n"
         second: .ascii "hello again\\n"
-    """)  # fmt: skip
+    """,
+    )
     outcome = guest.run(until=b"world")
     assert outcome.reason == "until" and outcome.ok and guest.printed == b"hello world\n"
     assert guest.run(until=b"never").reason == "poweroff"
@@ -135,13 +138,16 @@ def test_a_run_is_stopped_from_another_thread() -> None:
 
 
 def test_a_pattern_may_come_in_pieces() -> None:
-    guest = Guest(64, """
+    guest = Guest(
+        64,
+        """
         start: say first, 3
             say second, 3
             jmp start
         first: .ascii "abc"
         second: .ascii "def"
-    """)  # fmt: skip
+    """,
+    )
     assert guest.run(until=b"cdefab").reason == "until"
 
 
@@ -164,7 +170,6 @@ def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
     guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
     outcome = guest.run(Limits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit", describe(outcome)
-
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])

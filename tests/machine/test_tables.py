@@ -184,9 +184,7 @@ UPDATES: list[tuple[str, int, int, Callable[[World], int], int]] = [
 
 @BOTH
 @pytest.mark.parametrize(("name", "table", "index", "entry", "result"), UPDATES, ids=[case[0] for case in UPDATES])
-def test_updates(
-    width: int, name: str, table: int, index: int, entry: Callable[[World], int], result: int
-) -> None:
+def test_updates(width: int, name: str, table: int, index: int, entry: Callable[[World], int], result: int) -> None:
     world = World(width)
     world.pin_all()
     before = world.get(table, index)

@@ -13,6 +13,7 @@ from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, PAGE, 
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
+
 def trapping(width: int, instruction: str) -> Guest:
     """A guest that meets an exception at `victim`, with ax, cx and its flags known."""
     if width == 64:
@@ -154,9 +155,7 @@ def test_a_trap_without_a_stack_crashes_the_domain(width: int) -> None:
 def test_a_guest_that_unmaps_the_code_it_runs_crashes(width: int) -> None:
     registers = ("rdi", "rsi", "rdx") if width == 64 else ("ebx", "ecx", "edx")
     size = "q" if width == 64 else "l"
-    load = "\n".join(
-        f"mov{size} ${value}, %{name}" for name, value in zip(registers, ("start", "0", "0"), strict=True)
-    )
+    load = "\n".join(f"mov{size} ${value}, %{name}" for name, value in zip(registers, ("start", "0", "0"), strict=True))
     more = "" if width == 64 else "movl $0, %esi"
     # No flush is asked for, so that the CPU still has the translation and comes to the ud2.
     guest = Guest(width, f"start: {load}\n{more}\n hypercall 14\n ud2")
@@ -188,7 +187,9 @@ def test_privileged_instructions_are_performed(width: int, instruction: str, res
 
 
 def test_control_and_debug_registers() -> None:
-    guest = Guest(64, """
+    guest = Guest(
+        64,
+        """
         start:
             movq %cr3, %rax
             movq %rax, data
@@ -209,7 +210,8 @@ def test_control_and_debug_registers() -> None:
             movq %gs:8, %rbx
             movq %rbx, data + 32
             shutdown 0
-    """)  # fmt: skip
+    """,
+    )
     assert guest.run().reason == "poweroff"
     words = guest.words(DATA_PAGE, 0, 5)
     assert words == [guest.table_mfn(0) << 12, 0x80050033, 0x1234, 0x401, 0x80050033]
@@ -225,7 +227,9 @@ def test_32_bit_cr3_is_folded() -> None:
 @BOTH
 def test_cpuid_plain_and_by_forced_emulation(width: int) -> None:
     forced = '.byte 0x0f, 0x0b\n .ascii "xen"\n cpuid'
-    guest = Guest(width, f"""
+    guest = Guest(
+        width,
+        f"""
         start:
             movl $0x40000000, %eax
             cpuid
@@ -237,7 +241,8 @@ def test_cpuid_plain_and_by_forced_emulation(width: int) -> None:
             cpuid
             movl %eax, data + 8
             shutdown 0
-    """)  # fmt: skip
+    """,
+    )
     assert guest.run().reason == "poweroff"
     assert guest.peek(DATA_PAGE, 0, 12) == b"XenVXenV" + bytes(4)
 
@@ -255,7 +260,9 @@ STORES64 = [
 @pytest.mark.parametrize(("store", "how"), STORES64)
 def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
     """The guest writes through its read-only mapping of the L1; the entry of the spare page changes."""
-    guest = Guest(64, f"""
+    guest = Guest(
+        64,
+        f"""
         start:
             movq $data, %rsi
             movq 8(%rsi), %rbx       # where the entry is mapped
@@ -269,7 +276,8 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
             movq (%rbx), %rdx
             movq %rdx, 80(%rsi)
             shutdown 0
-    """)  # fmt: skip
+    """,
+    )
     old = guest.mfn(SPARE_PAGE) << 12 | 0x27 | PTE_GUEST_KERNEL
     new = guest.mfn(SPARE_PAGE + 4) << 12 | 0x27 | PTE_GUEST_KERNEL
     neighbour = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE + 1])
@@ -297,14 +305,19 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
 
 
 # store, entries: "bad" is a writable mapping of the L1 itself, "good" one of a spare page
-FORBIDDEN = [("movq %rax, (%rbx)", ("bad",)), ("movups %xmm0, (%rbx)", ("bad", "good")),
-             ("movups %xmm0, (%rbx)", ("good", "bad"))]  # fmt: skip
+FORBIDDEN = [
+    ("movq %rax, (%rbx)", ("bad",)),
+    ("movups %xmm0, (%rbx)", ("bad", "good")),
+    ("movups %xmm0, (%rbx)", ("good", "bad")),
+]
 
 
 @pytest.mark.parametrize(("store", "entries"), FORBIDDEN)
 def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...]) -> None:
     """Nothing of the store happens, even if its first entry alone would have passed."""
-    guest = Guest(64, f"""
+    guest = Guest(
+        64,
+        f"""
         {HANDLERS64}
         start:
             movq $traps, %rdi
@@ -319,7 +332,8 @@ def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...])
             movq $victim, %rax
             movq %rax, data + 0x118
             shutdown 0
-    """)  # fmt: skip
+    """,
+    )
     tables = guest.layout.segment("pgtables")
     l1_index = tables.pages - guest.layout.mappings[0].ranges[0].count
     where = guest.layout.va_of(tables.pfn + l1_index) + 8 * SPARE_PAGE
@@ -543,7 +557,9 @@ def test_ticks_reach_a_spinning_kernel(spin: str) -> None:
 
 
 def test_32_bit_upcall_and_iret() -> None:
-    guest = Guest(32, """
+    guest = Guest(
+        32,
+        """
         start:
             movl $0, %ebx
             movl $callback, %ecx
@@ -582,7 +598,8 @@ def test_32_bit_upcall_and_iret() -> None:
             movl $0, 2048(%ebp)
             pushl %eax
             hypercall 23
-    """)  # fmt: skip
+    """,
+    )
     guest.poke(DATA_PAGE, 0x10, map_shared_info(guest).to_bytes(4, "little"))
     sp = guest.image.vcpu.sp
     outcome = guest.run()

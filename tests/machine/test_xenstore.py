@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pvboot.machine import xenstore as xs
 from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
-from pvboot.machine.store import NODES_MAX, Store, preset_domain
 from pvboot.machine.xenstore import HEADER, INDEXES, INDEXES_OFFSET, RING_BYTES, XenstoreRing, XenstoreServer
+from pvboot.machine.xenstore_tree import NODES_MAX, Store, preset_domain
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -129,9 +129,11 @@ def test_watch_events_come_at_once_and_on_changes() -> None:
     client.ask(xs.WRITE, b"data/x/y\0v")
     # Both nodes are new; relative watches get relative paths.
     assert client.events == [
-        b"data/x\0token 1\0", b"/local/domain/1/data/x\0abs\0",
-        b"data/x/y\0token 1\0", b"/local/domain/1/data/x/y\0abs\0",
-    ]  # fmt: skip
+        b"data/x\0token 1\0",
+        b"/local/domain/1/data/x\0abs\0",
+        b"data/x/y\0token 1\0",
+        b"/local/domain/1/data/x/y\0abs\0",
+    ]
     client.ask(xs.UNWATCH, b"data\0token 1\0")
     client.ask(xs.RM, b"data/x\0")
     assert b"/local/domain/1/data/x\0abs\0" in client.events and len(client.events) == 2

@@ -145,15 +145,44 @@ ODDITIES = {
     "vertical tab and form feed": b"timeout 9\ntitle A\x0bB\nroot\x0c(hd0,0)\nboot\n",
 }
 
-NUMBERS = [b"0", b"1", b"2", b"7", b"99", b"0x1", b"0X2", b"1st", b"x", b"", b"-1", b"+1", b"saved", b"saved ",
-           b"2147483647", b"2147483648", b"0x7fffffff", b"0x80000000", b"0x", b"1 2", b"01", b"1,2"]  # fmt: skip
+NUMBERS = [
+    b"0",
+    b"1",
+    b"2",
+    b"7",
+    b"99",
+    b"0x1",
+    b"0X2",
+    b"1st",
+    b"x",
+    b"",
+    b"-1",
+    b"+1",
+    b"saved",
+    b"saved ",
+    b"2147483647",
+    b"2147483648",
+    b"0x7fffffff",
+    b"0x80000000",
+    b"0x",
+    b"1 2",
+    b"01",
+    b"1,2",
+]
 THREE = b"title A\nroot (hd0,0)\ntitle B\nboot\ntitle C\nboot\n"
 
 
 def written() -> dict[str, bytes]:
     """All hand-written menus by name."""
-    menus = {"debian": DEBIAN, "red hat": RED_HAT, "suse": SUSE, "ec2": EC2, "xen": XEN_DOM0,
-             "gentoo": GENTOO_SPLIT_LINES, **ODDITIES}
+    menus = {
+        "debian": DEBIAN,
+        "red hat": RED_HAT,
+        "suse": SUSE,
+        "ec2": EC2,
+        "xen": XEN_DOM0,
+        "gentoo": GENTOO_SPLIT_LINES,
+        **ODDITIES,
+    }
     for number in NUMBERS:
         menus[f"default {number!r}"] = b"timeout 9\ndefault " + number + b"\n" + THREE
         menus[f"default 1 then {number!r}"] = b"timeout 9\ndefault 1\ndefault " + number + b"\n" + THREE
@@ -163,13 +192,53 @@ def written() -> dict[str, bytes]:
     return menus
 
 
-_HEAD = [b"default 1", b"default=2", b"timeout 8", b"timeout=9", b"hiddenmenu", b"fallback 1 2", b"fallback 2 2 1",
-         b"fallback 1 x", b"color red/black", b"default saved", b"pager on", b"root (hd0,0)", b"kernel /x", b"junk"]
-_ENTRY = [b"root (hd0,0)", b"kernel /vmlinuz root=/dev/xvda1  ro ", b"initrd /initrd", b"module /m  a b", b"boot",
-          b"savedefault", b"lock", b"default 2", b"makeactive", b"chainloader +1", b"Kernel /x", b"junk a b",
-          b"rootnoverify (hd0)", b"configfile /x", b"pause hm"]  # fmt: skip
-_JOINTS = [b"\n"] * 10 + [b"\r\n", b"\n\n", b"\\\n", b"\\\r\n", b" \\\n\t", b"\n# remark\n", b"\n# remark \\\n",
-           b"\n\t", b"\n  ", b"\\ \n", b"\r", b"\0\n"]  # fmt: skip
+_HEAD = [
+    b"default 1",
+    b"default=2",
+    b"timeout 8",
+    b"timeout=9",
+    b"hiddenmenu",
+    b"fallback 1 2",
+    b"fallback 2 2 1",
+    b"fallback 1 x",
+    b"color red/black",
+    b"default saved",
+    b"pager on",
+    b"root (hd0,0)",
+    b"kernel /x",
+    b"junk",
+]
+_ENTRY = [
+    b"root (hd0,0)",
+    b"kernel /vmlinuz root=/dev/xvda1  ro ",
+    b"initrd /initrd",
+    b"module /m  a b",
+    b"boot",
+    b"savedefault",
+    b"lock",
+    b"default 2",
+    b"makeactive",
+    b"chainloader +1",
+    b"Kernel /x",
+    b"junk a b",
+    b"rootnoverify (hd0)",
+    b"configfile /x",
+    b"pause hm",
+]
+_JOINTS = [b"\n"] * 10 + [
+    b"\r\n",
+    b"\n\n",
+    b"\\\n",
+    b"\\\r\n",
+    b" \\\n\t",
+    b"\n# remark\n",
+    b"\n# remark \\\n",
+    b"\n\t",
+    b"\n  ",
+    b"\\ \n",
+    b"\r",
+    b"\0\n",
+]
 
 
 def random_menu(seed: int) -> bytes:

@@ -22,9 +22,24 @@ SAVED = {
     "hex": b"0x2",
 }
 FALLBACKS = [
-    b"1", b"1 2", b"1 1", b"1 1 2", b"2 9 1", b"9 8", b"1 x", b"x", b"", b"1 2\nfallback 3", b"3 1\nfallback 1 x",
-    b"3 1 2\nfallback 1 1 2", b"1 2\nfallback", b"1 2 3 1", b"0x1", b"1,2", b"2  1",
-]  # fmt: skip
+    b"1",
+    b"1 2",
+    b"1 1",
+    b"1 1 2",
+    b"2 9 1",
+    b"9 8",
+    b"1 x",
+    b"x",
+    b"",
+    b"1 2\nfallback 3",
+    b"3 1\nfallback 1 x",
+    b"3 1 2\nfallback 1 1 2",
+    b"1 2\nfallback",
+    b"1 2 3 1",
+    b"0x1",
+    b"1,2",
+    b"2  1",
+]
 FAILING = b"".join(b"title %c\ncat (hd0,0)/nowhere\n" % letter for letter in b"ABCD")
 RANDOM_MENUS = 120
 

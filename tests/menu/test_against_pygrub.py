@@ -75,8 +75,9 @@ def _random_text(seed: int) -> str:
     for label in labels:
         indent = dice.choice(["", "\t", "  "])
         lines.append(f"{word('LABEL')} {label}")
-        args = dice.sample(["root=/dev/xvda1", "ro", "quiet", "console=hvc0", 'x="a b"', "a=b=c", "--", "#x"],
-                           dice.randrange(5))  # fmt: skip
+        args = dice.sample(
+            ["root=/dev/xvda1", "ro", "quiet", "console=hvc0", 'x="a b"', "a=b=c", "--", "#x"], dice.randrange(5)
+        )
         if dice.random() < 0.3:
             parts = [" ".join(["/boot/vmlinuz", *args]), "/boot/initrd.img"]
             if dice.random() < 0.7:
@@ -103,30 +104,44 @@ def test_random_configurations(pygrub: Callable[[list[str]], list[Answer]]) -> N
 
 KNOWN_DIFFERENCES = {
     "INITRD is not known to pygrub": (
-        "LABEL a\nKERNEL /k\nINITRD /i\n", [0, [["a", "/k", "", None]]], [0, [["a", "/k", "", "/i"]]]),
+        "LABEL a\nKERNEL /k\nINITRD /i\n",
+        [0, [["a", "/k", "", None]]],
+        [0, [["a", "/k", "", "/i"]]],
+    ),
     "LINUX is not known to pygrub": (
-        "LABEL a\nLINUX /k\nAPPEND x\n", [0, [["a", None, "x", None]]], [0, [["a", "/k", "x", None]]]),
-    "global APPEND": (
-        "APPEND g\nLABEL a\nKERNEL /k\n", [0, [["a", "/k", "", None]]], [0, [["a", "/k", "g", None]]]),
-    "APPEND -": (
-        "LABEL a\nKERNEL /k\nAPPEND -\n", [0, [["a", "/k", "-", None]]], [0, [["a", "/k", "", None]]]),
+        "LABEL a\nLINUX /k\nAPPEND x\n",
+        [0, [["a", None, "x", None]]],
+        [0, [["a", "/k", "x", None]]],
+    ),
+    "global APPEND": ("APPEND g\nLABEL a\nKERNEL /k\n", [0, [["a", "/k", "", None]]], [0, [["a", "/k", "g", None]]]),
+    "APPEND -": ("LABEL a\nKERNEL /k\nAPPEND -\n", [0, [["a", "/k", "-", None]]], [0, [["a", "/k", "", None]]]),
     "APPEND before KERNEL is lost": (
-        "LABEL a\nAPPEND x\nKERNEL /k\n", [0, [["a", "/k", "", None]]], [0, [["a", "/k", "x", None]]]),
+        "LABEL a\nAPPEND x\nKERNEL /k\n",
+        [0, [["a", "/k", "", None]]],
+        [0, [["a", "/k", "x", None]]],
+    ),
     "DEFAULT behind the labels": (
         "LABEL a\nKERNEL /a\nLABEL b\nKERNEL /b\nDEFAULT b\n",
-        [0, [["a", "/a", "", None], ["b", "/b", "", None]]], [1, [["a", "/a", "", None], ["b", "/b", "", None]]]),
+        [0, [["a", "/a", "", None], ["b", "/b", "", None]]],
+        [1, [["a", "/a", "", None], ["b", "/b", "", None]]],
+    ),
     "MENU DEFAULT": (
         "LABEL a\nKERNEL /a\nLABEL b\nMENU DEFAULT\nKERNEL /b\n",
-        [0, [["a", "/a", "", None], ["b", "/b", "", None]]], [1, [["a", "/a", "", None], ["b", "/b", "", None]]]),
+        [0, [["a", "/a", "", None], ["b", "/b", "", None]]],
+        [1, [["a", "/a", "", None], ["b", "/b", "", None]]],
+    ),
     "Xen and a kernel without a ramdisk": (
         "LABEL a\nKERNEL mboot.c32\nAPPEND /xen.gz --- /k x\n",
-        [0, [["a", "/xen.gz", "", "/k x"]]], [0, [["a", "/k", "x", None]]]),
+        [0, [["a", "/xen.gz", "", "/k x"]]],
+        [0, [["a", "/k", "x", None]]],
+    ),
     "help text": (
         "LABEL a\nKERNEL /k\nTEXT HELP\nlabel it well\nENDTEXT\n",
-        [0, [["a", "/k", "", None], ["it well", None, "", None]]], [0, [["a", "/k", "", None]]]),
-    "relative path": (
-        "LABEL a\nKERNEL k\n", [0, [["a", "k", "", None]]], [0, [["a", "/k", "", None]]]),
-}  # fmt: skip
+        [0, [["a", "/k", "", None], ["it well", None, "", None]]],
+        [0, [["a", "/k", "", None]]],
+    ),
+    "relative path": ("LABEL a\nKERNEL k\n", [0, [["a", "k", "", None]]], [0, [["a", "/k", "", None]]]),
+}
 
 
 @pytest.mark.parametrize("name", KNOWN_DIFFERENCES)

@@ -58,16 +58,23 @@ def test_blscfg_drops_a_name_that_compares_equal(tmp_path: Path) -> None:
     ("files", "order"),
     [
         (_plain("a-5", "a-10"), ["a-10", "a-5"]),
-        ({"a.conf": "linux /a\nsort-key z\n", "b.conf": "linux /b\nsort-key a\n", "c.conf": "linux /c\n"},
-         ["b", "a", "c"]),
+        (
+            {"a.conf": "linux /a\nsort-key z\n", "b.conf": "linux /b\nsort-key a\n", "c.conf": "linux /c\n"},
+            ["b", "a", "c"],
+        ),
         ({"a.conf": "linux /a\nsort-key k\nversion 9\n", "b.conf": "linux /b\nsort-key k\nversion 10\n"}, ["b", "a"]),
-        ({"a.conf": "linux /a\nsort-key k\nversion 9\nmachine-id 1\n",
-          "b.conf": "linux /b\nsort-key k\nversion 10\nmachine-id 2\n"}, ["a", "b"]),
+        (
+            {
+                "a.conf": "linux /a\nsort-key k\nversion 9\nmachine-id 1\n",
+                "b.conf": "linux /b\nsort-key k\nversion 10\nmachine-id 2\n",
+            },
+            ["a", "b"],
+        ),
         ({"new+0-3.conf": "linux /n\n", "good.conf": "linux /g\n"}, ["good", "new"]),
         ({"new+2-1.conf": "linux /n\n", "good.conf": "linux /g\n"}, ["new", "good"]),
     ],
     ids=["file names", "sort-key", "version", "machine", "tries used up", "tries left"],
-)  # fmt: skip
+)
 def test_systemd_order(tmp_path: Path, files: dict[str, str], order: list[str]) -> None:
     found, _warnings = _entries(tmp_path, files)
     assert [entry.id for entry in found] == order
@@ -78,16 +85,29 @@ def test_systemd_makes_titles_unique(tmp_path: Path) -> None:
     files = {"a.conf": text.format(1, "aaaaaaaaaaaa"), "b.conf": text.format(2, "b"), "c.conf": text.format(1, "c")}
     found, _warnings = _entries(tmp_path, {**files, "d.conf": "title Other\nlinux /k\n", "e.conf": "linux /k\n"})
     assert {entry.id: entry.title for entry in found} == {
-        "a": "Linux (1) (aaaaaaaa)", "b": "Linux (2)", "c": "Linux (1) (c)", "d": "Other", "e": "e"}  # fmt: skip
+        "a": "Linux (1) (aaaaaaaa)",
+        "b": "Linux (2)",
+        "c": "Linux (1) (c)",
+        "d": "Other",
+        "e": "e",
+    }
 
 
 @pytest.mark.parametrize(
     ("value", "result"),
     [
-        ("a $x b", "a 1 b"), ("$x$y", "1 two words "), ("$none b", "b"), ("a${x}", "a{x}"), ("$x/y", "1 /y"),
-        (r"a\$x", r"a\$x"), ("", ""), ("no variable", "no variable"), ("$", ""), ("$y", "two words "),
+        ("a $x b", "a 1 b"),
+        ("$x$y", "1 two words "),
+        ("$none b", "b"),
+        ("a${x}", "a{x}"),
+        ("$x/y", "1 /y"),
+        (r"a\$x", r"a\$x"),
+        ("", ""),
+        ("no variable", "no variable"),
+        ("$", ""),
+        ("$y", "two words "),
     ],
-)  # fmt: skip
+)
 def test_variables(value: str, result: str) -> None:
     assert expand(value, {"x": "1", "y": "two words"}) == result
 
@@ -201,9 +221,7 @@ def test_paths_count_from_the_boot_volume_or_its_directory(tmp_path: Path, direc
         ("timeout soon\n#timeout 9\nconsole-mode max\n", 0, 0, False),
     ],
 )
-def test_loader_conf(
-    tmp_path: Path, loader_conf: str | None, default: int, timeout: int | None, hidden: bool
-) -> None:
+def test_loader_conf(tmp_path: Path, loader_conf: str | None, default: int, timeout: int | None, hidden: bool) -> None:
     files = {f"{HERE}/{name}": text for name, text in _plain("a-5", "a-10").items()}
     if loader_conf is not None:
         files["loader/loader.conf"] = loader_conf
@@ -223,9 +241,15 @@ def test_entry_whose_tries_are_used_up_is_not_the_default(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("environment", "default"),
-    [("saved_entry=m-1-1\n", "m-1-1"), ("saved_entry=m-1-1.conf\n", "m-1-1"), ("saved_entry=1\n", "m-2-1"),
-     ("saved_entry=m-1-1\nnext_entry=m-2-1\n", "m-2-1"), ("saved_entry=gone\n", "m-3-1"), ("", "m-3-1")],
-)  # fmt: skip
+    [
+        ("saved_entry=m-1-1\n", "m-1-1"),
+        ("saved_entry=m-1-1.conf\n", "m-1-1"),
+        ("saved_entry=1\n", "m-2-1"),
+        ("saved_entry=m-1-1\nnext_entry=m-2-1\n", "m-2-1"),
+        ("saved_entry=gone\n", "m-3-1"),
+        ("", "m-3-1"),
+    ],
+)
 def test_default_of_the_environment_block(tmp_path: Path, environment: str, default: str) -> None:
     files = {f"{HERE}/{name}": text for name, text in _plain("m-1-1", "m-2-1", "m-3-1").items()}
     menu, _files = load_tree(tmp_path, {**files, "grub2/grubenv": ENVIRONMENT.format(environment)})

@@ -120,13 +120,15 @@ grub_class fedora
 MACHINE = "0123456789abcdef0123456789abcdef"
 FEDORA = {
     f"loader/entries/{MACHINE}-0-rescue.conf": FEDORA_ENTRY.format(version=f"0-rescue-{MACHINE}", release=37),
-    f"loader/entries/{MACHINE}-6.9.9-100.fc37.x86_64.conf":
-        FEDORA_ENTRY.format(version="6.9.9-100.fc37.x86_64", release=37),
-    f"loader/entries/{MACHINE}-6.10.3-100.fc37.x86_64.conf":
-        FEDORA_ENTRY.format(version="6.10.3-100.fc37.x86_64", release=37),
+    f"loader/entries/{MACHINE}-6.9.9-100.fc37.x86_64.conf": FEDORA_ENTRY.format(
+        version="6.9.9-100.fc37.x86_64", release=37
+    ),
+    f"loader/entries/{MACHINE}-6.10.3-100.fc37.x86_64.conf": FEDORA_ENTRY.format(
+        version="6.10.3-100.fc37.x86_64", release=37
+    ),
     "grub2/grubenv": f"# GRUB Environment Block\nsaved_entry={MACHINE}-6.9.9-100.fc37.x86_64\n"
     "kernelopts=root=/dev/mapper/fedora-root ro rd.lvm.lv=fedora/root rhgb quiet\nboot_success=0\n" + "#" * 700,
-}  # fmt: skip
+}
 
 SYSTEMD_BOOT = {
     "loader/loader.conf": "timeout 4\nconsole-mode keep\ndefault arch*\neditor no\n",
@@ -138,16 +140,18 @@ SYSTEMD_BOOT = {
 }
 
 DEBIAN_KERNEL_INSTALL = {
-    "boot/loader/entries/deb-6.1.0-9-amd64.conf":
-        "# Boot Loader Specification type#1 entry\ntitle      Debian GNU/Linux 12 (bookworm)\n"
-        "version    6.1.0-9-amd64\nmachine-id deb\nsort-key   debian\noptions    root=UUID=1 ro\n"
-        "linux      /deb/6.1.0-9-amd64/linux\ninitrd     /deb/6.1.0-9-amd64/initrd.img\n",
-    "boot/loader/entries/deb-6.1.0-13-amd64+3.conf":
-        "title Debian GNU/Linux 12 (bookworm)\nversion 6.1.0-13-amd64\nmachine-id deb\nsort-key debian\n"
-        "options root=UUID=1 ro\nlinux /deb/6.1.0-13-amd64/linux\ninitrd /deb/6.1.0-13-amd64/initrd.img\n",
-    "boot/deb/6.1.0-9-amd64/linux": "k", "boot/deb/6.1.0-9-amd64/initrd.img": "i",
-    "boot/deb/6.1.0-13-amd64/linux": "k", "boot/deb/6.1.0-13-amd64/initrd.img": "i",
-}  # fmt: skip
+    "boot/loader/entries/deb-6.1.0-9-amd64.conf": "# Boot"
+    " Loader Specification type#1 entry\ntitle      Debian GNU/Linux 12 (bookworm)\n"
+    "version    6.1.0-9-amd64\nmachine-id deb\nsort-key   debian\noptions    root=UUID=1 ro\n"
+    "linux      /deb/6.1.0-9-amd64/linux\ninitrd     /deb/6.1.0-9-amd64/initrd.img\n",
+    "boot/loader/entries/deb-6.1.0-13-amd64+3.conf": "title Debian GNU/Linux 12 (bookworm)\n"
+    "version 6.1.0-13-amd64\nmachine-id deb\nsort-key debian\n"
+    "options root=UUID=1 ro\nlinux /deb/6.1.0-13-amd64/linux\ninitrd /deb/6.1.0-13-amd64/initrd.img\n",
+    "boot/deb/6.1.0-9-amd64/linux": "k",
+    "boot/deb/6.1.0-9-amd64/initrd.img": "i",
+    "boot/deb/6.1.0-13-amd64/linux": "k",
+    "boot/deb/6.1.0-13-amd64/initrd.img": "i",
+}
 
 _NIX = "init=/nix/store/{}-nixos-system/init"
 _FEDORA_ARGS = "root=/dev/mapper/fedora-root ro rd.lvm.lv=fedora/root rhgb quiet"
@@ -162,40 +166,82 @@ GUESTS = {
     "alpine": (
         {"boot/extlinux.conf": ALPINE, "boot/vmlinuz-virt": "k", "boot/initramfs-virt": "i"},
         ("extlinux", 0, 1),
-        [("Linux virt", "/boot/vmlinuz-virt", "root=UUID=2a3e modules=ext4 quiet rootfstype=ext4",
-          ("/boot/initramfs-virt",))],
+        [
+            (
+                "Linux virt",
+                "/boot/vmlinuz-virt",
+                "root=UUID=2a3e modules=ext4 quiet rootfstype=ext4",
+                ("/boot/initramfs-virt",),
+            )
+        ],
     ),
     "nixos": (
         {"boot/extlinux/extlinux.conf": NIXOS},
         ("extlinux", 0, 5),
-        [("NixOS - Default", "/boot/nixos/abc-linux-6.1.60-bzImage", _NIX.format("xyz") + " console=ttyS0 loglevel=4",
-          ("/boot/nixos/def-initrd-linux-6.1.60-initrd",)),
-         ("NixOS - Configuration 7 (2023-11-01 10:00 - 23.05)", "/boot/nixos/old-linux-6.1.55-bzImage",
-          _NIX.format("old") + " loglevel=4", ("/boot/nixos/old-initrd-linux-6.1.55-initrd",))],
+        [
+            (
+                "NixOS - Default",
+                "/boot/nixos/abc-linux-6.1.60-bzImage",
+                _NIX.format("xyz") + " console=ttyS0 loglevel=4",
+                ("/boot/nixos/def-initrd-linux-6.1.60-initrd",),
+            ),
+            (
+                "NixOS - Configuration 7 (2023-11-01 10:00 - 23.05)",
+                "/boot/nixos/old-linux-6.1.55-bzImage",
+                _NIX.format("old") + " loglevel=4",
+                ("/boot/nixos/old-initrd-linux-6.1.55-initrd",),
+            ),
+        ],
     ),
     "debian with u-boot-menu": (
         {"boot/extlinux/extlinux.conf": U_BOOT_MENU},
         ("extlinux", 0, 5),
-        [("Debian GNU/Linux 12 (bookworm) 6.1.0-13-amd64", "/boot/vmlinuz-6.1.0-13-amd64",
-          "root=/dev/xvda1 ro quiet", ("/boot/initrd.img-6.1.0-13-amd64",)),
-         ("Debian GNU/Linux 12 (bookworm) 6.1.0-13-amd64 (rescue target)", "/boot/vmlinuz-6.1.0-13-amd64",
-          "root=/dev/xvda1 ro single", ("/boot/initrd.img-6.1.0-13-amd64",))],
+        [
+            (
+                "Debian GNU/Linux 12 (bookworm) 6.1.0-13-amd64",
+                "/boot/vmlinuz-6.1.0-13-amd64",
+                "root=/dev/xvda1 ro quiet",
+                ("/boot/initrd.img-6.1.0-13-amd64",),
+            ),
+            (
+                "Debian GNU/Linux 12 (bookworm) 6.1.0-13-amd64 (rescue target)",
+                "/boot/vmlinuz-6.1.0-13-amd64",
+                "root=/dev/xvda1 ro single",
+                ("/boot/initrd.img-6.1.0-13-amd64",),
+            ),
+        ],
     ),
     "live cd": (
         LIVE_CD,
         ("extlinux", 0, None),
-        [("Live system", "/live/vmlinuz", "boot=live components quiet splash findiso=${iso_path}",
-          ("/live/initrd.img",)),
-         ("Back..", None, "", ()),
-         ("Live (fail-safe mode)", "/live/vmlinuz", "boot=live components noapic", ("/live/initrd.img",)),
-         ("Hardware test", None, "", ())],
+        [
+            (
+                "Live system",
+                "/live/vmlinuz",
+                "boot=live components quiet splash findiso=${iso_path}",
+                ("/live/initrd.img",),
+            ),
+            ("Back..", None, "", ()),
+            ("Live (fail-safe mode)", "/live/vmlinuz", "boot=live components noapic", ("/live/initrd.img",)),
+            ("Hardware test", None, "", ()),
+        ],
     ),
     "xen host": (
-        {"boot/extlinux/extlinux.conf": XEN_HOST, "boot/extlinux/vmlinuz-6.1": "k",
-         "boot/extlinux/initrd.img-6.1": "i"},
+        {
+            "boot/extlinux/extlinux.conf": XEN_HOST,
+            "boot/extlinux/vmlinuz-6.1": "k",
+            "boot/extlinux/initrd.img-6.1": "i",
+        },
         ("extlinux", 0, 3),
-        [("xen", "/boot/extlinux/vmlinuz-6.1", "root=/dev/xvda1 ro console=hvc0", ("/boot/extlinux/initrd.img-6.1",)),
-         ("rescue", "/boot/extlinux/vmlinuz-6.1", "root=/dev/xvda1 single", ("/boot/extlinux/initrd.img-6.1",))],
+        [
+            (
+                "xen",
+                "/boot/extlinux/vmlinuz-6.1",
+                "root=/dev/xvda1 ro console=hvc0",
+                ("/boot/extlinux/initrd.img-6.1",),
+            ),
+            ("rescue", "/boot/extlinux/vmlinuz-6.1", "root=/dev/xvda1 single", ("/boot/extlinux/initrd.img-6.1",)),
+        ],
     ),
     "fedora": (
         FEDORA,
@@ -205,17 +251,30 @@ GUESTS = {
     "systemd-boot": (
         SYSTEMD_BOOT,
         ("bls", 1, 4),
-        [("Arch Linux (lts)", "/vmlinuz-linux-lts", "root=PARTUUID=1234 rw", ("/initramfs-linux-lts.img",)),
-         ("Arch Linux (linux)", "/vmlinuz-linux", "root=PARTUUID=1234 rw quiet",
-          ("/intel-ucode.img", "/initramfs-linux.img"))],
+        [
+            ("Arch Linux (lts)", "/vmlinuz-linux-lts", "root=PARTUUID=1234 rw", ("/initramfs-linux-lts.img",)),
+            (
+                "Arch Linux (linux)",
+                "/vmlinuz-linux",
+                "root=PARTUUID=1234 rw quiet",
+                ("/intel-ucode.img", "/initramfs-linux.img"),
+            ),
+        ],
     ),
     "debian with kernel-install": (
         DEBIAN_KERNEL_INSTALL,
         ("bls", 0, 0),
-        [(f"Debian GNU/Linux 12 (bookworm) ({version})", f"/boot/deb/{version}/linux", "root=UUID=1 ro",
-          (f"/boot/deb/{version}/initrd.img",)) for version in ("6.1.0-13-amd64", "6.1.0-9-amd64")],
+        [
+            (
+                f"Debian GNU/Linux 12 (bookworm) ({version})",
+                f"/boot/deb/{version}/linux",
+                "root=UUID=1 ro",
+                (f"/boot/deb/{version}/initrd.img",),
+            )
+            for version in ("6.1.0-13-amd64", "6.1.0-9-amd64")
+        ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("guest", GUESTS)

@@ -63,10 +63,10 @@ def test_debian(tmp_path: Path) -> None:
         ("", ""),
         ("root=/dev/x", "root=/dev/x"),
         ("read-only\nroot=/dev/x\nappend=a", "root=/dev/x ro a"),
-        ("vmm=xen.gz\nappend=\"dom0_mem=1G -- console=hvc0 --b\"", "console=hvc0 --b"),
-        ("vmm=xen.gz\nappend=\"console=hvc0\"", "console=hvc0"),
-        ("vmm=xen.gz\nappend=\"dom0_mem=1G --\"\nroot=/dev/x", "root=/dev/x"),
-        ("root=/dev/x\nappend=a\nliteral=\"b c\"", "b c"),
+        ('vmm=xen.gz\nappend="dom0_mem=1G -- console=hvc0 --b"', "console=hvc0 --b"),
+        ('vmm=xen.gz\nappend="console=hvc0"', "console=hvc0"),
+        ('vmm=xen.gz\nappend="dom0_mem=1G --"\nroot=/dev/x', "root=/dev/x"),
+        ('root=/dev/x\nappend=a\nliteral="b c"', "b c"),
     ],
 )
 def test_command_line(options: str, args: str) -> None:
@@ -88,9 +88,15 @@ def test_image_without_label_is_called_by_its_file() -> None:
 
 @pytest.mark.parametrize(
     ("head", "default", "timeout"),
-    [("", 0, None), ("default=b\n", 1, None), ("timeout=31\n", 0, 4), ("delay=10\n", 0, 1), ("timeout=0\n", 0, None),
-     ("default=gone\ntimeout=x\n", 0, None)],
-)  # fmt: skip
+    [
+        ("", 0, None),
+        ("default=b\n", 1, None),
+        ("timeout=31\n", 0, 4),
+        ("delay=10\n", 0, 1),
+        ("timeout=0\n", 0, None),
+        ("default=gone\ntimeout=x\n", 0, None),
+    ],
+)
 def test_head(head: str, default: int, timeout: int | None) -> None:
     menu = _build(f"{head}image=/a\nlabel=a\nimage=/b\nlabel=b\n")
     assert (menu.default, menu.timeout) == (default, timeout)

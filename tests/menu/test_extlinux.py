@@ -56,10 +56,23 @@ def test_entry(body: str, kernel: str, args: str, initrds: tuple[str, ...]) -> N
 
 @pytest.mark.parametrize(
     "body",
-    ["LOCALBOOT 0", "COM32 reboot.c32", "KERNEL vesamenu.c32\nAPPEND x.cfg", "KERNEL /chain.c32", "CONFIG other.cfg",
-     "BOOT /bootsect.dat", "KERNEL mboot.c32", "KERNEL mboot.c32\nAPPEND xen.gz", "KERNEL", "LINUX\nAPPEND a",
-     "KERNEL linux.c32", "MENU QUIT", "MENU GOTO y", ""],
-)  # fmt: skip
+    [
+        "LOCALBOOT 0",
+        "COM32 reboot.c32",
+        "KERNEL vesamenu.c32\nAPPEND x.cfg",
+        "KERNEL /chain.c32",
+        "CONFIG other.cfg",
+        "BOOT /bootsect.dat",
+        "KERNEL mboot.c32",
+        "KERNEL mboot.c32\nAPPEND xen.gz",
+        "KERNEL",
+        "LINUX\nAPPEND a",
+        "KERNEL linux.c32",
+        "MENU QUIT",
+        "MENU GOTO y",
+        "",
+    ],
+)
 def test_entry_without_a_kernel_for_a_guest(body: str) -> None:
     menu = _build(f"LABEL x\n{body}\n")
     assert menu.entries[0].files is not None
@@ -88,11 +101,18 @@ def test_global_initrd() -> None:
 @pytest.mark.parametrize(
     ("head", "default"),
     [
-        ("", 0), ("DEFAULT b\n", 1), ("default B\n", 1), ("DEFAULT gone\n", 0), ("DEFAULT vesamenu.c32\n", 0),
-        ("UI menu.c32\nDEFAULT b\n", 1), ("DEFAULT b quiet\n", 1), ("ONTIMEOUT b\n", 0),
-        ("TIMEOUT 50\nONTIMEOUT b\n", 1), ("DEFAULT b\nTIMEOUT 50\nONTIMEOUT a\n", 0),
+        ("", 0),
+        ("DEFAULT b\n", 1),
+        ("default B\n", 1),
+        ("DEFAULT gone\n", 0),
+        ("DEFAULT vesamenu.c32\n", 0),
+        ("UI menu.c32\nDEFAULT b\n", 1),
+        ("DEFAULT b quiet\n", 1),
+        ("ONTIMEOUT b\n", 0),
+        ("TIMEOUT 50\nONTIMEOUT b\n", 1),
+        ("DEFAULT b\nTIMEOUT 50\nONTIMEOUT a\n", 0),
     ],
-)  # fmt: skip
+)
 def test_default(head: str, default: int) -> None:
     assert _build(head + TWO).default == default
 
@@ -113,11 +133,18 @@ def test_menu_default_of_a_submenu_counts_only_there() -> None:
 @pytest.mark.parametrize(
     ("head", "seconds"),
     [
-        ("", None), ("TIMEOUT 0\n", None), ("TIMEOUT 30\n", 3), ("TIMEOUT 31\n", 4), ("TIMEOUT 1\n", 1),
-        ("TOTALTIMEOUT 100\n", 10), ("TIMEOUT 300\nTOTALTIMEOUT 100\n", 10), ("TIMEOUT 50\nTOTALTIMEOUT 9000\n", 5),
-        ("TIMEOUT soon\n", None), ("TIMEOUT 99999999999999999999\n", 100_000_000),
+        ("", None),
+        ("TIMEOUT 0\n", None),
+        ("TIMEOUT 30\n", 3),
+        ("TIMEOUT 31\n", 4),
+        ("TIMEOUT 1\n", 1),
+        ("TOTALTIMEOUT 100\n", 10),
+        ("TIMEOUT 300\nTOTALTIMEOUT 100\n", 10),
+        ("TIMEOUT 50\nTOTALTIMEOUT 9000\n", 5),
+        ("TIMEOUT soon\n", None),
+        ("TIMEOUT 99999999999999999999\n", 100_000_000),
     ],
-)  # fmt: skip
+)
 def test_timeout_in_tenths_of_seconds(head: str, seconds: int | None) -> None:
     assert _build(head + TWO).timeout == seconds
 
@@ -128,11 +155,18 @@ def test_titles() -> None:
 
 
 def test_submenus() -> None:
-    text = ("LABEL a\nMENU BEGIN tag\nMENU TITLE More\nLABEL b\nMENU LABEL B\nMENU BEGIN\nMENU LABEL ^Deep\nLABEL c\n"
-            "MENU END\nLABEL d\nMENU END\nLABEL e\nMENU BEGIN only tag\nLABEL f\n")  # fmt: skip
+    text = (
+        "LABEL a\nMENU BEGIN tag\nMENU TITLE More\nLABEL b\nMENU LABEL B\nMENU BEGIN\nMENU LABEL ^Deep\nLABEL c\n"
+        "MENU END\nLABEL d\nMENU END\nLABEL e\nMENU BEGIN only tag\nLABEL f\n"
+    )
     assert [(entry.id, entry.submenu) for entry in _build(text).entries] == [
-        ("a", ()), ("b", ("More",)), ("c", ("More", "Deep")), ("d", ("More",)), ("e", ()), ("f", ("only tag",)),
-    ]  # fmt: skip
+        ("a", ()),
+        ("b", ("More",)),
+        ("c", ("More", "Deep")),
+        ("d", ("More",)),
+        ("e", ()),
+        ("f", ("only tag",)),
+    ]
 
 
 def test_nesting_is_bounded() -> None:
@@ -166,7 +200,8 @@ def test_default_of_a_file_without_labels_is_a_kernel(head: str, kernels: list[s
 
 def test_implicit_kernel_gets_the_global_arguments_too() -> None:
     assert _files("DEFAULT /vmlinuz root=/dev/x\nAPPEND g initrd=/i\n")[0] == BootFiles(
-        "/vmlinuz", "g  root=/dev/x", ("/i",))  # fmt: skip
+        "/vmlinuz", "g  root=/dev/x", ("/i",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,9 +219,21 @@ def test_warning(text: str, message: str) -> None:
     assert message in messages(_build(text))
 
 
-@pytest.mark.parametrize("line", ["SAY hello", "PROMPT 1", "SERIAL 0 115200", "F1 help.txt", "DISPLAY x",
-                                  "MENU COLOR x", "UI vesamenu.c32", "FDTDIR /x", "ALLOWOPTIONS 0",
-                                  "# remark"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SAY hello",
+        "PROMPT 1",
+        "SERIAL 0 115200",
+        "F1 help.txt",
+        "DISPLAY x",
+        "MENU COLOR x",
+        "UI vesamenu.c32",
+        "FDTDIR /x",
+        "ALLOWOPTIONS 0",
+        "# remark",
+    ],
+)
 def test_harmless_line_gives_no_warning(line: str) -> None:
     assert messages(_build(f"{line}\n{TWO}{line}\n")) == []
 
@@ -222,7 +269,8 @@ def test_path_above_a_linked_directory(tmp_path: Path) -> None:
 
 def test_label_is_the_kernel_if_nothing_else_is_named(tmp_path: Path) -> None:
     assert load_tree(tmp_path, {CONF: "LABEL linux\nAPPEND a\n", "boot/extlinux/linux": "k"})[1] == [
-        BootFiles("/boot/extlinux/linux", "a", (), root="(hd0)")]  # fmt: skip
+        BootFiles("/boot/extlinux/linux", "a", (), root="(hd0)")
+    ]
 
 
 def test_included_files_continue_the_text(tmp_path: Path) -> None:
@@ -234,7 +282,10 @@ def test_included_files_continue_the_text(tmp_path: Path) -> None:
     }
     menu, found = load_tree(tmp_path, files)
     assert [(entry.title, entry.submenu) for entry in menu.entries] == [
-        ("one", ()), ("Two", ("Other kernels",)), ("last", ())]  # fmt: skip
+        ("one", ()),
+        ("Two", ("Other kernels",)),
+        ("last", ()),
+    ]
     assert [file.args for file in found] == ["g", "g", "g"]
     assert str(menu.entries[0].span) == "(hd0)/boot/extlinux/one.cfg:1:1"
 
@@ -278,10 +329,42 @@ def test_missing_include_is_a_warning(tmp_path: Path) -> None:
 
 
 _WORDS = st.sampled_from(
-    ["LABEL", "KERNEL", "APPEND", "MENU", "BEGIN", "END", "INCLUDE", "TEXT", "HELP", "ENDTEXT", "mboot.c32", "---",
-     "-", "initrd=", "DEFAULT", "UI", "menu.c32", "TIMEOUT", "ONTIMEOUT", "a", "9", "\n", "\n", " ", "\t", "\r", "\0",
-     "\xe9", '"', "^", ",", "/", "../"]
-)  # fmt: skip
+    [
+        "LABEL",
+        "KERNEL",
+        "APPEND",
+        "MENU",
+        "BEGIN",
+        "END",
+        "INCLUDE",
+        "TEXT",
+        "HELP",
+        "ENDTEXT",
+        "mboot.c32",
+        "---",
+        "-",
+        "initrd=",
+        "DEFAULT",
+        "UI",
+        "menu.c32",
+        "TIMEOUT",
+        "ONTIMEOUT",
+        "a",
+        "9",
+        "\n",
+        "\n",
+        " ",
+        "\t",
+        "\r",
+        "\0",
+        "\xe9",
+        '"',
+        "^",
+        ",",
+        "/",
+        "../",
+    ]
+)
 
 
 @given(words=st.lists(_WORDS, max_size=40), glue=st.sampled_from(["", " "]))
@@ -293,8 +376,12 @@ def test_any_text_is_a_menu(words: list[str], glue: str) -> None:
         entry.files()
 
 
-@given(kind=st.sampled_from(["kernel", "linux", "com32", "localboot", ""]), kernel=st.text(max_size=20),
-       append=st.text("a-= ,initrd\"", max_size=40), initrd=st.text(",a ", max_size=6))  # fmt: skip
+@given(
+    kind=st.sampled_from(["kernel", "linux", "com32", "localboot", ""]),
+    kernel=st.text(max_size=20),
+    append=st.text('a-= ,initrd"', max_size=40),
+    initrd=st.text(",a ", max_size=6),
+)
 def test_ramdisk_words_never_reach_the_kernel(kind: str, kernel: str, append: str, initrd: str) -> None:
     files = wanted_files(kind, kernel, append, initrd)
     assert not any(word.startswith("initrd=") for word in files.args.strip('"').split(" ")[1:])

@@ -98,7 +98,7 @@ def test_fallback(value: str, fallback: tuple[int, ...]) -> None:
 
 
 def test_submenus_see_exported_variables_only() -> None:
-    text = "set a=1\nset b=2\nexport b\nsubmenu S { menuentry \"<$a$b>\" { linux /k $a$b; } }\n"
+    text = 'set a=1\nset b=2\nexport b\nsubmenu S { menuentry "<$a$b>" { linux /k $a$b; } }\n'
     menu = _build(text)
     assert (menu.entries[0].title, menu.entries[0].submenu, _files(text).args) == ("<2>", ("S",), "2")
 
@@ -207,7 +207,7 @@ def test_password_of_a_superuser() -> None:
         "function f { g $@ $@ $@; }\nfunction g { f $@ $@ $@; }\nf a b c",
         "function f { f; f; }\nf",
         "while true; do menuentry A {linux /k}; done",
-        "x='eval \"$x\"'\neval \"$x\"",
+        'x=\'eval "$x"\'\neval "$x"',
         "for a in " + "/*" * 500 + "; do true; done",
     ],
 )
@@ -227,11 +227,36 @@ def test_any_bytes_are_a_menu(data: bytes) -> None:
 
 
 _LINES = [
-    "menuentry A {linux /k $v}", "menuentry B {", "}", "set v=$v$v$v", "v=a", "if [ -f /x ]; then", "fi", "else",
-    "submenu S {", "while [ x$v != xaaa ]; do v=a$v; done", "function f {", "f $v", "search --file --set=root /x",
-    "source /x", "configfile /boot/grub/grub.cfg", "load_env", "blscfg", "set default='S>1'", "eval $v", "test ( a",
-    "for i in $v /*; do", "done", "multiboot /x", "boot", "initrd /i $v*", "export v", "unset v", "shift", "return",
-]  # fmt: skip
+    "menuentry A {linux /k $v}",
+    "menuentry B {",
+    "}",
+    "set v=$v$v$v",
+    "v=a",
+    "if [ -f /x ]; then",
+    "fi",
+    "else",
+    "submenu S {",
+    "while [ x$v != xaaa ]; do v=a$v; done",
+    "function f {",
+    "f $v",
+    "search --file --set=root /x",
+    "source /x",
+    "configfile /boot/grub/grub.cfg",
+    "load_env",
+    "blscfg",
+    "set default='S>1'",
+    "eval $v",
+    "test ( a",
+    "for i in $v /*; do",
+    "done",
+    "multiboot /x",
+    "boot",
+    "initrd /i $v*",
+    "export v",
+    "unset v",
+    "shift",
+    "return",
+]
 
 
 @given(st.lists(st.sampled_from(_LINES), max_size=25))
@@ -249,18 +274,24 @@ def test_any_lines_are_a_menu(lines: list[str]) -> None:
 
 
 def test_configfile_takes_over(tmp_path: Path) -> None:
-    menu = _tree(tmp_path, {
-        "boot/grub/grub.cfg": "set hidden=1\nconfigfile /other.cfg\nmenuentry never {linux /k}\n",
-        "other.cfg": "set timeout=4\nmenuentry \"other$hidden\" {linux /k}\n",
-    })  # fmt: skip
+    menu = _tree(
+        tmp_path,
+        {
+            "boot/grub/grub.cfg": "set hidden=1\nconfigfile /other.cfg\nmenuentry never {linux /k}\n",
+            "other.cfg": 'set timeout=4\nmenuentry "other$hidden" {linux /k}\n',
+        },
+    )
     assert ([entry.title for entry in menu.entries], menu.timeout) == (["other"], 4)
 
 
 def test_an_entry_with_configfile_boots_its_default(tmp_path: Path) -> None:
-    menu = _tree(tmp_path, {
-        "boot/grub/grub.cfg": "menuentry A { configfile /other.cfg; }\n",
-        "other.cfg": "set default=1\nmenuentry X {linux /x}\nmenuentry Y {linux /y}\n",
-    })  # fmt: skip
+    menu = _tree(
+        tmp_path,
+        {
+            "boot/grub/grub.cfg": "menuentry A { configfile /other.cfg; }\n",
+            "other.cfg": "set default=1\nmenuentry X {linux /x}\nmenuentry Y {linux /y}\n",
+        },
+    )
     files = menu.entries[0].files
     assert files is not None and files().kernel == "(hd0)/y"
 
@@ -316,10 +347,16 @@ def test_environment_block(data: bytes, values: dict[str, str]) -> None:
 
 def test_blscfg_adds_its_entries(tmp_path: Path) -> None:
     entry = "title Fedora\nversion 6\nlinux /vmlinuz-6\ninitrd /initrd-6\noptions $kernelopts quiet\n"
-    menu = _tree(tmp_path, {
-        "boot/grub2/grub.cfg": "set kernelopts='root=/dev/xvda1'\nset default=id-6\nmenuentry A {linux /a}\nblscfg\n",
-        "loader/entries/id-6.conf": entry, "vmlinuz-6": "", "initrd-6": "",
-    })  # fmt: skip
+    menu = _tree(
+        tmp_path,
+        {
+            "boot/grub2/grub.cfg": "set kernelopts='root=/dev/xvda1'\nset default=id-6\n"
+            "menuentry A {linux /a}\nblscfg\n",
+            "loader/entries/id-6.conf": entry,
+            "vmlinuz-6": "",
+            "initrd-6": "",
+        },
+    )
     assert ([entry.title for entry in menu.entries], menu.default) == (["A", "Fedora"], 1)
     files = menu.entries[1].files
     assert files is not None

@@ -22,8 +22,9 @@ INITRD = ("initrd", "initrd16", "initrdefi")
 
 def _ours(folder: Path, case: Case) -> tuple[Menu, list[tuple[str | None, str, tuple[str, ...]] | str]]:
     """The menu and what each entry loads, or why it cannot."""
-    images = [make_emu_disk(folder / f"disk{number}.img", disk, transformed=False)
-              for number, disk in enumerate(case.disks())]  # fmt: skip
+    images = [
+        make_emu_disk(folder / f"disk{number}.img", disk, transformed=False) for number, disk in enumerate(case.disks())
+    ]
     loaded: list[tuple[str | None, str, tuple[str, ...]] | str] = []
     with open_devices(str(images[0]), [str(image) for image in images[1:]]) as devices:
         menu = load(devices, find(devices))

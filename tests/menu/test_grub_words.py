@@ -19,7 +19,7 @@ from pvboot.menu.grub_words import split_words
         ('"a\\"b" "a\\b" "\\$x" "\\\\"', ['a"b', "a\\b", "$x", "\\"]),
         ("'a\\' b", ["a\\", "b"]),
         ("a\\ b \\c", ["a b", "c"]),
-        ("\\x20 \"\\x20\"", ["\\x20", "\\x20"]),
+        ('\\x20 "\\x20"', ["\\x20", "\\x20"]),
         ("'' \"\" a", ["", "", "a"]),
         ("'never closed", ["never closed"]),
         ("end\\", ["end\\"]),

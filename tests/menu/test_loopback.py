@@ -12,9 +12,9 @@ from fsdrivers.api import File
 from pvboot.device_names import Device
 from pvboot.devices import LOOP_LIMIT, Devices, open_devices
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
+from pvboot.libxl.pygrub.guest import open_entry
 from pvboot.menu import Menu, find, load
-from pvboot.pygrub.guest import open_entry
 from pvboot.shell.interpreter import run_entry
 from pvboot.shell.request import BootRequest
 from tests.conftest import RunCli
@@ -140,8 +140,11 @@ def test_menu_as_json_names_the_loop(disc: bytes, tmp_path: Path, run_cli: RunCl
 )
 def test_what_is_no_image_says_why(command: str, reason: str, tmp_path: Path) -> None:
     """And the file of the same name on the menu's own volume is not taken in its place."""
-    image = _guest(tmp_path, f"menuentry A {{ {command}; linux (loop)/vmlinuz; }}",
-                   {"text": b"no image" * 100, "empty": b"", "vmlinuz": b"another"})  # fmt: skip
+    image = _guest(
+        tmp_path,
+        f"menuentry A {{ {command}; linux (loop)/vmlinuz; }}",
+        {"text": b"no image" * 100, "empty": b"", "vmlinuz": b"another"},
+    )
     with open_devices(str(image)) as devices:
         menu = _load(devices)
         for start in (run_entry, open_entry):

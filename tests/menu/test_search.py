@@ -21,8 +21,13 @@ EXTLINUX = "LABEL e\nLINUX /k\n"
 MENU_LST = "title m\nroot (hd0,0)\nkernel /k\n"
 BLS = "title b\nlinux /k\n"
 ELILO = "image=/k\nlabel=l\n"
-TEXTS = {"extlinux": EXTLINUX, "menu.lst": MENU_LST, "elilo": ELILO, "bls": BLS,
-         "grub.cfg": "menuentry g {\n linux /k\n}\n"}  # fmt: skip
+TEXTS = {
+    "extlinux": EXTLINUX,
+    "menu.lst": MENU_LST,
+    "elilo": ELILO,
+    "bls": BLS,
+    "grub.cfg": "menuentry g {\n linux /k\n}\n",
+}
 ELF = "boot/xen/pvboot-x86_64.elf"
 
 
@@ -50,10 +55,16 @@ def test_order_of_places(tmp_path: Path, count: int) -> None:
 
 def test_pygrubs_places_come_first_in_its_order() -> None:
     pygrubs = [
-        "/boot/isolinux/isolinux.cfg", "/boot/extlinux/extlinux.conf", "/boot/extlinux.conf",
-        "/extlinux/extlinux.conf", "/extlinux.conf", "/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst",
+        "/boot/isolinux/isolinux.cfg",
+        "/boot/extlinux/extlinux.conf",
+        "/boot/extlinux.conf",
+        "/extlinux/extlinux.conf",
+        "/extlinux.conf",
+        "/boot/grub/menu.lst",
+        "/boot/grub/grub.conf",
+        "/grub/menu.lst",
         "/grub/grub.conf",
-    ]  # fmt: skip
+    ]
     paths = [path for dialect, path in search_order() if dialect.name != "grub.cfg"]
     assert paths[: len(pygrubs)] == pygrubs
 
@@ -71,8 +82,10 @@ def test_pygrubs_places_come_first_in_its_order() -> None:
 def test_menu_that_cannot_boot_is_followed_by_the_next(tmp_path: Path, first: str | bytes, reason: str) -> None:
     menu, _files = load_tree(tmp_path, {"boot/extlinux/extlinux.conf": first, "boot/grub/menu.lst": MENU_LST})
     assert menu.path == "/boot/grub/menu.lst"
-    assert any(message.startswith("(hd0)/boot/extlinux/extlinux.conf is passed over: ") and reason in message
-               for message in messages(menu))  # fmt: skip
+    assert any(
+        message.startswith("(hd0)/boot/extlinux/extlinux.conf is passed over: ") and reason in message
+        for message in messages(menu)
+    )
 
 
 def test_menu_that_cannot_boot_is_followed_by_the_next_volume(tmp_path: Path) -> None:
@@ -102,12 +115,20 @@ def test_file_in_place_of_a_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "dialect"),
-    [("/x/extlinux.conf", "extlinux"), ("/x/ISOLINUX.CFG", "extlinux"), ("/a/elilo.conf", "elilo"),
-     ("/a/loader/entries/", "bls"), ("/a/menu.lst", "menu.lst"), ("/a/grub.conf", "menu.lst"),
-     ("/a/other", "menu.lst"), ("/boot/grub.cfg-01-52-54-00-12-34-56", "grub.cfg"),
-     ("/boot/pxelinux.cfg/default", "extlinux"), ("/pxelinux.cfg/01-52-54-00-12-34-56", "extlinux"),
-     ("/pxelinux.cfg", "menu.lst")],
-)  # fmt: skip
+    [
+        ("/x/extlinux.conf", "extlinux"),
+        ("/x/ISOLINUX.CFG", "extlinux"),
+        ("/a/elilo.conf", "elilo"),
+        ("/a/loader/entries/", "bls"),
+        ("/a/menu.lst", "menu.lst"),
+        ("/a/grub.conf", "menu.lst"),
+        ("/a/other", "menu.lst"),
+        ("/boot/grub.cfg-01-52-54-00-12-34-56", "grub.cfg"),
+        ("/boot/pxelinux.cfg/default", "extlinux"),
+        ("/pxelinux.cfg/01-52-54-00-12-34-56", "extlinux"),
+        ("/pxelinux.cfg", "menu.lst"),
+    ],
+)
 def test_dialect_of_a_menu_named_by_hand(path: str, dialect: str) -> None:
     assert dialect_of(path).name == dialect
 
@@ -218,9 +239,18 @@ def test_json_of_a_modern_menu(tmp_path: Path, run_cli: RunCli) -> None:
     document = json.loads(run_cli("menu", "--json", tmp_path).stdout)
     assert document["menu"] == {"volume": "(hd0)", "path": "/boot/extlinux/extlinux.conf", "dialect": "extlinux"}
     assert document["entries"][0] == {
-        "index": 0, "title": "A", "id": "a", "submenu": ["More"], "locked": False, "line": 2, "root": "(hd0)",
-        "kernel": "/boot/k", "args": "x y", "modules": [{"path": "/i", "args": ""}, {"path": "/j", "args": ""}],
-        "initrds": ["/i", "/j"]}  # fmt: skip
+        "index": 0,
+        "title": "A",
+        "id": "a",
+        "submenu": ["More"],
+        "locked": False,
+        "line": 2,
+        "root": "(hd0)",
+        "kernel": "/boot/k",
+        "args": "x y",
+        "modules": [{"path": "/i", "args": ""}, {"path": "/j", "args": ""}],
+        "initrds": ["/i", "/j"],
+    }
     assert document["entries"][1]["kernel"] == f"/{ELF}"
 
 

@@ -19,9 +19,7 @@ def plant(root: Path, files: Mapping[str, str | bytes]) -> Path:
     return root
 
 
-def load_tree(
-    root: Path, files: Mapping[str, str | bytes], config: str | None = None
-) -> tuple[Menu, list[BootFiles]]:
+def load_tree(root: Path, files: Mapping[str, str | bytes], config: str | None = None) -> tuple[Menu, list[BootFiles]]:
     """The menu that is found, and what each entry loads."""
     with open_devices(str(plant(root, files))) as devices:
         menu = load(devices, find(devices, config))
@@ -30,8 +28,9 @@ def load_tree(
 
 def shown(menu: Menu, files: list[BootFiles]) -> list[tuple[str, str | None, str, tuple[str, ...]]]:
     """Title, kernel, arguments and ramdisks of each entry."""
-    return [(entry.title, file.kernel, file.args, file.initrds)
-            for entry, file in zip(menu.entries, files, strict=True)]  # fmt: skip
+    return [
+        (entry.title, file.kernel, file.args, file.initrds) for entry, file in zip(menu.entries, files, strict=True)
+    ]
 
 
 def messages(menu: Menu) -> list[str]:

@@ -76,13 +76,26 @@ def _fetch(folder: Path) -> None:
 def _compile(folder: Path) -> None:
     libraries = f"{folder}/root/{LIBRARY_FOLDER}"
     command = [
-        "gcc", "-O2", "-std=gnu11", "-Wall", "-Wno-unused-parameter",
-        "-D__XEN_TOOLS__", f'-DLIBVER="{(folder / "version").read_text()}"', f"-I{folder}/root/usr/include",
-        str(SOURCE), "-o", str(folder / "oracle"), "-rdynamic",
-        f"-L{libraries}", "-lxenguest", "-lxenctrl", "-lxentoollog",
+        "gcc",
+        "-O2",
+        "-std=gnu11",
+        "-Wall",
+        "-Wno-unused-parameter",
+        "-D__XEN_TOOLS__",
+        f'-DLIBVER="{(folder / "version").read_text()}"',
+        f"-I{folder}/root/usr/include",
+        str(SOURCE),
+        "-o",
+        str(folder / "oracle"),
+        "-rdynamic",
+        f"-L{libraries}",
+        "-lxenguest",
+        "-lxenctrl",
+        "-lxentoollog",
         # The libraries need each other, and nothing of Xen is installed here.
-        f"-Wl,-rpath-link,{libraries}", f"-Wl,--disable-new-dtags,-rpath,$ORIGIN/root/{LIBRARY_FOLDER}",
-    ]  # fmt: skip
+        f"-Wl,-rpath-link,{libraries}",
+        f"-Wl,--disable-new-dtags,-rpath,$ORIGIN/root/{LIBRARY_FOLDER}",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError as err:

@@ -183,9 +183,20 @@ class TinyKernel:
         layout = struct.Struct("<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH")
         ehsize, phentsize, shentsize = (64, 56, 64) if wide else (52, 32, 40)
         return ident + layout.pack(
-            2, machine, 1, self.virt_entry & mask, ehsize, shoff, 0,
-            ehsize, phentsize, phnum, shentsize, shnum, shnum - 1 if shnum else 0,
-        )  # fmt: skip
+            2,
+            machine,
+            1,
+            self.virt_entry & mask,
+            ehsize,
+            shoff,
+            0,
+            ehsize,
+            phentsize,
+            phnum,
+            shentsize,
+            shnum,
+            shnum - 1 if shnum else 0,
+        )
 
     def _phdr(self, phdr: Phdr) -> bytes:
         kind, flags, offset, vaddr, paddr, filesz, memsz, align = phdr

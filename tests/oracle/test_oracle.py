@@ -147,9 +147,7 @@ def test_good_layouts_are_built_without_foreign_entries_or_writable_tables(
 ) -> None:
     layouts = good_layouts(tmp_path, parts)
     assert len(layouts) == 50
-    runs: list[tuple[Path | str, ...]] = [
-        (layout.kernel, "--no-hash", *layout.oracle_args) for layout in layouts
-    ]
+    runs: list[tuple[Path | str, ...]] = [(layout.kernel, "--no-hash", *layout.oracle_args) for layout in layouts]
     results: list[dict[str, Any]] = run_many(oracle, runs, timeout=120)
     for layout, result in zip(layouts, results, strict=True):
         assert result["status"] == "ok", layout.name

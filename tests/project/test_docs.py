@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pvboot.pygrub import options
+from pvboot.libxl.pygrub import options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -54,7 +54,10 @@ def test_the_man_page_has_every_option_of_the_program(run_cli: RunCli) -> None:
 
 def pygrub_usage() -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "pvboot.pygrub", "--help", "disk.img"], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "pvboot.libxl.pygrub", "--help", "disk.img"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0
     return done.stderr

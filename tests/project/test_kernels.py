@@ -35,8 +35,7 @@ def number(desc: bytes) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "virt_base"),
-    [("tiny64", 0xFFFFFFFF80000000), ("tiny64-p2m", 0xFFFFFFFF80000000), ("tiny32", 0xC0000000)],
+    ("name", "virt_base"), [("tiny64", 0xFFFFFFFF80000000), ("tiny64-p2m", 0xFFFFFFFF80000000), ("tiny32", 0xC0000000)]
 )
 def test_notes_that_every_pv_kernel_needs(name: str, virt_base: int) -> None:
     notes = elf_notes(KERNELS / f"{name}.elf")

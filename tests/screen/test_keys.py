@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 from pvboot.screen.keys import SEQUENCE_LIMIT, KeyDecoder
 
 NAMES = {
-    "up", "down", "left", "right", "page up", "page down", "home", "end", "enter", "escape", "backspace", "delete",
+    "up",
+    "down",
+    "left",
+    "right",
+    "page up",
+    "page down",
+    "home",
+    "end",
+    "enter",
+    "escape",
+    "backspace",
+    "delete",
     "unknown",
-}  # fmt: skip
+}
 
 
 def _decode(data: bytes) -> list[str]:

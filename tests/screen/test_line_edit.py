@@ -9,10 +9,38 @@ from hypothesis import strategies as st
 from pvboot.screen.line_edit import HISTORY_LIMIT, LINE_LIMIT, LineEditor
 
 A, B, D, E, F, K, N, P, U, Y = (chr(ord(letter) & 0x1F) for letter in "ABDEFKNPUY")
-KEYS = st.sampled_from([
-    A, B, D, E, F, K, N, P, U, Y, "left", "right", "up", "down", "home", "end", "delete", "backspace", "unknown",
-    "a", "日", "\u0301", "\udcff", "\x00", "\x9b", "\x1f", "enter", "escape",
-])  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        A,
+        B,
+        D,
+        E,
+        F,
+        K,
+        N,
+        P,
+        U,
+        Y,
+        "left",
+        "right",
+        "up",
+        "down",
+        "home",
+        "end",
+        "delete",
+        "backspace",
+        "unknown",
+        "a",
+        "日",
+        "\u0301",
+        "\udcff",
+        "\x00",
+        "\x9b",
+        "\x1f",
+        "enter",
+        "escape",
+    ]
+)
 
 
 def _edit(text: str, keys: list[str], history: list[str] | None = None) -> tuple[str, int]:

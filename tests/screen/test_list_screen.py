@@ -49,10 +49,13 @@ def test_the_menu() -> None:
         EDGE,
         "    Use the ^ and v keys to choose an entry, Enter to boot it.",
         "    'e' edits its commands before booting, 'c' is a command line.",
-        "", "", "", "",
+        "",
+        "",
+        "",
+        "",
         "    Booting in 5 s.",
         "",
-    ]  # fmt: skip
+    ]
     assert emulator.highlighted == ["Xen"]
     assert emulator.cursor == (4, 2)
 
@@ -124,11 +127,22 @@ def test_a_hidden_menu_shows_one_line() -> None:
 @pytest.mark.parametrize(
     ("keys", "selected"),
     [
-        (["down"], 6), (["\x0e"], 6), (["v"], 6), (["up"], 4), (["\x10"], 4), (["^"], 4),
-        (["page down"], 17), (["page up"], 0), (["home"], 0), (["end"], 29), (["end", "down"], 29), (["home", "up"], 0),
-        (["x", "unknown", "escape", "left"], 5), (["end", "page up"], 17),
+        (["down"], 6),
+        (["\x0e"], 6),
+        (["v"], 6),
+        (["up"], 4),
+        (["\x10"], 4),
+        (["^"], 4),
+        (["page down"], 17),
+        (["page up"], 0),
+        (["home"], 0),
+        (["end"], 29),
+        (["end", "down"], 29),
+        (["home", "up"], 0),
+        (["x", "unknown", "escape", "left"], 5),
+        (["end", "page up"], 17),
     ],
-)  # fmt: skip
+)
 def test_moving(keys: list[str], selected: int) -> None:
     position = Position(30, 5)
     for key in keys:

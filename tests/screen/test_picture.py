@@ -14,9 +14,7 @@ from tests.screen.emulator import Emulator
 
 ROWS, COLUMNS = 4, 12
 TEXTS = st.text(st.sampled_from("ab =é日\x1b[mH\u0301\n\udcff"), max_size=COLUMNS + 3)
-PUTS = st.lists(
-    st.tuples(st.integers(-1, ROWS), st.integers(-2, COLUMNS), TEXTS, st.booleans()), max_size=6
-)  # fmt: skip
+PUTS = st.lists(st.tuples(st.integers(-1, ROWS), st.integers(-2, COLUMNS), TEXTS, st.booleans()), max_size=6)
 
 
 def _draw(puts: list[tuple[int, int, str, bool]]) -> Picture:

@@ -33,8 +33,11 @@ print(choice.lines, sorted(set(sys.modules) - before))
 def test_nothing_is_imported_later(images: Callable[[str], Path]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(images("mbr.img"))],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     lines, _comma, imported = done.stdout.strip().rpartition(") ")
     assert " x'" in lines

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pvboot.devices import open_devices
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 from pvboot.shell.completion import NAMES_LISTED, complete
 from pvboot.shell.state import Shell, new_shell
 

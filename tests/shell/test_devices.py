@@ -13,7 +13,7 @@ from fsdrivers.blocks import MemorySource
 from pvboot.blocklist import open_block_list
 from pvboot.device_names import Device, read_device
 from pvboot.devices import open_devices
-from pvboot.grub_rules import GrubError, read_number
+from pvboot.grub_errors import GrubError, read_number
 
 ROOT = Device("hd", 1, 2)
 
@@ -43,8 +43,19 @@ def test_name(text: str, name: str, rest: str) -> None:
     assert (str(device), behind) == (name, rest)
 
 
-@pytest.mark.parametrize(("text", "number"), [("()", 12), ("(,0)", 12), ("(", 11), ("", 11), ("(hd0,msdos0)", 11),
-                                              ("(hd0,gpt)", 23), ("(cd,0)", 11), ("(nd", 11)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("()", 12),
+        ("(,0)", 12),
+        ("(", 11),
+        ("", 11),
+        ("(hd0,msdos0)", 11),
+        ("(hd0,gpt)", 23),
+        ("(cd,0)", 11),
+        ("(nd", 11),
+    ],
+)
 def test_bad_name_without_a_root(text: str, number: int) -> None:
     with pytest.raises(GrubError) as caught:
         read_device(text)
@@ -67,8 +78,9 @@ def test_bare_file_system_answers_to_all_its_names(images: Callable[[str], Path]
         assert devices.filesystem(read_device(name)[0]).kind == "ext2"
 
 
-@pytest.mark.parametrize(("name", "number"), [("(hd0,1)", 22), ("(hd0,0,a)", 22), ("(hd1)", 21), ("(fd0)", 21),
-                                              ("(cd)", 21), ("(nd)", 12)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "number"), [("(hd0,1)", 22), ("(hd0,0,a)", 22), ("(hd1)", 21), ("(fd0)", 21), ("(cd)", 21), ("(nd)", 12)]
+)
 def test_missing_device(images: Callable[[str], Path], name: str, number: int) -> None:
     with open_devices(str(images("ext2.img"))) as devices, pytest.raises(GrubError) as caught:
         devices.filesystem(read_device(name)[0])

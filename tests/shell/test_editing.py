@@ -9,7 +9,7 @@ import pytest
 
 from pvboot.devices import Devices, open_devices
 from pvboot.errors import BootError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 from pvboot.menu import Menu, find, load
 from pvboot.menu.model import BootFiles, Entry
 from pvboot.shell.editing import command_lines

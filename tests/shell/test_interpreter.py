@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fixtures import make_images
 from pvboot.devices import Devices, open_devices
 from pvboot.errors import BootError, MenuError
-from pvboot.grub_rules import GrubError
+from pvboot.grub_errors import GrubError
 from pvboot.menu import Menu, find, load
 from pvboot.menu.model import Password
 from pvboot.menu.words import WORDS
@@ -83,7 +83,7 @@ def test_command_line_is_what_follows_the_path_blanks_kept(guest: Path) -> None:
         ("kernel /k\ninitrd /i\nmodule /m", [("(hd0)/m", "module", b"/m", True)]),
         ("kernel /k\ninitrd /i\nkernel /m", [("(hd0)/i", "initrd", b"", True)]),
     ],
-)  # fmt: skip
+)
 def test_modules(guest: Path, commands: str, modules: list[tuple[str, str, bytes, bool]]) -> None:
     assert _modules(_request(guest, commands)) == modules
 
@@ -135,12 +135,13 @@ def test_uuid_finds_the_volume_in_any_case(images: Callable[[str], Path], tmp_pa
 
 @pytest.mark.parametrize(
     ("index", "kernel", "modules"),
-    [(0, "(hd0,0)/boot/tiny64.elf", []), (1, "(hd0,0)/boot/tiny64.elf", ["(hd0,0)/boot/module.txt"]),
-     (4, "(hd0,4)/tiny64.elf", [])],
-)  # fmt: skip
-def test_entries_of_a_real_disk(
-    images: Callable[[str], Path], index: int, kernel: str, modules: list[str]
-) -> None:
+    [
+        (0, "(hd0,0)/boot/tiny64.elf", []),
+        (1, "(hd0,0)/boot/tiny64.elf", ["(hd0,0)/boot/module.txt"]),
+        (4, "(hd0,4)/tiny64.elf", []),
+    ],
+)
+def test_entries_of_a_real_disk(images: Callable[[str], Path], index: int, kernel: str, modules: list[str]) -> None:
     with open_devices(str(images("mbr.img"))) as devices:
         menu = load(devices, find(devices))
         outcome = run_entry(devices, menu, menu.entries[index])
@@ -244,8 +245,12 @@ def test_password_that_never_matches(password: Password) -> None:
 def _boot(guest: Path, text: str, choice: Choice | None = None) -> str:
     """Name and command line of the kernel that is booted."""
     devices, menu = _open(guest, text)
-    outcome = boot_menu(devices, menu, lambda request: f"{request.name} {request.cmdline.decode()}",
-                        choose=lambda shown: choice or Choice(shown.default))
+    outcome = boot_menu(
+        devices,
+        menu,
+        lambda request: f"{request.name} {request.cmdline.decode()}",
+        choose=lambda shown: choice or Choice(shown.default),
+    )
     assert not isinstance(outcome, PowerControl)
     return outcome
 

@@ -61,9 +61,15 @@ def run_guest(
     """
     name = f"guest{next(_numbers)}"
     settings: dict[str, object] = {
-        "name": name, "type": "pv", "vcpus": 1, "memory": memory_mib, "maxmem": memory_mib,
-        "on_poweroff": "destroy", "on_reboot": "destroy", "on_crash": "destroy",
-    }  # fmt: skip
+        "name": name,
+        "type": "pv",
+        "vcpus": 1,
+        "memory": memory_mib,
+        "maxmem": memory_mib,
+        "on_poweroff": "destroy",
+        "on_reboot": "destroy",
+        "on_crash": "destroy",
+    }
     if disk is not None:
         attached = machine.run("losetup", "-r", LOOP_DEVICE, put(machine, disk))
         assert attached.status == 0, attached.output

@@ -62,13 +62,15 @@ def kvm_opens() -> bool:
 def make_initramfs(part: Path, busybox: Path) -> bytes:
     """dom0's initramfs, not compressed: it is read once."""
     modules = sorted((part / "modules").iterdir())
-    return cpio.newc_archive([
-        *(cpio.directory(name) for name in ("bin", "dev", "modules", "root")),
-        cpio.character_device("dev/console", 5, 1),
-        cpio.regular("bin/busybox", busybox.read_bytes(), 0o755),
-        cpio.regular("init", (DOM0_FILES / "initramfs-init").read_bytes(), 0o755),
-        *(cpio.regular(f"modules/{path.name}", path.read_bytes()) for path in modules),
-    ])
+    return cpio.newc_archive(
+        [
+            *(cpio.directory(name) for name in ("bin", "dev", "modules", "root")),
+            cpio.character_device("dev/console", 5, 1),
+            cpio.regular("bin/busybox", busybox.read_bytes(), 0o755),
+            cpio.regular("init", (DOM0_FILES / "initramfs-init").read_bytes(), 0o755),
+            *(cpio.regular(f"modules/{path.name}", path.read_bytes()) for path in modules),
+        ]
+    )
 
 
 class Machine:
@@ -90,8 +92,12 @@ class Machine:
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *qemu_command(accelerator)],
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
             self._channel = self._connect(folder)
             self._wait_line(time.monotonic() + BOOT_SECONDS[accelerator])
@@ -170,19 +176,44 @@ class Machine:
 def qemu_command(accelerator: str) -> list[str]:
     """QEMU as a PC that starts Xen; file names are relative to the machine's folder."""
     return [
-        "qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-M", "pc",
-        "-accel", ACCELERATOR[accelerator], "-cpu", CPU[accelerator], "-smp", "1", "-m", str(MACHINE_MIB),
-        "-kernel", "xen",
-        "-append", f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1",
-        "-initrd", f"vmlinux {DOM0_COMMAND_LINE},initramfs",
-        "-drive", "file=root.ext4,format=raw,if=none,id=root,cache=unsafe,snapshot=on",
-        "-device", "virtio-blk-pci,drive=root",
-        "-fsdev", "local,id=host,path=share,security_model=none,readonly=on",
-        "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
-        "-device", "virtio-serial-pci",
-        "-chardev", "socket,id=server,path=server.socket,server=on,wait=off",
-        "-device", "virtserialport,chardev=server,name=server",
-    ]  # fmt: skip
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-serial",
+        "stdio",
+        "-no-reboot",
+        "-M",
+        "pc",
+        "-accel",
+        ACCELERATOR[accelerator],
+        "-cpu",
+        CPU[accelerator],
+        "-smp",
+        "1",
+        "-m",
+        str(MACHINE_MIB),
+        "-kernel",
+        "xen",
+        "-append",
+        f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1",
+        "-initrd",
+        f"vmlinux {DOM0_COMMAND_LINE},initramfs",
+        "-drive",
+        "file=root.ext4,format=raw,if=none,id=root,cache=unsafe,snapshot=on",
+        "-device",
+        "virtio-blk-pci,drive=root",
+        "-fsdev",
+        "local,id=host,path=share,security_model=none,readonly=on",
+        "-device",
+        "virtio-9p-pci,fsdev=host,mount_tag=host",
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        "socket,id=server,path=server.socket,server=on,wait=off",
+        "-device",
+        "virtserialport,chardev=server,name=server",
+    ]
 
 
 @contextlib.contextmanager

@@ -34,20 +34,20 @@ def server(xen: Machine) -> Iterator[str]:
     xen.run("kill", process)
 
 
-def test_a_guest_starts_from_an_installation_tree(
-    xen: Machine, images: Callable[[str], Path], server: str
-) -> None:
+def test_a_guest_starts_from_an_installation_tree(xen: Machine, images: Callable[[str], Path], server: str) -> None:
     words = f"console=hvc0 {make_images.MODULE_WORDS}"
-    outcome = run_guest(xen, disk=images("ext2.img"), bootloader=NETBOOT,
-                        bootloader_args=[f"--location={server}", f"--args={words}"])  # fmt: skip
+    outcome = run_guest(
+        xen, disk=images("ext2.img"), bootloader=NETBOOT, bootloader_args=[f"--location={server}", f"--args={words}"]
+    )
     assert outcome.status == 0, outcome
     assert f"command line: {words}" in outcome.console, outcome
     assert "pvboot-tiny64: all checks passed" in outcome.console, outcome
 
 
 def test_a_server_without_the_file_is_a_reason(xen: Machine, images: Callable[[str], Path], server: str) -> None:
-    outcome = run_guest(xen, disk=images("ext2.img"), bootloader=NETBOOT,
-                        bootloader_args=[f"--location={server}", "--kernel=not-there"])  # fmt: skip
+    outcome = run_guest(
+        xen, disk=images("ext2.img"), bootloader=NETBOOT, bootloader_args=[f"--location={server}", "--kernel=not-there"]
+    )
     assert outcome.status not in (0, None), outcome
     assert outcome.bootloader.startswith("pvboot-netboot: "), outcome
     assert "not-there" in outcome.bootloader, outcome

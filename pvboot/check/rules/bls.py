@@ -12,7 +12,7 @@ from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.bls import read_files
 
 if TYPE_CHECKING:
@@ -20,10 +20,27 @@ if TYPE_CHECKING:
 
 DIALECTS = ("bls",)
 KEYS = (
-    "title", "version", "machine-id", "sort-key", "linux", "efi", "initrd", "options", "devicetree",
-    "devicetree-overlay", "architecture", "uki", "uki-url", "profile", "extra", "grub_hotkey", "grub_users",
-    "grub_class", "grub_arg", "id",
-)  # fmt: skip
+    "title",
+    "version",
+    "machine-id",
+    "sort-key",
+    "linux",
+    "efi",
+    "initrd",
+    "options",
+    "devicetree",
+    "devicetree-overlay",
+    "architecture",
+    "uki",
+    "uki-url",
+    "profile",
+    "extra",
+    "grub_hotkey",
+    "grub_users",
+    "grub_class",
+    "grub_arg",
+    "id",
+)
 
 
 class _File(NamedTuple):
@@ -52,8 +69,11 @@ def bls_entry_ignored(subject: Subject) -> Iterator[Problem]:
         if keys & {"linux"}:
             continue
         if keys & {"efi", "uki", "uki-url"}:
-            yield Problem("starts a program of the firmware, which a PV guest does not have",
-                          SourceSpan(file.name, 1, 1, 0), severity="note")  # fmt: skip
+            yield Problem(
+                "starts a program of the firmware, which a PV guest does not have",
+                SourceSpan(file.name, 1, 1, 0),
+                severity="note",
+            )
         else:
             yield Problem("has no line `linux`, so that no loader shows it", SourceSpan(file.name, 1, 1, 0))
 
@@ -80,15 +100,22 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
             yield Problem(f"{shorten(field.key)!r} is no key of the specification{hint}", field.span)
 
 
-@rule("bls-fields-lost", "error", "GRUB reads an entry only up to a blank line or a key without value",
-      dialects=DIALECTS)  # fmt: skip
+@rule(
+    "bls-fields-lost", "error", "GRUB reads an entry only up to a blank line or a key without value", dialects=DIALECTS
+)
 def bls_fields_lost(subject: Subject) -> Iterator[Problem]:
     """Fedora's blscfg ends there; systemd-boot reads on, so that one file has two meanings."""
     for file in _files(subject):
         read = grammar.parse_as_grub(file.data, file.name)
         last = read[-1].span.line if read else 0
-        lost = next((field for field in grammar.parse(file.data, file.name)
-                     if field.span.line > last and field.key in ("linux", "initrd", "options")), None)  # fmt: skip
+        lost = next(
+            (
+                field
+                for field in grammar.parse(file.data, file.name)
+                if field.span.line > last and field.key in ("linux", "initrd", "options")
+            ),
+            None,
+        )
         if lost is not None:
             message = f"GRUB's blscfg stops reading before this line, so {lost.key!r} is lost"
             yield Problem(message, lost.span)

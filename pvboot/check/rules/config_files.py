@@ -13,7 +13,7 @@ from pvboot.check.subject import ENTRIES_OPENED, Subject
 from pvboot.device_names import read_device
 from pvboot.devices import Devices
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import FILE_NOT_FOUND, GrubError
+from pvboot.grub_errors import FILE_NOT_FOUND, GrubError
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import load
 from pvboot.menu.model import Command, Entry, Menu
@@ -30,8 +30,13 @@ def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
         yield Problem(f"there is no file {path}: entry 0 boots", line.argument_span)
 
 
-@rule("savedefault-no-file", "error", "savedefault, and the file it writes into is not there", dialects=MENU_LST,
-      needs="files")  # fmt: skip
+@rule(
+    "savedefault-no-file",
+    "error",
+    "savedefault, and the file it writes into is not there",
+    dialects=MENU_LST,
+    needs="files",
+)
 def savedefault_no_file(subject: Subject) -> Iterator[Problem]:
     """GRUB never makes the file: the command fails with error 15, and the entry stops before it boots."""
     used = any(entry is not None for entry, _line in subject.menu_lst.named("savedefault"))
@@ -42,8 +47,12 @@ def savedefault_no_file(subject: Subject) -> Iterator[Problem]:
         # Behind `boot` it is never run; a second one would stop no more.
         line = next((line for line in entry.lines if line.name in ("savedefault", "boot")), None)
         if line is not None and line.name == "savedefault":
-            yield Problem(f"there is no file {path} to write into: GRUB stops here with error 15 and does not boot",
-                          line.name_span, entry.index, severity=mild)  # fmt: skip
+            yield Problem(
+                f"there is no file {path} to write into: GRUB stops here with error 15 and does not boot",
+                line.name_span,
+                entry.index,
+                severity=mild,
+            )
 
 
 def _missing_default_file(subject: Subject) -> str | None:
@@ -80,8 +89,9 @@ def missing_password_menu(subject: Subject) -> Iterator[Problem]:
         try:
             shell.open(words[1].text)
         except (PvbootError, FsError) as err:
-            yield Problem(f"the menu behind the password cannot be opened: {err}", words[1].span,
-                          entry.index if entry else None)  # fmt: skip
+            yield Problem(
+                f"the menu behind the password cannot be opened: {err}", words[1].span, entry.index if entry else None
+            )
 
 
 @rule("configfile-loop", "error", "menus lead to each other without end", dialects=MENU_LST, needs="files")
@@ -100,8 +110,9 @@ def configfile_loop(subject: Subject) -> Iterator[Problem]:
             if place == visited[0]:
                 way = " -> ".join(f"{volume or ''}{path}" for volume, path in [*visited, place])
                 waits = "for ever" if menu.timeout is not None else "whenever the default is taken"
-                yield Problem(f"by their defaults these menus go round {waits}: {way}", first[0].args_span,
-                              first[1].index)  # fmt: skip
+                yield Problem(
+                    f"by their defaults these menus go round {waits}: {way}", first[0].args_span, first[1].index
+                )
             return
         visited.append(place)
         menu = load(subject.devices, jump.found)

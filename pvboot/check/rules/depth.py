@@ -55,8 +55,10 @@ def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError
         assert image is not None
         try:
             plan = plan_in_fresh_domain(_layout(subject, entry, image))
-            plans[entry.index] = (f"planned with {_memory(subject)} MiB: {len(plan.displaced)} of "
-                                  f"{plan.layout.nr_pages} pages change their frame, {len(plan.operations)} operations")
+            plans[entry.index] = (
+                f"planned with {_memory(subject)} MiB: {len(plan.displaced)} of "
+                f"{plan.layout.nr_pages} pages change their frame, {len(plan.operations)} operations"
+            )
         except (PvbootError, FsError) as err:
             plans[entry.index] = err
     return plans[entry.index]

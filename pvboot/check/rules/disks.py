@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError, UnknownFilesystem
 from grammars.spans import SourceSpan
-from pvboot import grub_rules
+from pvboot import grub_errors
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, Loader, loader_of
 from pvboot.check.rules.files import named_files, problem_at
@@ -24,7 +24,7 @@ from pvboot.check.volumes import (
     xfs_version,
 )
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
     from pvboot.check.loads import NamedFile
@@ -32,16 +32,20 @@ if TYPE_CHECKING:
     from pvboot.device_names import Device
 
 NAMES_LOOKED_FOR = 16  # names that several volumes have; each is looked for in the whole text
-_ABSENT = (grub_rules.NO_SUCH_DISK, grub_rules.NO_SUCH_PARTITION, grub_rules.INVALID_DEVICE)
+_ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION, grub_errors.INVALID_DEVICE)
 
 
-@rule("root-device-absent", "error", "a menu names a disk, partition, UUID or label that the guest does not have",
-      needs="files")  # fmt: skip
+@rule(
+    "root-device-absent",
+    "error",
+    "a menu names a disk, partition, UUID or label that the guest does not have",
+    needs="files",
+)
 def root_device_absent(subject: Subject) -> Iterator[Problem]:
     """`root`, `uuid` and devices in file names; what `search` of a `grub.cfg` does not find."""
     for entry in subject.opened_entries:
         for root in subject.loads(entry).roots:
-            if isinstance(root.error, GrubError) and root.error.number in (*_ABSENT, grub_rules.FILE_NOT_FOUND):
+            if isinstance(root.error, GrubError) and root.error.number in (*_ABSENT, grub_errors.FILE_NOT_FOUND):
                 yield Problem(f"the root device is not there: {root.error}", root.span, entry.index)
     seen = set()
     for entry, named in named_files(subject):
@@ -106,7 +110,7 @@ def _opens(subject: Subject, index: int) -> bool:
 def _content(named: NamedFile) -> str | None:
     """What stands on the volume of a file that could not be opened because no reader knows it."""
     error = named.error
-    if isinstance(error, GrubError) and error.number == grub_rules.CANNOT_MOUNT:
+    if isinstance(error, GrubError) and error.number == grub_errors.CANNOT_MOUNT:
         error = error.__cause__ if isinstance(error.__cause__, FsError) else error
     return error.found if isinstance(error, UnknownFilesystem) else None
 
@@ -192,8 +196,10 @@ def dirty_journal(subject: Subject) -> Iterator[Problem]:
     for used in used_volumes(subject):
         superblock = ext_superblock(subject.devices, used.device)
         if superblock is not None and journal_is_dirty(superblock):
-            message = (f"the file system of {used.device}, with {shorten(used.purpose)}, was not unmounted: "
-                       "GRUB and pygrub do not replay its journal and may read older files")  # fmt: skip
+            message = (
+                f"the file system of {used.device}, with {shorten(used.purpose)}, was not unmounted: "
+                "GRUB and pygrub do not replay its journal and may read older files"
+            )
             yield _of_volume(subject, used, message)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
 from pvboot.check.scripted import told
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.extlinux import KEYWORDS
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ def configfile_loop(subject: Subject) -> Iterator[Problem]:
     return _said(subject, "loop")
 
 
-@rule("missing-config-file", "error", "a menu that another one wants to read is not there", dialects=DIALECT,
-      needs="files")  # fmt: skip
+@rule(
+    "missing-config-file",
+    "error",
+    "a menu that another one wants to read is not there",
+    dialects=DIALECT,
+    needs="files",
+)
 def missing_config_file(subject: Subject) -> Iterator[Problem]:
     """What INCLUDE and UI name."""
     return _said(subject, "unread-file")

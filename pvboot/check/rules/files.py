@@ -8,14 +8,14 @@ from weakref import WeakKeyDictionary
 
 from fsdrivers import errors as fs_errors
 from grammars.spans import SourceSpan
-from pvboot import grub_rules
+from pvboot import grub_errors
 from pvboot.check.api import Problem, rule
 from pvboot.check.headers import claimed_bytes
 from pvboot.check.locate import locate
 from pvboot.check.paths import Verdict, explain
 from pvboot.check.volumes import device_of
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import GrubError, shorten
+from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
     from pvboot.check.loads import NamedFile
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 4096
 PATHS_SUGGESTED = 50  # of a menu: listing directories costs
-_ABSENT = (grub_rules.NO_SUCH_DISK, grub_rules.NO_SUCH_PARTITION)
-_NOT_THERE = (grub_rules.FILE_NOT_FOUND, grub_rules.BAD_FILE_TYPE, grub_rules.TOO_MANY_LINKS)
-_UNREADABLE = (grub_rules.UNREADABLE_WHOLE, grub_rules.INCONSISTENT_FILESYSTEM, grub_rules.READ_ERROR)
+_ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION)
+_NOT_THERE = (grub_errors.FILE_NOT_FOUND, grub_errors.BAD_FILE_TYPE, grub_errors.TOO_MANY_LINKS)
+_UNREADABLE = (grub_errors.UNREADABLE_WHOLE, grub_errors.INCONSISTENT_FILESYSTEM, grub_errors.READ_ERROR)
 
 
 def named_files(subject: Subject) -> Iterator[tuple[Entry, NamedFile]]:
@@ -186,6 +186,8 @@ def truncated_file(subject: Subject) -> Iterator[Problem]:
             continue  # `unreadable-file` tells
         if claim is not None and claim.size > named.file.size:
             yield problem_at(
-                subject, entry, named,
+                subject,
+                entry,
+                named,
                 f"{shorten(named.name, 120)} is cut: it has {named.file.size} bytes, {claim.what} ends at {claim.size}",
-            )  # fmt: skip
+            )

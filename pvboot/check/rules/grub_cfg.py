@@ -13,7 +13,7 @@ from pvboot.check.hints import Hints
 from pvboot.check.scripted import commands, told
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.grub_cfg import HypervisorEntryError
 from pvboot.menu.grub_env import SIGNATURE
 
@@ -50,8 +50,9 @@ def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Ite
 # --- syntax -----------------------------------------------------------------------------------------------
 
 
-@rule("syntax-error", "error", "the text breaks the rules of its language, and a part of it is dropped",
-      dialects=DIALECT)  # fmt: skip
+@rule(
+    "syntax-error", "error", "the text breaks the rules of its language, and a part of it is dropped", dialects=DIALECT
+)
 def syntax_error(subject: Subject) -> Iterator[Problem]:
     """What grub-script-check refuses: braces, quotes, `if` without `fi` ..."""
     for statement in subject.script.statements:
@@ -69,8 +70,9 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     for warning, entry in told(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
         if name in _GRUB2_ONLY:
-            yield Problem(f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry,
-                          severity="note")  # fmt: skip
+            yield Problem(
+                f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry, severity="note"
+            )
             continue
         near = hints.near(name)
         hint = f", did you mean {near!r}?" if near else ""
@@ -127,8 +129,13 @@ def configfile_loop(subject: Subject) -> Iterator[Problem]:
     return _all_said(subject, "loop")
 
 
-@rule("missing-config-file", "error", "a menu that another one wants to read is not there", dialects=DIALECT,
-      needs="files")  # fmt: skip
+@rule(
+    "missing-config-file",
+    "error",
+    "a menu that another one wants to read is not there",
+    dialects=DIALECT,
+    needs="files",
+)
 def missing_config_file(subject: Subject) -> Iterator[Problem]:
     """What `source` and `configfile` name; a file that the script tests for before is not missed."""
     return _all_said(subject, "unread-file", severity="warning")
@@ -166,12 +173,20 @@ def bad_grubenv(subject: Subject) -> Iterator[Problem]:
         wanted = SIGNATURE[:24].decode()
         yield Problem(f"no environment block: it begins with {shown!r}, not with {wanted!r}", file=name)
     elif file.size != BLOCK_BYTES:
-        yield Problem(f"an environment block has {BLOCK_BYTES} bytes, this one {file.size}: it was edited by hand",
-                      file=name, severity="warning")  # fmt: skip
+        yield Problem(
+            f"an environment block has {BLOCK_BYTES} bytes, this one {file.size}: it was edited by hand",
+            file=name,
+            severity="warning",
+        )
 
 
-@rule("default-saved-no-file", "warning", "the default is the saved entry, and there is no file to save it in",
-      dialects=DIALECT, needs="files")  # fmt: skip
+@rule(
+    "default-saved-no-file",
+    "warning",
+    "the default is the saved entry, and there is no file to save it in",
+    dialects=DIALECT,
+    needs="files",
+)
 def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
     """Without grubenv nothing was ever saved: the first entry is the default."""
     file = _grubenv(subject)

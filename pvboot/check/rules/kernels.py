@@ -28,7 +28,7 @@ from pvboot.check.loaders import (
 )
 from pvboot.check.rules.files import problem_at
 from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:

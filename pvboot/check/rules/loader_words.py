@@ -14,7 +14,7 @@ from grammars.grub_cfg import Function
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import loader_of
 from pvboot.check.scripted import commands
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
     from grammars.grub_cfg import Command
@@ -25,26 +25,37 @@ if TYPE_CHECKING:
 _FURTHER_FILES: Final = ("source", ".", "configfile")
 _GRUB_CFG: Final = {
     "pygrub": {
-        "linuxefi": "the entry has no kernel", "initrdefi": "the guest starts without this ramdisk",
-        "blscfg": "the entries in loader/entries are not shown", "configfile": "that menu is not read",
-        "source": "that file is not read", ".": "that file is not read",
+        "linuxefi": "the entry has no kernel",
+        "initrdefi": "the guest starts without this ramdisk",
+        "blscfg": "the entries in loader/entries are not shown",
+        "configfile": "that menu is not read",
+        "source": "that file is not read",
+        ".": "that file is not read",
     },
     "pvgrub2": {
-        "linuxefi": "GRUB for Xen has no such command", "initrdefi": "GRUB for Xen has no such command",
+        "linuxefi": "GRUB for Xen has no such command",
+        "initrdefi": "GRUB for Xen has no such command",
         "blscfg": "only the GRUB of Fedora and its family has this command",
     },
-}  # fmt: skip
+}
 _EXTLINUX: Final = {
-    "linux": "the entry has no kernel", "initrd": "the guest starts without its ramdisk",
-    "include": "that file is not read", "menu include": "that file is not read",
-    "menu default": "the default is another entry, or the first", "ontimeout": "nothing happens then",
-}  # fmt: skip
+    "linux": "the entry has no kernel",
+    "initrd": "the guest starts without its ramdisk",
+    "include": "that file is not read",
+    "menu include": "that file is not read",
+    "menu default": "the default is another entry, or the first",
+    "ontimeout": "nothing happens then",
+}
 _TITLE: Final = re.compile(r"""\s*menuentry ["']""")
 _TITLE_END: Final = re.compile(r"""["'] """)
 
 
-@rule("word-not-known-to-loader", "error", "the loader does not understand this, although others do",
-      dialects=("grub.cfg", "extlinux"))  # fmt: skip
+@rule(
+    "word-not-known-to-loader",
+    "error",
+    "the loader does not understand this, although others do",
+    dialects=("grub.cfg", "extlinux"),
+)
 def word_not_known_to_loader(subject: Subject) -> Iterator[Problem]:
     """With --target loader=pygrub or pvgrub2."""
     loader = loader_of(subject.options.target)
@@ -82,11 +93,15 @@ def _stumbles(subject: Subject, name: str, command: Command) -> Iterator[Problem
     if name == "menuentry" and command.block is not None:
         body = _behind_the_brace(subject.lines[command.span.line - 1])
         if body is None:
-            yield Problem("pygrub wants one blank, a title in quotes, a blank and a brace in this line, and refuses "
-                          "the whole menu without them", command.span)  # fmt: skip
+            yield Problem(
+                "pygrub wants one blank, a title in quotes, a blank and a brace in this line, and refuses "
+                "the whole menu without them",
+                command.span,
+            )
         elif body:
-            yield Problem("pygrub does not see what stands behind the brace in this line", command.span,
-                          severity="warning")  # fmt: skip
+            yield Problem(
+                "pygrub does not see what stands behind the brace in this line", command.span, severity="warning"
+            )
     elif name in ("initrd", "initrd16") and len(command.words) > 2:
         yield Problem("pygrub takes these files for one whose name has blanks", command.span)
     elif name == "set" and len(command.words) > 1:
@@ -95,4 +110,3 @@ def _stumbles(subject: Subject, name: str, command: Command) -> Iterator[Problem
         if text.count("=") > 1:
             message = f"pygrub refuses the whole menu for the second equals sign in {shorten(text)}"
             yield Problem(message, command.source.span(word.start, word.end))
-

@@ -10,7 +10,7 @@ from typing import Final
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import first_word, quoted, shorten, skip_word
+from pvboot.grub_errors import first_word, quoted, shorten, skip_word
 from pvboot.menu.model import Entry
 from pvboot.menu.summary import skip_kernel_options
 from pvboot.shell.request import encode_cmdline
@@ -26,8 +26,11 @@ _OTHER_ROOT = re.compile(
     r"cdroot|netboot|BOOT_IMAGE|casper\S*|archisobasedir|alpine_dev|modloop|modules|rootfstype|systemd\.\S+|"
     r"vmwgfx|vfs\.root\.\S+|kern\.\S+|fallback-to-tools|mount\.usr|usbboot|rd\.live\S*)(=|\s|$)"
 )
-_NOT_LINUX = re.compile(r"(^|/)(xen|memtest|mt86|gpxe|ipxe|netbsd|kfreebsd|mini-?os|grub|pv-?grub|pvgrub|ttylinux|"
-                        r"hurd|gnumach|mboot|unix|multiboot)[^/]*$", re.IGNORECASE)  # fmt: skip
+_NOT_LINUX = re.compile(
+    r"(^|/)(xen|memtest|mt86|gpxe|ipxe|netbsd|kfreebsd|mini-?os|grub|pv-?grub|pvgrub|ttylinux|"
+    r"hurd|gnumach|mboot|unix|multiboot)[^/]*$",
+    re.IGNORECASE,
+)
 
 
 @rule("no-entries", "error", "the menu has no entry")
@@ -46,8 +49,11 @@ def duplicate_title(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault((entry.submenu, title), entry)
         if earlier is not entry:
-            yield Problem(f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
-                          entry.span, entry.index)  # fmt: skip
+            yield Problem(
+                f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
+                entry.span,
+                entry.index,
+            )
 
 
 @rule("duplicate-id", "warning", "two entries have the same id")
@@ -58,8 +64,12 @@ def duplicate_id(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault(entry.id, entry)
         if earlier is not entry:
-            yield Problem(f"the id {quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
-                          "a default of that name means the first", entry.span, entry.index)  # fmt: skip
+            yield Problem(
+                f"the id {quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
+                "a default of that name means the first",
+                entry.span,
+                entry.index,
+            )
 
 
 @rule("entry-without-kernel", "warning", "an entry loads nothing")
@@ -78,8 +88,12 @@ def entry_without_kernel(subject: Subject) -> Iterator[Problem]:
             stays = "the guest does not boot"
         role = "a fallback," if unattended else "the entry"
         which = "the default entry" if entry.index == subject.menu.default else role
-        yield Problem(f"{which} {quoted(entry.title)} loads no kernel: {stays}", entry.span, entry.index,
-                      severity="error" if unattended else None)  # fmt: skip
+        yield Problem(
+            f"{which} {quoted(entry.title)} loads no kernel: {stays}",
+            entry.span,
+            entry.index,
+            severity="error" if unattended else None,
+        )
 
 
 def _loads_nothing(entry: Entry, unattended: bool) -> bool:
@@ -98,8 +112,11 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
         asks = next((command for command in entry.commands if command.name == "password"), None)
         if entry.locked or asks is not None:
             which = "the default entry" if index == subject.menu.default else "a fallback,"
-            yield Problem(f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it",
-                          asks.span if asks else entry.span, index)  # fmt: skip
+            yield Problem(
+                f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it",
+                asks.span if asks else entry.span,
+                index,
+            )
 
 
 @rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
@@ -118,8 +135,11 @@ def cmdline_too_long(subject: Subject) -> Iterator[Problem]:
     for entry, _path, args, span in _kernels(subject):
         size = len(encode_cmdline(args))
         if size > CMDLINE_BYTES:
-            yield Problem(f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost",
-                          span, entry.index)  # fmt: skip
+            yield Problem(
+                f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost",
+                span,
+                entry.index,
+            )
 
 
 def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
@@ -147,8 +167,11 @@ def _module_args(subject: Subject, entry: Entry) -> list[str]:
 
 
 def _is_foreign_type(entry: Entry) -> bool:
-    return any("--type=" in command.args and not re.search(r"--type=(big)?linux", command.args)
-               for command in entry.commands if command.name == "kernel")  # fmt: skip
+    return any(
+        "--type=" in command.args and not re.search(r"--type=(big)?linux", command.args)
+        for command in entry.commands
+        if command.name == "kernel"
+    )
 
 
 def _path(name: str) -> str:
@@ -172,13 +195,17 @@ def surprising_timeout(subject: Subject) -> Iterator[Problem]:
         else:
             yield Problem("no timeout: the guest waits for ever for someone to choose", span)
     elif menu.timeout >= LONG_TIMEOUT_SECONDS:
-        yield Problem(f"a timeout of {menu.timeout} seconds ({menu.timeout // 60} minutes): GRUB counts in seconds, "
-                      "syslinux in tenths", span)  # fmt: skip
+        yield Problem(
+            f"a timeout of {menu.timeout} seconds ({menu.timeout // 60} minutes): GRUB counts in seconds, "
+            "syslinux in tenths",
+            span,
+        )
     elif menu.timeout == 0 and not menu.hidden and len(menu.entries) > 1:
         yield Problem("timeout 0: the default boots at once, the menu is never shown", span, severity="note")
     elif menu.timeout == 0 and len(menu.entries) > 1 and subject.dialect == "menu.lst":
-        yield Problem("a hidden menu with timeout 0: no key is waited for, nobody can choose another entry", span,
-                      severity="note")  # fmt: skip
+        yield Problem(
+            "a hidden menu with timeout 0: no key is waited for, nobody can choose another entry", span, severity="note"
+        )
 
 
 def _timeout_span(subject: Subject) -> SourceSpan | None:
@@ -203,8 +230,11 @@ def menus_disagree(subject: Subject) -> Iterator[Problem]:
     if ours and theirs and ours != theirs:
         span = replace(subject.menu.entries[subject.menu.default].span)
         who = "PV-GRUB boots" if subject.dialect == "menu.lst" else "some loaders boot"
-        yield Problem(f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}", span,
-                      subject.menu.default)  # fmt: skip
+        yield Problem(
+            f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}",
+            span,
+            subject.menu.default,
+        )
 
 
 def _default_kernel(subject: Subject) -> str | None:

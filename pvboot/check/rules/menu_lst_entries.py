@@ -16,7 +16,7 @@ from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.device_names import Device, read_device
-from pvboot.grub_rules import GrubError, first_word, quoted, shorten
+from pvboot.grub_errors import GrubError, first_word, quoted, shorten
 from pvboot.menu.summary import skip_kernel_options
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
@@ -40,13 +40,19 @@ def empty_entry(subject: Subject) -> Iterator[Problem]:
     entries = subject.menu_lst.entries
     survivors = len(subject.menu.entries)
     numbers = [line.argument for line in subject.menu_lst.head_named("default", "fallback")]
-    shifted = any(word.isascii() and word.isdigit() and survivors <= int(word[:9]) < len(entries)
-                  for argument in numbers for word in argument.split())  # fmt: skip
+    shifted = any(
+        word.isascii() and word.isdigit() and survivors <= int(word[:9]) < len(entries)
+        for argument in numbers
+        for word in argument.split()
+    )
     for entry in entries:
         if entry.index is None:
-            yield Problem(f"no command follows {quoted(entry.title.argument)}: GRUB neither shows nor counts it "
-                          "(pygrub counts it)", entry.title.span,
-                          severity="error" if shifted else None)  # fmt: skip
+            yield Problem(
+                f"no command follows {quoted(entry.title.argument)}: GRUB neither shows nor counts it "
+                "(pygrub counts it)",
+                entry.title.span,
+                severity="error" if shifted else None,
+            )
 
 
 @rule("unreachable-command", "warning", "a command that is never run", dialects=MENU_LST)
@@ -57,8 +63,9 @@ def unreachable_command(subject: Subject) -> Iterator[Problem]:
             continue
         line = next((line for line in entry.lines[last + 1 :] if line.name in WORDS), None)
         if line is not None:
-            yield Problem(f"{line.name} is not run: {entry.lines[last].name} ends the entry", line.name_span,
-                          entry.index)  # fmt: skip
+            yield Problem(
+                f"{line.name} is not run: {entry.lines[last].name} ends the entry", line.name_span, entry.index
+            )
 
 
 @rule("initrd-before-kernel", "error", "a ramdisk or module is loaded before the kernel", dialects=MENU_LST)
@@ -69,8 +76,11 @@ def initrd_before_kernel(subject: Subject) -> Iterator[Problem]:
                 break
             if line.name == "initrd" or line.name in _MODULES:
                 number = 19 if line.name == "initrd" else 20
-                yield Problem(f"{line.name} needs a kernel line above it: the entry stops here with error {number}",
-                              line.name_span, entry.index)  # fmt: skip
+                yield Problem(
+                    f"{line.name} needs a kernel line above it: the entry stops here with error {number}",
+                    line.name_span,
+                    entry.index,
+                )
                 break
 
 
@@ -80,8 +90,11 @@ def overridden_command(subject: Subject) -> Iterator[Problem]:
         lines = list(subject.menu_lst.head_named(name))
         for line in lines[:-1]:
             same = line.argument.strip() == lines[-1].argument.strip()
-            yield Problem(f"{name} stands again in line {lines[-1].span.line}, and the last one counts", line.span,
-                          severity="note" if same else None)  # fmt: skip
+            yield Problem(
+                f"{name} stands again in line {lines[-1].span.line}, and the last one counts",
+                line.span,
+                severity="note" if same else None,
+            )
     for entry in subject.menu_lst.entries:
         yield from _overridden_in(entry)
 
@@ -108,8 +121,11 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
         elif line.name in WORDS:
             root = None  # whatever it is, it may have used the device
         for earlier in replaced:
-            yield Problem(f"{line.name} in line {line.span.line} takes the place of this {earlier.name}",
-                          earlier.span, entry.index)  # fmt: skip
+            yield Problem(
+                f"{line.name} in line {line.span.line} takes the place of this {earlier.name}",
+                earlier.span,
+                entry.index,
+            )
 
 
 @rule("unsupported-in-pv-guest", "warning", "a command that a PV guest cannot obey", dialects=MENU_LST)
@@ -122,8 +138,12 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             index = entry.index if entry else None
             what = "a boot sector cannot be run" if name == "chainloader" else f"{name} is for PCs and their disks"
             stops = " (the entry stops here)" if entry else ""
-            yield Problem(f"{what}: unsupported in a PV guest{stops}", line.span, index,
-                          severity="error" if index in subject.unattended and index is not None else None)  # fmt: skip
+            yield Problem(
+                f"{what}: unsupported in a PV guest{stops}",
+                line.span,
+                index,
+                severity="error" if index in subject.unattended and index is not None else None,
+            )
     yield from _floppies(subject)
 
 
@@ -132,8 +152,12 @@ def _floppies(subject: Subject) -> Iterator[Problem]:
         text = _file_text(line)
         if entry is not None and text.startswith("(fd") and line.name != "chainloader":
             span = _part(line, text, text.find(")") + 1)
-            yield Problem("a PV guest has no floppy disk (error 21)", span, entry.index,
-                          severity="error" if entry.index in subject.unattended else None)  # fmt: skip
+            yield Problem(
+                "a PV guest has no floppy disk (error 21)",
+                span,
+                entry.index,
+                severity="error" if entry.index in subject.unattended else None,
+            )
 
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
@@ -148,9 +172,13 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
             first = first or (entry if titles > TITLES_BYTES else None)
     if first is not None:
         effect = "crash" if everything > MENU_BYTES else "write over other memory"
-        yield Problem(f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
-                      f"entry {first.index} on they {effect}", first.title.span, first.index,
-                      severity="error" if subject.options.target.loader == "pv-grub" else None)  # fmt: skip
+        yield Problem(
+            f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
+            f"entry {first.index} on they {effect}",
+            first.title.span,
+            first.index,
+            severity="error" if subject.options.target.loader == "pv-grub" else None,
+        )
 
 
 def _size(text: str) -> int:
@@ -234,9 +262,13 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
             text = _file_text(line)
             if line.name in FILE_COMMANDS and text.startswith("/"):
                 word = first_word(text)
-                yield Problem(f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
-                              "(error 17), others the menu's own volume",
-                              _part(line, text, len(word)), entry.index, severity=severity)  # fmt: skip
+                yield Problem(
+                    f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
+                    "(error 17), others the menu's own volume",
+                    _part(line, text, len(word)),
+                    entry.index,
+                    severity=severity,
+                )
                 break
 
 

@@ -9,7 +9,7 @@ from grammars.menu_lst import CommandLine
 from pvboot.check.api import Problem, rule
 from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import GrubError, first_word, quoted, read_number, skip_word
+from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.menu_lst import MAXIMUM_FALLBACKS
 from pvboot.shell.settings import read_color
 
@@ -33,8 +33,9 @@ def default_not_a_number(subject: Subject) -> Iterator[Problem]:
             yield Problem(f"default has no effect: {err.detail}{hint}", span)
             continue
         if line.argument[at:].strip(" "):
-            yield Problem(f"only the number at the beginning of {quoted(line.argument)} is read", span,
-                          severity="warning")  # fmt: skip
+            yield Problem(
+                f"only the number at the beginning of {quoted(line.argument)} is read", span, severity="warning"
+            )
 
 
 @rule("default-out-of-range", "error", "default is beyond the last entry", dialects=MENU_LST)
@@ -47,8 +48,11 @@ def default_out_of_range(subject: Subject) -> Iterator[Problem]:
     taken = subject.menu.entries[subject.menu.default]
     dropped = sum(entry.index is None for entry in subject.menu_lst.entries)
     hint = f", {dropped} of the titles are no entries" if dropped else ""
-    yield Problem(f"default {number}, but the {count} entries count from 0{hint}: entry {taken.index} "
-                  f"{quoted(taken.title)} boots", line.argument_span)  # fmt: skip
+    yield Problem(
+        f"default {number}, but the {count} entries count from 0{hint}: entry {taken.index} "
+        f"{quoted(taken.title)} boots",
+        line.argument_span,
+    )
 
 
 @rule("fallback-out-of-range", "warning", "fallback names an entry that is not there", dialects=MENU_LST)
@@ -68,8 +72,11 @@ def fallback_duplicate(subject: Subject) -> Iterator[Problem]:
         if again is None:
             continue
         if again < len(numbers) - 1:
-            yield Problem(f"fallback {numbers[again]} is repeated: GRUB reads nothing behind it (error 23)",
-                          line.argument_span, severity="error")  # fmt: skip
+            yield Problem(
+                f"fallback {numbers[again]} is repeated: GRUB reads nothing behind it (error 23)",
+                line.argument_span,
+                severity="error",
+            )
         else:
             yield Problem(f"fallback {numbers[again]} is named twice", line.argument_span)
 
@@ -82,8 +89,9 @@ def fallback_not_a_number(subject: Subject) -> Iterator[Problem]:
         if not line.argument.strip(" "):
             yield Problem("fallback names no entry", line.name_span)
         elif wrong is not None:
-            yield Problem(f"{quoted(wrong)} is no number; GRUB takes numbers with blanks between them",
-                          line.argument_span)  # fmt: skip
+            yield Problem(
+                f"{quoted(wrong)} is no number; GRUB takes numbers with blanks between them", line.argument_span
+            )
 
 
 @rule("unreachable-fallback", "warning", "a fallback that is never tried, or tries the same again", dialects=MENU_LST)
@@ -112,12 +120,18 @@ def timeout_not_a_number(subject: Subject) -> Iterator[Problem]:
             _read, at = read_number(line.argument)
         except GrubError as err:
             waits = line.argument.strip() == "-1"  # what people write who want just that
-            yield Problem(f"timeout has no effect, the menu waits for ever: {err.detail}", span,
-                          severity="warning" if waits else None)  # fmt: skip
+            yield Problem(
+                f"timeout has no effect, the menu waits for ever: {err.detail}",
+                span,
+                severity="warning" if waits else None,
+            )
             continue
         if line.argument[at:].strip(" "):
-            yield Problem(f"only the number at the beginning of {quoted(line.argument)} is read, as seconds", span,
-                          severity="warning")  # fmt: skip
+            yield Problem(
+                f"only the number at the beginning of {quoted(line.argument)} is read, as seconds",
+                span,
+                severity="warning",
+            )
 
 
 @rule("bad-color", "warning", "a color that GRUB does not know", dialects=MENU_LST)
@@ -129,9 +143,12 @@ def bad_color(subject: Subject) -> Iterator[Problem]:
                 read_color(text)
             except GrubError:
                 place = line.words[0 if text is line.argument else 1].span if line.words else line.name_span
-                yield Problem(f"{quoted(first_word(text))} is no color, expected FOREGROUND/BACKGROUND such as "
-                              "white/blue", place, entry.index if entry else None,
-                              severity="error" if entry else None)  # fmt: skip
+                yield Problem(
+                    f"{quoted(first_word(text))} is no color, expected FOREGROUND/BACKGROUND such as white/blue",
+                    place,
+                    entry.index if entry else None,
+                    severity="error" if entry else None,
+                )
 
 
 # --- passwords --------------------------------------------------------------------------------------------
@@ -144,12 +161,16 @@ def bad_password_hash(subject: Subject) -> Iterator[Problem]:
             continue
         value = first_word(skip_word(line.argument))
         if not _MD5_HASH.fullmatch(value):
-            yield Problem("this is no MD5 hash ($1$SALT$ and 22 letters), so that no password matches",
-                          line.argument_span, entry.index if entry else None)  # fmt: skip
+            yield Problem(
+                "this is no MD5 hash ($1$SALT$ and 22 letters), so that no password matches",
+                line.argument_span,
+                entry.index if entry else None,
+            )
 
 
-@rule("password-type-unsupported", "warning", "a kind of password hash that the loader does not know",
-      dialects=MENU_LST)  # fmt: skip
+@rule(
+    "password-type-unsupported", "warning", "a kind of password hash that the loader does not know", dialects=MENU_LST
+)
 def password_type_unsupported(subject: Subject) -> Iterator[Problem]:
     loader = subject.options.target.loader
     for entry, line in subject.menu_lst.named("password"):
@@ -157,11 +178,19 @@ def password_type_unsupported(subject: Subject) -> Iterator[Problem]:
         option = first_word(line.argument)
         if option == "--md5":
             if loader in (None, "pv-grub"):
-                yield Problem("PV-GRUB is built without MD5: there this password never matches", line.argument_span,
-                              index, severity="error" if loader else "note")  # fmt: skip
+                yield Problem(
+                    "PV-GRUB is built without MD5: there this password never matches",
+                    line.argument_span,
+                    index,
+                    severity="error" if loader else "note",
+                )
         elif option.startswith("--"):
-            yield Problem(f"{quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
-                          line.argument_span, index, severity="error" if loader == "pv-grub" else None)  # fmt: skip
+            yield Problem(
+                f"{quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
+                line.argument_span,
+                index,
+                severity="error" if loader == "pv-grub" else None,
+            )
         elif not option:
             yield Problem("password names no password", line.name_span, index)
 
@@ -172,8 +201,9 @@ def lock_without_password(subject: Subject) -> Iterator[Problem]:
         return
     for entry, line in subject.menu_lst.named("lock"):
         if entry is not None:
-            yield Problem("lock has no effect: the menu has no password before its first title", line.name_span,
-                          entry.index)  # fmt: skip
+            yield Problem(
+                "lock has no effect: the menu has no password before its first title", line.name_span, entry.index
+            )
 
 
 def _fallbacks(subject: Subject) -> Iterator[tuple[CommandLine, list[int]]]:

@@ -16,7 +16,7 @@ from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.text import BYTE_ORDER_MARK, is_utf16
 from pvboot.check.subject import Subject
-from pvboot.grub_rules import GrubError, first_word, quoted, read_number, skip_word
+from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
 from pvboot.menu.words import TITLE, WORDS
 from pvboot.shell.loading import KERNEL_TYPES
@@ -56,16 +56,31 @@ def grub2_syntax(subject: Subject) -> Iterator[Problem]:
     lines = [line for line in subject.menu_file.lines if line.name in GRUB2_WORDS or _is_block_end(line)]
     entries = [line for line in lines if line.name == "menuentry" and "{" in line.argument]
     if entries and not any(line.name == TITLE for line in subject.menu_file.lines):
-        yield Problem("this is a menu of GRUB 2 (grub.cfg) under the name of one of GRUB Legacy: to GRUB Legacy and "
-                      "PV-GRUB it has no entry", entries[0].span)  # fmt: skip
+        yield Problem(
+            "this is a menu of GRUB 2 (grub.cfg) under the name of one of GRUB Legacy: to GRUB Legacy and "
+            "PV-GRUB it has no entry",
+            entries[0].span,
+        )
         return
-    instead = {"linux": "kernel", "linux16": "kernel", "linuxefi": "kernel", "menuentry": "title",
-               "initrd16": "initrd", "initrdefi": "initrd", "set": "the command itself, as in default 0",
-               "search": "root", "multiboot": "kernel", "module2": "module"}  # fmt: skip
+    instead = {
+        "linux": "kernel",
+        "linux16": "kernel",
+        "linuxefi": "kernel",
+        "menuentry": "title",
+        "initrd16": "initrd",
+        "initrdefi": "initrd",
+        "set": "the command itself, as in default 0",
+        "search": "root",
+        "multiboot": "kernel",
+        "module2": "module",
+    }
     for line in lines:
         hint = f"; GRUB Legacy has {instead[line.name]}" if line.name in instead else ""
-        yield Problem(f"{quoted(line.name)} is GRUB 2's and is skipped{hint}", line.name_span,
-                      severity="warning" if line.name in _HARMLESS else None)  # fmt: skip
+        yield Problem(
+            f"{quoted(line.name)} is GRUB 2's and is skipped{hint}",
+            line.name_span,
+            severity="warning" if line.name in _HARMLESS else None,
+        )
 
 
 def _is_block_end(line: CommandLine) -> bool:
@@ -98,8 +113,9 @@ def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> 
     """A foreign word is a note; one that was meant to be a command decides what boots."""
     index = entry.index if entry else None
     if line.name in FOREIGN:
-        return Problem(f"{line.name} is {FOREIGN[line.name]}; other loaders skip it", line.name_span, index,
-                       severity="note")  # fmt: skip
+        return Problem(
+            f"{line.name} is {FOREIGN[line.name]}; other loaders skip it", line.name_span, index, severity="note"
+        )
     if not line.name:
         first = "'='" if line.text.lstrip().startswith("=") else "a NUL"
         return Problem(f"a line that begins with {first} is skipped", line.name_span, index)
@@ -109,8 +125,12 @@ def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> 
     if meant is not None:
         case = ": commands are written in small letters" if meant == line.name.lower() else ""
         boots = meant in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
-        return Problem(f"{quoted(line.name)} is no command and is skipped ({meant}?){case}", line.name_span, index,
-                       severity="error" if boots and (entry is None or WORDS[meant].entry) else None)  # fmt: skip
+        return Problem(
+            f"{quoted(line.name)} is no command and is skipped ({meant}?){case}",
+            line.name_span,
+            index,
+            severity="error" if boots and (entry is None or WORDS[meant].entry) else None,
+        )
     return Problem(f"{quoted(line.name)} is no command and is skipped", line.name_span, index)
 
 
@@ -119,8 +139,11 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
     for line in subject.menu_lst.head:
         word = WORDS.get(line.name)
         if word is not None and not word.head:
-            yield Problem(f"{line.name} does nothing before the first title; it belongs into each entry",
-                          line.name_span, severity="warning")  # fmt: skip
+            yield Problem(
+                f"{line.name} does nothing before the first title; it belongs into each entry",
+                line.name_span,
+                severity="warning",
+            )
     by_pygrub = subject.options.target.loader == "pygrub"
     for name, word in WORDS.items():
         if word.entry or name == TITLE:
@@ -128,14 +151,28 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
         for entry, line in subject.menu_lst.named(name):
             if entry is not None:
                 effect = "pygrub ignores it here" if by_pygrub else "the entry stops here with error 27"
-                yield Problem(f"{name} acts only before the first title: {effect}", line.name_span, entry.index,
-                              severity="warning" if by_pygrub else None)  # fmt: skip
+                yield Problem(
+                    f"{name} acts only before the first title: {effect}",
+                    line.name_span,
+                    entry.index,
+                    severity="warning" if by_pygrub else None,
+                )
 
 
 # --- arguments --------------------------------------------------------------------------------------------
 
-FILE_COMMANDS: Final = ("kernel", "initrd", "module", "modulenounzip", "configfile", "chainloader", "cat", "blocklist",
-                        "find", "testload")  # fmt: skip
+FILE_COMMANDS: Final = (
+    "kernel",
+    "initrd",
+    "module",
+    "modulenounzip",
+    "configfile",
+    "chainloader",
+    "cat",
+    "blocklist",
+    "find",
+    "testload",
+)
 
 
 @rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=MENU_LST)
@@ -262,8 +299,11 @@ def line_too_long(subject: Subject) -> Iterator[Problem]:
     for line in subject.menu_file.lines:
         if line.cut:
             known = line.name in WORDS
-            yield Problem(f"GRUB keeps {LINE_LIMIT_BYTES} bytes of a line, the rest is lost", line.name_span,
-                          severity=None if known else "warning")  # fmt: skip
+            yield Problem(
+                f"GRUB keeps {LINE_LIMIT_BYTES} bytes of a line, the rest is lost",
+                line.name_span,
+                severity=None if known else "warning",
+            )
 
 
 _DECIDING = (
@@ -273,8 +313,12 @@ _DECIDING = (
 _SWALLOWED: Final = frozenset(_DECIDING.split())
 
 
-@rule("suspicious-continuation", "warning", "a backslash that joins lines, or does not, against all appearance",
-      dialects=MENU_LST)  # fmt: skip
+@rule(
+    "suspicious-continuation",
+    "warning",
+    "a backslash that joins lines, or does not, against all appearance",
+    dialects=MENU_LST,
+)
 def suspicious_continuation(subject: Subject) -> Iterator[Problem]:
     if "\\" not in subject.text:
         return
@@ -289,20 +333,26 @@ def suspicious_continuation(subject: Subject) -> Iterator[Problem]:
             span = subject.span(subject.offset_of(number) + len(line) - 1, 1)
             word = re.split(r"[ \t]", following, maxsplit=1)[0]
             if comment and following and not following.startswith("#"):
-                yield Problem("the comment goes on: the next line belongs to it", span,
-                              severity="error" if word in WORDS else None)  # fmt: skip
+                yield Problem(
+                    "the comment goes on: the next line belongs to it",
+                    span,
+                    severity="error" if word in WORDS else None,
+                )
             elif not comment and word in _SWALLOWED and word != following:
-                yield Problem(f"the next line, {quoted(following)}, becomes a part of this one", span,
-                              severity="error")  # fmt: skip
+                yield Problem(f"the next line, {quoted(following)}, becomes a part of this one", span, severity="error")
             elif not comment and not following:
                 yield Problem("an empty line is joined to this one", span, severity="note")
         elif line.endswith("\\"):
             if not comment:
-                yield Problem("the backslash at the end of the file stays in the argument",
-                              subject.span(subject.offset_of(number) + len(line) - 1, 1))  # fmt: skip
+                yield Problem(
+                    "the backslash at the end of the file stays in the argument",
+                    subject.span(subject.offset_of(number) + len(line) - 1, 1),
+                )
         elif not comment and (match := re.search(r"\\[ \t]+$", line)):
-            yield Problem("blanks follow the backslash, so the line does not go on",
-                          subject.span(subject.offset_of(number) + match.start(), len(match[0])))  # fmt: skip
+            yield Problem(
+                "blanks follow the backslash, so the line does not go on",
+                subject.span(subject.offset_of(number) + match.start(), len(match[0])),
+            )
         before = ("comment" if comment else "text") if continues else None
 
 
@@ -315,16 +365,23 @@ def tab_separator(subject: Subject) -> Iterator[Problem]:
         raw = subject.line_at(subject.name, span.line) or ""
         argument = raw[span.column - 1 : span.column - 1 + span.length].rstrip()
         if "\t" in argument and " " not in argument:
-            yield Problem("only tabs stand behind the file's name: pygrub takes the whole text for the name",
-                          span, entry.index if entry else None,
-                          severity="error" if subject.options.target.loader == "pygrub" else None)  # fmt: skip
+            yield Problem(
+                "only tabs stand behind the file's name: pygrub takes the whole text for the name",
+                span,
+                entry.index if entry else None,
+                severity="error" if subject.options.target.loader == "pygrub" else None,
+            )
 
 
-@rule("quoted-file-name", "error", "quotes around a file or device, which GRUB Legacy takes as letters",
-      dialects=MENU_LST)  # fmt: skip
+@rule(
+    "quoted-file-name", "error", "quotes around a file or device, which GRUB Legacy takes as letters", dialects=MENU_LST
+)
 def quoted_file_name(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named(*FILE_COMMANDS, "root", "rootnoverify", "default", "timeout"):
         text = skip_kernel_options(line.argument) if line.name == "kernel" else line.argument
         if text[:1] in ("'", '"') and (entry is not None or WORDS[line.name].head):
-            yield Problem(f"GRUB Legacy knows no quotes: {quoted(first_word(text))} is read with them",
-                          line.argument_span, entry.index if entry else None)  # fmt: skip
+            yield Problem(
+                f"GRUB Legacy knows no quotes: {quoted(first_word(text))} is read with them",
+                line.argument_span,
+                entry.index if entry else None,
+            )

@@ -13,7 +13,7 @@ from pvboot.check.rules.files import named_files, problem_at
 from pvboot.check.volumes import device_of, used_volumes
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_rules import shorten
+from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Volume

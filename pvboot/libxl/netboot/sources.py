@@ -1,0 +1,259 @@
+"""What LOCATION may be, and how kernel and ramdisk come from each into the result files."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import fsdrivers.directory
+import fsdrivers.partitions
+import fsdrivers.probe
+from fsdrivers import errors as fs_errors
+from fsdrivers.blocks import open_source as open_blocks
+from fsdrivers.copy import copy_to_fd
+from pvboot.devices import Devices, Disk
+from pvboot.errors import BootError
+from pvboot.libxl.netboot import trees
+
+if TYPE_CHECKING:
+    from fsdrivers.api import File, Filesystem
+    from pvboot.fetch.fetch import Fetcher
+    from pvboot.fetch.urls import Url
+    from pvboot.libxl.netboot.options import Options
+    from pvboot.sandbox import Channel
+
+FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+FETCHED = ("http", "https", "tftp")
+
+# (confined, network, descriptors that the child keeps)
+Rights = tuple[bool, bool, tuple[int, ...]]
+
+
+class Source(Protocol):
+    """A place that kernel and ramdisk come from."""
+
+    @property
+    def rights(self) -> Rights:
+        """What the child that reads it may keep."""
+
+    def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
+        """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`, `FsError`."""
+
+
+def open_source(options: Options) -> Source:
+    """The place that the options name.  Raises `BootError` for one that cannot be fetched from, `FsError`."""
+    location = options.location
+    if location is None:
+        assert options.kernel is not None
+        return Separate(options.kernel, options.ramdisk)
+    scheme = scheme_of(location)
+    if scheme in FETCHED:
+        from pvboot.fetch.urls import parse_url
+
+        return Remote(parse_url(location.rstrip("/") + "/"), options.kernel, options.ramdisk)
+    path = location
+    if scheme == "file":
+        path = location.partition(":")[2]
+        path = path[2:] if path.startswith("//") else path
+        if not path.startswith("/"):
+            raise BootError("a file URL names a host", where=location, expected="file:///path")
+    elif scheme is not None and not os.path.exists(location):
+        raise BootError(
+            "cannot fetch from here", where=location, expected="http, https, tftp or a local path", found=f"{scheme}:"
+        )
+    if os.path.isdir(path):
+        return Directory(path, options.kernel, options.ramdisk)
+    return Image(path, options.kernel, options.ramdisk)
+
+
+def scheme_of(text: str) -> str | None:
+    """The scheme of a URL in lower case, None for a path."""
+    found = _SCHEME.match(text)
+    return found[1].lower() if found else None
+
+
+def deliver(kernel: File, ramdisk: File | None, outputs: tuple[int, int], channel: Channel) -> None:
+    """Check and copy both."""
+    for what, file in (("kernel", kernel), ("ramdisk", ramdisk)):
+        if file is None:
+            continue
+        if file.size > FILE_LIMIT_BYTES:
+            raise BootError(
+                f"the {what} is too large",
+                where=file.path,
+                expected=f"at most {FILE_LIMIT_BYTES} bytes",
+                found=f"{file.size} bytes",
+            )
+        if not file.size:
+            raise BootError(f"the {what} is empty", where=file.path)
+        copied = copy_to_fd(file, outputs[what == "ramdisk"], regular=True)
+        channel.send("note", f"{what} {file.path}, {copied} bytes")
+    if ramdisk is not None:
+        channel.send("ramdisk")
+    channel.send("kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A local directory; it is the host's own, so nobody is kept from anything."""
+
+    path: str
+    kernel: str | None
+    ramdisk: str | None
+
+    @property
+    def rights(self) -> Rights:
+        """None is given up."""
+        return False, False, ()
+
+    def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
+        """See `Source`."""
+        filesystem = fsdrivers.directory.DirectoryFilesystem(self.path)
+        deliver(*_from(filesystem, self.kernel, self.ramdisk), outputs, channel)
+
+
+class Image:
+    """A local image or block device, whose file systems are read without any right."""
+
+    def __init__(self, path: str, kernel: str | None, ramdisk: str | None) -> None:
+        self._blocks = open_blocks(path, raw=True)
+        self._names = kernel, ramdisk
+
+    @property
+    def rights(self) -> Rights:
+        """Nothing but the image."""
+        fd = next(self._blocks.extents(0, 1)).fd
+        assert fd is not None
+        return True, False, (fd,)
+
+    def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
+        """The first volume that has what is wanted."""
+        devices = Devices([Disk(self._blocks.name, self._blocks)])
+        problem: Exception = BootError("no file system", where=self._blocks.name)
+        for device in devices.candidates():
+            try:
+                found = _from(devices.mount(device), *self._names)
+            except (BootError, fs_errors.FsError) as err:
+                if isinstance(problem, BootError) and not isinstance(err, fs_errors.UnknownFilesystem):
+                    problem = err
+                continue
+            deliver(*found, outputs, channel)
+            return
+        raise problem
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A directory on a server."""
+
+    url: Url
+    kernel: str | None
+    ramdisk: str | None
+
+    @property
+    def rights(self) -> Rights:
+        """The network, and files to be read."""
+        _import_network()
+        return True, True, ()
+
+    def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
+        """See `Source`."""
+        kernel: File
+        ramdisk: File | None
+        with closing(_fetcher(channel)) as fetcher:
+            if self.kernel is not None:
+                kernel, ramdisk = fetcher.fetch(self._below(self.kernel)), self._partner(fetcher)
+            else:
+                from pvboot.fetch.tree import UrlFilesystem
+
+                kernel, ramdisk = trees.find_tree(UrlFilesystem(fetcher, self.url))
+                if self.ramdisk is not None:
+                    ramdisk = fetcher.fetch(self._below(self.ramdisk))
+            deliver(kernel, ramdisk, outputs, channel)
+
+    def _partner(self, fetcher: Fetcher) -> File | None:
+        """The ramdisk that is named, or that belongs to the kernel."""
+        assert self.kernel is not None
+        if self.ramdisk is not None:
+            return fetcher.fetch(self._below(self.ramdisk))
+        name = trees.partner(self.kernel)
+        try:
+            return fetcher.fetch(self._below(name)) if name else None
+        except fs_errors.NotFound:
+            return None
+
+    def _below(self, name: str) -> Url:
+        from pvboot.fetch.urls import parse_url, read_checksum
+
+        if scheme_of(name) in FETCHED:
+            return parse_url(name)
+        path, _mark, fragment = name.partition("#")
+        below = self.url.child(tuple(trees.join("", path)[1:].split("/")))
+        return replace(below, checksum=read_checksum(fragment, str(below)) if fragment else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Separate:
+    """No location: each file by its own URL or path."""
+
+    kernel: str
+    ramdisk: str | None
+
+    @property
+    def rights(self) -> Rights:
+        """As for a server if one of them is fetched."""
+        fetched = any(scheme_of(name) in FETCHED for name in (self.kernel, self.ramdisk or ""))
+        if fetched:
+            _import_network()
+        return fetched, fetched, ()
+
+    def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
+        """See `Source`."""
+        with closing(_fetcher(channel)) as fetcher:
+            kernel = _one(self.kernel, fetcher)
+            deliver(kernel, _one(self.ramdisk, fetcher) if self.ramdisk else None, outputs, channel)
+
+
+def _one(name: str, fetcher: Fetcher) -> File:
+    if scheme_of(name) in FETCHED:
+        from pvboot.fetch.urls import parse_url
+
+        return fetcher.fetch(parse_url(name))
+    folder, _slash, base = os.path.abspath(name).rpartition("/")
+    return fsdrivers.directory.DirectoryFilesystem(folder or "/").open("/" + base)
+
+
+def _from(filesystem: Filesystem, kernel: str | None, ramdisk: str | None) -> tuple[File, File | None]:
+    """The named files, or those of the installation tree."""
+    if kernel is None:
+        found, partner = trees.find_tree(filesystem)
+        return found, filesystem.open(trees.join("/", ramdisk)) if ramdisk else partner
+    file = filesystem.open(trees.join("/", kernel))
+    if ramdisk is not None:
+        return file, filesystem.open(trees.join("/", ramdisk))
+    name = trees.partner(kernel)
+    try:
+        return file, filesystem.open(trees.join("/", name)) if name else None
+    except (fs_errors.NotFound, fs_errors.NotADirectory):
+        return file, None
+
+
+def _fetcher(channel: Channel) -> Fetcher:
+    from pvboot.fetch.fetch import Fetcher
+    from pvboot.fetch.settings import NetSettings
+
+    return Fetcher(NetSettings(file_limit_bytes=FILE_LIMIT_BYTES, tell=lambda text: channel.send("note", text)))
+
+
+def _import_network() -> None:
+    """While everything on this host can be read: the child may not be able to."""
+    import importlib
+
+    for name in ("fetch", "http_client", "http_file", "sink", "tftp_client", "tree", "urls"):
+        importlib.import_module(f"pvboot.fetch.{name}")
+    for name in ("requests", "tftpy", "encodings.idna"):
+        importlib.import_module(name)

@@ -1,0 +1,360 @@
+"""The confined side: find the guest's menu, choose, and copy kernel and ramdisk into the open result files."""
+
+from __future__ import annotations
+
+# The readers import some of these only at their first use; then the confined process would have to start again.
+import encodings.utf_16_le  # noqa: F401
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import fsdrivers.partitions
+import fsdrivers.probe  # noqa: F401
+from fsdrivers import errors as fs_errors
+from fsdrivers.api import BlockSource, File, Volume
+from fsdrivers.copy import copy_to_fd
+from pvboot import grub_errors
+from pvboot.device_names import Device, read_device
+from pvboot.devices import Devices, Disk
+from pvboot.errors import BootError, MenuError, PvbootError
+from pvboot.grub_errors import GrubError, first_word
+from pvboot.libxl.pygrub import legacy
+from pvboot.libxl.pygrub.options import Options
+from pvboot.menu.dialects import GRUB_CFG, MENU_LST, Dialect, MenuContext, dialect_of
+from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
+from pvboot.menu.model import BootFiles, Entry, Menu
+from pvboot.sandbox import Channel
+from pvboot.screen.safe_text import safe
+
+if TYPE_CHECKING:
+    from pvboot.shell.session import Choice
+
+FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes (XSA-25)
+WARNINGS_SHOWN = 20
+DEFAULT_SECONDS = 1  # pygrub's time for a menu that names none, or no time to wait
+NAME_LIMIT = 200
+
+# A device that is not there, or not with this file, is no reason to fail: a guest's own disk is often handed over as
+# a partition of another number, and pygrub never looked at the device.
+_ELSEWHERE = frozenset(
+    {
+        grub_errors.FILE_NOT_FOUND,
+        grub_errors.CANNOT_MOUNT,
+        grub_errors.NO_SUCH_DISK,
+        grub_errors.NO_SUCH_PARTITION,
+        grub_errors.INVALID_DEVICE,
+        grub_errors.BAD_DEVICE_SYNTAX,
+    }
+)
+
+# Entries of menu.lst are counted as pygrub counts them.
+_LEGACY = Dialect(legacy.DIALECT, legacy.__name__, MENU_LST.paths)
+
+# Asks somebody at the terminal; None: nobody is there.
+Chooser = Callable[[Menu, Devices], "Choice"] | None
+
+
+# Descriptors of the open result files, kernel and ramdisk.
+Outputs = tuple[int, int]
+
+
+class OffsetDevices(Devices):
+    """One file system at a known offset, whatever tables the disk has."""
+
+    def volumes(self, drive: int) -> list[Volume]:
+        """The one volume."""
+        source = self.disks[drive].source
+        return [] if source is None else [Volume(source, "none", 0, 0, source.size)]
+
+
+def read_guest(
+    source: BlockSource, options: Options, outputs: Outputs | None, choose: Chooser, channel: Channel
+) -> None:
+    """The whole job; every end is a message: `kernel` and `args` (and `ramdisk`), `text`, or `error`."""
+    try:
+        devices = _devices(source, options)
+        if options.isconfig:
+            channel.send("text", _show_config(source, options))
+        elif options.list_entries:
+            channel.send("text", _list_entries(devices, channel))
+        else:
+            _boot(devices, options, outputs, choose, channel)
+    except (PvbootError, fs_errors.FsError) as err:
+        channel.send("error", str(err))
+
+
+def _devices(source: BlockSource, options: Options) -> Devices:
+    if options.offset is None:
+        return Devices([Disk(source.name, source)])
+    from fsdrivers.blocks import SliceSource
+
+    if options.offset >= source.size:
+        raise BootError(
+            "--offset is behind the end of the disk", expected=f"less than {source.size}", found=str(options.offset)
+        )
+    part = SliceSource(source, options.offset, source.size - options.offset, f"{source.name}[{options.offset}]")
+    return OffsetDevices([Disk(part.name, part)])
+
+
+# --- menus ------------------------------------------------------------------------------------------------
+
+
+def _load_menu(devices: Devices, channel: Channel) -> Menu:
+    """The guest's menu.  Raises `MenuError`, `FsError` if there is none with an entry."""
+    menu = load(devices, find(devices, instead={legacy.DIALECT: _LEGACY}))
+    channel.send("note", f"menu {menu.volume or ''}{menu.path} ({menu.dialect}, {len(menu.entries)} entries)")
+    for warning in menu.warnings[:WARNINGS_SHOWN]:
+        channel.send("warning", str(warning))
+    if not menu.entries:
+        raise MenuError("the menu has no entry", where=f"{menu.volume or ''}{menu.path}")
+    return menu
+
+
+def named_entry(options: Options, menu: Menu) -> int | None:
+    """What --entry says; one that is not there is the default, silently.  Negative numbers are none."""
+    wanted = options.entry
+    if wanted is None:
+        return None
+    try:
+        index = int(wanted)
+    except ValueError:
+        names = ((entry.title, entry.id) for entry in menu.entries)
+        return next((index for index, pair in enumerate(names) if wanted in pair), menu.default)
+    return index if 0 <= index < len(menu.entries) else menu.default
+
+
+# --- booting ----------------------------------------------------------------------------------------------
+
+
+def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: Chooser, channel: Channel) -> None:
+    if options.kernel is not None:
+        kernel, ramdisks = _named_files(devices, options)
+        _deliver(kernel, ramdisks, options.args, outputs, channel)
+        return
+    menu = _load_menu(devices, channel)
+    failed: list[str] = []
+    index = named_entry(options, menu)
+    fallback: tuple[int, ...] = ()  # only for what nobody chose
+    if index is None and choose is not None:
+        choice = choose(menu, devices)
+        if choice.lines is not None or choice.outcome is not None:
+            _boot_edited(devices, menu, choice, options, outputs, channel)
+            return
+        index, fallback = choice.index, () if choice.by_key else menu.fallback
+    elif index is None:
+        index, fallback = menu.default, menu.fallback
+    for attempt in (index, *(number for number in fallback if number != index)):
+        entry = menu.entries[attempt]
+        try:
+            kernel, ramdisks, args = open_entry(devices, menu, entry)
+        except (PvbootError, fs_errors.FsError) as err:
+            failed.append(f"entry {attempt} {entry.title[:NAME_LIMIT]!r}: {err}")
+            continue
+        if failed:
+            channel.send("warning", "; ".join(failed))
+        channel.send("note", f"entry {attempt} {entry.title[:NAME_LIMIT]!r}, kernel {kernel.path}")
+        _deliver(kernel, ramdisks, args + (b" " + options.args if options.args else b""), outputs, channel)
+        return
+    raise BootError("; ".join(failed))
+
+
+def _boot_edited(
+    devices: Devices, menu: Menu, choice: Choice, options: Options, outputs: Outputs | None, channel: Channel
+) -> None:
+    """What somebody made of an entry in the editor, or typed at the prompt."""
+    from pvboot.shell.interpreter import run_lines
+    from pvboot.shell.request import BootRequest
+
+    outcome = choice.outcome
+    if choice.lines is not None:
+        entry = menu.entries[choice.index]
+        outcome = run_lines(devices, menu, entry, choice.lines, authenticated=choice.authenticated)
+    if not isinstance(outcome, BootRequest):
+        raise BootError("the commands load no kernel")
+    args = outcome.cmdline + (b" " + options.args if options.args else b"")
+    _deliver(outcome.kernel, [module.file for module in outcome.modules], args, outputs, channel)
+
+
+def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
+    """--kernel and --ramdisk on the first file system that has the kernel."""
+    assert options.kernel is not None
+    problem: Exception = BootError("no file system", where=devices.source_name)
+    for device in devices.candidates():
+        try:
+            filesystem = devices.mount(device)
+            kernel = filesystem.open(options.kernel)
+        except fs_errors.FsError as err:
+            if not isinstance(problem, fs_errors.NotFound):
+                problem = err
+            continue
+        return kernel, [filesystem.open(options.ramdisk)] if options.ramdisk else []
+    raise problem
+
+
+def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[File], bytes]:
+    """Kernel, ramdisks and arguments of an entry.  Raises `PvbootError`, `FsError`."""
+    files = entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+    files = _without_hypervisor(files)
+    if files.kernel is None:
+        raise BootError("the entry names no kernel")
+    home = read_device(menu.volume)[0] if menu.volume else Device("hd")
+    root = _root_of(files, home)
+    open_file = partial(_open, devices, root=root, home=home, is_legacy=entry.files is None)
+    kernel = open_file(files.kernel)
+    names = [*files.initrds, *(name for name, _args in files.modules)]
+    return kernel, [open_file(name) for name in names], _encode(_arguments(files))
+
+
+def _without_hypervisor(files: BootFiles) -> BootFiles:
+    """An entry made for a dom0 loads Xen first and Linux as its first module: a guest needs Linux alone."""
+    name = (files.kernel or "").rpartition("/")[2]
+    if not files.modules or not (name == "xen" or name.startswith(("xen.", "xen-"))):
+        return files
+    (kernel, args), rest = files.modules[0], files.modules[1:]
+    return replace(files, kernel=kernel, args=args, modules=rest)
+
+
+def _arguments(files: BootFiles) -> str:
+    """As typed, like pygrub: only the blanks around them go."""
+    return (files.args if files.typed_args is None else files.typed_args).strip(" \t")
+
+
+def _root_of(files: BootFiles, home: Device) -> Device:
+    try:
+        return read_device(files.root, home)[0] if files.root else home
+    except GrubError:
+        return home
+
+
+def _open(devices: Devices, name: str, root: Device, home: Device, *, is_legacy: bool) -> File:
+    """A file where the entry says it is, else on the menu's own volume (never in place of one in a disk image)."""
+    name = first_word(name) if is_legacy else name
+    if name.startswith("("):
+        try:
+            root, path = read_device(name, root, loops=not is_legacy)
+        except GrubError:
+            path = name.partition(")")[2]
+            root = home
+    else:
+        path = name
+    path = path if path.startswith("/") else f"/{path}"
+    try:
+        return devices.open_path(root, path)
+    except GrubError as err:
+        if err.number not in _ELSEWHERE or root == home or root.kind == "loop":
+            raise
+        try:
+            return devices.open_path(home, path)
+        except GrubError:
+            raise err from None
+
+
+# --- results ----------------------------------------------------------------------------------------------
+
+
+def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs | None, channel: Channel) -> None:
+    """Check, copy, report."""
+    for what, files in (("kernel", [kernel]), ("ramdisk", ramdisks)):
+        total = sum(file.size for file in files)
+        if total > FILE_LIMIT_BYTES:
+            raise BootError(
+                f"the {what} is too large",
+                where=files[0].path,
+                expected=f"at most {FILE_LIMIT_BYTES} bytes",
+                found=f"{total} bytes",
+            )
+    if not kernel.size:
+        raise BootError("the kernel file is empty", where=kernel.path)
+    channel.thought()
+    if outputs is not None:
+        copied = copy_to_fd(kernel, outputs[0], regular=True)
+        channel.send("note", f"kernel {kernel.path}, {copied} bytes")
+        if ramdisks:
+            copied = _copy_joined(ramdisks, outputs[1])
+            channel.send("note", f"ramdisk {', '.join(file.path for file in ramdisks)}, {copied} bytes")
+    if ramdisks:
+        channel.send("ramdisk")
+    channel.send("args", args)
+    channel.send("kernel")
+
+
+def _copy_joined(files: list[File], fd: int) -> int:
+    """Ramdisks one behind the other, each from a multiple of four bytes as the kernel's unpacker wants it."""
+    done = 0
+    for file in files:
+        gap = -done % 4
+        os.lseek(fd, gap, os.SEEK_CUR)
+        done += gap + copy_to_fd(file, fd, regular=True)
+    return done
+
+
+# --- looking only -----------------------------------------------------------------------------------------
+
+
+def _list_entries(devices: Devices, channel: Channel) -> str:
+    """pygrub's form, of every entry (pygrub stops at the first without kernel or initrd)."""
+    lines: list[str] = []
+    try:
+        menu: Menu | None = _load_menu(devices, channel)
+    except (PvbootError, fs_errors.FsError) as err:
+        channel.send("warning", str(err))
+        menu = None
+    for entry in menu.entries if menu is not None else ():
+        try:
+            files = entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+        except (PvbootError, fs_errors.FsError) as err:
+            channel.send("warning", f"entry {entry.index}: {err}")
+            files = BootFiles(None)
+        initrds = " ".join(files.initrds) or None
+        lines.append(
+            f"title: {safe(entry.title)}\n  root: {_root_text(files)}\n  kernel: {_path(files.kernel)}\n"
+            f"  args: {safe(_arguments(files)) or None}\n  initrd: {_path(initrds)}\n"
+        )
+    return "".join(lines)
+
+
+def _root_text(files: BootFiles) -> str:
+    """`d0p1` for (hd0,1)."""
+    try:
+        device = read_device(files.root)[0] if files.root else None
+    except GrubError:
+        return safe(files.root or "")
+    if device is None:
+        return "None"
+    return f"d{device.drive}" + ("" if device.partition is None else f"p{device.partition}")
+
+
+def _path(name: str | None) -> str:
+    if name is None:
+        return "None"
+    return safe(name.partition(")")[2] if name.startswith("(") else name)
+
+
+def _show_config(source: BlockSource, options: Options) -> str:
+    """--isconfig: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
+    data = source.read_at(0, min(source.size, MENU_LIMIT_BYTES))
+    dialect = dialect_of(source.name)
+    if dialect == MENU_LST:
+        is_legacy = os.path.basename(source.name) in ("menu.lst", "grub.conf")
+        dialect = _LEGACY if is_legacy else GRUB_CFG
+    menu = dialect.builder()(data, MenuContext(source.name, None, source.name, Devices([])))
+    if not menu.entries:
+        raise MenuError("the menu has no entry", where=source.name)
+    index = named_entry(options, menu)
+    files = _without_hypervisor(_files_of(menu.entries[menu.default if index is None else index]))
+    args = _arguments(files)
+    args += " " + os.fsdecode(options.args) if options.args else ""
+    text = f"  kernel: {_path(files.kernel)}\n"
+    if files.initrds:
+        text += f"  initrd: {_path(' '.join(files.initrds))}\n"
+    return text + f"  args: {safe(args)}\n"
+
+
+def _files_of(entry: Entry) -> BootFiles:
+    return entry.files() if entry.files is not None else legacy.read_files(entry.commands)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,156 @@
+"""pygrub's command line: long options by any unique prefix, options behind the image, `--x=V` and `--x V`.
+
+Measured with the pygrub of Xen 4.17 and read in that of Xen 4.20; libxl adds its own options in front.
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+from dataclasses import dataclass
+
+PROGRAM = "pvboot-pygrub"
+DEFAULT_DIRECTORY = "/var/run/xen/pygrub"
+FORMATS = ("sxp", "simple", "simple0")
+
+# pygrub declares -h as taking an argument; nobody can rely on `-h` alone being an error.
+_SHORT = "qilnhv"
+_LONG = [
+    "quiet",
+    "interactive",
+    "list-entries",
+    "not-really",
+    "help",
+    "output=",
+    "output-format=",
+    "output-directory=",
+    "offset=",
+    "runas=",
+    "entry=",
+    "kernel=",
+    "ramdisk=",
+    "args=",
+    "isconfig",
+    "debug",
+    "verbose",
+    "no-sandbox",
+]
+
+USAGE = (
+    f"Usage: {PROGRAM} [-q|--quiet] [-i|--interactive] [-l|--list-entries] [-n|--not-really] [--output=FILE] "
+    "[--kernel=PATH] [--ramdisk=PATH] [--args=ARGS] [--entry=N|TITLE] [--output-directory=DIR] "
+    "[--output-format=sxp|simple|simple0] [--runas=UID] [--offset=BYTES] [--isconfig] [--debug] [-v|--verbose] "
+    "[--no-sandbox] IMAGE"
+)
+
+
+class Stop(Exception):  # noqa: N818 (it also ends a run that went well)
+    """End with this exit code; `message` is one line for stderr, `usage` adds the usage line."""
+
+    def __init__(self, code: int, message: str = "", *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.usage = usage
+
+
+@dataclass(slots=True)
+class Options:
+    """What was asked for; the names are those of the options."""
+
+    image: str = ""
+    interactive: bool = True
+    list_entries: bool = False
+    not_really: bool = False
+    output: str | None = None
+    output_format: str = "sxp"
+    output_directory: str | None = None
+    kernel: str | None = None
+    ramdisk: str | None = None
+    args: bytes = b""
+    entry: str | None = None
+    offset: int | None = None
+    runas: int | None = None
+    isconfig: bool = False
+    debug: bool = False
+    verbose: bool = False
+    sandbox: bool = True
+
+    @property
+    def result_directory(self) -> str:
+        """Where kernel and ramdisk go; the given text is kept, since it is part of the result's file names."""
+        return DEFAULT_DIRECTORY + "/" if self.output_directory is None else self.output_directory + "/"
+
+
+def parse(arguments: list[str]) -> Options:
+    """The options of a command line.  Raises `Stop`."""
+    try:
+        given, rest = getopt.gnu_getopt(arguments, _SHORT, _LONG)
+    except getopt.GetoptError as err:
+        raise Stop(1, str(err), usage=True) from err
+    if not rest:
+        # `--help` without an image is an error to pygrub, with one it is not.
+        raise Stop(1, usage=True)
+    options = Options(image=rest[0])
+    for name, value in given:
+        _apply(options, name, value)
+    if options.runas and options.interactive:
+        raise Stop(1, "In order to use --runas, you must also set --entry or -q")
+    return options
+
+
+def _apply(options: Options, name: str, value: str) -> None:
+    """One option; later ones win, as libxl relies on."""
+    if name in ("-q", "--quiet", "-i", "--interactive"):
+        options.interactive = name in ("-i", "--interactive")
+    elif name in ("-h", "--help"):
+        raise Stop(0, usage=True)
+    elif name in _FLAGS:
+        field, setting = _FLAGS[name]
+        setattr(options, field, setting)
+    elif name == "--output":
+        if value != "-":
+            options.output = value
+    elif name == "--output-format":
+        if value not in FORMATS:
+            raise Stop(1, f"unknown output format {value}", usage=True)
+        options.output_format = value
+    elif name == "--output-directory":
+        if not os.path.isdir(value):
+            raise Stop(1, f"{value} is not an existing directory")
+        options.output_directory = value
+    elif name == "--entry":
+        options.entry, options.interactive = value, False
+    elif name == "--args":
+        options.args = os.fsencode(value)
+    elif name == "--kernel":
+        options.kernel = value or None
+    elif name == "--ramdisk":
+        options.ramdisk = value or None
+    elif name == "--offset":
+        options.offset = _integer(value, "offset value must be an integer")
+    elif name == "--runas":
+        options.runas = _integer(value, "runas value must be an integer user id")
+
+
+_FLAGS = {
+    "-l": ("list_entries", True),
+    "--list-entries": ("list_entries", True),
+    "-n": ("not_really", True),
+    "--not-really": ("not_really", True),
+    "-v": ("verbose", True),
+    "--verbose": ("verbose", True),
+    "--isconfig": ("isconfig", True),
+    "--debug": ("debug", True),
+    "--no-sandbox": ("sandbox", False),
+}
+
+
+def _integer(text: str, problem: str) -> int:
+    try:
+        value = int(text)
+    except ValueError as err:
+        raise Stop(1, problem, usage=True) from err
+    if not 0 <= value < 1 << 63:
+        raise Stop(1, f"{problem} that is not negative, found {text[:40]}")
+    return value

@@ -1,5 +1,0 @@
-"""`python -m pvboot.pygrub`."""
-
-from pvboot.pygrub.main import main
-
-main()

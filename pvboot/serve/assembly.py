@@ -1,0 +1,73 @@
+"""From a configuration to what a worker serves: content, handlers and journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pvboot.serve.api import Content, Handler, Journal
+from pvboot.serve.config import Config
+from pvboot.serve.content import Directory, ImageDirectory, OneImage, Part, TreeContent
+from pvboot.serve.images import ImageStore
+from pvboot.serve.nursery import Nursery
+
+if TYPE_CHECKING:
+    from pvboot.serve.state.server import ServerState
+
+
+def build_tree(config: Config, store: ImageStore) -> TreeContent:
+    """All mounts of the configuration."""
+    parts: dict[str, Part] = {}
+    for mount in config.mounts:
+        if mount.kind == "directory":
+            parts[mount.path] = Directory(mount.target)
+        elif mount.kind == "images":
+            parts[mount.path] = ImageDirectory(mount.target, store, raw=mount.raw)
+        elif mount.kind == "image":
+            parts[mount.path] = OneImage(mount.target, store, raw=mount.raw)
+        else:
+            from pvboot.serve.stores import Store
+
+            limits = config.server_limits
+            parts[mount.path] = Store(mount.target, mount.options, limits.object_bytes, limits.spool_bytes)
+    return TreeContent(parts)
+
+
+class Assembly:
+    """What one worker serves; `close` ends what it holds.  Made after the fork of the worker."""
+
+    def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
+        """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
+        self._mounts = config.mounts
+        self.store = ImageStore(nursery, config.image_limits)
+        self.content: Content = build_tree(config, self.store)
+        self.handlers: tuple[Handler, ...] = ()
+        self.further: Journal | None = None
+        self._state: ServerState | None = None
+        if config.tables:  # clients and profiles need a database: there is none without a table of theirs
+            from pvboot.serve.state.server import build_state
+
+            self._state = state = build_state(config.tables, self.content, base_urls=bases)
+            self.content, self.handlers, self.further = state.content, state.handlers, state.journal
+
+    def warnings(self) -> list[str]:
+        """What is wrong without making the configuration a bad one: unreadable contents, profiles without files."""
+        found = []
+        for mount in self._mounts:
+            if mount.kind != "url":
+                try:
+                    os.close(os.open(mount.target, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+                except OSError as err:
+                    found.append(f"content {mount.path}: {mount.target} cannot be read: {err.strerror}")
+        return found + ([] if self._state is None else self._state.warnings())
+
+    def check_state(self) -> None:
+        """Raises `PvbootError` if the state cannot be read."""
+        if self._state is not None:
+            self._state.check()
+
+    def close(self) -> None:
+        """Write what is still to be written."""
+        if self._state is not None:
+            self._state.close()

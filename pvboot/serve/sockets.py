@@ -1,0 +1,133 @@
+"""The listening sockets: bound here, or handed over by systemd; and what systemd is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+
+from pvboot.errors import NetworkError
+from pvboot.serve.config import PROTOCOLS, Config
+
+_FIRST_FD = 3  # SD_LISTEN_FDS_START of sd-daemon.h
+_FDS_LIMIT = 64
+_TFTP_BUFFER_BYTES = 1 << 20  # requests of a whole rack at once
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A bound socket and what it was bound for: its protocol and the configured host and port ("" when inherited)."""
+
+    protocol: str
+    asked: tuple[str, int]
+    sock: socket.socket
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it really listens."""
+        host, port = self.sock.getsockname()[:2]
+        return host, port
+
+
+def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Listener]) -> list[Listener]:
+    """A socket for each address of the configuration.
+
+    A protocol whose sockets came from systemd takes no others; sockets of `kept` are used again.
+    Raises `NetworkError`, and then none of the new ones is left open.
+    """
+    unused = list(kept)
+    bound: list[Listener] = []
+    fresh: list[Listener] = []
+    try:
+        for protocol in PROTOCOLS:
+            if protocol in inherited:
+                bound += inherited[protocol]
+                continue
+            for asked in config.listen[protocol]:
+                old = next((one for one in unused if (one.protocol, one.asked) == (protocol, asked)), None)
+                if old is not None:
+                    unused.remove(old)
+                    bound.append(old)
+                    continue
+                fresh.append(Listener(protocol, asked, _bind_one(protocol, asked)))
+                bound.append(fresh[-1])
+    except NetworkError:
+        for listener in fresh:
+            listener.sock.close()
+        raise
+    return bound
+
+
+def _bind_one(protocol: str, asked: tuple[str, int]) -> socket.socket:
+    host, port = asked
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM if protocol == "tftp" else socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_INET6:
+            # So that 0.0.0.0 and [::] can stand side by side.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if protocol == "tftp":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TFTP_BUFFER_BYTES)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(socket.getaddrinfo(host, port, family, sock.type, 0, socket.AI_NUMERICHOST)[0][4])
+        if protocol != "tftp":
+            # From here on connections wait in the kernel, whichever worker comes to take them.
+            sock.listen(1024)
+    except OSError as err:
+        sock.close()
+        raise NetworkError(f"cannot listen: {err.strerror}", where=f"{protocol} {host} port {port}") from err
+    sock.setblocking(False)
+    return sock
+
+
+def inherit(environment: MutableMapping[str, str]) -> dict[str, list[Listener]]:
+    """The sockets that systemd hands over, by protocol; the variables that tell of them are removed.
+
+    `FileDescriptorName=` says the protocol; without one, datagram sockets are TFTP's and stream sockets HTTP's.
+    Raises `NetworkError`.
+    """
+    values = [environment.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")]
+    pid, count, names = values[0], values[1], values[2].split(":")
+    if pid != str(os.getpid()) or not count.isascii() or not count.isdigit():
+        return {}
+    if int(count[:9]) > _FDS_LIMIT:
+        raise NetworkError("too many sockets were handed over", expected=f"at most {_FDS_LIMIT}", found=count)
+    found: dict[str, list[Listener]] = {}
+    for index in range(int(count)):
+        name = names[index] if index < len(names) else ""
+        try:
+            sock = socket.socket(fileno=_FIRST_FD + index)
+        except OSError as err:
+            raise NetworkError("what was handed over is no socket", where=f"descriptor {_FIRST_FD + index}") from err
+        is_datagram = sock.type == socket.SOCK_DGRAM
+        protocol = name if name in PROTOCOLS else "tftp" if is_datagram else "http"
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or is_datagram != (protocol == "tftp"):
+            raise NetworkError("a handed-over socket is of the wrong kind", where=f"{name or 'without name'}")
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        found.setdefault(protocol, []).append(Listener(protocol, ("", index), sock))
+    return found
+
+
+def notify(*lines: str) -> None:
+    """Tell systemd (sd_notify), if it listens; it may be gone."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place:
+        return
+    address = "\0" + place[1:] if place.startswith("@") else place
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto("\n".join(lines).encode(), address)
+
+
+def reloading() -> str:
+    """The lines that say so: systemd wants the moment, too."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
+def as_url_host(host: str) -> str:
+    """IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,210 @@
+"""Boots and transfers in the database: what was given to whom, what came of it, and what is under way.
+
+A boot begins with a menu.  Files that the same address fetches afterwards and that the menu named are its progress:
+`menu-given`, `kernel-fetched`, `complete` (the kernel and all files of one entry), or `failed` when the last try of one
+of its files came to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pvboot.serve.state.database import Database
+from pvboot.serve.state.profiles import Profile
+from pvboot.serve.state.tables import BOOTS, TRANSFERS
+
+GIVEN, KERNEL, COMPLETE, FAILED = "menu-given", "kernel-fetched", "complete", "failed"
+OUTCOMES = (GIVEN, KERNEL, COMPLETE, FAILED)
+
+BOOT_SECONDS = 3600  # files fetched later than this after the last sign of a boot are not its own
+_OPEN_BOOTS = 5000  # how many boots are looked through for the owner of a file
+_STALE_SECONDS = 15  # a live transfer of which nothing was heard for so long has lost its process
+_FINISHED_SECONDS = 3600
+_FINISHED_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A menu that was given to somebody."""
+
+    client: str | None
+    mac: str | None
+    address: str
+    protocol: str
+    dialect: str
+    profile: Profile
+    next_boot: bool
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer; `outcome` is "" while it lives, `size` and `sent` in bytes."""
+
+    process: str
+    number: int
+    address: str
+    protocol: str
+    path: str
+    size: int
+    sent: int
+    outcome: str
+    started: float
+    changed: float
+
+
+def add_boot(database: Database, given: Given) -> None:
+    """A boot begins."""
+    now = time.time()
+    with database.writing(durable=False) as connection:
+        connection.execute(
+            BOOTS.insert().values(
+                client=given.client,
+                mac=given.mac,
+                address=given.address,
+                protocol=given.protocol,
+                dialect=given.dialect,
+                profile=given.profile.name,
+                next_boot=given.next_boot,
+                path=given.path,
+                entries=json.dumps([list(entry.files) for entry in given.profile.entries]),
+                fetched="[]",
+                outcome=GIVEN,
+                detail="",
+                started=now,
+                changed=now,
+            )
+        )
+
+
+def save_transfers(database: Database, transfers: Sequence[Transfer], finished: Sequence[Transfer]) -> None:
+    """One round of a process's writer: what its transfers have come to, and what that means for boots."""
+    with database.writing(durable=False) as connection:
+        if transfers:
+            _save(connection, transfers)
+        if finished:
+            _credit(connection, finished)
+
+
+def _save(connection: Connection, transfers: Sequence[Transfer]) -> None:
+    """One statement for all rows: a busy server has hundreds of them twice a second."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(TRANSFERS)
+    changed = {key: statement.excluded[key] for key in ("sent", "outcome", "changed")}
+    statement = statement.on_conflict_do_update(index_elements=["process", "number"], set_=changed)
+    connection.execute(statement, [asdict(transfer) for transfer in transfers])
+
+
+def _credit(connection: Connection, finished: Sequence[Transfer]) -> None:
+    """Give finished transfers to the boots that they belong to: the address's latest that named the file."""
+    since = time.time() - BOOT_SECONDS
+    wanted = {transfer.address for transfer in finished}
+    query = select(BOOTS).where(BOOTS.c.changed > since, BOOTS.c.outcome != COMPLETE)
+    if len(wanted) <= 500:
+        query = query.where(BOOTS.c.address.in_(wanted))
+    boots: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(query.order_by(BOOTS.c.id.desc()).limit(_OPEN_BOOTS).with_for_update()):
+        boots.setdefault(row.address, []).append(row)
+    progress: dict[int, _Progress] = {}
+    for transfer in finished:
+        for row in boots.get(transfer.address, ()):
+            boot = progress.get(row.id) or _Progress(row)
+            if boot.take(transfer):
+                progress[row.id] = boot
+                break
+    for number, boot in progress.items():
+        connection.execute(BOOTS.update().where(BOOTS.c.id == number).values(**boot.values()))
+
+
+class _Progress:
+    """A boot while transfers are credited to it."""
+
+    def __init__(self, row: Row[Any]) -> None:
+        self._entries: list[list[str]] = json.loads(row.entries)
+        self._fetched: list[str] = json.loads(row.fetched)
+        self._failed = row.outcome == FAILED
+        self._detail = row.detail
+
+    def take(self, transfer: Transfer) -> bool:
+        """Whether the file is one of this boot's."""
+        if not any(transfer.path in files for files in self._entries):
+            return False
+        if transfer.outcome == "done":
+            if transfer.path not in self._fetched:
+                self._fetched.append(transfer.path)
+            self._failed, self._detail = False, ""
+        elif transfer.path not in self._fetched:
+            self._failed, self._detail = True, f"{transfer.path}: {transfer.outcome}"[:1000]
+        return True
+
+    def values(self) -> dict[str, Any]:
+        whole = any(files and set(files) <= set(self._fetched) for files in self._entries)
+        kernel = any(files and files[0] in self._fetched for files in self._entries)
+        outcome = COMPLETE if whole else FAILED if self._failed else KERNEL if kernel else GIVEN
+        detail = "" if whole else self._detail
+        return {"fetched": json.dumps(self._fetched), "outcome": outcome, "detail": detail, "changed": time.time()}
+
+
+def prune(database: Database, limit: int, days: int) -> None:
+    """Bound the history by count and age, and forget transfers that are over or whose process is gone."""
+    now = time.time()
+    with database.writing(durable=False) as connection:
+        connection.execute(BOOTS.delete().where(BOOTS.c.changed < now - days * 86400))
+        _keep_newest(connection, BOOTS.c.id, BOOTS, None, limit)
+        old = TRANSFERS.c.changed < now - _FINISHED_SECONDS
+        lost = and_(TRANSFERS.c.outcome == "", TRANSFERS.c.changed < now - 4 * _STALE_SECONDS)
+        connection.execute(TRANSFERS.delete().where(or_(old, lost)))
+        _keep_newest(connection, TRANSFERS.c.changed, TRANSFERS, TRANSFERS.c.outcome != "", _FINISHED_LIMIT)
+
+
+def _keep_newest(connection: Connection, order: Any, table: Any, which: Any, limit: int) -> None:
+    query = select(order).order_by(order.desc()).offset(limit).limit(1)
+    mark = connection.scalar(query if which is None else query.where(which))
+    if mark is not None:
+        condition = order <= mark
+        connection.execute(table.delete().where(condition if which is None else and_(condition, which)))
+
+
+def boots(database: Database, *, client: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """The last boots, the newest first."""
+    query = select(BOOTS).order_by(BOOTS.c.id.desc()).limit(limit)
+    if client is not None:
+        query = query.where(BOOTS.c.client == client)
+    with database.reading() as connection:
+        return [_boot(row) for row in connection.execute(query)]
+
+
+def _boot(row: Row[Any]) -> dict[str, Any]:
+    plain = {key: value for key, value in row._mapping.items() if key != "entries"}
+    return {**plain, "fetched": json.loads(row.fetched)}
+
+
+def live_transfers(database: Database, limit: int = 500) -> list[Transfer]:
+    """What is under way in all processes of all servers, the newest first."""
+    fresh = TRANSFERS.c.changed > time.time() - _STALE_SECONDS
+    query = select(TRANSFERS).where(TRANSFERS.c.outcome == "", fresh)
+    return _transfers(database, query.order_by(TRANSFERS.c.started.desc()).limit(limit))
+
+
+def finished_transfers(database: Database, limit: int = 100) -> list[Transfer]:
+    """The last that ended, the newest first."""
+    query = select(TRANSFERS).where(TRANSFERS.c.outcome != "")
+    return _transfers(database, query.order_by(TRANSFERS.c.changed.desc()).limit(limit))
+
+
+def _transfers(database: Database, query: Any) -> list[Transfer]:
+    with database.reading() as connection:
+        return [Transfer(**row._mapping) for row in connection.execute(query)]
+
+
+def forget_process(database: Database, process: str) -> None:
+    """A process ends: its transfers live no more."""
+    with database.writing(durable=False) as connection:
+        connection.execute(TRANSFERS.delete().where(TRANSFERS.c.process == process, TRANSFERS.c.outcome == ""))

@@ -1,0 +1,112 @@
+"""Menus as content: who asks under which name gets his own; everything else is the wrapped content's."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fsdrivers.api import Extent
+from pvboot.errors import PvbootError
+from pvboot.serve.api import Content, Requester, ServedDirectory, ServedFile
+from pvboot.serve.state.history import Given
+from pvboot.serve.state.identity import Identity, read_identity
+from pvboot.serve.state.names import MenuName, read_name
+from pvboot.serve.state.registry import Choice, Registry
+from pvboot.serve.state.render import Place, render
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file that exists in memory only (implements `ServedFile`)."""
+
+    data: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return len(self.data)
+
+    @property
+    def mtime(self) -> float | None:
+        """None: it was made for the asker."""
+        return None
+
+    @property
+    def etag(self) -> str:
+        """By the bytes alone."""
+        return hashlib.sha256(self.data).hexdigest()[:32]
+
+    def extents(self) -> Sequence[Extent]:
+        """One run of bytes."""
+        return (Extent(len(self.data), data=self.data),) if self.data else ()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class MenuContent:
+    """Implements `Content`.  Opening a menu uses up the asker's next boot, and is the beginning of a boot.
+
+    It is used up by the opening and not by the end of the transfer: a client that gets the menu and loses the last
+    acknowledgement would boot it twice otherwise, and a next boot is often an installation.  An asker whose claims say
+    `peek` (HTTP's HEAD) uses up nothing.
+    """
+
+    def __init__(
+        self, base: Content, registry: Registry, bases: Mapping[str, str], record: Callable[[Given], None]
+    ) -> None:
+        self._base, self._registry, self._bases, self._record = base, registry, bases, record
+
+    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+        """As `Content.open`; a file of the wrapped content never hides a menu."""
+        name = read_name(path, self._registry.settings.menus)
+        menu = self._menu(path, name, who) if name is not None else None
+        return menu if menu is not None else self._base.open(path, who)
+
+    def _menu(self, path: str, name: MenuName, who: Requester) -> MadeFile | None:
+        identity = asker(name, who)
+        peek = bool(who.claims.get("peek"))
+        choice = self._registry.choose(identity, take=not peek, only_known=name.searched)
+        if choice is None:
+            return None
+        text = render(choice.profile, name.dialect, Place(who.protocol, self._bases)).text
+        if not peek:
+            self._tell(given(choice, identity, who, name.dialect, path))
+        return MadeFile(text.encode())
+
+    def _tell(self, menu: Given) -> None:
+        try:
+            self._record(menu)
+        except PvbootError as err:
+            # The client is to boot even when its history cannot be written.
+            _LOG.warning("boot of %s is not recorded: %s", menu.address, err)
+
+
+def asker(name: MenuName, who: Requester) -> Identity:
+    """Whom a menu is for: the one whom its name names; of names that are not searched for, else the sender."""
+    if name.searched:
+        return name.speaks_of
+    sent, named = read_identity(who.claims, who.address), name.speaks_of
+    return Identity(named.mac or sent.mac, named.uuid or sent.uuid, named.address or sent.address, sent.hostname)
+
+
+def given(choice: Choice, identity: Identity, who: Requester, dialect: str, path: str) -> Given:
+    """What the history is told."""
+    client = choice.client
+    mac = identity.mac or (client.identity.mac if client else None)
+    address = read_identity({}, who.address).address or who.address[:45]
+    return Given(
+        client.name if client else None,
+        mac,
+        address,
+        who.protocol,
+        dialect,
+        choice.profile,
+        choice.once,
+        path.encode("utf-8", "backslashreplace").decode()[:1000],
+    )

@@ -1,0 +1,71 @@
+"""The names under which menus are asked for: which dialect, and whom the name itself speaks of.
+
+Loaders build these names: PXELINUX and GRUB 2 try one after the other until one is there (`searched`), PV-GRUB and iPXE
+ask for one only.
+Sources: PXELINUX (wiki.syslinux.org, "Configuration filename"), GRUB 2 (manual, "Network"; grub-core/net/net.c
+`grub_net_search_config_file`), iPXE (`${mac}` and `${uuid}` in a URL).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from pvboot.serve.state.identity import NOBODY, Identity, read_address, read_mac, read_uuid
+
+MENU_LST, GRUB_CFG, PXELINUX, IPXE = "menu.lst", "grub.cfg", "pxelinux", "ipxe"
+DIALECTS = (MENU_LST, GRUB_CFG, PXELINUX, IPXE)
+
+_HEX_ADDRESS = re.compile(r"[0-9A-F]{1,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class MenuName:
+    """A menu that is asked for.
+
+    `speaks_of` is whom the name itself names.  `searched`: the loader goes on to the next name when this one does not
+    exist, so nobody but the named client gets an answer.
+    """
+
+    dialect: str
+    speaks_of: Identity = NOBODY
+    searched: bool = False
+
+
+def read_name(path: str, prefix: str) -> MenuName | None:
+    """The menu that `path` asks for; None if it is no name of a menu.  `prefix` is "/boot" or another directory."""
+    if not path.startswith(f"{prefix}/"):
+        return None
+    name = path[len(prefix) + 1 :]
+    directory, _, last = name.rpartition("/")
+    if directory == "pxelinux.cfg":
+        return _read_searched(PXELINUX, last, "default")
+    if directory:
+        return None
+    if name.startswith("grub.cfg"):
+        return _read_searched(GRUB_CFG, name[len("grub.cfg") :].removeprefix("-"), "") if name != "grub.cfg-" else None
+    for dialect, stem in ((MENU_LST, "menu.lst"), (IPXE, "boot.ipxe")):
+        if name == stem:
+            return MenuName(dialect)
+        if name.startswith(f"{stem}."):
+            who = _read_who(name[len(stem) + 1 :])
+            return MenuName(dialect, who) if who else None
+    return None
+
+
+def _read_searched(dialect: str, rest: str, last_name: str) -> MenuName | None:
+    """`01-MAC`, UUID, the address in hexadecimal, that shortened digit by digit; the search ends with `last_name`."""
+    if rest == last_name:
+        return MenuName(dialect)
+    if _HEX_ADDRESS.fullmatch(rest):
+        # A shortened one is a group of addresses, and clients are described one by one: it names nobody.
+        whole = str(ipaddress.IPv4Address(int(rest, 16))) if len(rest) == 8 else None
+        return MenuName(dialect, Identity(address=whole), searched=True)
+    who = _read_who(rest)
+    return MenuName(dialect, who, searched=True) if who else None
+
+
+def _read_who(text: str) -> Identity | None:
+    mac, uuid, address = read_mac(text), read_uuid(text), read_address(text)
+    return Identity(mac, uuid, address) if mac or uuid or address else None

@@ -1,0 +1,72 @@
+"""The OpenAPI document of the HTTP API, made from the table of routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pvboot
+from pvboot.serve.state.routes import ROUTES, Route
+from pvboot.serve.state.schemas import SCHEMAS
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "pvboot serve", "version": pvboot.__version__, "license": {"name": "GPL-2.0-or-later"}},
+        "paths": paths,
+        "components": {"schemas": SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
+        "responses": _responses(route),
+        # {} is "no token": reading needs one where the configuration says so.
+        "security": [{"token": []}] if route.writes else [{}, {"token": []}],
+    }
+    if route.body:
+        operation["requestBody"] = {"required": True, "content": _content(route.body)}
+    return operation
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
+        for name in route.parameters
+    ]
+
+
+def _query_parameters(route: Route) -> list[dict[str, Any]]:
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in route.query.items()]
+
+
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    names = ["If-Match", "If-None-Match"] if route.method == "PUT" else ["If-Match"]
+    if not (route.versioned and route.writes):
+        return []
+    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    if route.reply is None:
+        responses: dict[str, Any] = {"204": {"description": "Done"}}
+    else:
+        good: dict[str, Any] = {"description": "As asked", "content": _content(route.reply)}
+        if route.versioned:
+            good["headers"] = {"ETag": {"schema": {"type": "string"}}}
+        responses = {"200": good}
+        if route.versioned and route.method == "PUT":
+            responses["201"] = {**good, "description": "Made"}
+    problem = _content("Problem", "application/problem+json")
+    return {**responses, "default": {"description": "A problem", "content": problem}}
+
+
+def _content(schema: str, kind: str = "application/json") -> dict[str, Any]:
+    return {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"}}}

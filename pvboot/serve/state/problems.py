@@ -1,0 +1,53 @@
+"""Errors as HTTP answers: one JSON document (RFC 9457) and an honest status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pvboot.errors import PvbootError
+from pvboot.serve.api import Response
+from pvboot.serve.state import errors
+
+_STATUS: tuple[tuple[type[PvbootError], int], ...] = (
+    (errors.StaleError, 412),
+    (errors.ConflictError, 409),
+    (errors.UnknownRecordError, 404),
+    (errors.DescriptionError, 422),
+    (errors.StateError, 503),
+)
+
+NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class ApiError(Exception):
+    """A request that cannot be answered as asked."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer; nothing of it may be kept by caches."""
+    body = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    return Response(status, body, "application/json", {**NO_STORE, **(headers or {})})
+
+
+def problem(status: int, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """A problem document."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    if code:
+        document["code"] = code
+    answer = json_response(status, document, headers)
+    return Response(status, answer.body, "application/problem+json", answer.headers)
+
+
+def problem_of(err: Exception) -> Response:
+    """The answer for an `ApiError` or one of the project's errors."""
+    if isinstance(err, ApiError):
+        return problem(err.status, err.detail, headers=err.headers)
+    status = next((status for kind, status in _STATUS if isinstance(err, kind)), 500)
+    return problem(status, str(err), code=str(getattr(err, "code", "")))

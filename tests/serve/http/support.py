@@ -1,0 +1,213 @@
+"""A content over a file system, a journal that remembers, and servers around them.
+
+    python -m tests.serve.http.support [--tls CERTIFICATE KEY] IMAGE_OR_DIRECTORY
+
+serves the file system of an image or a directory on a port of 127.0.0.1, prints the port and ends with its input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import socket
+import ssl
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsdrivers.api import Extent, File, Filesystem, Stat
+from fsdrivers.blocks import open_source
+from fsdrivers.directory import DirectoryFilesystem
+from fsdrivers.probe import probe
+from pvboot.serve.api import Content, Handler, Requester, ServedDirectory, ServedFile
+from pvboot.serve.http.limits import HttpLimits
+from pvboot.serve.http.server import HttpServer
+
+
+class TreeFile:
+    """A file of a file system."""
+
+    def __init__(self, tree: Tree, path: str, stat: Stat, file: File) -> None:
+        self._tree, self._file = tree, file
+        self.size, self.mtime = stat.size, float(stat.mtime)
+        self.etag = hashlib.sha256(f"{path} {stat}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self.content_type = "text/html" if path.endswith(".html") else "application/octet-stream"
+
+    def extents(self) -> Sequence[Extent]:
+        return tuple(self._file.extents())
+
+    def close(self) -> None:
+        self._tree.close(self)
+
+
+class Tree:
+    """`Content` over a file system; knows which files are open, and that none is closed twice."""
+
+    def __init__(self, filesystem: Filesystem) -> None:
+        self._filesystem = filesystem
+        self._lock = threading.Lock()
+        self.open_files: set[TreeFile] = set()
+        self.opened = 0
+        self.faults: list[str] = []
+
+    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+        stat = self._filesystem.lookup(path)
+        if stat.kind == "dir":
+            listed = self._filesystem.listdir(path)
+            return ServedDirectory(tuple(sorted((one.name, one.stat.kind == "dir", one.stat.size) for one in listed)))
+        file = TreeFile(self, path, stat, self._filesystem.open(path))
+        with self._lock:
+            self.open_files.add(file)
+            self.opened += 1
+        return file
+
+    def close(self, file: TreeFile) -> None:
+        with self._lock:
+            if file not in self.open_files:
+                self.faults.append("closed twice")
+            self.open_files.discard(file)
+
+
+@dataclass(slots=True)
+class Transfer:
+    """What the journal was told about a transfer."""
+
+    who: Requester
+    path: str
+    size: int
+    sent: list[int] = field(default_factory=list)
+    outcome: str | None = None
+
+
+class Memory:
+    """`Journal` that keeps all it is told."""
+
+    def __init__(self) -> None:
+        self.transfers: list[Transfer] = []
+        self.refusals: list[tuple[Requester, str, str]] = []
+        self.counts: Counter[str] = Counter()
+        self.faults: list[str] = []
+
+    def begin(self, who: Requester, path: str, size: int) -> int:
+        self.transfers.append(Transfer(who, path, size))
+        return len(self.transfers) - 1
+
+    def advance(self, number: int, sent: int) -> None:
+        transfer = self.transfers[number]
+        if transfer.outcome is not None or sent < max(transfer.sent, default=0):
+            self.faults.append(f"advance of {transfer}")
+        transfer.sent.append(sent)
+
+    def end(self, number: int, outcome: str, sent: int) -> None:
+        transfer = self.transfers[number]
+        if transfer.outcome is not None:
+            self.faults.append(f"second end of {transfer}")
+        transfer.outcome = outcome
+        transfer.sent.append(sent)
+
+    def refuse(self, who: Requester, path: str, reason: str) -> None:
+        self.refusals.append((who, path, reason))
+
+    def count(self, name: str, amount: int = 1) -> None:
+        self.counts[name] += amount
+
+
+def listening(family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    """A bound socket on a loopback port that the kernel chooses."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    return sock
+
+
+@dataclass(slots=True)
+class Running:
+    """A server in a thread of this process."""
+
+    server: HttpServer
+    loop: asyncio.AbstractEventLoop
+    port: int
+    journal: Memory
+
+    def call(self, step: object) -> None:
+        """Run a coroutine in the server's loop."""
+        asyncio.run_coroutine_threadsafe(step, self.loop).result(60)  # type: ignore[arg-type]
+
+    def url(self, path: str, scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+
+@contextmanager
+def running(
+    content: Content,
+    handlers: Sequence[Handler] = (),
+    limits: HttpLimits | None = None,
+    tls: ssl.SSLContext | None = None,
+    family: socket.AddressFamily = socket.AF_INET,
+) -> Iterator[Running]:
+    """A server until the end of the block; afterwards everything it was told and gave out must be in order."""
+    journal = Memory()
+    loop = asyncio.new_event_loop()
+    complaints: list[str] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    sock = listening(family)
+
+    async def start() -> HttpServer:
+        server = HttpServer(content, journal, handlers, limits)
+        await server.serve([sock], tls=tls)
+        return server
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    try:
+        yield Running(server, loop, sock.getsockname()[1], journal)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert not complaints
+    assert not journal.faults
+    assert not server.connections
+    assert not [transfer for transfer in journal.transfers if transfer.outcome is None]
+    if isinstance(content, Tree):
+        assert not content.open_files
+        assert not content.faults
+
+
+def mounted(path: Path) -> Filesystem:
+    """The file system of an image, or a directory."""
+    return DirectoryFilesystem(path) if path.is_dir() else probe(open_source(path))
+
+
+async def serve_until_eof(content: Content, tls: ssl.SSLContext | None) -> None:
+    """Print the port, then serve until standard input ends."""
+    limits = HttpLimits(connections=4096, connections_per_address=4096)
+    server = HttpServer(content, Memory(), (), limits)
+    sock = listening()
+    await server.serve([sock], tls=tls)
+    print(sock.getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+    await server.stop(0)
+
+
+def main() -> None:
+    """As the module says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
+    parser.add_argument("path", type=Path)
+    args = parser.parse_args()
+    tls = None
+    if args.tls:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*args.tls)
+    asyncio.run(serve_until_eof(Tree(mounted(args.path)), tls))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The reference page says what the code does."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from pvboot.serve.http.limits import HttpLimits
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PAGE = (REPOSITORY / "docs" / "reference" / "http-server.md").read_text()
+SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "net" / "serve" / "http").glob("*.py"))
+
+
+def test_the_page_has_every_limit_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    defaults = dataclasses.asdict(HttpLimits())
+    assert rows == {name: str(int(value)) for name, value in defaults.items()}
+
+
+def test_the_page_has_every_count() -> None:
+    assert set(re.findall(r"^\| `(http_\w+)` \|", PAGE, re.MULTILINE)) == set(re.findall(r'count\("(\w+)"', SOURCE))
+
+
+def test_the_page_has_every_status() -> None:
+    written = {int(status) for status in re.findall(r"(?:BadRequest|plain)\((\d{3})", SOURCE)}
+    assert written <= {int(status) for status in re.findall(r"\b[1-5]\d\d\b", PAGE)}

@@ -1,0 +1,193 @@
+"""The configuration: what is taken, and one line for every mistake."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pvboot.errors import PvbootError
+from pvboot.serve.config import ConfigError, read_address, read_config
+
+LISTEN = '[listen]\nhttp = ["127.0.0.1:80"]\n'
+
+MISTAKES = [
+    ("", "[listen\n", "serve.toml:1: not TOML: Expected ']' at the end of a table declaration"),
+    ("", "\nfrob = 1\n", "serve.toml:2: frob: unknown key (expected"),
+    ("", "[lisen]\ntftp = []\n", "serve.toml:1: lisen: unknown key (expected listen?)"),
+    ("", "[listen]\ntfpt = []\n", "serve.toml:2: listen.tfpt: unknown key (expected tftp?)"),
+    ("", '[listen]\ntftp = "x"\n', "serve.toml:2: listen.tftp: wrong kind of value (expected a list, found text)"),
+    (
+        "",
+        "[listen]\ntftp = [1]\n",
+        "serve.toml:2: listen.tftp[0]: wrong kind of value (expected text, found a whole number)",
+    ),
+    ("", '[listen]\ntftp = ["[::1]"]\n', "serve.toml:2: listen.tftp[0]: not an address (expected HOST:PORT"),
+    ("", '[listen]\nhttps = ["[::1]:443"]\n', "serve.toml:2: listen.https: https needs a certificate"),
+    (LISTEN, '[tls]\nkey = "x"\n', "serve.toml:4: tls.key: only one of certificate and key"),
+    (LISTEN, '[[content]]\npath = "x"\ndirectory = "/"\n', "serve.toml:4: content[0].path: not a clean absolute path"),
+    (LISTEN, '[[content]]\npath = "/a/../b"\ndirectory = "/"\n', "serve.toml:4: content[0].path: not a clean"),
+    (
+        LISTEN,
+        '[[content]]\npath = "/"\n',
+        "serve.toml:4: content[0].path: a content has exactly one source (expected direc",
+    ),
+    (
+        LISTEN,
+        '[[content]]\ndirectory = "/"\nimage = "/"\n',
+        "serve.toml:5: content[0].image: a content has exactly one",
+    ),
+    (LISTEN, '[[content]]\ndirectory = "nowhere"\n', "serve.toml:4: content[0].directory: no such directory"),
+    (LISTEN, '[[content]]\nimage = "nowhere"\n', "serve.toml:4: content[0].image: no such image"),
+    (LISTEN, '[[content]]\nurl = "file:///etc"\n', "serve.toml:4: content[0].url: not the URL of a store"),
+    (LISTEN, '[[content]]\ndirectory = "/"\nraw = true\n', "serve.toml:5: content[0].raw: only images have a raw form"),
+    (
+        LISTEN,
+        '[[content]]\ndirectory = "/"\n[[content]]\npath = "/x"\ndirectroy = "/"\n',
+        "serve.toml:7: content[1].directroy: unknown key (expected directory?)",
+    ),
+    (
+        LISTEN,
+        '[[content]]\ndirectory = "/"\n[[content]]\npath = "/"\ndirectory = "/"\n',
+        "serve.toml:6: content[1].path: two contents",
+    ),
+    (
+        LISTEN,
+        "[limits.http]\nconections = 1\n",
+        "serve.toml:4: limits.http.conections: unknown key (expected connections?)",
+    ),
+    (LISTEN, "[limits.tftp]\nblksize = 99999\n", "serve.toml:3: limits.tftp: blksize: TFTP limit out of range"),
+    (LISTEN, "[limits.images]\nreaders = true\n", "serve.toml:4: limits.images.readers: wrong kind of value"),
+    (LISTEN, "[limits.images]\nreaders = -1\n", "serve.toml:4: limits.images.readers: out of range"),
+    (
+        LISTEN,
+        '[log]\nformat = "xml"\n',
+        "serve.toml:4: log.format: unknown format (expected logfmt or json, found 'xml')",
+    ),
+    (LISTEN, '[dhcp]\nsubnet = "192.0.2.0/33"\n', "serve.toml:4: dhcp.subnet: not an IPv4 network"),
+    (
+        LISTEN,
+        '[dhcp]\nsubnet = "192.0.2.0/24"\nrange = ["192.0.3.1", "192.0.2.9"]\n',
+        "serve.toml:5: dhcp.range: outside",
+    ),
+    (LISTEN, '[dhcp]\nmenu = "/a\\nlog-dhcp"\n', "serve.toml:4: dhcp.menu: a character that no DHCP server"),
+    (LISTEN, '[dhcp]\nmenu = "/a\\"; b"\n', "serve.toml:4: dhcp.menu: a character that no DHCP server"),
+]
+
+
+@pytest.mark.parametrize(("before", "text", "message"), MISTAKES)
+def test_a_mistake_is_one_line_with_its_place(before: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config((before + text).encode(), "serve.toml")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_in_clients_have_their_line_too(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(LISTEN + '[profiles.x]\nkernel = "/k"\n[clients.a]\nmac = "zz"\n')
+    done = run_cli("serve", config, "--check-config")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pvboot: {config}:6: clients.a.mac: is no MAC")
+    assert done.stderr.count("\n") == 1
+
+
+def test_check_config_says_good(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(LISTEN)
+    assert run_cli("serve", config, "--check-config").stdout == f"{config}: good\n"
+    assert run_cli("serve", config, "--check-config", "--json").stdout == f'{{"config": "{config}", "ok": true}}\n'
+    assert run_cli("serve", tmp_path / "none", "--check-config").returncode == 3
+    assert run_cli("serve").returncode == 2
+
+
+def test_nothing_to_listen_on_is_refused(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text("")
+    done = run_cli("serve", config)
+    assert done.returncode == 2
+    assert "nothing to listen on" in done.stderr
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    text = LISTEN + '[[content]]\ndirectory = "here"\n[limits.tftp]\nports = [2000, 2100]\nsession_seconds = 5\n'
+    config = read_config(text.encode(), str(tmp_path / "serve.toml"))
+    assert [mount.target for mount in config.mounts] == [str(tmp_path / "here")]
+    assert config.tftp_limits.ports == (2000, 2100)
+    assert config.tftp_limits.session_seconds == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:69", ("127.0.0.1", 69)),
+        ("[::]:0", ("::", 0)),
+        ("localhost:8", ("127.0.0.1", 8)),
+        ("[fe80::1%eth0]:69", ("fe80::1%eth0", 69)),
+        ("::1:69", None),
+        ("[127.0.0.1]:69", None),
+        ("1.2.3.4", None),
+        ("1.2.3.4:", None),
+        ("1.2.3.4:70000", None),
+        ("1.2.3.4:\u0664", None),
+        ("host:1", None),
+        (":69", None),
+    ],
+)
+def test_addresses(text: str, address: tuple[str, int] | None) -> None:
+    assert read_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "extra"),
+    [
+        ("sqlalchemy", 'state = "/nowhere/state.db"\n', "pvboot[serve]"),
+        ("psycopg", 'state = "postgresql://127.0.0.1/x"\n', "pvboot[postgresql]"),
+        ("fsspec", '[[content]]\nurl = "s3://x/y"\n', "pvboot[remote]"),
+    ],
+)
+def test_check_config_names_the_extra_that_is_missing(
+    run_cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, config: str, extra: str
+) -> None:
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "serve.toml").write_text(config + LISTEN)
+    done = run_cli("serve", tmp_path / "serve.toml", "--check-config")
+    assert done.returncode == 2
+    assert f"pip install '{extra}'" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("http", "https", "host"),
+    [
+        ("127.0.0.1:80", "[::1]:443", "127.0.0.1"),
+        ("127.0.0.1:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "192.0.2.1:443", "192.0.2.1"),
+        ("0.0.0.0:80", "127.0.0.1:443", socket.gethostname()),
+    ],
+)
+def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host: str) -> None:
+    listen = f'[listen]\nhttp = ["{http}"]\nhttps = ["{https}"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
+    assert read_config(listen.encode(), "serve.toml").host == host
+
+
+@given(
+    st.text(max_size=200)
+    | st.recursive(
+        st.sampled_from(["[listen]", "[[content]]", "a = 1", "x.y = []"]),
+        lambda lines: st.lists(lines, max_size=6).map("\n".join),
+    )
+)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_config(text.encode("utf-8", "surrogatepass"), "serve.toml")
+    except PvbootError as err:
+        assert str(err)

@@ -1,0 +1,344 @@
+"""One transfer against the rules: what is answered, what is not, and what is sent again."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsdrivers.api import Extent
+from pvboot.serve.tftp import options
+from pvboot.serve.tftp.limits import TftpLimits
+from pvboot.serve.tftp.session import Session
+from pvboot.serve.tftp.source import FileReader
+from tests.serve.tftp.served import ExtentFile
+
+
+class Link:
+    """The session's end of a socket, as a list of what was sent."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.waiting: list[bytes | OSError] = []
+
+    def send(self, data: memoryview | bytes) -> int:
+        self.sent.append(bytes(data))
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        found = self.waiting.pop(0) if self.waiting else BlockingIOError()
+        if isinstance(found, OSError):
+            raise found
+        return found[:size]
+
+    def setsockopt(self, *_: object) -> None:
+        raise OSError("no segmentation here")
+
+
+class Talk:
+    """A session and its clock; every method gives what was sent in answer."""
+
+    def __init__(self, data: bytes, *asked: tuple[bytes, bytes], limits: TftpLimits | None = None) -> None:
+        self.link, self.now = Link(), 100.0
+        limits = limits or TftpLimits()
+        terms = options.agree(asked, len(data), 65000, limits)
+        reader = FileReader(ExtentFile([Extent(len(data), data=data)] if data else []))
+        self.session = Session(self.link, reader, terms, limits, 65000, self.now)  # type: ignore[arg-type]
+        self.session.start(self.now)
+        self.opening = self._sent()
+
+    def _sent(self) -> list[bytes]:
+        sent, self.link.sent = self.link.sent, []
+        return sent
+
+    def hear(self, datagram: bytes | OSError) -> list[bytes]:
+        self.link.waiting.append(datagram)
+        self.session.readable(self.now)
+        return self._sent()
+
+    def ack(self, block: int) -> list[int]:
+        return self.blocks(self.hear(b"\0\4" + (block & 0xFFFF).to_bytes(2, "big")))
+
+    def wait(self, seconds: float) -> list[bytes]:
+        end = self.now + seconds
+        while self.now < end and self.session.outcome is None:
+            self.now += 0.1
+            self.session.tick(self.now)
+        return self._sent()
+
+    @staticmethod
+    def blocks(sent: Sequence[bytes]) -> list[int]:
+        assert all(packet[:2] == b"\0\3" for packet in sent)
+        return [int.from_bytes(packet[2:4], "big") for packet in sent]
+
+
+WINDOW = ((b"blksize", b"8"), (b"windowsize", b"4"))
+
+
+def test_without_options_the_first_block_is_the_answer() -> None:
+    talk = Talk(bytes(600))
+    assert [len(packet) for packet in talk.opening] == [516]
+    assert talk.ack(1) == [2]
+    assert talk.ack(2) == [] and talk.session.outcome == "done" and talk.session.sent == 600
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(0, 1), (511, 1), (512, 2), (1024, 3)])
+def test_the_last_block_is_a_short_one(size: int, blocks: int) -> None:
+    talk = Talk(bytes(size))
+    for block in range(1, blocks):
+        assert talk.ack(block) == [block + 1]
+    talk.ack(blocks)
+    assert talk.session.outcome == "done"
+
+
+def test_an_oack_waits_for_the_ack_of_block_zero() -> None:
+    talk = Talk(bytes(100), (b"TSize", b"0"))
+    assert talk.opening == [b"\0\6TSize\x00100\0"]
+    assert talk.hear(b"\0\4\0\5") == [] and talk.session.half_open
+    assert talk.ack(0) == [1] and not talk.session.half_open
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_repeated_ack_is_no_reason_to_send_again(times: int) -> None:
+    talk = Talk(bytes(5000))
+    assert talk.ack(1) == [2]
+    assert [talk.ack(1) for _ in range(times)] == [[]] * times
+    assert talk.ack(2) == [3]
+
+
+def test_acks_of_blocks_not_sent_and_of_old_ones_are_ignored() -> None:
+    talk = Talk(bytes(5000))
+    assert talk.ack(1) == [2]
+    assert talk.ack(2) == [3]
+    assert [talk.ack(number) for number in (1, 4, 9, 0, 65535)] == [[]] * 5
+    assert talk.ack(3) == [4]
+
+
+class Troubled(Link):
+    """A socket whose sends fail as told: (longest that passes, error number)."""
+
+    def __init__(self, trouble: tuple[int, int]) -> None:
+        super().__init__()
+        self.longest, self.number = trouble
+        self.segment = 0
+
+    def send(self, data: memoryview | bytes) -> int:
+        if len(data) > self.longest:
+            raise OSError(self.number, "as told")
+        return super().send(data)
+
+    def setsockopt(self, *options: object) -> None:
+        self.segment = int(str(options[-1]))
+
+
+def troubled(data: bytes, trouble: tuple[int, int]) -> tuple[Session, Troubled]:
+    link = Troubled(trouble)
+    terms = options.agree([(b"blksize", b"500"), (b"windowsize", b"4")], len(data), 1400, TftpLimits())
+    reader = FileReader(ExtentFile([Extent(len(data), data=data)]))
+    session = Session(link, reader, terms, TftpLimits(), 1400, 0.0)  # type: ignore[arg-type]
+    session.start(0.0)
+    return session, link
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EMSGSIZE, errno.EIO])
+def test_where_the_kernel_cannot_cut_a_window_it_is_sent_in_pieces(number: int) -> None:
+    session, link = troubled(bytes(5000), (504, number))
+    assert link.segment == 504
+    session.take(b"\0\4\0\0", 0.1)
+    assert link.segment == 0
+    assert Talk.blocks(link.sent[1:]) == [1, 2, 3, 4]
+    session.take(b"\0\4\0\4", 0.2)
+    assert Talk.blocks(link.sent[1:]) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_where_the_kernel_cuts_a_window_it_is_one_send() -> None:
+    session, link = troubled(bytes(5000), (65507, 0))
+    session.take(b"\0\4\0\0", 0.1)
+    assert [len(sent) for sent in link.sent[1:]] == [4 * 504]
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EPERM])
+def test_what_cannot_leave_now_is_sent_again(number: int) -> None:
+    session, link = troubled(bytes(5000), (0, number))
+    session.take(b"\0\4\0\0", 0.1)
+    assert not link.sent and session.outcome is None
+    link.longest = 65507
+    session.tick(5.0)
+    assert len(link.sent) == 1 and session.resends == 1
+    session.take(b"\0\4\0\4", 5.1)
+    assert session.base == 4
+
+
+def test_a_refused_send_is_the_clients_end() -> None:
+    session, _ = troubled(bytes(5000), (0, errno.ECONNREFUSED))
+    assert session.outcome == "aborted"
+
+
+def test_other_failures_are_the_callers() -> None:
+    session, _ = troubled(bytes(5000), (100, errno.EACCES))
+    with pytest.raises(OSError, match="as told"):
+        session.take(b"\0\4\0\0", 0.1)
+
+
+def test_the_server_sends_again_on_its_own_and_gives_up_in_the_end() -> None:
+    talk = Talk(bytes(5000))
+    talk.ack(1)
+    # PV-GRUB waits 10 seconds for a packet, once.
+    again = talk.wait(5)
+    assert len(again) >= 2 and {packet[2:4] for packet in again} == {b"\0\2"}
+    rest = talk.wait(60)
+    assert talk.session.outcome == "timeout"
+    assert len(again) + len(rest) == TftpLimits().retries == talk.session.resends
+
+
+def test_resends_come_ever_more_slowly() -> None:
+    talk = Talk(bytes(5000), limits=TftpLimits(timeout=1, timeout_max=8))
+    counts = [len(talk.wait(seconds)) for seconds in (1.05, 2, 4)]
+    assert counts == [1, 1, 1]
+
+
+def test_the_clients_own_timeout_is_kept() -> None:
+    talk = Talk(bytes(5000), (b"timeout", b"7"))
+    talk.ack(0)
+    assert talk.wait(6.8) == []
+    assert len(talk.wait(0.4)) == 1
+
+
+def test_an_answer_restores_patience() -> None:
+    talk = Talk(bytes(5000))
+    talk.ack(1)
+    talk.wait(3)
+    assert talk.ack(2) == [3]
+    assert talk.session.outcome is None
+    assert len(talk.wait(2)) >= 1
+
+
+def test_who_never_answers_is_given_up_early() -> None:
+    talk = Talk(bytes(5000), (b"tsize", b"0"), limits=TftpLimits(half_open_seconds=3, retries=50))
+    talk.wait(3.2)
+    assert talk.session.outcome == "timeout"
+
+
+def test_a_transfer_may_have_a_longest_time() -> None:
+    talk = Talk(bytes(100_000), limits=TftpLimits(session_seconds=5))
+    for block in range(1, 6):
+        talk.ack(block)
+        talk.wait(1)
+    talk.wait(1)
+    assert talk.session.outcome == "timeout"
+
+
+def test_an_error_from_the_client_is_a_normal_end() -> None:
+    talk = Talk(bytes(5000))
+    assert talk.hear(b"\0\5\0\0enough\0") == []
+    assert talk.session.outcome == "aborted"
+
+
+def test_a_closed_port_is_a_normal_end() -> None:
+    talk = Talk(bytes(5000))
+    talk.hear(ConnectionRefusedError())
+    assert talk.session.outcome == "aborted"
+
+
+@pytest.mark.parametrize(
+    "datagram", [b"", b"\0", b"\0\4", b"\0\4\0", b"\0\7\0\1", b"\xff" * 64, b"\0\3\0\1x", b"\0\1f\0octet\0", b"\0\6\0"]
+)
+@pytest.mark.parametrize("asked", [(), ((b"tsize", b"0"),)])
+def test_junk_is_ignored(datagram: bytes, asked: tuple[tuple[bytes, bytes], ...]) -> None:
+    talk = Talk(bytes(5000), *asked)
+    assert talk.hear(datagram) == [] and talk.session.outcome is None
+
+
+def test_a_window_is_sent_at_once_and_acknowledged_at_its_end() -> None:
+    talk = Talk(bytes(100), *WINDOW)
+    assert talk.ack(0) == [1, 2, 3, 4]
+    assert talk.ack(4) == [5, 6, 7, 8]
+
+
+def test_an_ack_inside_the_window_means_that_its_tail_was_lost() -> None:
+    talk = Talk(bytes(100), *WINDOW)
+    talk.ack(0)
+    assert talk.ack(2) == [3, 4, 5, 6]
+    # What follows that block in the same window is told again and again by some clients.
+    assert [talk.ack(2), talk.ack(2)] == [[], []]
+    assert talk.ack(6) == [7, 8, 9, 10]
+
+
+def test_a_lost_first_block_of_a_window_is_answered_once() -> None:
+    talk = Talk(bytes(100), *WINDOW)
+    talk.ack(0)
+    assert talk.ack(4) == [5, 6, 7, 8]
+    assert [talk.ack(4), talk.ack(4), talk.ack(4)] == [[5, 6, 7, 8], [], []]
+
+
+def test_the_last_window_ends_with_the_file() -> None:
+    talk = Talk(bytes(40), *WINDOW)
+    talk.ack(0)
+    assert talk.ack(4) == [5, 6]
+    talk.ack(6)
+    assert talk.session.outcome == "done"
+
+
+@pytest.mark.parametrize("windowsize", [1, 4, 64])
+def test_block_numbers_go_on_from_zero(windowsize: int) -> None:
+    data = random.Random(1).randbytes(8 * 65600 + 3)
+    talk = Talk(data, (b"blksize", b"8"), (b"windowsize", b"%d" % windowsize))
+    got, block = bytearray(), 0
+    sent = talk.hear(b"\0\4\0\0")
+    while talk.session.outcome is None:
+        for packet in sent:
+            block += 1
+            assert int.from_bytes(packet[2:4], "big") == block & 0xFFFF
+            got += packet[4:]
+        sent = talk.hear(b"\0\4" + (block & 0xFFFF).to_bytes(2, "big"))
+    assert got == data and talk.session.outcome == "done"
+
+
+@given(st.binary(max_size=400), st.integers(1, 8), st.integers(8, 40), st.integers())
+def test_the_file_arrives_over_any_bad_line(data: bytes, windowsize: int, blksize: int, seed: int) -> None:
+    """Packets of both directions are lost, doubled and reordered; the client is RFC 7440's."""
+    luck = random.Random(seed)
+    talk = Talk(
+        data,
+        (b"blksize", b"%d" % blksize),
+        (b"windowsize", b"%d" % windowsize),
+        limits=TftpLimits(retries=100, half_open_seconds=3600),
+    )
+    got, block, unanswered, finished = b"", 0, 0, False
+    sent = talk.opening
+    for _ in range(3000):
+        if talk.session.outcome is not None:
+            break
+        answers = []
+        line = [packet for packet in sent for _ in range(luck.choice((0, 1, 1, 1, 1, 2)))]
+        if luck.random() < 0.2:
+            luck.shuffle(line)
+        for packet in line:
+            if packet[1] == 6:
+                answers.append(0)
+                continue
+            number = int.from_bytes(packet[2:4], "big")
+            if number == block + 1 and not finished:
+                block, got, unanswered = number, got + packet[4:], unanswered + 1
+                finished = len(packet) < blksize + 4
+                if finished or unanswered == windowsize:
+                    answers.append(block)
+                    unanswered = 0
+            else:
+                answers.append(block)
+                unanswered = 0
+        sent = []
+        for number in answers:
+            for _ in range(luck.choice((0, 1, 1, 1, 2))):
+                sent += talk.hear(b"\0\4" + number.to_bytes(2, "big"))
+        if not sent and talk.session.outcome is None:
+            sent = talk.wait(5)
+    assert talk.session.outcome == "done"
+    assert got == data
