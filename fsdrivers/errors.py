@@ -1,17 +1,18 @@
-"""Errors of the drivers.  Every one names what is wrong, where, what was expected and what was found."""
+"""The base of all errors, and the drivers' own: what is wrong, where, what was expected and what was found."""
 
 # ruff: noqa: N818  (the names say what is wrong; "Error" would only make them longer)
 from __future__ import annotations
 
 
-class FsError(Exception):
-    """Base of all driver errors.
+class PvbootError(Exception):
+    """Base of every error that a user may see.
 
-    `code` is stable and meant for programs, `exit_code` is what a command line ends with.
-    `where` names the place (source, volume, path, byte offset), `expected` and `found` are short texts.
+    `code` is stable and meant for programs.  `exit_code` is what a command line ends with: 1 the answer is no, 2 wrong
+    usage, 3 the input is damaged, hostile or unsupported, 4 network trouble.  `where` names the place (source, volume,
+    path, byte offset, line:column), `expected` and `found` are short texts.
     """
 
-    code = "fs-error"
+    code = "error"
     exit_code = 3
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "") -> None:
@@ -25,6 +26,12 @@ class FsError(Exception):
         text = f"{self.where}: {self.what}" if self.where else self.what
         facts = [f"{label} {value}" for label, value in (("expected", self.expected), ("found", self.found)) if value]
         return f"{text} ({', '.join(facts)})" if facts else text
+
+
+class FsError(PvbootError):
+    """Base of the drivers' errors."""
+
+    code = "fs-error"
 
 
 class SourceError(FsError):

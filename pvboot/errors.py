@@ -1,29 +1,8 @@
-"""Errors that a user may see: what is wrong, where, what was expected and what was found."""
+"""Errors above the drivers; the base of all, with what, where, expected and found, is in `fsdrivers.errors`."""
 
 from __future__ import annotations
 
-
-class PvbootError(Exception):
-    """Base of the project's own errors; `fsdrivers.errors.FsError` has the same shape.
-
-    `code` is stable and meant for programs; `exit_code` follows the command line's contract:
-    1 the answer is no, 2 wrong usage, 3 the input is damaged, hostile or unsupported, 4 network trouble.
-    """
-
-    code = "error"
-    exit_code = 3
-
-    def __init__(self, what: str, *, where: str = "", expected: str = "", found: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.expected = expected
-        self.found = found
-
-    def __str__(self) -> str:
-        text = f"{self.where}: {self.what}" if self.where else self.what
-        facts = [f"{label} {value}" for label, value in (("expected", self.expected), ("found", self.found)) if value]
-        return f"{text} ({', '.join(facts)})" if facts else text
+from fsdrivers.errors import PvbootError as PvbootError
 
 
 class UsageError(PvbootError):

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Final
 
-from fsdrivers.errors import FsError
 from pvboot import sandbox
 from pvboot.check import wire
 from pvboot.check.engine import SourceError, SourceResult, check_source, failed
@@ -64,7 +63,7 @@ def check_confined(source: str, options: CheckOptions, limits: FleetLimits = LIM
             opened.close()
     except sandbox.SandboxError as err:
         return stopped(source, str(err), err.code)
-    except (PvbootError, FsError, OSError) as err:
+    except (PvbootError, OSError) as err:
         return failed(source, err)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import RULES, SEVERITIES, Finding, Problem, Rule
 from pvboot.check.ignore import Comments
 from pvboot.check.opened import OpenedSource
@@ -76,7 +75,7 @@ def check_source(source: str, options: CheckOptions = DEFAULTS, opened: OpenedSo
 
 def failed(source: str, err: Exception) -> SourceResult:
     """The result for a source that could not be checked."""
-    if isinstance(err, PvbootError | FsError):
+    if isinstance(err, PvbootError):
         # 1 says that something was looked at and found wrong: a menu that is not there is a source that is not.
         return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code if err.exit_code != 1 else 3))
     if isinstance(err, OSError):
@@ -146,7 +145,7 @@ def _run(rule: Rule, subject: Subject, severity: str | None) -> tuple[list[Findi
         for problem in islice(problems, PROBLEMS_PER_RULE):
             findings.append(_finding(rule, problem, subject, severity))
         return findings, sum(1 for _ in problems)
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         problem = Problem(f"{rule.id} could not be looked for: {err}")
         return [*findings, _finding(RULES[told.NOT_CHECKED], problem, subject, None)], 0
     except Exception as err:  # one broken rule must not hide what the others found

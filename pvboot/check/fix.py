@@ -15,7 +15,6 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import Finding
 from pvboot.devices import MENU_FILE_LIMIT_BYTES, Devices
 from pvboot.errors import PvbootError, UsageError
@@ -186,7 +185,7 @@ def _entry_meaning(entry: Entry) -> object:
     if entry.files is not None:
         try:
             files = entry.files()
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             files = type(err).__name__
     commands = tuple((command.name, command.args) for command in entry.commands)
     return entry.title, entry.id, entry.submenu, entry.locked, commands, files

@@ -40,7 +40,7 @@ class Kernel:
     """
 
     image: KernelImage | None
-    error: PvbootError | FsError | None
+    error: PvbootError | None
     version: str | None
 
 
@@ -78,7 +78,7 @@ def _read_kernel(named: NamedFile) -> Kernel:
     try:
         version = bzimage_version(named.file.read_at(0, HEAD_BYTES))
         image = whole_image(named)
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         return Kernel(None, err, version)
     if version is None:
         match = next(filter(None, (_BANNER.search(piece.data) for piece in image.pieces)), None)
@@ -104,7 +104,7 @@ def _read_initrds(name: str, files: list[File]) -> Initrd | None:
         if not all(looks_like_initrd(file.read_at(0, 16)) for file in files):
             return None
         return read_initrd(_pieces(files), name, lambda path: path.endswith("/modules.builtin"))
-    except (PvbootError, FsError):
+    except PvbootError:
         return None  # `unreadable-file` tells
 
 
@@ -160,7 +160,7 @@ def modules_on_disk(subject: Subject, version: str) -> ModulesOnDisk | None:
                 filesystem = subject.devices.mount(device)
                 if filesystem.lookup(path).kind != "dir":
                     continue
-            except (PvbootError, FsError):
+            except PvbootError:
                 continue
             builtin, block = b"", set[str]()
             with suppress(FsError):  # an older kernel has none

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fsdrivers.errors import FsError
 from grammars.spans import SourceSpan
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
@@ -38,7 +37,7 @@ class NamedFile:
     args: str
     span: SourceSpan
     file: File | None = None
-    error: PvbootError | FsError | None = None
+    error: PvbootError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class RootProblem:
     """A root device that cannot be set, and where it is named."""
 
     span: SourceSpan
-    error: PvbootError | FsError
+    error: PvbootError
 
 
 @dataclass(slots=True)
@@ -62,7 +61,7 @@ class EntryLoads:
     modules: list[NamedFile] = field(default_factory=list)
     named: list[NamedFile] = field(default_factory=list)
     roots: list[RootProblem] = field(default_factory=list)
-    error: PvbootError | FsError | None = None
+    error: PvbootError | None = None
 
     @property
     def cmdline(self) -> str:
@@ -78,7 +77,7 @@ def loads_of(subject: Subject, entry: Entry) -> EntryLoads:
         return loads
     try:
         _take_files(subject, entry, entry.files(), loads)
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         loads.error = err
     return loads
 
@@ -133,7 +132,7 @@ def _set_root(opener: Shell | None, state: Shell, command: Command, loads: Entry
             if opener and command.name == "root":
                 opener.devices.locate(device)
         state.root, state.root_named = device, True
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         loads.roots.append(RootProblem(span, err))
 
 
@@ -176,5 +175,5 @@ def _open(opener: Shell | None, named: NamedFile, *, whole: bool) -> NamedFile:
     try:
         name, file = opener.open_whole(named.text) if whole else opener.open(named.text)
         return replace(named, name=name, file=file)
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         return replace(named, error=err)

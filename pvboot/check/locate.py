@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.errors import FsError
 from grammars.spans import SourceSpan
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
@@ -79,6 +78,6 @@ def read_text(subject: Subject, file: str) -> str | None:
     try:
         device, path = read_device(file)
         data = subject.devices.mount(device).open(path).read_at(0, FILE_LIMIT_BYTES)
-    except (PvbootError, FsError):
+    except PvbootError:
         return None
     return data.decode("utf-8", "surrogateescape")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
 from pvboot.errors import PvbootError
 from pvboot.menu.model import MenuWarning
@@ -60,7 +59,7 @@ def _run(subject: Subject) -> Iterator[Told]:
         try:
             assert entry.files is not None
             entry.files()
-        except (PvbootError, FsError):
+        except PvbootError:
             pass  # told by the rules about what entries load
         yield from ((warning, entry.index) for warning in dict.fromkeys(heard) if warning not in seen)
 

@@ -138,7 +138,7 @@ def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> Gue
             break
         try:
             guest.subjects.append(_subject(source, devices, found, options))
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             guest.problems.append((UNREADABLE_MENU, Problem(str(err), file=f"{found.device}{found.path}")))
     guest.problems += [(UNREADABLE_MENU, Problem(warning.message)) for warning in search.passed]
     if not guest.subjects and not search.loaders:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.errors import FsError
 from fsdrivers.ext2.layout import Incompat, RoCompat
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from pvboot.check.loaders import EXT_INCOMPAT, Loader
@@ -48,7 +47,7 @@ def used_volumes(subject: Subject) -> list[Used]:
     for candidate in _candidates(subject):
         try:
             used.setdefault(subject.devices.locate(candidate.device), candidate)
-        except (PvbootError, FsError):
+        except PvbootError:
             continue  # other rules tell of devices that are absent
     return list(used.values())
 
@@ -69,7 +68,7 @@ def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
         if not devices.mount(device).kind.startswith("ext"):
             return None
         return read_superblock(devices.blocks(device))
-    except (PvbootError, FsError):
+    except PvbootError:
         return None
 
 
@@ -81,7 +80,7 @@ def xfs_version(subject: Subject, name: str) -> str:
     place = device_of(name)
     assert subject.devices is not None
     if place is not None:
-        with contextlib.suppress(PvbootError, FsError):
+        with contextlib.suppress(PvbootError):
             if subject.devices.blocks(place[0]).read_at(XFS_VERSION_OFFSET + 1, 1)[0] & 0xF == 4:
                 return "XFS (version 4)"
     return "XFS"

@@ -127,11 +127,10 @@ def _reader_is_gone() -> int:
 
 
 def _report(err: Exception) -> int:
-    from fsdrivers.errors import FsError
     from pvboot.cli.common import complain
     from pvboot.errors import PvbootError
 
-    if isinstance(err, PvbootError | FsError):
+    if isinstance(err, PvbootError):
         complain(str(err))
         return err.exit_code
     if isinstance(err, OSError):

@@ -54,7 +54,7 @@ def find(
         found = replace(candidate, dialect=instead.get(candidate.dialect.name, candidate.dialect))
         try:
             menu = _build(devices, found)
-        except (PvbootError, fs_errors.FsError) as err:
+        except PvbootError as err:
             problem = problem or err
             search.pass_over(found.device, found.path, str(err))
             continue
@@ -84,7 +84,7 @@ def _can_boot(entry: Entry) -> bool:
         return any(command.name in ("kernel", "configfile") for command in entry.commands)
     try:
         return entry.files().kernel is not None
-    except (PvbootError, fs_errors.FsError):
+    except PvbootError:
         return False
 
 
@@ -242,7 +242,7 @@ def _lookup_order(devices: Devices, config: str | None) -> Iterator[Device]:
         return
     try:
         first = find(devices, config).device
-    except (PvbootError, fs_errors.FsError):
+    except PvbootError:
         first = None
     if first is not None:
         yield first

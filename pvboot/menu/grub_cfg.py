@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from fsdrivers.errors import FsError
 from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
 from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError
@@ -287,7 +286,7 @@ def _is_hypervisor(entry: Entry) -> bool:
         entry.files()
     except HypervisorEntryError:
         return True
-    except (PvbootError, FsError):
+    except PvbootError:
         pass  # told when it is chosen
     return False
 
@@ -296,7 +295,7 @@ def _can_start(entry: Entry) -> bool:
     try:
         assert entry.files is not None
         return entry.files().kernel is not None
-    except (PvbootError, FsError):
+    except PvbootError:
         return False
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
-from fsdrivers import errors as fs_errors
 from grammars.grub_cfg import Command, Script, Word, parse, parse_text
 from pvboot.device_names import Device
 from pvboot.devices import LOOP_LIMIT, NO_LOOP
@@ -471,7 +470,7 @@ def _load(run: Interpreter, name: str, command: Command) -> Script | None:
 def _read(run: Interpreter, name: str, command: Command, code: str) -> bytes | None:
     try:
         return run.shared.disks.read(name, run.environment.place)
-    except (PvbootError, fs_errors.FsError) as err:
+    except PvbootError as err:
         run.warn(f"{shorten(name)} is passed over: {err}", command, code)
         return None
 
@@ -496,7 +495,7 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
                 grub_variables=variables,
                 warn=lambda warning: run.shared.warn(warning.message, warning.span, warning.code),
             )
-        except (fs_errors.FsError, PvbootError):
+        except PvbootError:
             continue
         run.shared.budget.charge(LOOKUP_COST * (len(found) + 1))
         if not found:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fsdrivers.errors import FsError
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError, first_word, skip_word
@@ -44,7 +43,7 @@ def summarise(
     if entry.files is not None:
         try:
             return _summarise_files(entry.files(), root)
-        except (PvbootError, FsError):
+        except PvbootError:
             return EntrySummary(root, None, (), ())
     kernel: LoadedFile | None = None
     kernel_device: Device | None = None

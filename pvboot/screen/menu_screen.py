@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TextIO
 
-from fsdrivers.errors import FsError
 from pvboot.devices import Devices
 from pvboot.errors import PvbootError
 from pvboot.menu.model import Entry, Menu
@@ -153,7 +152,7 @@ class _MenuScreen:
         entry = self.menu.entries[selected]
         try:
             lines = command_lines(entry)
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             self.status = str(err)
             return None
         edited = edit_entry(self.terminal, _title(entry), lines, self._completer(), self._run_prompt)

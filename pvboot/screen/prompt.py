@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.errors import FsError
 from pvboot import __version__
 from pvboot.errors import PvbootError
 from pvboot.screen.keys import ENTER, ESCAPE, ctrl
@@ -45,7 +44,7 @@ def run_prompt(
         except KeyboardInterrupt:
             terminal.write("\nInterrupted\n")
             continue
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             terminal.write_safely(f"\n{err}\n\n")
             continue
         if result is not None:
@@ -92,7 +91,7 @@ def draw_line(prompt: str, editor: LineEditor, columns: int, *, masked: bool = F
 def _complete(terminal: Terminal, editor: LineEditor, complete: Callable[[str], Completion]) -> None:
     try:
         found = complete(editor.text[: editor.cursor])
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         terminal.write_safely(f"\n{err}\n")
         return
     editor.insert(found.insert)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsdrivers.errors import FsError
 from pvboot.errors import NetworkError, PvbootError, UsageError
 from pvboot.serve import sockets
 from pvboot.serve.config import Config, load_config
@@ -323,7 +322,7 @@ class Supervisor:
         sockets.notify(sockets.reloading())
         try:
             self._take_over()
-        except (PvbootError, FsError, OSError) as err:
+        except (PvbootError, OSError) as err:
             self._counters.add("reloads_refused_total")
             self._log.say("reload-refused", "error", reason=str(err))
             sockets.notify("READY=1", f"STATUS=the new configuration was refused: {err}")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Request, Response
 from pvboot.serve.metrics import FRESH_SECONDS, Board, render
@@ -72,7 +71,7 @@ class Health:
             problems["workers"] = f"{missing:.0f} not running"
         try:
             self._check_state()
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             problems["state"] = str(err)
         return problems
 

@@ -93,7 +93,7 @@ def _receive(fd: int, size: int) -> bytes | None:
 def _answer(image: ImageTree, volume: int, path: str, limits: AnswerLimits) -> bytes:
     try:
         return image.answer(volume, path, limits)
-    except (fs_errors.FsError, PvbootError) as err:
+    except PvbootError as err:
         err.args = (safe(str(err)),)
         return wire.pack_error(err)
     except MemoryError:

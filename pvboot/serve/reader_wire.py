@@ -146,7 +146,7 @@ def _read_directory(packed: bytes, count: int) -> FoundDirectory:
 # --- the reader's side ------------------------------------------------------------------------------------
 
 
-def pack_error(err: fs_errors.FsError | PvbootError) -> bytes:
+def pack_error(err: PvbootError) -> bytes:
     """An error as an answer."""
     text = f"{err.code}\0{err}".encode("utf-8", "replace")[:TEXT_LIMIT_BYTES]
     return ANSWER.pack(ERROR, 0, 0, 0, 0, len(text)) + text

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import NoReturn
 
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError, UsageError
 from pvboot.serve.api import Handler
 from pvboot.serve.assembly import Assembly
@@ -108,7 +107,7 @@ def run_worker(post: Post, ready_fd: int) -> NoReturn:
         name_process(f"pvboot-{post.kind}")
         _reset_signals()
         code = _Worker(post, writer).run(ready_fd)
-    except (PvbootError, FsError, OSError) as err:
+    except (PvbootError, OSError) as err:
         _tell(ready_fd, str(err))
         writer.say("worker-failed", "error", reason=str(err))
     except BaseException as err:
@@ -181,7 +180,7 @@ class _Worker:
         try:
             for warning in self.assembly.warnings():
                 self.writer.say("configuration", "warning", reason=warning)
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             self.writer.say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
 
     def _watch_nursery(self) -> None:

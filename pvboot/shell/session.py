@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from fsdrivers.errors import FsError
 from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError, NetworkError, PvbootError
 from pvboot.menu.discovery import load
@@ -105,7 +104,7 @@ def _try_entries(
                 return outcome
             failed.append(f"{name} loads nothing")
             break  # to GRUB this is no error, so no fallback follows
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             cause = err
             failed.append(f"{name}: {err}")
     error = BootError("; ".join(failed))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from fsdrivers.errors import FsError
 from grammars import bls as grammar
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
@@ -57,7 +56,7 @@ def _files(subject: Subject) -> Iterator[_File]:
         for stem, name, data in read_files(subject.devices.mount(device), device, subject.path, lambda _warning: None):
             subject.remember(name, data.decode("utf-8", "surrogateescape"))
             yield _File(stem, name, data)
-    except (PvbootError, FsError):
+    except PvbootError:
         return
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import Problem, rule
 from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.subject import ENTRIES_OPENED, Subject
@@ -88,7 +87,7 @@ def missing_password_menu(subject: Subject) -> Iterator[Problem]:
         shell = new_shell(subject.devices, subject.menu)
         try:
             shell.open(words[1].text)
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             yield Problem(
                 f"the menu behind the password cannot be opened: {err}", words[1].span, entry.index if entry else None
             )
@@ -124,7 +123,7 @@ class _Jump:
 
     command: Command
     found: FoundMenu | None
-    error: PvbootError | FsError | None
+    error: PvbootError | None
 
 
 def _jump(devices: Devices, menu: Menu, entry: Entry) -> _Jump | None:
@@ -147,6 +146,6 @@ def _open(shell: Shell, command: Command) -> _Jump:
     try:
         name, file = shell.open(command.args)
         device, path = read_device(name)
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         return _Jump(command, None, err)
     return _Jump(command, FoundMenu(device, path, dialect_of(path), file), None)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import Problem, rule
 from pvboot.check.kernels import kernel_of, whole_image
 from pvboot.check.layouts import layout_of
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MEMORY_MIB = 512
 
-_PLANS: WeakKeyDictionary[Subject, dict[int, str | PvbootError | FsError]] = WeakKeyDictionary()
-_RUNS: WeakKeyDictionary[Subject, dict[int, Ran | PvbootError | FsError]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[Subject, dict[int, str | PvbootError]] = WeakKeyDictionary()
+_RUNS: WeakKeyDictionary[Subject, dict[int, Ran | PvbootError]] = WeakKeyDictionary()
 
 
 def _memory(subject: Subject) -> int:
@@ -45,7 +44,7 @@ def _layout(subject: Subject, entry: Entry, image: KernelImage) -> DomainLayout:
     return layout_of(subject.loads(entry), image, _memory(subject), old_builder=old_builder)
 
 
-def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError | FsError:
+def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError:
     """What is to be done, in a line, or why it cannot be done."""
     plans = _PLANS.setdefault(subject, {})
     if entry.index not in plans:
@@ -59,7 +58,7 @@ def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError
                 f"planned with {_memory(subject)} MiB: {len(plan.displaced)} of "
                 f"{plan.layout.nr_pages} pages change their frame, {len(plan.operations)} operations"
             )
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             plans[entry.index] = err
     return plans[entry.index]
 
@@ -82,7 +81,7 @@ def plan_made(subject: Subject) -> Iterator[Problem]:
             yield problem_at(subject, entry, named, found)
 
 
-def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError | FsError:
+def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError:
     runs = _RUNS.setdefault(subject, {})
     if entry.index not in runs:
         from pvboot.check.run_entry import run_layout
@@ -91,7 +90,7 @@ def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError 
         try:
             layout = _layout(subject, entry, whole_image(named))
             runs[entry.index] = run_layout(layout, options.until, options.run_seconds)
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             runs[entry.index] = err
     return runs[entry.index]
 
@@ -101,7 +100,7 @@ def does_not_start(subject: Subject) -> Iterator[Problem]:
     """With --run: not one line, or never the text of --until, within the limit of CPU time."""
     for entry, named in _complete_entries(subject):
         found = _ran(subject, entry, named)
-        if isinstance(found, PvbootError | FsError):
+        if isinstance(found, PvbootError):
             yield problem_at(subject, entry, named, f"could not be started: {found}")
         elif not found.good:
             last = f", last line {found.line!r}" if found.line else ""
@@ -114,7 +113,7 @@ def started(subject: Subject) -> Iterator[Problem]:
     """With --run: the line and the CPU time until then."""
     for entry, named in _complete_entries(subject):
         found = _ran(subject, entry, named)
-        if not isinstance(found, PvbootError | FsError) and found.good:
+        if not isinstance(found, PvbootError) and found.good:
             yield problem_at(subject, entry, named, f"started, after {found.seconds:g} CPU seconds: {found.line!r}")
 
 
@@ -123,6 +122,6 @@ def run_sandbox(subject: Subject) -> Iterator[Problem]:
     """Told once a menu."""
     for entry, named in _complete_entries(subject):
         found = _ran(subject, entry, named)
-        if not isinstance(found, PvbootError | FsError) and found.missing:
+        if not isinstance(found, PvbootError) and found.missing:
             yield Problem(f"entries were run in a child that lacks: {'; '.join(found.missing)}")
             return

@@ -91,7 +91,7 @@ def _names_of_volumes(subject: Subject) -> set[str] | None:
             if not (err.found or "").startswith(_NEVER_ROOT):
                 return None
             continue
-        except (PvbootError, FsError):
+        except PvbootError:
             return None
         if filesystem.uuid is None:  # a directory, a server
             return None
@@ -162,7 +162,7 @@ def ambiguous_volume(subject: Subject) -> Iterator[Problem]:
     for device in subject.devices.candidates():
         try:
             filesystem = subject.devices.mount(device)
-        except (PvbootError, FsError):
+        except PvbootError:
             continue
         for name in {filesystem.uuid, filesystem.label} - {None, ""}:
             assert name is not None

@@ -73,7 +73,7 @@ def _explain(subject: Subject, named: NamedFile, *, suggest: bool) -> Verdict | 
         return Verdict("missing", named.text)
     try:
         return explain(subject.devices.mount(place[0]), place[1], suggest=suggest)
-    except (PvbootError, fs_errors.FsError):
+    except PvbootError:
         return None
 
 
@@ -127,7 +127,7 @@ def _kind(subject: Subject, named: NamedFile) -> str | None:
         return None
     try:
         return subject.devices.mount(place[0]).lookup(place[1]).kind
-    except (PvbootError, fs_errors.FsError):
+    except PvbootError:
         return None
 
 

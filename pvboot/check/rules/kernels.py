@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import Problem, rule
 from pvboot.check.kernels import (
     Kernel,
@@ -75,7 +74,7 @@ def _trouble(error: Exception) -> str | None:
     return next((rule_id for kind, rule_id in _TROUBLES if isinstance(error, kind)), None)
 
 
-def _failed(subject: Subject, rule_id: str) -> Iterator[tuple[Entry, NamedFile, PvbootError | FsError]]:
+def _failed(subject: Subject, rule_id: str) -> Iterator[tuple[Entry, NamedFile, PvbootError]]:
     for entry, _loads, named in booted(subject):
         error = kernel_of(subject, named).error
         if error is not None and _trouble(error) == rule_id:
@@ -220,7 +219,7 @@ def does_not_fit(subject: Subject) -> Iterator[Problem]:
     for entry, loads, named, _kernel, image in _images(subject):
         try:
             layout_of(loads, image, subject.options.memory_mib, old_builder=unpacks_ramdisks(subject.options.target))
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             message = f"{subject.options.memory_mib} MiB are not enough, or no domain can be laid out: {err}"
             yield problem_at(subject, entry, named, message)
 

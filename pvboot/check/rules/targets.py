@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fsdrivers.errors import FsError
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import Loader, loader_of
 from pvboot.check.rules.files import named_files, problem_at
@@ -48,7 +47,7 @@ def _volume(subject: Subject, device: Device) -> Volume | None:
     try:
         drive, number = subject.devices.locate(device)
         return next((volume for volume in subject.devices.volumes(drive) if volume.number == number), None)
-    except (PvbootError, FsError, IndexError):
+    except (PvbootError, IndexError):
         return None
 
 
@@ -57,7 +56,7 @@ def _has_small_sectors(subject: Subject, device: Device) -> bool:
     assert subject.devices is not None
     try:
         return subject.devices.blocks(replace(device, partition=None, scheme=None)).read_at(512, 8) == b"EFI PART"
-    except (PvbootError, FsError):
+    except PvbootError:
         return True
 
 
@@ -110,7 +109,7 @@ def _file_at_home(subject: Subject, path: str) -> File | None:
     assert subject.devices is not None and subject.volume is not None
     try:
         return subject.devices.mount(read_device(subject.volume)[0]).open(path)
-    except (PvbootError, FsError):
+    except PvbootError:
         return None
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from fsdrivers.errors import FsError
 from pvboot import sandbox
 from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
@@ -37,7 +36,7 @@ def run(arguments: list[str]) -> int:
     try:
         _run(options)
         return 0
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         if options.debug:
             raise
         complain(str(err))
@@ -128,7 +127,7 @@ def _job(source: Source, outputs: tuple[int, int]) -> Callable[[sandbox.Channel]
     def job(channel: sandbox.Channel) -> None:
         try:
             source.deliver(outputs, channel)
-        except (PvbootError, FsError) as err:
+        except PvbootError as err:
             channel.send("error", str(err))
         except OSError as err:
             channel.send("error", f"{err.filename or 'input or output'}: {err.strerror or err}")

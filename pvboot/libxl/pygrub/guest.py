@@ -81,7 +81,7 @@ def read_guest(
             channel.send("text", _list_entries(devices, channel))
         else:
             _boot(devices, options, outputs, choose, channel)
-    except (PvbootError, fs_errors.FsError) as err:
+    except PvbootError as err:
         channel.send("error", str(err))
 
 
@@ -149,7 +149,7 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
         entry = menu.entries[attempt]
         try:
             kernel, ramdisks, args = open_entry(devices, menu, entry)
-        except (PvbootError, fs_errors.FsError) as err:
+        except PvbootError as err:
             failed.append(f"entry {attempt} {entry.title[:NAME_LIMIT]!r}: {err}")
             continue
         if failed:
@@ -298,13 +298,13 @@ def _list_entries(devices: Devices, channel: Channel) -> str:
     lines: list[str] = []
     try:
         menu: Menu | None = _load_menu(devices, channel)
-    except (PvbootError, fs_errors.FsError) as err:
+    except PvbootError as err:
         channel.send("warning", str(err))
         menu = None
     for entry in menu.entries if menu is not None else ():
         try:
             files = entry.files() if entry.files is not None else legacy.read_files(entry.commands)
-        except (PvbootError, fs_errors.FsError) as err:
+        except PvbootError as err:
             channel.send("warning", f"entry {entry.index}: {err}")
             files = BootFiles(None)
         initrds = " ".join(files.initrds) or None

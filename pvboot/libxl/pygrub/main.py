@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from fsdrivers.blocks import open_source
-from fsdrivers.errors import FsError
 from pvboot import sandbox
 from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.pygrub import guest
@@ -62,7 +61,7 @@ def run(arguments: list[str]) -> int:
         if stop.usage:
             print(USAGE, file=sys.stderr)
         return stop.code
-    except (PvbootError, FsError) as err:
+    except PvbootError as err:
         complain(str(err))
     except OSError as err:
         complain(f"{err.strerror or err}: {err.filename}" if err.filename else f"{err.strerror or err}")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from fsdrivers.api import Extent
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Content, Handler, Request, Response, ServedDirectory, ServedFile
 from pvboot.serve.http import listing
@@ -89,7 +88,7 @@ def answer(request: Request, *, slash: bool, content: Content, handlers: Sequenc
         if request.method not in ("GET", "HEAD"):
             return plain(405, f"{request.method} of a file", headers={"Allow": "GET, HEAD"})
         return _from_content(request, slash, content)
-    except (FsError, PvbootError) as err:
+    except PvbootError as err:
         return plain(_STATUS_OF_EXIT_CODE.get(err.exit_code, 500), str(err))
     except Exception as err:  # whatever a handler or a file does wrong, the server stays
         return plain(500, f"{type(err).__name__}: {err}")

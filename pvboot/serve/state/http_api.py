@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Request, Response
 from pvboot.serve.state.identity import read_address
@@ -37,7 +36,7 @@ class HttpApi:
             return None
         try:
             return self._answer(request)
-        except (ApiError, PvbootError, FsError) as err:
+        except (ApiError, PvbootError) as err:
             return problem_of(err)
 
     def _answer(self, request: Request) -> Response:

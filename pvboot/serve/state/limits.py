@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Content, Requester, ServedDirectory
 from pvboot.serve.state.profiles import Profile
@@ -40,7 +39,7 @@ def check_files(profile: Profile, content: Content, protocols: frozenset[str]) -
             continue
         try:
             opened = content.open(file, _MYSELF)
-        except (FsError, PvbootError, OSError) as err:
+        except (PvbootError, OSError) as err:
             found.append(f"{file}: cannot be served: {err}")
             continue
         if isinstance(opened, ServedDirectory):

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from fsdrivers.api import Extent
-from fsdrivers.errors import FsError, IsADirectory, PathError
+from fsdrivers.errors import IsADirectory, PathError
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Content, Requester, ServedDirectory, ServedFile
 from pvboot.serve.tftp import packets
@@ -55,7 +55,7 @@ def open_file(content: Content, path: str, who: Requester, mode: str, netascii_b
     """Look a path up and make it ready to be sent; never raises."""
     try:
         found = content.open(path, who)
-    except (FsError, PvbootError) as err:
+    except PvbootError as err:
         return _refusal(err)
     except Exception as err:
         log.exception("opening %r failed", path)
@@ -71,7 +71,7 @@ def open_file(content: Content, path: str, who: Requester, mode: str, netascii_b
                 return Refused(packets.UNDEFINED, text, text)
             reader = FileReader(_Converted(netascii(reader.read_all())))
         return Opened(found, reader)
-    except (FsError, PvbootError) as err:
+    except PvbootError as err:
         found.close()
         return _refusal(err)
     except Exception as err:
@@ -80,7 +80,7 @@ def open_file(content: Content, path: str, who: Requester, mode: str, netascii_b
         return Refused(packets.UNDEFINED, "server error", f"{type(err).__name__}: {err}")
 
 
-def _refusal(err: FsError | PvbootError) -> Refused:
+def _refusal(err: PvbootError) -> Refused:
     """`where` stays here: it names files of the server's."""
     if isinstance(err, PathError) and not isinstance(err, IsADirectory):
         return Refused(packets.NOT_FOUND, "file not found", str(err))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from fsdrivers.errors import FsError
 from pvboot.errors import PvbootError
 from pvboot.serve import paths
 from pvboot.serve.api import Content, Journal, Requester, ServedFile
@@ -279,7 +278,7 @@ class TftpServer:
     def _failed(self, transfer: _Transfer, err: Exception) -> None:
         """Whatever goes wrong in one transfer ends that one and no other."""
         asked = transfer.asked
-        if isinstance(err, FsError | PvbootError | OSError):
+        if isinstance(err, PvbootError | OSError):
             log.warning("%s to %s: %s", asked.path, asked.who.address, err)
         else:
             log.error("%s to %s failed", asked.path, asked.who.address, exc_info=err)
