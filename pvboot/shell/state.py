@@ -10,7 +10,7 @@ from fsdrivers.errors import FsError
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
-from pvboot.grub_errors import GrubError, first_word
+from pvboot.grub_errors import GrubError
 from pvboot.menu.discovery import open_path
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.request import Module
@@ -65,12 +65,12 @@ class Shell:
             raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root
 
-    def open(self, args: str) -> tuple[str, File]:
-        """The file that `args` begins with and its full name with the device.  Raises `GrubError`."""
-        return self._open(first_word(args), loops=False)
+    def open(self, name: str) -> tuple[str, File]:
+        """The file of that name and its full name with the device.  Raises `GrubError`."""
+        return self._open(name, loops=False)
 
     def open_whole(self, name: str) -> tuple[str, File]:
-        """As `open`, for the menus of other loaders: blanks are letters of the name, `(loop0)` is a device."""
+        """As `open`, for the menus of other loaders: `(loop0)` is a device, too."""
         return self._open(name, loops=True)
 
     def _open(self, word: str, *, loops: bool) -> tuple[str, File]:
