@@ -21,10 +21,10 @@ from pvboot.check.dask_fleet import run_on_dask
 from pvboot.check.engine import SourceResult, check_source
 from pvboot.check.options import CheckOptions
 from pvboot.errors import NetworkError
+from tests import REPOSITORY
 from tests.check.fleets import make_fleet
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
-REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIONS = CheckOptions()
 
 pytestmark = pytest.mark.slow

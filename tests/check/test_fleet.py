@@ -28,10 +28,10 @@ from pvboot.check.options import CheckOptions
 from pvboot.check.progress import bar
 from pvboot.check.recurse import sources_below
 from pvboot.errors import UsageError
+from tests import REPOSITORY
 from tests.check.fleets import RESULTS, make_fleet, make_guest
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
-REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIONS = CheckOptions()
 
 

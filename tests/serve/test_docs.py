@@ -15,7 +15,7 @@ from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.images import ImageLimits
 from pvboot.serve.limits import ServerLimits
 from pvboot.serve.tftp.limits import TftpLimits
-from tests.serve.server import REPOSITORY
+from tests import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 EXAMPLES = re.findall(r"```toml\n(.*?)```", (DOCS / "how-to/serve-guests.md").read_text(), re.DOTALL)
