@@ -13,7 +13,7 @@ from fsdrivers.blocks import FileSource
 
 if TYPE_CHECKING:
     from fsdrivers.api import File
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
     from pvboot.devices import Devices
 
 
