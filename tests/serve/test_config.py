@@ -104,6 +104,34 @@ def test_mistakes_in_clients_have_their_line_too(run_cli: Callable[..., Any], tm
     assert done.stderr.count("\n") == 1
 
 
+def test_check_config_prints_all_mistakes_in_the_order_of_the_file(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(
+        '[listen]\ntftp = ["x"]\nhttps = ["[::1]:443"]\n[[content]]\npath = "x"\nurl = 1\n'
+        '[profiles."a.b"]\nkernle = "/k"\nargs = "\\u0007"\n[clients.a]\nmac = "zz"\n[frob]\n'
+    )
+    done = run_cli("serve", config, "--check-config")
+    places = [line.removeprefix(f"pvboot: {config}:").split(": ")[:2] for line in done.stderr.splitlines()]
+    assert places == [
+        ["2", "listen.tftp[0]"],
+        ["5", "content[0].path"],
+        ["6", "content[0].url"],
+        ["8", "profiles.a.b.kernle"],
+        ["9", "profiles.a.b.args"],
+        ["11", "clients.a.mac"],
+        ["12", "frob"],
+    ]
+    assert done.returncode == 2
+    assert done.stdout == ""
+    served = run_cli("serve", config)
+    assert (served.returncode, served.stderr.count("\n")) == (2, 1)
+
+
+def test_a_name_with_brackets_has_the_line_of_its_table(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^serve.toml: clients.a\[b.mac: not a MAC"):
+        read_config(b'[clients."a[b"]\nmac = "zz"\n', "serve.toml")
+
+
 def test_check_config_says_good(run_cli: Callable[..., Any], tmp_path: Path) -> None:
     config = tmp_path / "serve.toml"
     config.write_text(LISTEN)
