@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from struct import Struct
 
-from fsdrivers.records import Record
+from fsdrivers.records import FieldTable
 
 JOURNAL_MAGIC = 0xC03B3998
 BLOCK_DESCRIPTOR, BLOCK_COMMIT, BLOCK_SUPER_V1, BLOCK_SUPER_V2, BLOCK_REVOKE = 1, 2, 3, 4, 5
 
-HEADER = Record("journal block header", ">", 12, {"magic": (0, "I"), "blocktype": (4, "I"), "sequence": (8, "I")})
+HEADER = FieldTable("journal block header", ">", 12, {"magic": (0, "I"), "blocktype": (4, "I"), "sequence": (8, "I")})
 JOURNAL_SUPER_BYTES = 1024
-JOURNAL_SUPER = Record(
+JOURNAL_SUPER = FieldTable(
     "journal super block",
     ">",
     JOURNAL_SUPER_BYTES,
@@ -31,10 +31,10 @@ JOURNAL_SUPER = Record(
         "checksum": (0xFC, "I"),
     },
 )
-COMMIT = Record(
+COMMIT = FieldTable(
     "journal commit block", ">", 20, {"checksum_type": (12, "B"), "checksum_size": (13, "B"), "checksum": (16, "I")}
 )
-REVOKE = Record("journal revoke block", ">", 16, {"bytes_used": (12, "I")})
+REVOKE = FieldTable("journal revoke block", ">", 16, {"bytes_used": (12, "I")})
 # Tags: block, checksum, flags [, block high]; version 3: block, flags, block high, checksum.
 TAG = Struct(">IHH")
 TAG3 = Struct(">IIII")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from fsdrivers.records import Record
+from fsdrivers.records import FieldTable
 
 SUPER_OFFSET = 1024
 SUPER_BYTES = 1024
@@ -12,7 +12,7 @@ SUPER_MAGIC = 0xEF53
 SUPER_MAGIC_OFFSET = 0x38
 ROOT_INODE = 2
 
-SUPER = Record(
+SUPER = FieldTable(
     "ext super block",
     "<",
     SUPER_BYTES,
@@ -47,14 +47,14 @@ SUPER = Record(
     },
 )
 
-GROUP = Record(
+GROUP = FieldTable(
     "group descriptor", "<", 32, {"inode_table_lo": (0x08, "I"), "flags": (0x12, "H"), "checksum": (0x1E, "H")}
 )
 GROUP_INODE_TABLE_HI_OFFSET = 0x28
 GROUP_CHECKSUM_OFFSET = 0x1E
 
 INODE_BYTES = 128
-INODE = Record(
+INODE = FieldTable(
     "inode",
     "<",
     INODE_BYTES,
@@ -69,9 +69,9 @@ INODE = Record(
         "checksum_lo": (0x7C, "H"),
     },
 )
-INODE_EXTRA = Record("inode extension", "<", 4, {"extra_isize": (0, "H"), "checksum_hi": (2, "H")})
+INODE_EXTRA = FieldTable("inode extension", "<", 4, {"extra_isize": (0, "H"), "checksum_hi": (2, "H")})
 
-EXTENT_HEADER = Record(
+EXTENT_HEADER = FieldTable(
     "extent header", "<", 12, {"magic": (0, "H"), "entries": (2, "H"), "max": (4, "H"), "depth": (6, "H")}
 )
 EXTENT_MAGIC = 0xF30A

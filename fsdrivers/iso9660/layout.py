@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fsdrivers.records import Record
+from fsdrivers.records import FieldTable
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16
 MAGIC = b"CD001"
 
 DIRECTORY_RECORD_BYTES = 33
-DIRECTORY_RECORD = Record(
+DIRECTORY_RECORD = FieldTable(
     "directory record",
     "<",
     DIRECTORY_RECORD_BYTES,
@@ -25,7 +25,7 @@ DIRECTORY_RECORD = Record(
         "name_bytes": (32, "B"),
     },
 )
-VOLUME_DESCRIPTOR = Record(
+VOLUME_DESCRIPTOR = FieldTable(
     "volume descriptor",
     "<",
     SECTOR_BYTES,
@@ -40,16 +40,16 @@ VOLUME_DESCRIPTOR = Record(
         "modified": (830, "17s"),
     },
 )
-SUSP_CE = Record("CE entry", "<", 24, {"block": (0, "I"), "offset": (8, "I"), "length": (16, "I")})
-RRIP_PX = Record("PX entry", "<", 32, {"mode": (0, "I")})
-RRIP_CL = Record("CL entry", "<", 8, {"block": (0, "I")})
-RRIP_ZF = Record(
+SUSP_CE = FieldTable("CE entry", "<", 24, {"block": (0, "I"), "offset": (8, "I"), "length": (16, "I")})
+RRIP_PX = FieldTable("PX entry", "<", 32, {"mode": (0, "I")})
+RRIP_CL = FieldTable("CL entry", "<", 8, {"block": (0, "I")})
+RRIP_ZF = FieldTable(
     "ZF entry",
     "<",
     12,
     {"algorithm": (0, "2s"), "header_words": (2, "B"), "log_block_size": (3, "B"), "size": (4, "I")},
 )
-ZISOFS_HEADER = Record(
+ZISOFS_HEADER = FieldTable(
     "zisofs header",
     "<",
     16,

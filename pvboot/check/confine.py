@@ -16,9 +16,9 @@ from typing import Final
 
 from pvboot import sandbox
 from pvboot.check import wire
-from pvboot.check.engine import SourceError, SourceResult, check_source, failed
+from pvboot.check.engine import check_source, failed
+from pvboot.check.model import CheckOptions, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource, open_for_check
-from pvboot.check.options import CheckOptions
 from pvboot.errors import PvbootError
 from pvboot.sources import is_url
 

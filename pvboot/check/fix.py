@@ -15,7 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pvboot.check.api import Finding
+from pvboot.check.model import Finding
 from pvboot.devices import Devices
 from pvboot.errors import PvbootError, UsageError
 from pvboot.menu.dialects import Dialect, MenuContext, dialect_of
@@ -25,7 +25,7 @@ from pvboot.sources import is_url
 
 if TYPE_CHECKING:
     from grammars.menu_lst import CommandLine
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
     from pvboot.menu.model import Entry, Menu
 
 _BOM: Final = b"\xef\xbb\xbf"

@@ -21,8 +21,7 @@ from typing import BinaryIO, Final
 
 from pvboot import __version__
 from pvboot.check import wire
-from pvboot.check.engine import SourceResult
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import UsageError
 from pvboot.sources import is_on_server, is_url
 

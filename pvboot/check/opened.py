@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fsdrivers.api import Extent
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
     from pvboot.devices import Devices
 
 

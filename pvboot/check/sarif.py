@@ -17,9 +17,9 @@ from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 from pvboot import __version__
-from pvboot.check.api import RULES, Finding
-from pvboot.check.engine import SourceResult
+from pvboot.check.api import RULES
 from pvboot.check.explain import page
+from pvboot.check.model import Finding, SourceResult
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
 from pvboot.check.rules import load_rules

@@ -8,14 +8,14 @@ read for it.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pvboot.check.api import RULES, SEVERITIES, Finding
+from pvboot.check.api import RULES
+from pvboot.check.model import SEVERITIES, Finding, Override
 from pvboot.errors import UsageError
 from pvboot.sources import is_url
 
@@ -23,19 +23,6 @@ FILE_NAME: Final = "pvboot-check.toml"
 OFF: Final = "off"
 LIMIT_BYTES = 1 << 20
 _LEVELS: Final = (*SEVERITIES, OFF)
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Severities for some sources and files: a rule of `rules` changes where one glob of each list matches."""
-
-    sources: tuple[str, ...]
-    files: tuple[str, ...]
-    rules: tuple[tuple[str, str], ...]
-
-    def applies(self, source: str, file: str) -> bool:
-        """An empty list matches everything."""
-        return _matches(self.sources, source) and _matches(self.files, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +51,6 @@ def override(findings: Iterable[Finding], source: str, overrides: Sequence[Overr
                 level = wanted
         judged.append(replace(finding, severity=level))
     return judged
-
-
-def _matches(globs: tuple[str, ...], name: str) -> bool:
-    return not globs or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
 
 
 # --- the file ---------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import Problem
+from pvboot.check.model import CheckOptions
 from pvboot.check.opened import OpenedSource
-from pvboot.check.options import CheckOptions
 from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
 from pvboot.check.subject import Subject
 from pvboot.devices import Devices

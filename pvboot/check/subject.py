@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from grammars.spans import SourceSpan
-from pvboot.check.options import DEFAULTS, CheckOptions
+from pvboot.check.model import DEFAULTS, CheckOptions
 from pvboot.menu.model import Entry, Menu
 
 if TYPE_CHECKING:

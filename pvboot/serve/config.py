@@ -11,6 +11,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fsdrivers.errors import SourceError
@@ -24,6 +25,10 @@ PROTOCOLS = ("tftp", "http", "https")
 LOG_FORMATS = ("logfmt", "json")
 MOUNT_KINDS = ("directory", "images", "image", "url")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+# The API, the page and the metrics: on this host only, unless the configuration says otherwise.
+ADMIN = ("127.0.0.1:8069",)
+_SUN_PATH_BYTES = 107  # sun_path of unix(7), less its NUL
 
 Address = tuple[str, int]
 
@@ -61,10 +66,15 @@ class DhcpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole configuration.  `tables` are those that `state` reads; `host` is by what clients reach this server."""
+    """A whole configuration.  `tables` are those that `state` reads; `host` is by what clients reach this server.
+
+    `listen` are the addresses for guests by protocol, `admin` those for the API, the page and the metrics: a `Path` is
+    that of a Unix socket.
+    """
 
     name: str
     listen: Mapping[str, tuple[Address, ...]]
+    admin: tuple[Address | Path, ...]
     mounts: tuple[Mount, ...]
     host: str
     user: str | None
@@ -103,7 +113,9 @@ def read_config(data: bytes, name: str) -> Config:
     source = Source(name, data)
     top = Table(source, "", source.document)
     base = os.path.dirname(os.path.abspath(name))
-    listen = _read_listen(top.table("listen"))
+    listening = top.table("listen")
+    admin = _read_admin(listening, base)
+    listen = _read_listen(listening)
     tls = top.table("tls")
     certificate, key = (_path(base, tls.take(name, str, "")) for name in ("certificate", "key"))
     tls.done()
@@ -120,6 +132,7 @@ def read_config(data: bytes, name: str) -> Config:
     config = Config(
         name,
         listen,
+        admin,
         _read_mounts(top, base),
         _read_host(top, listen),
         top.take("user", str, "") or None,
@@ -165,6 +178,19 @@ def _read_listen(table: Table) -> dict[str, tuple[Address, ...]]:
         listen[protocol] = tuple(addresses)
     table.done()
     return listen
+
+
+def _read_admin(table: Table, base: str) -> tuple[Address | Path, ...]:
+    """Addresses as for guests, or `unix:PATH`; `[]` is none at all."""
+    found: list[Address | Path] = []
+    for index, text in enumerate(table.take_list("admin", str, ADMIN)):
+        path = os.path.join(base, text.removeprefix("unix:"))
+        place: Address | Path | None = Path(path) if text.startswith("unix:") else read_address(text)
+        if place is None or text == "unix:" or "\0" in text or len(os.fsencode(path)) > _SUN_PATH_BYTES:
+            expected = f"HOST:PORT, [IPv6]:PORT or unix:PATH of at most {_SUN_PATH_BYTES} bytes"
+            table.fail("not an address", f"admin[{index}]", expected=expected, found=repr(text))
+        found.append(place)
+    return tuple(found)
 
 
 def read_address(text: str) -> Address | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
@@ -110,9 +110,9 @@ class Table:
             self.fail("wrong kind of value", name, expected=_NAMES.get(kind, ""), found=_kind(value))
         return value
 
-    def take_list(self, name: str, kind: type[_T]) -> list[_T]:
-        """A list of values of one kind; [] without one."""
-        values = self.take(name, list, [])
+    def take_list(self, name: str, kind: type[_T], default: Sequence[_T] = ()) -> list[_T]:
+        """A list of values of one kind; `default` without one."""
+        values = self.take(name, list, list(default))
         for index, value in enumerate(values):
             if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
                 self.fail("wrong kind of value", f"{name}[{index}]", expected=_NAMES.get(kind, ""), found=_kind(value))

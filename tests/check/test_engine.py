@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsdrivers.errors import Corrupt
-from pvboot.check.api import RULES, Finding, Problem, Rule
+from pvboot.check.api import RULES, Problem, Rule
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, Finding
 from pvboot.check.rules import load_rules
 from pvboot.check.subject import Subject
 from tests.check.distributions import MENUS

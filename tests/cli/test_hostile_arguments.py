@@ -17,7 +17,7 @@ from fixtures.make_images import run_tool
 from pvboot.cli.boot import _idle_limit
 from pvboot.cli.common import LINE_LIMIT
 from pvboot.cli.main import main
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.oracle.images import TinyKernel
 
 LOADER = {"busy": [[0, 10]], "console_pfn": 1, "xenstore_pfn": 2, "trampoline_pfn": 3, "root_pfn": 4}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,9 @@ from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import Limits, Outcome
+from tests import REPOSITORY
 
-KERNELS = Path(__file__).resolve().parents[2] / "fixtures" / "kernels"
+KERNELS = REPOSITORY / "fixtures" / "kernels"
 WAYS: dict[str, Callable[[Machine, DomainLayout], object]] = {"direct": start_direct, "kexec": start_by_kexec}
 NAMES = ["tiny64", "tiny64-p2m", "tiny32"]
 

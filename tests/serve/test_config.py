@@ -29,6 +29,12 @@ MISTAKES = [
         "serve.toml:2: listen.tftp[0]: wrong kind of value (expected text, found a whole number)",
     ),
     ("", '[listen]\ntftp = ["[::1]"]\n', "serve.toml:2: listen.tftp[0]: not an address (expected HOST:PORT"),
+    (
+        "",
+        '[listen]\nadmin = ["unix:"]\n',
+        "serve.toml:2: listen.admin[0]: not an address (expected HOST:PORT, [IPv6]:P",
+    ),
+    ("", f'[listen]\nadmin = ["unix:/{"x" * 107}"]\n', "serve.toml:2: listen.admin[0]: not an address"),
     ("", '[listen]\nhttps = ["[::1]:443"]\n', "serve.toml:2: listen.https: https needs a certificate"),
     (LISTEN, '[tls]\nkey = "x"\n', "serve.toml:4: tls.key: only one of certificate and key"),
     (LISTEN, '[[content]]\npath = "x"\ndirectory = "/"\n', "serve.toml:4: content[0].path: not a clean absolute path"),
@@ -177,6 +183,19 @@ def test_check_config_names_the_extra_that_is_missing(
 def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host: str) -> None:
     listen = f'[listen]\nhttp = ["{http}"]\nhttps = ["{https}"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
     assert read_config(listen.encode(), "serve.toml").host == host
+
+
+@pytest.mark.parametrize(
+    ("line", "admin"),
+    [
+        ("", [("127.0.0.1", 8069)]),
+        ("admin = []", []),
+        ('admin = ["[::1]:0", "unix:/run/pvboot.sock"]', [("::1", 0), Path("/run/pvboot.sock")]),
+        ('admin = ["unix:api.sock"]', [Path("/etc/pvboot/api.sock")]),
+    ],
+)
+def test_the_api_has_a_listener_of_its_own(line: str, admin: list[object]) -> None:
+    assert list(read_config((LISTEN + line).encode(), "/etc/pvboot/serve.toml").admin) == admin
 
 
 @given(

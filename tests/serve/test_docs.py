@@ -15,7 +15,7 @@ from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.images import ImageLimits
 from pvboot.serve.limits import ServerLimits
 from pvboot.serve.tftp.limits import TftpLimits
-from tests.serve.server import REPOSITORY
+from tests import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 EXAMPLES = re.findall(r"```toml\n(.*?)```", (DOCS / "how-to/serve-guests.md").read_text(), re.DOTALL)
@@ -44,7 +44,7 @@ def test_the_reference_has_every_key() -> None:
     limits = {field.name for kind in (ServerLimits, ImageLimits, HttpLimits, TftpLimits) for field in fields(kind)}
     dhcp = {field.name for field in fields(DhcpSettings)} - {"first", "last"} | {"range"}
     content = {"path", "directory", "images", "image", "url", "raw", "options"}
-    top = {"host", "user", "group", "state", "tftp", "http", "https", "certificate", "key", "format"}
+    top = {"host", "user", "group", "state", "tftp", "http", "https", "admin", "certificate", "key", "format"}
     assert not (limits | dhcp | content | top) - named
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
 from pvboot.serve.http.limits import HttpLimits
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = (REPOSITORY / "docs" / "reference" / "http-server.md").read_text()
-SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "net" / "serve" / "http").glob("*.py"))
+SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "serve" / "http").glob("*.py"))
 
 
 def test_the_page_has_every_limit_with_its_default() -> None:

@@ -10,8 +10,9 @@ from pvboot.serve.state.history import OUTCOMES
 from pvboot.serve.state.names import read_name
 from pvboot.serve.state.routes import ROUTES
 from pvboot.serve.state.settings import _API_KEYS, _MENU_KEYS, load
+from tests import REPOSITORY
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+DOCS = REPOSITORY / "docs"
 API = (DOCS / "reference" / "serve-api.md").read_text()
 PROFILES = (DOCS / "how-to" / "boot-profiles.md").read_text()
 
