@@ -33,6 +33,7 @@ import construct as c
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("fsdrivers", "grammars", "pvboot")
+LINE_LENGTH = 120
 TABLES = ("FORMATS", "RECORDS", "OFFSETS")
 
 
@@ -110,21 +111,22 @@ class Layout:
 
 
 def format_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
-    """A `struct.Struct`, or a table of them, under the names of its values."""
-    values = {
-        key: fill(", ".join(layout.names), 116, initial_indent="# ", subsequent_indent="# ")
-        for key, layout in layouts.items()
-    }
-    alike = len(set(values.values())) == 1
-    if alike:
-        yield next(iter(values.values()))
+    """A `struct.Struct`, or a table of them, with the names of its values."""
     if None in layouts:
-        yield f'{name}: Final = Struct("{layouts[None].format}")'
+        yield commented(f'{name}: Final = Struct("{layouts[None].format}")', layouts[None].names)
         return
     yield f"{name}: Final = {{"
     for key, layout in layouts.items():
-        yield f'{"" if alike else values[key]}\n{key!r}: Struct("{layout.format}"),'
+        yield commented(f'    {key!r}: Struct("{layout.format}"),', layout.names)
     yield "}"
+
+
+def commented(line: str, names: list[str]) -> str:
+    """The line with a comment behind it, or above it where that would be too long."""
+    comment = f"# {', '.join(names)}"
+    if len(line) + len(comment) + 2 <= LINE_LENGTH:
+        return f"{line}  {comment}"
+    return f"{fill(comment[2:], LINE_LENGTH - 4, initial_indent='# ', subsequent_indent='# ')}\n{line}"
 
 
 def record_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
