@@ -107,7 +107,7 @@ def test_bsd_symbol_table_that_xen_reserves_too_little_for_is_kept_whole(ask_xen
     assert strings not in theirs, "Xen reserves enough after all"
     assert len(ours) > len(theirs)
     start = tiny.memsz
-    table = structs.BSD_SYMTAB32.parse(ours[start:])
+    table = structs.bsd_symtab(32).parse(ours[start:])
     place = start + 4 + table.sections[2].sh_offset
     assert ours[place : place + len(strings)] == strings
     assert start + 4 + table.size == place + len(strings) == image.virt_kend - image.virt_kstart
@@ -118,7 +118,7 @@ def test_bsd_symbol_table_reads_as_an_elf_file(bits: int) -> None:
     symbols, strings = bytes(range(48)), b"\0name\0"
     tiny = TinyKernel(bits, notes={"BSD_SYMTAB": "yes"}, symbols=symbols, strings=strings)
     memory = kernel_memory(parse_kernel(tiny.build(), name="bsd"))[tiny.memsz :]
-    table = (structs.BSD_SYMTAB64 if bits == 64 else structs.BSD_SYMTAB32).parse(memory)
+    table = structs.bsd_symtab(bits).parse(memory)
     assert (table.ehdr.e_shoff, table.ehdr.e_shnum, table.ehdr.e_phnum) == (64, 3, 0)
     pseudo_file = memory[4 : 4 + table.size]
     for section, content in zip(table.sections[1:], (symbols, strings), strict=True):
