@@ -10,8 +10,8 @@ from pvboot.check.loaders import BUILDER_CODECS, LOADERS, capabilities_of, codec
 from pvboot.check.model import Target
 from pvboot.check.target import parse_target
 from pvboot.errors import UsageError
-from pvboot.kernel.codecs import PAYLOAD_CODECS
 from pvboot.menu.dialects import DIALECTS
+from pvboot.unpack.codecs import PAYLOAD_CODECS
 from tests.check.guests import TINY64, check, grub_cfg, of, plant
 
 
