@@ -40,6 +40,7 @@ def described(filesystem: Filesystem, path: str, stat: Stat) -> list[Any]:
     return [stat.kind, 0, ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", factory.recipes())
 def test_everything_is_read_as_linux_reads_it(name: str) -> None:
     image, manifest = factory.load(name)
