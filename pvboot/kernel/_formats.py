@@ -10,8 +10,15 @@ ELF_NOTE: Final = {
     "little": Struct("<3I"),  # n_namesz, n_descsz, n_type
     "big": Struct(">3I"),  # n_namesz, n_descsz, n_type
 }
-# setup_sects, header, version, kernel_version, payload_offset, payload_length
-BZIMAGE: Final = Struct("<497xB16x4sH6xH56x2I")
+
+
+class BzimageHeader(Record):
+    LAYOUT = Struct("<497xB20xH6xH56x2I")
+    setup_sects: int
+    version: int
+    kernel_version: int
+    payload_offset: int
+    payload_length: int
 
 
 class ElfHeader(Record):
@@ -97,6 +104,7 @@ class BinImageTable(Record):
 
 class BzimageOffsets:
     SIZE = 592
+    header = 514
     version = 518
     payload_offset = 584
 

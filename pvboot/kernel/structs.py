@@ -5,22 +5,7 @@ Offsets and widths are facts of the sources named.
 
 from __future__ import annotations
 
-from construct import (
-    Array,
-    Bytes,
-    Const,
-    FormatField,
-    If,
-    Int8ub,
-    Int8ul,
-    Int16ub,
-    Int16ul,
-    Int32ub,
-    Int32ul,
-    Padding,
-    Struct,
-    this,
-)
+from construct import Array, Bytes, FormatField, Int8ul, Int16ul, Int32ul, Padding, Struct
 
 # --- ELF: System V ABI, chapter 4 (elf.h).  EI_CLASS says the width, EI_DATA the byte order.
 ELF_IDENT = Struct("magic" / Bytes(4), "ei_class" / Int8ul, "ei_data" / Int8ul, "rest" / Bytes(10))
@@ -113,29 +98,6 @@ XEN_BIN_IMAGE_TABLE = Struct(
     "entry_addr" / Int32ul,
 )
 
-# --- lzop 1.04: src/lzop.c, read_header and lzo_decompress.  lzop.VERSION_FORMAT, and fields read one by one.
-LZOP_HEADER = Struct(
-    "magic" / Const(b"\x89LZO\0\r\n\x1a\n"),
-    "version" / Int16ub,
-    "lib_version" / Int16ub,
-    "version_needed_to_extract" / Int16ub,
-    "method" / Int8ub,
-    "level" / If(this.version >= 0x0940, Int8ub),
-    "flags" / Int32ub,
-    "mode" / Int32ub,
-    "mtime_low" / Int32ub,
-    "mtime_high" / If(this.version >= 0x0940, Int32ub),
-    "name_length" / Int8ub,
-    "name" / Bytes(this.name_length),
-    "header_checksum" / Int32ub,  # Adler-32, or CRC-32 if flag 0x1000, of all from `version` on
-)
-# One block as the usual flags make it; a block of unpacked length 0 (4 bytes only) ends the file.
-LZOP_BLOCK_HEADER = Struct("unpacked_length" / Int32ub, "packed_length" / Int32ub, "unpacked_adler32" / Int32ub)
-
-# --- lz4: doc/lz4_Frame_format.md, "Legacy frame".  lz4_legacy.WORD_FORMAT.
-LZ4_LEGACY_HEADER = Struct("magic" / Const(0x184C2102, Int32ul))
-LZ4_LEGACY_BLOCK = Struct("packed_length" / Int32ul, "data" / Bytes(this.packed_length))
-
 
 # --- Xen: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
 def bsd_symtab(bits: int, order: str = "little") -> Struct:
@@ -155,15 +117,15 @@ ELF_VARIANTS = [(bits, order) for bits in (64, 32) for order in ("little", "big"
 FORMATS = {
     "ELF_IDENT": (ELF_IDENT, "magic ei_class ei_data"),
     "ELF_NOTE": {order: elf_note(order) for order in ("little", "big")},
-    "BZIMAGE": (BZIMAGE_HEADER, "setup_sects header version kernel_version payload_offset payload_length"),
 }
 RECORDS = {
+    "BzimageHeader": (BZIMAGE_HEADER, "setup_sects version kernel_version payload_offset payload_length"),
     "ElfHeader": {variant: elf_header(*variant) for variant in ELF_VARIANTS},
     "ProgramHeader": {variant: program_header(*variant) for variant in ELF_VARIANTS},
     "SectionHeader": {variant: section_header(*variant) for variant in ELF_VARIANTS},
     "BinImageTable": XEN_BIN_IMAGE_TABLE,
 }
 OFFSETS = {
-    "BzimageOffsets": (BZIMAGE_HEADER, "version payload_offset"),
+    "BzimageOffsets": (BZIMAGE_HEADER, "header version payload_offset"),
     "SymtabOffsets": {bits: (bsd_symtab(bits), "ehdr sections") for bits in (64, 32)},
 }

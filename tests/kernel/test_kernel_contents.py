@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,18 @@ def test_multiboot_binary_with_a_wrong_checksum_is_none() -> None:
 
 def test_uncompressed_payload_is_taken(ask_xen: AskXen, tmp_path: Path) -> None:
     check_memory(bzimage(TinyKernel().build()), ask_xen, tmp_path / "memory")
+
+
+def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(TinyKernel().build())
+    code = (
+        "import sys\n"
+        "from pvboot.kernel.loader import parse_kernel\n"
+        "from pvboot.kernel.report import parms_json\n"
+        "parms_json(parse_kernel(open(sys.argv[1], 'rb').read()))\n"
+        "heavy = {'construct', 'lzma', 'bz2', 'lz4', 'lzallright', 'backports.zstd', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    output = subprocess.check_output([sys.executable, "-c", code, str(kernel)], text=True)
+    assert output == "[]\n"

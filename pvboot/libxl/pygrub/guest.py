@@ -25,8 +25,8 @@ from pvboot.libxl.pygrub.options import Options
 from pvboot.menu.dialects import GRUB_CFG, MENU_LST, Dialect, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.model import BootFiles, Entry, Menu
+from pvboot.safe_text import safe
 from pvboot.sandbox import Channel
-from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.shell.session import Choice
