@@ -17,6 +17,7 @@ from typing import Any, Final
 from pvboot.check.api import RULES
 from pvboot.check.model import SEVERITIES, Finding, Override
 from pvboot.errors import UsageError
+from pvboot.sources import is_url
 
 FILE_NAME: Final = "pvboot-check.toml"
 OFF: Final = "off"
@@ -40,7 +41,7 @@ def override(findings: Iterable[Finding], source: str, overrides: Sequence[Overr
     """The findings with the severities that the overrides give them ("off" among them), in the same order."""
     if not overrides:
         return list(findings)
-    plain = source if "://" in source else os.path.normpath(source)
+    plain = source if is_url(source) else os.path.normpath(source)
     judged = []
     for finding in findings:
         level = finding.severity
@@ -59,7 +60,7 @@ def settings_file(source: str, named: str | None = None) -> str | None:
     """Where the settings for a source stand: `named`, else beside it, else in the working directory."""
     if named is not None:
         return named
-    beside = os.path.dirname(os.path.abspath(source)) if "://" not in source else os.getcwd()
+    beside = os.path.dirname(os.path.abspath(source)) if not is_url(source) else os.getcwd()
     for folder in dict.fromkeys((beside, os.getcwd())):
         path = os.path.join(folder, FILE_NAME)
         if os.path.isfile(path):
