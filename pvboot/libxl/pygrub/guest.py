@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
+import pvboot.menu.menu_lst  # noqa: F401
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.copy import copy_to_fd
