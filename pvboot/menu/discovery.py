@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_ord
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
 from pvboot.menu.xen_loader import loader_entry
+from pvboot.unpack import ByteStream, UnpackError, unpack
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
@@ -172,20 +172,11 @@ def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[by
 
 
 def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    where = f"{found.device or ''}{found.path}"
     try:
-        text = unpacker.decompress(data, limit_bytes + 1)
-    except zlib.error as err:
+        return b"".join(unpack("gzip", ByteStream.of(data), limit_bytes + 1, stop=True))
+    except UnpackError as err:
+        where = f"{found.device or ''}{found.path}"
         raise MenuError("the compressed menu is damaged", where=where, expected="gzip data", found=str(err)) from err
-    if not unpacker.eof and len(text) <= limit_bytes:
-        raise MenuError(
-            "the compressed menu is damaged",
-            where=where,
-            expected="the end of the gzip data",
-            found="the end of the file",
-        )
-    return text
 
 
 def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:

@@ -19,7 +19,7 @@ from pvboot.errors import PvbootError
 from pvboot.sources import open_devices
 from tests.conftest import RunCli
 
-HEAVY = {"requests", "tftpy", "unicorn", "numpy", "asyncio", "rich", "construct"}
+HEAVY = {"requests", "tftpy", "unicorn", "numpy", "asyncio", "rich", "construct", "pydantic", "jinja2"}
 
 
 @pytest.fixture
