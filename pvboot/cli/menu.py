@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from pvboot.cli.common import add_source_options, complain, open_source, print_json, print_warnings, tell_volumes
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.menu.loads import EntryLoads

@@ -25,8 +25,8 @@ from pvboot.menu.dialects import GRUB_CFG, MENU_LST, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.loads import EntryLoads, GrubPolicy, NamedFile, entry_loads
 from pvboot.menu.model import Entry, Menu
+from pvboot.safe_text import safe
 from pvboot.sandbox import Channel
-from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.shell.session import Choice
