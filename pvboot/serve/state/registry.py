@@ -1,4 +1,4 @@
-"""Who boots what: clients and profiles from the configuration and the database, next boots, and their changes.
+"""Clients, profiles and next boots from the configuration and the database, and their changes.
 
 Records of the configuration come first and are read-only here; those of the database are shared by all servers.
 """
@@ -34,7 +34,7 @@ _CLIENT_COLUMNS = tuple(Client.model_fields.keys() - {"source"})
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The profile that somebody boots; `client` is None for an unknown one, `once` marks a next boot."""
+    """The profile that a client boots; `client` is None for an unknown one, `once` marks a next boot."""
 
     profile: Profile
     client: Client | None
@@ -61,7 +61,7 @@ class Records(Generic[R]):
         return [record for _, record in sorted(found.items())][:limit]
 
     def get(self, name: str) -> R:
-        """`UnknownRecordError` if there is none."""
+        """The record of that name.  Raises `UnknownRecordError`."""
         if name in self.own():
             return self.own()[name]
         with self.database.reading() as connection:
@@ -158,7 +158,7 @@ class Registry:
         return Assignment(self.profile(name), client) if name else None
 
     def _take(self, client: str) -> NextBoot | None:
-        """One statement decides who gets it, whichever server or thread asks."""
+        """Take the next boot; one statement decides who gets it, whichever server or thread asks."""
         statement = NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == client)
         with self._database.writing() as connection:
             row = connection.execute(statement.returning(NEXT_BOOTS.c.profile, NEXT_BOOTS.c.set_at)).first()
@@ -181,7 +181,7 @@ class Registry:
         return self._clients.put(client, version)
 
     def delete_client(self, name: str, version: int | None = None) -> None:
-        """Durably, with its next boot."""
+        """Delete a client and its next boot durably."""
         with self._clients.deleting(name, version) as connection:
             connection.execute(NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == name))
 
@@ -190,7 +190,7 @@ class Registry:
         return self._profiles.put(profile, version)
 
     def delete_profile(self, name: str, version: int | None = None) -> None:
-        """`ConflictError` while a client or a next boot needs it."""
+        """Delete a profile durably.  `ConflictError` while a client or a next boot needs it."""
         users = {client.profile for client in self.settings.clients.values()} | {self.settings.default}
         if name in users and name not in self.settings.profiles:
             raise ConflictError("the configuration needs the profile", found=ascii(name))
@@ -208,12 +208,12 @@ class Registry:
             return _next_boot(connection, client)
 
     def next_boots(self) -> dict[str, NextBoot]:
-        """All, by the name of the client."""
+        """All next boots, by the name of the client."""
         with self._database.reading() as connection:
             return {row.client: _read_next_boot(row) for row in connection.execute(select(NEXT_BOOTS))}
 
     def set_next_boot(self, client: str, profile: str) -> NextBoot:
-        """Durably; replaces one that waits.  `UnknownRecordError` if there is no such client or profile."""
+        """Set or replace the next boot durably.  `UnknownRecordError` if there is no such client or profile."""
         self.client(client)
         self.profile(profile)
         new = NextBoot(profile=profile, set_at=time.time())
@@ -224,7 +224,7 @@ class Registry:
         return new
 
     def clear_next_boot(self, client: str) -> bool:
-        """Whether there was one."""
+        """Remove the next boot that waits; return False if there is none."""
         self.client(client)
         return self._take(client) is not None
 

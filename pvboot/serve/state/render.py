@@ -26,7 +26,7 @@ _URL_SAFE = "/-._~!$&'()*+,;=:@"
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A menu's text and what its author should know."""
+    """A menu's text, and warnings for its author."""
 
     text: str
     warnings: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """How the client fetches: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
+    """The way a client fetches: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
     protocol ("http": "http://192.0.2.1:8080"), without a last slash."""
 
     protocol: str
