@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pvboot.cli.common import add_source_options, open_source, tell_volumes
 from pvboot.errors import PvbootError
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from fsdrivers.api import DirEntry, Filesystem
