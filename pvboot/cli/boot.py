@@ -156,11 +156,11 @@ def _prepare(args: argparse.Namespace, loaded: LoadedBoot, nr_pages: int) -> Mac
 
 def _run_machine(args: argparse.Namespace, machine: Machine) -> Outcome:
     from pvboot.handoff.terminal import guest_keyboard
-    from pvboot.machine.outcome import Limits
+    from pvboot.machine.outcome import RunLimits
 
     sys.stdout.flush()
     with guest_keyboard(machine.feed, machine.stop) as watched:
-        limits = Limits(
+        limits = RunLimits(
             cpu_seconds=args.limit if args.limit is not None else (None if watched else CPU_LIMIT_SECONDS),
             silent_seconds=None if watched else SILENT_SECONDS,
             idle_seconds=None if watched else _idle_limit(args.limit),

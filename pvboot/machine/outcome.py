@@ -9,7 +9,7 @@ from pvboot.machine.space import WalkStep
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunLimits:
     """Bounds of one run.  CPU seconds are those of the thread that runs the guest.
 
     `silent_seconds`: CPU time without console output; `idle_seconds`: time the guest spends asleep without any.
