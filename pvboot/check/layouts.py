@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pvboot.blobs import FileBlob, gunzip
-from pvboot.boot import COMPAT_OLD_RAMDISK, one_ramdisk
 from pvboot.errors import BootError
 from pvboot.kexec.layout import Blob, DomainLayout, plan_layout
 from pvboot.kexec.modules import pack_modules
+from pvboot.loading import COMPAT_OLD_RAMDISK, one_ramdisk
 from pvboot.shell.request import encode_cmdline
 from pvboot.xen.constants import SIF_MULTIBOOT_MOD
 
