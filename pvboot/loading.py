@@ -55,6 +55,11 @@ def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> 
     data = read_whole(FileBlob(request.kernel), options.max_bytes, f"the kernel {request.name}")
     kernel = read_kernel(data, request.name, options)
     del data
+    return loaded_boot(request, kernel, options)
+
+
+def loaded_boot(request: BootRequest, kernel: KernelImage, options: LoadOptions = LoadOptions()) -> LoadedBoot:
+    """Prepare ramdisk or modules for a kernel that was read, join the command line."""
     ramdisk, flags = _ramdisk(request.modules, options)
     cmdline = append_arguments(request.cmdline, options.append)
     return LoadedBoot(kernel, cmdline, ramdisk, flags, tuple(module.name for module in request.modules))

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, net_options
-from pvboot.cli.entry_options import add_entry_options, load_options, menu_options, open_guest
+from pvboot.cli.common import add_source_options, net_options, open_guest
+from pvboot.cli.entry_options import add_entry_options, load_options, menu_options
 from pvboot.errors import BootError, UsageError
 
 if TYPE_CHECKING:
