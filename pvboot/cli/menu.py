@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options, complain, open_source, print_json, print_warnings, tell_volumes
+from pvboot.cli.common import add_source_options, complain, open_guest, print_json, print_warnings
 from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from pvboot.menu import find, load
     from pvboot.menu.loads import entry_loads
 
-    with open_source(args) as devices:
-        tell_volumes(args, devices)
+    with open_guest(args) as devices:
         menu = load(devices, find(devices, args.config))
         root = read_device(menu.volume)[0] if menu.volume else None
         loads = [entry_loads(entry, root, devices) for entry in menu.entries]
