@@ -103,7 +103,7 @@ def _pieces(files: list[File]) -> Iterator[bytes]:
 
 def layout_of(subject: Subject, entry: Entry, image: KernelImage, memory_mib: int) -> DomainLayout:
     """Lay out the domain of an entry, as `boot` would.  Raises `PlanError`, `BootError`, `FsError`."""
-    from pvboot.boot import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
+    from pvboot.loading import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
 
     request = request_of(subject.loads(entry))
     assert request is not None
