@@ -4,7 +4,7 @@
 
 PY := .venv/bin/python
 
-.PHONY: demo test lint bench images parts packages clean distclean
+.PHONY: demo test lint generate bench images parts packages clean distclean
 
 .venv/installed: pyproject.toml tools/bootstrap.sh fixtures/debian-packages.txt
 	tools/bootstrap.sh packages
@@ -22,8 +22,13 @@ parts: .venv/installed packages
 images: .venv/installed
 	$(PY) fixtures/make_images.py .parts/images
 
+# What is committed, but derived from something else in the tree.
+generate: .venv/installed
+	$(PY) tools/generate_formats.py
+
 lint: .venv/installed
 	$(PY) -m ruff check .
+	.venv/bin/lint-imports
 	$(PY) -m mypy
 	$(PY) -m mypy fixtures
 
@@ -34,7 +39,7 @@ bench: .venv/installed parts
 	for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fixtures import fetch_parts, make_images
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests import REPOSITORY
 
 # No test may fail because the machine is busy: what bounds work is asserted as work, never as time.
 settings.register_profile("pvboot", deadline=None, suppress_health_check=[HealthCheck.too_slow])

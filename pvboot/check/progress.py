@@ -6,9 +6,8 @@ import shutil
 import time
 from typing import Final, TextIO
 
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import count
-from pvboot.screen.safe_text import safe
+from pvboot.check.model import SourceResult, count
+from pvboot.safe_text import safe
 
 _CLEAR: Final = "\r\033[K"
 REDRAW_SECONDS: Final = 0.1

@@ -5,10 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Final, TextIO
 
-from pvboot.check.api import SEVERITIES, Finding
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import ReportSettings, count
-from pvboot.screen.safe_text import safe
+from pvboot.check.model import SEVERITIES, Finding, SourceResult, count
+from pvboot.check.report import ReportSettings
+from pvboot.safe_text import safe
 
 TAB_WIDTH: Final = 8
 SHOWN_CELLS: Final = 120  # of a long source line, around what is meant

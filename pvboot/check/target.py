@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pvboot.check.loaders import GUEST_TYPES, LOADERS, XenVersion
-from pvboot.check.options import Target
+from pvboot.check.model import Target
 from pvboot.errors import UsageError
 
 _KEYS: Final = ("xen", "loader", "arch")
@@ -40,7 +40,7 @@ def parse_target(text: str) -> Target:
 def _version(text: str) -> XenVersion:
     match = _VERSION.fullmatch(text)
     if match is None:
-        raise UsageError("--target: no version of Xen", found=repr(text), expected="such as 4.17")
+        raise UsageError("--target: not a version of Xen", found=repr(text), expected="such as 4.17")
     return int(match[1]), int(match[2])
 
 

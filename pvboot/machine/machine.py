@@ -2,7 +2,7 @@
 
     machine = Machine(64, nr_pages, output=print_bytes)
     ... write frames, `toolstack_pin`, `attach_console`, `attach_xenstore`, `set_vcpu` ...
-    outcome = machine.run(Limits(cpu_seconds=30))
+    outcome = machine.run(RunLimits(cpu_seconds=30))
 
 The CPU engine is loaded by the first `run`; everything before works without it.
 """
@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pvboot.kexec.vcpu import VcpuContext
-from pvboot.machine.domain import CONSOLE_PORT, GRANT_CONSOLE, GRANT_XENSTORE, STORE_PORT, Domain
+from pvboot.machine.domain import CONSOLE_PORT, STORE_PORT, Domain
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
-from pvboot.machine.hypercalls import VM_ASSIST_PAE_EXTENDED_CR3, Hypercalls
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.hypercalls import Hypercalls
+from pvboot.machine.outcome import Outcome, RunLimits
 from pvboot.machine.xenstore_tree import preset_domain
+from pvboot.xen.constants import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 
 if TYPE_CHECKING:
     from pvboot.machine.run import Runner
@@ -111,8 +112,7 @@ class Machine:
         if context.width != self.width:
             raise MachineError("the context is for another width", expected=str(self.width), found=str(context.width))
         domain = self.domain
-        domain.vm_assist |= context.vm_assist
-        domain.frames.extended_cr3 = bool(domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
+        domain.set_vm_assist(domain.vm_assist | context.vm_assist)
         result = self.hypercalls.mmu.new_base(context.cr3_mfn)
         if result:
             raise RefusedError(f"top-level table in frame {context.cr3_mfn:#x}", -result, where="vCPU context")
@@ -124,12 +124,12 @@ class Machine:
 
     def attach_console(self, mfn: int) -> None:
         """Serve the console ring in this frame and seed grant entry 0.  Raises RefusedError if it cannot be mapped."""
-        self._attach("console", mfn, GRANT_CONSOLE)
+        self._attach("console", mfn, GNTTAB_RESERVED_CONSOLE)
         self.domain.console.attach(mfn)
 
     def attach_xenstore(self, mfn: int) -> None:
         """Serve the xenstore ring in this frame and seed grant entry 1.  Raises RefusedError if it cannot be mapped."""
-        self._attach("store", mfn, GRANT_XENSTORE)
+        self._attach("store", mfn, GNTTAB_RESERVED_XENSTORE)
         self.domain.xenstore.attach(mfn)
 
     def _attach(self, which: str, mfn: int, reference: int) -> None:
@@ -171,7 +171,7 @@ class Machine:
         """End the current run with reason "stopped" (any thread)."""
         self.domain.abandoned = "stopped"
 
-    def run(self, limits: Limits | None = None, until: bytes | None = None) -> Outcome:
+    def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
         """Run the guest until it ends, shows `until` on its console, or a limit is met.
 
         After "until" (and "stopped", if the guest was responsive) `run` may be called again to go on.
@@ -192,4 +192,4 @@ class Machine:
             )
             self.domain.guest_handle = os.urandom(16)
             self._runner = Runner(self.domain, self.hypercalls, self._context)
-        return self._runner.run(limits or Limits(), until)
+        return self._runner.run(limits or RunLimits(), until)

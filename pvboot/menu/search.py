@@ -39,8 +39,8 @@ class FoundMenu:
     """A menu file (or directory) that could be opened.
 
     `device` is None for a menu that is a plain file outside of any disk, `file` for that and for a directory.
-    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, and to which
-    dialect, if that had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
+    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, if that
+    had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
     behind its entries.
     """
 
@@ -49,7 +49,7 @@ class FoundMenu:
     dialect: Dialect
     file: File | None
     warnings: tuple[MenuWarning, ...] = ()
-    built: tuple[Dialect, Menu] | None = None
+    built: Menu | None = None
     loaders: tuple[tuple[Device, str], ...] = ()
 
 
@@ -99,7 +99,7 @@ class Search:
                     continue
                 except fs_errors.FsError as err:
                     if isinstance(err, NetworkError):
-                        if not _is_unlisted(err):
+                        if not err.unlisted:
                             raise  # a server that is in trouble with one name would be with all of them
                         unlisted = True
                         continue
@@ -109,12 +109,6 @@ class Search:
                 yield FoundMenu(device, path, dialect, file, tuple(self.passed))
         if unlisted and not found:
             self.passed.append(MenuWarning(f"{device}: no menu in a usual place is in the list of checksums"))
-
-
-def _is_unlisted(err: NetworkError) -> bool:
-    from pvboot.fetch.errors import UnlistedError  # where the network was used, it has been imported already
-
-    return isinstance(err, UnlistedError)
 
 
 def _open(filesystem: Filesystem, path: str, *, directory: bool) -> File | None:

@@ -15,9 +15,10 @@ from fsdrivers import errors as fs_errors
 from grammars.commands import literals
 from pvboot.device_names import Device, read_device
 from pvboot.devices import translate
+from pvboot.shell import interpreter as _interpreter  # noqa: F401  (enters the commands into the table)
 from pvboot.shell.describe import describe_volume
 from pvboot.shell.state import Shell
-from pvboot.shell.interpreter import COMMANDS  # where the table is complete
+from pvboot.shell.table import COMMANDS
 
 NAMES_READ = 100_000  # of a directory: a hostile one has no end
 NAMES_LISTED = 200

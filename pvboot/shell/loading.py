@@ -8,7 +8,7 @@ from pvboot.device_names import read_device
 from pvboot.grub_errors import GrubError
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import FoundMenu
-from pvboot.shell.describe import describe_volume, find_uuid
+from pvboot.shell.describe import describe_volume
 from pvboot.shell.request import BootRequest, Module, OpenMenu, Outcome, PowerControl, encode_cmdline
 from pvboot.shell.state import Shell
 from pvboot.shell.table import command
@@ -42,7 +42,7 @@ def rootnoverify(shell: Shell, args: Arguments) -> Outcome | None:
 @command("uuid", text="Make the volume whose file system has this UUID the root device.")
 def uuid(shell: Shell, args: Arguments) -> Outcome | None:
     wanted = args.get("uuid")
-    device = find_uuid(shell.devices, wanted)
+    device = shell.devices.find_uuid(wanted)
     if device is None:
         raise GrubError(grub_errors.FILE_NOT_FOUND, f"no file system with UUID {wanted!r}")
     shell.root, shell.root_named = device, True

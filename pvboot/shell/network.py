@@ -18,7 +18,7 @@ from pvboot.shell.state import Shell
 from pvboot.shell.table import command
 
 if TYPE_CHECKING:
-    from pvboot.fetch.network import Network
+    from pvboot.devices import Network
 
 
 def _network(shell: Shell) -> Network:
@@ -29,7 +29,7 @@ def _network(shell: Shell) -> Network:
 
 def _configure(shell: Shell, args: Arguments) -> Outcome | None:
     network = _network(shell)
-    shell.out(f"Server: {network.default_server}  (nd) is {network.base().base}")
+    shell.out(f"Server: {network.default_server}  (nd) is {network.url}")
     if "configfile" not in args:
         return None
     if network.config is None:
@@ -50,5 +50,5 @@ def choose_server(shell: Shell, args: Arguments) -> Outcome | None:
     for server in args.all("server"):
         network.choose(server)
     if not args.text:
-        shell.out(f"Server: {network.default_server}  (nd) is {network.base().base}")
+        shell.out(f"Server: {network.default_server}  (nd) is {network.url}")
     return None

@@ -16,8 +16,8 @@ import pytest
 
 from pvboot.cli.boot import parse_memory
 from pvboot.errors import UsageError
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = REPOSITORY / "fixtures" / "kernels"
 
 Parts = Callable[[str], Path]

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from pvboot.check.settings import Settings, read_settings
+from pvboot.check.settings import Settings
+from pvboot.check.settings_toml import read_settings
 from pvboot.cli.main import verb_parser
 from pvboot.menu.dialects import search_order
+from tests import REPOSITORY
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
-REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 MANIFEST = REPOSITORY / ".pre-commit-hooks.yaml"
 HOOKS = {hook["id"]: hook for hook in yaml.safe_load(MANIFEST.read_text())}

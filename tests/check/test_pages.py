@@ -11,6 +11,7 @@ from pvboot.check.api import RULES
 from pvboot.check.engine import check_source
 from pvboot.check.explain import Example, examples, index, page
 from pvboot.check.rules import load_rules
+from tests import REPOSITORY
 
 load_rules()
 # What a menu of the dialect is called: the check knows dialects by names.
@@ -32,7 +33,7 @@ def test_a_rule_has_a_page_with_its_summary(rule_id: str) -> None:
 
 
 def test_no_page_is_left_over() -> None:
-    pages = Path(__file__).resolve().parents[2] / "pvboot" / "check" / "pages"
+    pages = REPOSITORY / "pvboot" / "check" / "pages"
     assert {path.stem for path in pages.glob("*.md")} == set(RULES)
 
 
@@ -85,5 +86,5 @@ def test_the_json_of_a_bad_example_names_rule_and_place(run_cli, tmp_path: Path)
 
 
 def test_the_reference_lists_every_rule() -> None:
-    written = Path(__file__).resolve().parents[2] / "docs" / "reference" / "check-rules.md"
+    written = REPOSITORY / "docs" / "reference" / "check-rules.md"
     assert written.read_text() == index(), "run tools/write_rule_index.py"

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceError, SourceResult
+from pvboot.check.model import Finding, SourceError, SourceResult
 from pvboot.check.report import ReportSettings, reporter
 from pvboot.check.report_text import cells, excerpt
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
+from tests import REPOSITORY
 from tests.check.rows import ENTRY, HEAD, LINUX
 
 BAD = HEAD + "title Linux\nroot (hd0,0)\nkernel vmlinuz root=/dev/xvda1\n"
@@ -213,7 +213,7 @@ def test_colours_on_a_terminal_only(menus, environment: dict[str, str], coloured
         stdin=subprocess.DEVNULL,
         env={**kept, **environment},
         check=False,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=REPOSITORY,
     )
     os.close(theirs)
     printed = b""

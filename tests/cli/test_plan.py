@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests import REPOSITORY
 from tests.conftest import RunCli
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = REPOSITORY / "fixtures" / "kernels" / "tiny64.elf"
 MIB = 64
 PAGES = MIB * 256

@@ -41,8 +41,8 @@ FIELD_PARTS = [
 ]
 LINE_PARTS = ["kernel /x", "default", "=", " ", "\0", "\n", "#", "é", "a=b c"]
 COMMAND_TEXT = """saved fallback --type=x --type=linux --no-mem-option /f (hd0,0) 1 0x1f 0x 99999999999 red/blue
-blink-red/blue on off --dumb console vt100 --server=1.2.3.4 --server=1 --mask=1.2.3.4 1.2.3.4 1.2.3.400 -x -- --md5 --once --default=1
---with-configfile --force = é"""
+blink-red/blue on off --dumb console vt100 --server=1.2.3.4 --server=1 --mask=1.2.3.4 1.2.3.4 1.2.3.400 -x -- --md5
+--once --default=1 --with-configfile --force = é"""
 QUOTING = ["'", '"', "\\", " ", "\\x20", "]]", "${", "$(", "#x", "\\\n"]
 
 

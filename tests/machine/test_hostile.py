@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine.abi import HYPERCALL_NAMES, IRET, PTE_ADDRESS, PTE_PRESENT, PTE_RW
-from pvboot.machine.outcome import Limits
+from pvboot.machine.outcome import RunLimits
 from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
-from tests.machine.guests import BASE, DATA_PAGE, DOMID_SELF, SPARE_PAGE, Guest, assemble
+from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NAMES, HYPERCALL_NUMBERS
+from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
+from tests.machine.guests import BASE, DATA_PAGE, SPARE_PAGE, Guest, assemble
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
-SLEEPING = {29}  # sched_op may wait; it has its own test
+EXCLUDED = {HYPERCALL_NUMBERS[name] for name in ("sched_op", "iret")}  # they wait, or need a CPU: tested apart
 
 
 def interesting(guest: Guest) -> list[int]:
@@ -42,7 +43,7 @@ def check_safety(guest: Guest) -> None:
             continue
         entries = memory.frames[mfn]
         present = entries[(entries & np.uint64(PTE_PRESENT)) != 0]
-        targets = ((present & np.uint64(PTE_ADDRESS)) >> np.uint64(12)).astype(np.int64)
+        targets = ((present & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
         assert not len(targets) or int(targets.max()) < memory.total
         assert (frames.owner[targets] != 0).all()
         writable = targets[(present & np.uint64(PTE_RW)) != 0]
@@ -60,7 +61,7 @@ IDLE = "start: shutdown 0"
 def test_any_hypercalls(width: int, data: st.DataObject) -> None:
     guest = Guest(width, IDLE)
     values = st.sampled_from(interesting(guest))
-    numbers = st.sampled_from([number for number in HYPERCALL_NAMES if number not in SLEEPING and number != IRET])
+    numbers = st.sampled_from([number for number in HYPERCALL_NAMES if number not in EXCLUDED])
     mask = (1 << width) - 1
     for _ in range(data.draw(st.integers(1, 12))):
         words = data.draw(st.lists(values, min_size=8, max_size=24))
@@ -89,7 +90,7 @@ def test_any_code(width: int, seed: int) -> None:
         at = int(generator.integers(0, 4090))
         code[at : at + len(piece)] = piece
     guest.machine.write(guest.mfn(0), 0, bytes(code))
-    outcome = guest.run(Limits(cpu_seconds=0.2, idle_seconds=0.2))
+    outcome = guest.run(RunLimits(cpu_seconds=0.2, idle_seconds=0.2))
     assert outcome.reason in REASONS
     check_safety(guest)
 
@@ -173,7 +174,7 @@ def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
     code = assemble(width, source)
     page = len(code) // 4096 if len(code) % 4096 else len(code) // 4096 - 1
     guest.poke(page, 0, b"".join(value.to_bytes(guest.word, "little") for value in values))
-    outcome = guest.run(Limits(cpu_seconds=1.0, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=1.0, silent_seconds=None))
     assert outcome.reason in ("cpu-limit", "crash", "halted"), outcome
     check_safety(guest)
 
@@ -191,7 +192,7 @@ def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     for page in range(DATA_PAGE, SPARE_PAGE + 8):
         for at in range(0, 4096, size):
             guest.poke(page, at, (17).to_bytes(guest.word, "little"))
-    outcome = guest.run(Limits(cpu_seconds=0.5, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=0.5, silent_seconds=None))
     assert outcome.reason == "cpu-limit"
 
 
@@ -204,7 +205,7 @@ def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     ],
 )
 def test_bad_iret_frames(body: str) -> None:
-    outcome = Guest(64, f"start: {body}\n ud2").run(Limits(cpu_seconds=1))
+    outcome = Guest(64, f"start: {body}\n ud2").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash"
 
 
@@ -227,7 +228,7 @@ def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
             ud2
     """,
     )
-    assert guest.run(Limits(cpu_seconds=1)).reason == "crash"
+    assert guest.run(RunLimits(cpu_seconds=1)).reason == "crash"
 
 
 def test_the_hypervisors_pages_are_out_of_reach() -> None:
@@ -249,7 +250,7 @@ def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
     for offset in (0, 0x400, 0x700, 0x808):
         target = hypervisor.entry_va + offset
         jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-        outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+        outcome = Guest(width, f"start: {jump}").run(RunLimits(cpu_seconds=1))
         assert outcome.reason in ("crash", "fault"), (offset, outcome)
 
 
@@ -258,7 +259,7 @@ def test_the_m2p_cannot_be_executed(width: int) -> None:
     guest = Guest(width, "start: shutdown 0")
     target = guest.machine.domain.hypervisor.m2p_va + 0x1000 * guest.word
     jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-    outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+    outcome = Guest(width, f"start: {jump}").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash" and "trap 14" in outcome.detail
 
 

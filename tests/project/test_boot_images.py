@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fixtures.make_images import IMAGES
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 Images = Callable[[str], Path]
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pvboot.libxl.pygrub import options
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
 VERBS = ["boot", "menu", "check", "ls", "cat", "cp", "plan", "serve", "completion"]
 EVERYWHERE = {"--help", "--disk", "--config", "--net", "--sums", "--verbose", "--debug"}

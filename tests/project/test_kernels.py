@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = Path(__file__).resolve().parents[2] / "fixtures" / "kernels"
+from tests import REPOSITORY
+
+KERNELS = REPOSITORY / "fixtures" / "kernels"
 
 ENTRY, HYPERCALL_PAGE, VIRT_BASE, PADDR_OFFSET, XEN_VERSION, GUEST_OS, LOADER = 1, 2, 3, 4, 5, 6, 8
 PAE_MODE, FEATURES, INIT_P2M, MOD_START_PFN = 9, 10, 15, 16

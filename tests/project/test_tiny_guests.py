@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,10 @@ from pvboot.handoff.machine import start_by_kexec, start_direct
 from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
+from tests import REPOSITORY
 
-KERNELS = Path(__file__).resolve().parents[2] / "fixtures" / "kernels"
+KERNELS = REPOSITORY / "fixtures" / "kernels"
 WAYS: dict[str, Callable[[Machine, DomainLayout], object]] = {"direct": start_direct, "kexec": start_by_kexec}
 NAMES = ["tiny64", "tiny64-p2m", "tiny32"]
 
@@ -46,7 +46,7 @@ class Guest:
         WAYS[way](self.machine, self.layout)
 
     def run(self) -> Outcome:
-        return self.machine.run(Limits(cpu_seconds=30))
+        return self.machine.run(RunLimits(cpu_seconds=30))
 
     @property
     def findings(self) -> list[str]:

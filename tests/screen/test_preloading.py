@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests import REPOSITORY
 
 SCRIPT = """
 import os, pty, sys
 from importlib import import_module
-from pvboot.devices import open_devices
+from pvboot.sources import open_devices
 from pvboot.menu import find, load
 from pvboot.screen import SCREEN_MODULES, choose
 

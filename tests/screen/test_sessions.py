@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.screen.sessions import REPOSITORY, session
+from tests import REPOSITORY
+from tests.screen.sessions import session
 
 KERNEL = REPOSITORY / "fixtures" / "kernels" / "tiny64.elf"
 UP, DOWN, ESC, ENTER = "\x1b[A", "\x1b[B", "\x1b", "\r"

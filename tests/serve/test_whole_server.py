@@ -19,8 +19,9 @@ import pytest
 from fsdrivers.blocks import open_source
 from fsdrivers.probe import probe
 from pvboot.serve.metrics import PUBLISH_SECONDS
+from tests import REPOSITORY
 from tests.serve.conftest import CONFIG
-from tests.serve.server import REPOSITORY, Server, children, family, hear, is_alive, wait_until
+from tests.serve.server import Server, children, family, hear, is_alive, wait_until
 
 Serve = Callable[..., Server]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import REPOSITORY
 from tests.xen.machine import Machine, MachineError, running
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("pvboot", "fsdrivers", "grammars")
 # What a boot loader in dom0 may import, as pure Python.
 DEPENDENCIES = ("construct", "pyparsing", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "tftpy")

@@ -83,7 +83,7 @@ def _is_block_end(line: CommandLine) -> bool:
     return line.text.strip() in ("}", "{", "};")
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=MENU_LST)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     if is_utf16(subject.data):
         return  # told once, by encoding
@@ -157,9 +157,8 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
 
 # --- arguments --------------------------------------------------------------------------------------------
 
-FILE_COMMANDS: Final = tuple(
-    "kernel initrd module modulenounzip configfile chainloader cat blocklist find testload".split()
-)
+_FILES = "kernel initrd module modulenounzip configfile chainloader cat blocklist find testload"
+FILE_COMMANDS: Final = tuple(_FILES.split())
 _ELSEWHERE: Final = ("default", "timeout", "fallback", "color")  # what is wrong with them is told by rules of their own
 
 

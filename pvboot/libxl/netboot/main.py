@@ -14,7 +14,7 @@ from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
 from pvboot.libxl.pygrub.output_files import make_outputs, remove, write_all
 from pvboot.libxl.pygrub.results import Result, format_result, too_long_for_libxl
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.libxl.netboot.sources import Source
@@ -60,9 +60,9 @@ def complain(text: str) -> None:
 
 
 def _run(options: Options) -> None:
-    from pvboot.libxl.netboot.sources import open_source
+    from pvboot.libxl.netboot.sources import open_location
 
-    source = open_source(options)
+    source = open_location(options)
     output = sys.stdout.fileno() if options.output is None else os.open(options.output, os.O_WRONLY)
     with contextlib.ExitStack() as undo:
         directory = options.output_directory.rstrip("/") + "/"

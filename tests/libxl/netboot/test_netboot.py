@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from fixtures import make_images
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 KERNEL, RAMDISK = b"kernel " * 1000, b"ramdisk" * 3000

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.libxl.pygrub.conftest import REPOSITORY, Loader
+from tests import REPOSITORY
+from tests.libxl.pygrub.conftest import Loader
 from tests.libxl.pygrub.guests import FILES, make_disk
 from tests.libxl.pygrub.menus import GRUB_CFG, PATHS, TWO
 

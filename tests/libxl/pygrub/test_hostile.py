@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.partitions import EXTENDED, GUID_LINUX, GptEntry, MbrEntry, mbr_sector, write_gpt
-from tests.libxl.pygrub.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.libxl.pygrub.guests import FILE_SYSTEMS, FS_BYTES, MIB, make_disk, make_fs, write_tree
 from tests.libxl.pygrub.menus import PATHS, TWO
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from pathlib import Path
 
 from pvboot.serve.http.limits import HttpLimits
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 PAGE = (REPOSITORY / "docs" / "reference" / "http-server.md").read_text()
-SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "net" / "serve" / "http").glob("*.py"))
+SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "serve" / "http").glob("*.py"))
 
 
 def test_the_page_has_every_limit_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
-    defaults = dataclasses.asdict(HttpLimits())
+    defaults = HttpLimits().model_dump()
     assert rows == {name: str(int(value)) for name, value in defaults.items()}
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.make_images import make_ext
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 CLIENTS, INITRD_BYTES, MEMORY_BYTES = 1000, 5_000_000, 300 << 20
 
 

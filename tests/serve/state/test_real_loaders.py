@@ -12,10 +12,9 @@ import pytest
 
 from pvboot.serve.state.history import COMPLETE
 from pvboot.serve.state.names import PXELINUX
-from pvboot.serve.state.profiles import read_profile
-from pvboot.serve.state.render import Place, render
-from pvboot.serve.state.server import build_state
-from tests.serve.state.helpers import MAC, MemoryContent, ask
+from pvboot.serve.state.render import FetchContext, render
+from pvboot.serve.state.server import ServerState
+from tests.serve.state.helpers import MAC, MemoryContent, ask, load, read_profile
 from tests.serve.state.web_server import web_server
 
 # Where a guest of QEMU's user network finds the host, and an address of it that only the tests give a meaning.
@@ -37,7 +36,7 @@ def boot(folder: Path, parts: Parts, profile: Mapping[str, Any], bases: Mapping[
         "clients": {"it": {"mac": MAC, "profile": "p"}},
         "default": "other",
     }
-    state = build_state(config, MemoryContent(files), base_urls=bases)
+    state = ServerState(load(config), MemoryContent(files), bases)
     try:
         with web_server(state) as url:
             log = run_machine(network(url.rpartition(":")[2]))
@@ -131,10 +130,10 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
         {"title": "Local", "local": True},
         {"title": "It's <one>", "kernel": "/vmlinuz", "initrd": ["/i", "/j"], "args": args},
     ]
-    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1}, "p")
+    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1})
     packages = parts("pxelinux/root")
     (tmp_path / "pxelinux.cfg").mkdir()
-    (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, Place("tftp", {})).text)
+    (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, FetchContext("tftp", {})).text)
     files = {
         "pxelinux.0": packages / "usr/lib/PXELINUX/pxelinux.0",
         "vmlinuz": parts("vmlinuz-6.1"),

@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from pvboot.serve.state.clients import read_client
 from pvboot.serve.state.database import Database
 from pvboot.serve.state.errors import ConflictError, StaleError, StateError, UnknownRecordError
 from pvboot.serve.state.identity import Identity
-from pvboot.serve.state.profiles import LOCAL, read_profile
-from pvboot.serve.state.registry import Choice, Registry
-from pvboot.serve.state.settings import load
+from pvboot.serve.state.profiles import LOCAL
+from pvboot.serve.state.registry import Assignment, Registry
 from pvboot.serve.state.tables import NEXT_BOOTS, STEPS, migrate
-from tests.serve.state.helpers import MAC, OTHER_MAC
+from tests.serve.state.helpers import MAC, OTHER_MAC, load, read_client, read_profile
 
 PROFILES = {name: {"kernel": f"/{name}"} for name in ("usual", "install", "rescue")}
 KNOWN = {"clients": {"fixed": {"mac": OTHER_MAC, "profile": "rescue"}}, "profiles": PROFILES}
@@ -43,7 +41,7 @@ def registry(place: str) -> Iterator[Registry]:
 
 
 def put(registry: Registry, name: str = "web", version: int | None = None, **given: Any) -> int:
-    return registry.put_client(read_client(name, given, "client", "api"), version).version
+    return registry.put_client(read_client(name, given), version).version
 
 
 def chosen(registry: Registry, **identity: str) -> str | None:
@@ -92,7 +90,7 @@ def test_known_client_without_a_profile_boots_the_default_one(registry: Registry
 def test_disabled_client_boots_its_own_disk_and_keeps_its_next_boot(registry: Registry) -> None:
     put(registry, mac=MAC, enabled=False)
     registry.set_next_boot("web", "install")
-    assert registry.choose(Identity(mac=MAC), take=True) == Choice(LOCAL, registry.client("web"))
+    assert registry.choose(Identity(mac=MAC), take=True) == Assignment(LOCAL, registry.client("web"))
     assert registry.next_boot("web") is not None
 
 
@@ -119,7 +117,7 @@ def test_client_comes_back_as_it_was_put(registry: Registry) -> None:
         enabled=False,
     )
     found = registry.client("ü<b>")
-    assert found.identity == Identity(MAC, UUID, "2001:db8::1", "web")
+    assert (found.mac, found.uuid, found.address, found.hostname) == (MAC, UUID, "2001:db8::1", "web")
     assert (found.profile, found.enabled, found.note, found.source, found.version) == ("usual", False, "x", "api", 1)
 
 
@@ -141,7 +139,7 @@ def test_records_of_the_configuration_are_not_changed(registry: Registry) -> Non
     with pytest.raises(ConflictError):
         registry.delete_client("fixed")
     with pytest.raises(ConflictError):
-        registry.put_profile(read_profile("usual", {"kernel": "/k"}, "x"))
+        registry.put_profile(read_profile("usual", {"kernel": "/k"}))
 
 
 def test_change_to_an_older_version_is_refused(registry: Registry) -> None:
@@ -165,7 +163,7 @@ def test_unknown_profiles_are_refused(registry: Registry) -> None:
 
 
 def test_stored_profile_is_kept_while_somebody_needs_it(registry: Registry) -> None:
-    stored = registry.put_profile(read_profile("mine", {"kernel": "/k", "args": "é"}, "x"))
+    stored = registry.put_profile(read_profile("mine", {"kernel": "/k", "args": "é"}))
     assert registry.profile("mine") == stored
     put(registry, mac=MAC, profile="mine")
     with pytest.raises(ConflictError):
@@ -176,7 +174,7 @@ def test_stored_profile_is_kept_while_somebody_needs_it(registry: Registry) -> N
         registry.delete_profile("mine")
     registry.clear_next_boot("fixed")
     registry.delete_profile("mine")
-    assert "mine" not in [one.profile.name for one in registry.profiles()]
+    assert "mine" not in [one.name for one in registry.profiles()]
 
 
 def test_deleted_client_takes_its_next_boot_with_it(registry: Registry) -> None:

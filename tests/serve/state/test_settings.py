@@ -12,20 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.serve.state.errors import DescriptionError
-from pvboot.serve.state.profiles import LOCAL, describe, read_profile
-from pvboot.serve.state.settings import load
-from tests.serve.state.helpers import CONFIG
+from pvboot.serve.state.profiles import LOCAL, describe
+from tests.serve.state.helpers import CONFIG, load, read_profile
 
 
 def test_whole_configuration() -> None:
     settings = load(CONFIG)
     assert set(settings.profiles) == {"rescue", "debian"}
-    assert settings.clients["web"].identity.mac == "52:54:00:00:00:01"
-    assert (settings.default_profile, settings.menus, settings.read_open) == ("rescue", "/boot", True)
+    assert settings.clients["web"].mac == "52:54:00:00:00:01"
+    assert (settings.default, settings.menus.path, settings.api.read) == ("rescue", "/boot", "open")
 
 
 def test_nothing_is_a_configuration() -> None:
-    assert load({}).default_profile is None
+    assert load({}).default is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_nothing_is_a_configuration() -> None:
         ({"default": "a/b"}, "default"),
         ({"menus": {"path": "boot"}}, "menus.path"),
         ({"menus": {"path": "/a/../b"}}, "menus.path"),
-        ({"menus": {"colour": 1}}, "menus"),
+        ({"menus": {"colour": 1}}, "menus.colour"),
         ({"menus": {"history_boots": 0}}, "menus.history_boots"),
         ({"api": {"networks": "127.0.0.1"}}, "api.networks"),
         ({"api": {"networks": ["127.0.0.1", "192.0.2.1/24"]}}, "api.networks[1]"),
@@ -57,8 +56,8 @@ def test_nothing_is_a_configuration() -> None:
         ({"profiles": {"p": {"kernel": "/k", "timeout": True}}}, "profiles.p.timeout"),
         ({"profiles": {"p": {"kernel": "/k", "default": 1}}}, "profiles.p.default"),
         ({"profiles": {"p": {"kernel": "/k", "fallback": [0, 0]}}}, "profiles.p.fallback"),
-        ({"profiles": {"p": {"kernel": "/k", "kernle": "/k"}}}, "profiles.p"),
-        ({"profiles": {"p": {"kernel": "/k", "entries": []}}}, "profiles.p.kernel"),
+        ({"profiles": {"p": {"kernel": "/k", "kernle": "/k"}}}, "profiles.p.kernle"),
+        ({"profiles": {"p": {"kernel": "/k", "entries": [{"title": "x", "local": True}]}}}, "profiles.p.kernel"),
         ({"profiles": {"p": {"entries": []}}}, "profiles.p.entries"),
         ({"profiles": {"p": {"entries": [{"title": "x", "local": True, "args": "a"}]}}}, "profiles.p.entries[0].args"),
         ({"profiles": {"a/b": {"kernel": "/k"}}}, "profiles.a/b"),
@@ -78,7 +77,7 @@ def test_mistake(config: dict[str, Any], where: str) -> None:
 def test_token_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0123456789abcdef\n")
     from_file = load({"api": {"write_token_file": str(tmp_path / "token")}})
-    assert from_file.write_token == load({"api": {"write_token": "0123456789abcdef"}}).write_token
+    assert from_file.api.writer == load({"api": {"write_token": "0123456789abcdef"}}).api.writer
 
 
 _JSON = st.recursive(
@@ -113,15 +112,15 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_any_json_is_a_profile_or_a_clear_error(value: Any) -> None:
     try:
-        profile = read_profile("p", value, "p")
+        profile = read_profile("p", value)
     except DescriptionError as err:
         assert err.where.startswith("p")
     else:
-        assert read_profile("p", describe(profile), "p") == profile
+        assert read_profile("p", describe(profile)) == profile
 
 
 def test_the_local_profile_describes_itself() -> None:
-    assert read_profile("local", describe(LOCAL), "x") == LOCAL
+    assert read_profile("local", describe(LOCAL)) == LOCAL
 
 
 def test_checking_a_configuration_needs_no_database_library() -> None:

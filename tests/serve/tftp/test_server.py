@@ -18,10 +18,10 @@ from pvboot.errors import NetworkError
 from pvboot.serve.api import ServedDirectory
 from pvboot.serve.tftp.limits import TftpLimits
 from pvboot.serve.tftp.server import TftpServer
+from tests import REPOSITORY
 from tests.serve.tftp.peer import Peer, rrq, serves
 from tests.serve.tftp.served import Files, Notes, serving, wait_until
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = bytes(range(256)) * 11
 
 
