@@ -1,4 +1,4 @@
-"""What can go wrong between us and a server."""
+"""The errors of transfers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class FetchError(NetworkError, SourceError):
 
 
 class ChecksumError(FetchError):
-    """What came is not what was asked for."""
+    """The file received does not have the checksum demanded."""
 
     code = "checksum"
     exit_code = 3
 
 
 class UnlistedError(ChecksumError):
-    """The list of checksums does not know the file, so it was not even asked for."""
+    """The file is not in the list of checksums, so it is not even requested."""
 
     unlisted = True

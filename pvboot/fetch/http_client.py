@@ -1,4 +1,4 @@
-"""HTTP(S) requests that end: bounded redirects, answers and time, whatever the server does."""
+"""HTTP(S) requests with bounded redirects, answers and time, whatever the server does."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class _Watch:
         self.expired = False
 
     def holds(self, source: socket.socket) -> None:
-        """The socket from which the answer is now read."""
+        """Set the socket from which the answer is now read."""
         with self._lock:
             self._socket = source
 
     def check(self) -> None:
-        """Raises `OSError` if the time was over: to a reader, a socket that was shut down has just ended."""
+        """Raise `OSError` if the time was over: to a reader, a socket that was shut down has just ended."""
         if self.expired:
             raise TimeoutError("too slow")
 
@@ -139,17 +139,17 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """`404 Not Found`, harmless and short."""
+        """The status line, `404 Not Found`, printable and short."""
         return f"{self.status} {shorten(self._response.reason or '')}".rstrip()
 
     @property
     def size(self) -> int | None:
-        """Content-Length.  Raises `FetchError` for what is none."""
+        """The Content-Length.  Raises `FetchError` if it is not a number."""
         text = self.headers.get("Content-Length")
         if text is None or "Transfer-Encoding" in self.headers:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise FetchError("the server's Content-Length is no number", where=str(self.url), found=shorten(text))
+            raise FetchError("the server's Content-Length is not a number", where=str(self.url), found=shorten(text))
         return int(text)
 
     @property
@@ -280,7 +280,7 @@ class HttpClient:
 
 
 def redirect_target(answer: Answer) -> Url:
-    """Where a redirect leads.  Raises `FetchError` for other protocols than http(s), and from https to http."""
+    """The target of a redirect.  Raises `FetchError` for other protocols than http(s), and from https to http."""
     location = answer.headers.get("Location", "")
     # The parts of a header that are not ASCII are UTF-8 taken for Latin-1.
     location = location.encode("latin-1", "replace").decode("utf-8", "replace")
@@ -297,7 +297,7 @@ def redirect_target(answer: Answer) -> Url:
 
 @contextmanager
 def translated(url: Url, watch: _Watch) -> Iterator[None]:
-    """What the libraries raise, as `FetchError`."""
+    """Turn the exceptions of the libraries into `FetchError`."""
     try:
         yield
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as err:

@@ -1,4 +1,4 @@
-"""A whole file by HTTP: tried again after a broken connection, from where it broke if the file is still the same."""
+"""Download of a whole file by HTTP, resumed after a broken connection if the file is still the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 def download(client: HttpClient, url: Url, sink: Sink, limits: Limits, progress: Progress | None = None) -> None:
-    """The file behind `url` into `sink`.  Raises `NotFound`, `IsADirectory`, `FetchError`."""
+    """Fetch `url` into `sink`.  Raises `NotFound`, `IsADirectory`, `FetchError`."""
     validator: str | None = None
     for attempt in range(limits.attempts):
         if attempt:
@@ -51,7 +51,7 @@ def download(client: HttpClient, url: Url, sink: Sink, limits: Limits, progress:
 
 
 def check_status(answer: Answer, url: Url) -> None:
-    """Raises `NotFound`, `BrokenTransferError` where another attempt may help, `FetchError`, if there is no file."""
+    """Raise `NotFound`, `BrokenTransferError` (another attempt may help) or `FetchError` unless the status is good."""
     if answer.status in (200, 206):
         return
     if answer.status in ABSENT:
@@ -62,7 +62,7 @@ def check_status(answer: Answer, url: Url) -> None:
 
 
 def check_range(answer: Answer, first: int, last: int | None) -> int:
-    """The whole file's size by the Content-Range of a 206.  Raises `FetchError` if it is not what was asked for.
+    """Return the whole file's size by the Content-Range of a 206.  Raises `FetchError` if it is not what was asked for.
 
     `last` None: up to the end.
     """
@@ -81,7 +81,7 @@ def check_range(answer: Answer, first: int, last: int | None) -> int:
 
 
 def _receive(answer: Answer, sink: Sink, progress: Progress | None) -> None:
-    """The body behind what is there already.  Raises `BrokenTransferError` if it is shorter than announced."""
+    """Append the body to `sink`.  Raises `BrokenTransferError` if it is shorter than announced."""
     size = answer.size
     total = None if size is None else sink.received + size
     if total is not None:

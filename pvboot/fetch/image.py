@@ -1,4 +1,4 @@
-"""A disk image on an HTTP server, read in parts: only what is looked at is transferred, and that once."""
+"""A disk image on an HTTP server, read in parts: only the blocks read are transferred, each once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HttpRangeSource:
     """
 
     def __init__(self, fetcher: Fetcher, url: Url, *, cache_blocks: int = CACHE_BLOCKS) -> None:
-        """Asks for the first block.  Raises `NotFound`, `NoRangesError`, `FetchError`."""
+        """Fetch the first block.  Raises `NotFound`, `NoRangesError`, `FetchError`."""
         self.name = str(url)
         self.fetched_bytes = 0
         self._fetcher = fetcher
@@ -82,7 +82,7 @@ class HttpRangeSource:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        """The bytes themselves, read when they are asked for."""
+        """Read the bytes themselves, a bounded run at a time."""
         check_inside(self.name, self.size, offset, size)
         for start in range(offset, offset + size, PIECE_BYTES):
             length = min(PIECE_BYTES, offset + size - start)
@@ -98,7 +98,7 @@ class HttpRangeSource:
         return data
 
     def _load(self, block: int, last_wanted: int) -> None:
-        """Fetch a block and those behind it that are wanted, or will be if reading goes on like this."""
+        """Fetch a block and the next ones: those still wanted, and a read-ahead if reading is sequential."""
         self._run = min(self._run * 2, LARGEST_RUN) if block == self._next else 1
         stop = block + min(LARGEST_RUN, max(self._run, last_wanted - block + 1))
         last = min(next((at for at in range(block, stop) if at in self._slots), stop), -(-self.size // BLOCK_BYTES))
@@ -118,7 +118,7 @@ class HttpRangeSource:
     # -- the server
 
     def _open(self) -> int:
-        """Learn the size and what the image is recognised by."""
+        """Learn the size and the validator (ETag or date) of the image."""
         with self._fetcher.http.request("GET", self._url, {"Range": f"bytes=0-{BLOCK_BYTES - 1}"}) as answer:
             check_status(answer, self._url)
             if answer.status != 206:
@@ -137,7 +137,7 @@ class HttpRangeSource:
         return total
 
     def _ask(self, first: int, end: int) -> bytes:
-        """The bytes from `first` to before `end`, tried again if the connection breaks."""
+        """Request the bytes from `first` to before `end`, again if the connection breaks."""
         limits = self._fetcher.settings.limits
         for attempt in range(limits.attempts):
             try:
@@ -183,7 +183,7 @@ class HttpRangeSource:
 
 
 def _total(answer: Answer) -> int:
-    """The whole size that a 206 tells, 0 if it tells none."""
+    """Return the whole size by the Content-Range of a 206, 0 if it has none."""
     text = answer.headers.get("Content-Range", "").rpartition("/")[2]
     total = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
     if not total:

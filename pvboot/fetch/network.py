@@ -61,7 +61,7 @@ class Network:
         self._mounted.setdefault(filesystem.base, filesystem)
 
     def base(self) -> UrlFilesystem | ServerTree:
-        """What `(nd)` is."""
+        """The file system of `(nd)`."""
         near = self._mount(self._base.directory)
         top = replace(self._base, path="/", query="", checksum=None)
         if self._base.is_directory or near.base == top or self.fetcher.settings.sums is not None:
@@ -74,7 +74,7 @@ class Network:
         return decode(self._base.path) if whole else f"/{self._base.file_name}"
 
     def server(self, protocol: str, name: str) -> UrlFilesystem:
-        """What `(http,HOST[:PORT])` or `(tftp,HOST)` is: all of a server; "" is that of `(nd)`.
+        """The file system of `(http,HOST[:PORT])` or `(tftp,HOST)`, all of a server; "" is the server of `(nd)`.
 
         Raises `GrubError` 12 for one that the user did not name.
         """
@@ -98,7 +98,7 @@ class Network:
             if wanted.number in (url.number, PORTS[protocol]):
                 return self._mount(wanted)
         raise GrubError(
-            grub_errors.INVALID_DEVICE, f"{wanted.server} is no server that you named; --net {wanted} allows it"
+            grub_errors.INVALID_DEVICE, f"{wanted.server} is not a server that you named; --net {wanted} allows it"
         )
 
     def choose(self, host: str) -> None:

@@ -1,4 +1,4 @@
-"""How long a server may take: so many bytes in so many seconds, again and again."""
+"""The minimum speed of a transfer: so many bytes in every so many seconds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Pace:
         self.deadline = time.monotonic() + limits.step_seconds
 
     def count(self, received: int) -> None:
-        """`received` bytes have come so far."""
+        """Note that `received` bytes have come so far."""
         if received - self._marked >= self._limits.step_bytes:
             self._marked = received
             self.deadline = time.monotonic() + self._limits.step_seconds
 
     @property
     def too_slow(self) -> bool:
-        """Whether the time is over."""
+        """Whether the transfer has fallen behind."""
         return time.monotonic() >= self.deadline

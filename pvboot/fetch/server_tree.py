@@ -58,5 +58,5 @@ class ServerTree:
         return self._first(lambda tree: tree.open(path))
 
     def place(self, url: Url, file: File) -> str | None:
-        """Take in a file that has been fetched already; its path here."""
+        """Adopt a file that has been fetched already; returns its path here."""
         return self._top.place(url, file)

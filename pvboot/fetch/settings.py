@@ -1,4 +1,4 @@
-"""What bounds a transfer, what is expected of it, and who is told about it."""
+"""The settings of transfers: limits, known checksums, progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a transfer goes: an anonymous temporary file with a limit, and a running checksum."""
+"""The destination of a transfer: an anonymous temporary file with a limit and a running checksum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUFFER_BYTES: Final = 256 << 10  # TFTP brings 1432 bytes at a time
 
 
 class Sink:
-    """Takes at most `limit_bytes` bytes of `where`, in order; the file has no name and goes with its descriptor."""
+    """Room for at most `limit_bytes` bytes of `where`, in order; the file is gone when its descriptor is closed."""
 
     def __init__(self, where: str, limit_bytes: int, checksum: Checksum | None) -> None:
         self.where = where
@@ -30,7 +30,7 @@ class Sink:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what came so far."""
+        """Forget the bytes received so far."""
         import hashlib
 
         self.received = 0
@@ -40,7 +40,7 @@ class Sink:
             self._file.truncate()
 
     def expect(self, size: int) -> None:
-        """Raises `FetchError` if a file of `size` bytes would not fit."""
+        """Raise `FetchError` if a file of `size` bytes would not fit."""
         if size > self.limit_bytes:
             raise FetchError(
                 "the file is too large",
@@ -50,7 +50,7 @@ class Sink:
             )
 
     def write(self, data: bytes) -> int:
-        """Raises `FetchError` above the limit, or if the disk of the temporary files is full."""
+        """Append bytes.  Raises `FetchError` above the limit, or if the disk of the temporary files is full."""
         self.expect(self.received + len(data))
         try:  # not `_translated`, which is dear for each block of TFTP
             self._file.write(data)
@@ -62,7 +62,7 @@ class Sink:
         return len(data)
 
     def finish(self, path: str) -> HostFile:
-        """The file, which is called `path`.  Raises `ChecksumError`."""
+        """Return the complete file, called `path`.  Raises `ChecksumError`."""
         if self._checksum is not None and self._hash is not None:
             found = self._hash.hexdigest()
             if found != self._checksum.digest:
@@ -78,7 +78,7 @@ class Sink:
         return HostFile(path, FileSource(os.dup(self._file.fileno()), self.where, self.received))
 
     def close(self) -> None:
-        """Give the descriptor back; what `finish` gave keeps its own."""
+        """Close the descriptor; a finished file keeps its own."""
         with suppress(OSError):  # what is still buffered may not fit; nobody wants it any more
             self._file.close()
 

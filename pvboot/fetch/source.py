@@ -1,4 +1,4 @@
-"""What the URLs that the user names turn out to be: images, files and directories, and the servers behind them."""
+"""Sources behind URLs (images, files, directories) and the servers that a guest's menus may use."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Servers:
         self.fetcher.close()
 
     def printed(self, name: str) -> str:
-        """A source for messages and reports: a URL without user and password."""
+        """The name of a source for messages and reports: a URL without user and password."""
         return str(parse_url(name)) if name in self.urls else name
 
     def open(self, name: str) -> Disk:
-        """What is behind the URL of a source.  Raises `FsError`, `NetworkError`."""
+        """Open the URL of a source.  Raises `FsError`, `NetworkError`."""
         found = open_url(self.fetcher, self.urls[name])
         if not isinstance(found, UrlFilesystem):
             return Disk(self.printed(name), found)
@@ -53,7 +53,7 @@ class Servers:
         return Disk(self.printed(name), filesystem=found)
 
     def network(self) -> Network | None:
-        """What menus may use, None for nothing; the options come before the sources in saying what (nd) is."""
+        """The network that menus may use, None without servers; the first of options and sources is `(nd)`."""
         named = [*self._allowed, *self.urls.values()]
         if named:
             self._network = Network(self.fetcher, named)
@@ -62,7 +62,7 @@ class Servers:
         return self._network
 
     def place(self, name: str, menu: File, root: str | None) -> tuple[Device | None, str, Disk | None]:
-        """Where a fetched menu stands: its device, its path there, and the disk if that is the directory `root`.
+        """Find the place of a fetched menu: its device, its path there, and the disk if that is the directory `root`.
 
         Without a root it stands on `(nd)` if it is below that, else nowhere.
         """
@@ -79,7 +79,7 @@ class Servers:
 
 
 def open_url(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource:
-    """A directory as a file system, a file as blocks, which come by parts if the file is large and the server can.
+    """Open a directory as a file system, a file as blocks, which come in parts if it is large and the server can.
 
     Raises `FsError`, `NetworkError`.
     """
@@ -97,7 +97,7 @@ def open_url(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource:
 
 
 def _ask_size(fetcher: Fetcher, url: Url) -> int | None:
-    """The size of a file, 0 if the server does not tell; None for a directory whose slash was forgotten."""
+    """Ask for the size of a file, 0 if the server does not tell; None for a directory whose slash was forgotten."""
     from pvboot.fetch.http_client import REDIRECTS, redirect_target
     from pvboot.fetch.http_file import check_status
 

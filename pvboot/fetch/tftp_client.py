@@ -1,4 +1,4 @@
-"""TFTP by tftpy, with what it leaves open closed: strangers, sizes, options, block 65535, IPv6, time.
+"""TFTP by tftpy, with the checks that it lacks: strangers, sizes, options, block 65535, IPv6, time.
 
 tftpy's context runs the transfer and keeps its state; every datagram is judged here first, and only those that are in
 order reach it.  Sources: RFC 1350, RFC 2347 to 2349.
@@ -41,7 +41,7 @@ logging.getLogger("tftpy").setLevel(logging.CRITICAL)
 
 
 class _SizeKnown(Exception):  # noqa: N818  (control flow)
-    """A probe has what it wants."""
+    """The size that a probe asks for is known."""
 
 
 class _Download(TftpContextClientDownload):  # type: ignore[misc]
@@ -95,7 +95,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
         self._pace.count(self.metrics.bytes)
 
     def _receive(self, deadline: float) -> tuple[bytes, int]:
-        """A datagram of the server's and its port; what strangers send is dropped and prolongs nothing."""
+        """Receive a datagram of the server and its port; those of strangers are dropped and do not prolong the wait."""
         while True:
             if self._pace.too_slow:
                 raise FetchError("the server is too slow", where=str(self.url))
@@ -111,7 +111,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
                 return datagram, sender[1]
 
     def _accept(self, datagram: bytes, port: int) -> bool:
-        """Whether tftpy gets it.  Raises `FetchError` for what no honest server sends."""
+        """Whether a datagram is for tftpy.  Raises `FetchError` if no honest server would send it."""
         if len(datagram) < 4:
             raise self._illegal(port, "a datagram of less than 4 bytes")
         operation, number = struct.unpack_from(">HH", datagram)
@@ -168,7 +168,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
         raise _SizeKnown
 
     def abort(self, code: int) -> None:
-        """Tell the server that nothing more is wanted."""
+        """Tell the server to stop sending."""
         if self.state is not None and not self._ended:
             self._ended = True
             self.state.sendError(code)
@@ -188,7 +188,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
 
 
 def _read_options(data: bytes) -> dict[str, int] | None:
-    """Option names in small letters, and their values; None if they cannot be read."""
+    """Read option names, in small letters, and their values; None if they are malformed."""
     words = data.split(b"\0")
     if words.pop() or len(words) % 2 or len(words) > 2 * len(OPTIONS):
         return None
@@ -215,7 +215,7 @@ def download(url: Url, sink: Sink, limits: Limits, progress: Progress | None = N
 
 
 def ask_size(url: Url, limits: Limits) -> int | None:
-    """The size of a file, None if the server does not tell.  Raises `NotFound`, `FetchError`."""
+    """Ask for the size of a file, None if the server does not tell.  Raises `NotFound`, `FetchError`."""
     transfer = _Download(url, _address(url), io.BytesIO(), limits, only_size=True)
     with contextlib.suppress(_SizeKnown):
         _run(transfer)
@@ -223,7 +223,7 @@ def ask_size(url: Url, limits: Limits) -> int | None:
 
 
 class _Output:
-    """What tftpy writes to."""
+    """The file object that tftpy writes to."""
 
     def __init__(self, sink: Sink, progress: Progress | None) -> None:
         self._sink = sink

@@ -51,7 +51,7 @@ class UrlFilesystem:
         self._files.clear()
 
     def lookup(self, path: str, *, follow: bool = True) -> Stat:
-        """Facts about a path; a server shows no links, so `follow` changes nothing."""
+        """Return the facts about a path; a server shows no links, so `follow` changes nothing."""
         parts = self._parts(path)
         stat = self._stat(parts)
         if path.endswith("/") and stat.kind != "dir":
@@ -90,7 +90,7 @@ class UrlFilesystem:
         return self._files[parts]
 
     def place(self, url: Url, file: File) -> str | None:
-        """Take in a file that has been fetched already; its path here, None if its URL is not below this directory."""
+        """Adopt a file that has been fetched already; its path here, None if its URL is not below this directory."""
         if url.origin != self.base.origin or not url.path.startswith(self.base.path):
             return None
         path = "/" + decode(url.path[len(self.base.path) :])
@@ -150,7 +150,7 @@ class UrlFilesystem:
         return self._file(parts, answer.size, _seconds(answer.modified))
 
     def _file(self, parts: Parts, size: int | None, mtime: int = 0) -> Stat:
-        """Facts about a file; one whose size the server keeps for itself is fetched to learn it."""
+        """Return the facts about a file; it is fetched if the server does not tell its size."""
         if size is None:
             if parts not in self._files:
                 self._files[parts] = self._fetch(parts, "/" + "/".join(parts))
@@ -204,7 +204,7 @@ class UrlFilesystem:
 
 
 def _seconds(text: str | None) -> int:
-    """An HTTP date as seconds since 1970, 0 for none."""
+    """Return an HTTP date as seconds since 1970, 0 without one."""
     try:
         return int(email.utils.parsedate_to_datetime(text).timestamp()) if text else 0
     except (ValueError, TypeError, OverflowError, OSError):

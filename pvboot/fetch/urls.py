@@ -63,12 +63,12 @@ class Url:
 
     @property
     def number(self) -> int:
-        """The port in any case."""
+        """The port, the protocol's own if the URL has none."""
         return self.port or PORTS[self.scheme]
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What two URLs of one server have in common."""
+        """Scheme, host and port: the same for all URLs of one server."""
         return self.scheme, self.host.lower(), self.number
 
     @property
@@ -142,7 +142,7 @@ def parse_url(text: str) -> Url:
 
 
 def read_checksum(text: str, where: str) -> Checksum:
-    """`sha256=HEX` or `sha512=HEX`.  Raises `UsageError`."""
+    """Read `sha256=HEX` or `sha512=HEX`.  Raises `UsageError`."""
     algorithm, _equals, digest = text.partition("=")
     digest = digest.lower()
     if len(digest) != DIGEST_LETTERS.get(algorithm, -1) or digest.strip("0123456789abcdef"):
@@ -187,7 +187,7 @@ def _harmless(text: str) -> str:
 
 
 def _encode(text: str) -> bytes:
-    """Raises `NotFound` for half of a surrogate pair, which is no name anywhere."""
+    """Encode a name.  Raises `NotFound` for half of a surrogate pair, which no file is called."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as err:
@@ -195,5 +195,5 @@ def _encode(text: str) -> bytes:
 
 
 def decode(escaped: str) -> str:
-    """A part of a path as the server's disk has it."""
+    """Undo the escapes of a part of a path."""
     return unquote_to_bytes(escaped).decode("utf-8", "surrogateescape")
