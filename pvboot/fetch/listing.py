@@ -1,4 +1,4 @@
-"""Directory listings of HTTP servers: nginx, Apache, Python's http.server and `pvboot serve`.
+"""The names in a directory of an HTTP server: as nginx, Apache, Python's http.server and pvboot list them.
 
 A page is HTML whose links with one plain component below the directory are its names, or JSON as nginx writes it (a
 list of objects with `name`, `type` and `size`), by itself or under `entries`.
@@ -29,7 +29,7 @@ _LINK: Final = re.compile(
 
 
 class Listed(NamedTuple):
-    """A name; `size` is None if the page does not tell it exactly."""
+    """A name; `size` is None unless the page gives it exactly."""
 
     name: str
     is_directory: bool
@@ -37,7 +37,7 @@ class Listed(NamedTuple):
 
 
 def read_index(data: bytes, content_type: str, url: Url) -> list[Listed]:
-    """Read the names in order.  Raises `Unsupported` if the page is not an index, `Corrupt` if it cannot be read."""
+    """The names in order of the page.  Raises `Unsupported` for other pages, `Corrupt` for damaged ones."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
         found = _read_json(data, url)
