@@ -80,31 +80,10 @@ def test_token_from_a_file(tmp_path: Path) -> None:
     assert from_file.api.writer == load({"api": {"write_token": "0123456789abcdef"}}).api.writer
 
 
+_KEYS = st.sampled_from("title kernel initrd args entries modules file timeout default fallback local x".split())
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "title",
-                    "kernel",
-                    "initrd",
-                    "args",
-                    "entries",
-                    "modules",
-                    "file",
-                    "timeout",
-                    "default",
-                    "fallback",
-                    "local",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=5),
     max_leaves=12,
 )
 
