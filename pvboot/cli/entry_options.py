@@ -30,7 +30,7 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
+    """The options of loading; `features` and `capabilities` where the verb (plan) has them."""
     from pvboot.loading import LoadOptions
 
     options = LoadOptions(compat=args.compat, append=os.fsencode(args.append))
