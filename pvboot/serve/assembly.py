@@ -38,7 +38,7 @@ class Assembly:
     """What one worker serves; `close` ends what it holds.  Made after the fork of the worker."""
 
     def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
-        """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
+        """`bases` are this server's base URLs by protocol.  Raises `PvbootError`."""
         self._mounts = config.content
         self.store = ImageStore(nursery, config.limits.images)
         self.content: Content = build_tree(config, self.store)
