@@ -16,6 +16,7 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.copy import copy_to_fd
 from pvboot import grub_errors
+from pvboot.confine.parent import Channel
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
@@ -25,7 +26,6 @@ from pvboot.libxl.pygrub.options import Options
 from pvboot.menu.dialects import GRUB_CFG, MENU_LST, Dialect, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.model import BootFiles, Entry, Menu
-from pvboot.sandbox import Channel
 from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs |
             )
     if not kernel.size:
         raise BootError("the kernel file is empty", where=kernel.path)
-    channel.thought()
+    channel.parsing_done()
     if outputs is not None:
         copied = copy_to_fd(kernel, outputs[0], regular=True)
         channel.send("note", f"kernel {kernel.path}, {copied} bytes")
