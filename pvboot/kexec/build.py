@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pvboot.errors import PlanError
 from pvboot.kexec.formats import (
-    PAGE_SIZE,
     SHARED_INFO_NR_VCPUS,
     SHARED_INFO_UPCALL_MASK,
     SHARED_INFO_VCPU_STRIDE,
@@ -24,6 +23,7 @@ from pvboot.kexec.formats import (
 from pvboot.kexec.layout import DomainLayout
 from pvboot.kexec.pagetables import fill_tables
 from pvboot.kexec.vcpu import VcpuContext
+from pvboot.xen.paging import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray

@@ -9,8 +9,6 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-PAGE_SIZE: Final = 4096
-
 START_INFO_FIELDS: Final = (
     "magic",
     "nr_pages",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pvboot.errors import PlanError
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.layout import Blob, pages_for
+from pvboot.xen.paging import PAGE_SIZE
 
 RECORD: Final = struct.Struct("<IIII")
 MAX_MODULES: Final = PAGE_SIZE // RECORD.size - 1

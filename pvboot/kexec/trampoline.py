@@ -17,15 +17,12 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pvboot.kexec.formats import PAGE_SIZE, TRAMPOLINE_DATA
-from pvboot.kexec.pagetables import LEAF_PROT, PTE_DIRTY
+from pvboot.kexec.formats import TRAMPOLINE_DATA
+from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NUMBERS, MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE, UVMF_INVLPG
+from pvboot.xen.paging import LEAF_PROT, PAGE_SIZE, PTE_DIRTY
 
-MMUEXT_UNPIN_TABLE: Final = 4
-MMUEXT_NEW_BASEPTR: Final = 5
-HYPERVISOR_UPDATE_VA_MAPPING: Final = 14
-HYPERVISOR_MMUEXT_OP: Final = 26
-UVMF_INVLPG: Final = 2
-DOMID_SELF: Final = 0x7FF0
+UPDATE_VA_MAPPING: Final = HYPERCALL_NUMBERS["update_va_mapping"]
+MMUEXT_OP: Final = HYPERCALL_NUMBERS["mmuext_op"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def _code_64(origin: int) -> bytes:
     rip_relative("488b3d", "target")  # mov rdi, target
     rip_relative("488b35", "pte")  # mov rsi, pte
     code += b"\xba" + struct.pack("<I", UVMF_INVLPG)  # mov edx, UVMF_INVLPG
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
+    code += b"\xb8" + struct.pack("<I", UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
     code += b"\x0f\x05"  # syscall
     fixups = [check(0x75)]  # jnz
     rip_relative("488b05", "target")  # mov rax, target
@@ -110,7 +107,7 @@ def _code_64(origin: int) -> bytes:
     code += b"\xbe" + struct.pack("<I", 2)  # mov esi, 2
     code += b"\x31\xd2"  # xor edx, edx
     code += b"\x41\xba" + struct.pack("<I", DOMID_SELF)  # mov r10d, DOMID_SELF
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_MMUEXT_OP)  # mov eax, mmuext_op
+    code += b"\xb8" + struct.pack("<I", MMUEXT_OP)  # mov eax, mmuext_op
     code += b"\x0f\x05"  # syscall
     fixups.append(check(0x78))  # js
     rip_relative("488b25", "stack")  # mov rsp, stack
@@ -142,7 +139,7 @@ def _code_32(origin: int) -> bytes:
     based("8b8d", "pte")  # mov ecx, low half of the PTE
     based("8b95", "pte", 4)  # mov edx, high half
     code += b"\xbe" + struct.pack("<I", UVMF_INVLPG)  # mov esi, UVMF_INVLPG
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
+    code += b"\xb8" + struct.pack("<I", UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
     code += b"\xcd\x82"  # int 0x82
     fixups = [check(0x75)]  # jnz
     based("8b85", "target")  # mov eax, target
@@ -155,7 +152,7 @@ def _code_32(origin: int) -> bytes:
     code += b"\xb9" + struct.pack("<I", 2)  # mov ecx, 2
     code += b"\x31\xd2"  # xor edx, edx
     code += b"\xbe" + struct.pack("<I", DOMID_SELF)  # mov esi, DOMID_SELF
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_MMUEXT_OP)  # mov eax, mmuext_op
+    code += b"\xb8" + struct.pack("<I", MMUEXT_OP)  # mov eax, mmuext_op
     code += b"\xcd\x82"  # int 0x82
     fixups.append(check(0x78))  # js
     based("8ba5", "stack")  # mov esp, [ebp + stack]

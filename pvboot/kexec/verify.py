@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from pvboot.errors import PlanError
 from pvboot.kexec.build import start_info_fields
-from pvboot.kexec.formats import PAGE_SIZE, START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
+from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
-from pvboot.kexec.pagetables import PTE_FRAME, PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn
-from pvboot.kexec.trampoline import MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE
+from pvboot.xen.constants import MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE
+from pvboot.xen.paging import PAGE_SIZE, PTE_FRAME, PTE_RW, level_shift, levels_of, va_mask
 
 
 def violations(plan: KexecPlan) -> list[str]:
@@ -96,7 +96,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
         reached.add(slot)
         for index in tables[slot].nonzero()[0].tolist():
             entry = int(tables[slot][index])
-            va = base | index << (12 + 9 * (level - 1))
+            va = base | index << level_shift(level)
             child = slot_of.get((entry & PTE_FRAME) >> 12)
             if child is None:
                 yield f"6: the entry for {va:#x} leads to a frame outside the target slots"

@@ -10,96 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from struct import Struct
 
-PAGE_BYTES = 4096
-PAGE_SHIFT = 12
-WORDS_PER_FRAME = 512
-
-# Page-table entry bits.
-PTE_PRESENT = 1 << 0
-PTE_RW = 1 << 1
-PTE_USER = 1 << 2
-PTE_ACCESSED = 1 << 5
-PTE_DIRTY = 1 << 6
-PTE_SUPERPAGE = 1 << 7
-PTE_GLOBAL = 1 << 8
-PTE_GUEST_KERNEL = 1 << 52
-PTE_NX = 1 << 63
-PTE_ADDRESS = 0x000F_FFFF_FFFF_F000
-
-# Where the hypervisor lives in a guest's address space.
-M2P_VA64 = 0xFFFF_8000_0000_0000
-HYPERVISOR_START64 = 0xFFFF_8000_0000_0000
-HYPERVISOR_END64 = 0xFFFF_8800_0000_0000
-FIRST_XEN_L4_SLOT = 256
-LAST_XEN_L4_SLOT = 271
-M2P_VA32 = 0xF580_0000
-FIRST_XEN_L2_SLOT32 = (M2P_VA32 >> 21) & 511
-
-RESERVED_GDT_PAGES = 14
-GDT_ENTRIES_GUEST = RESERVED_GDT_PAGES * 512
-
 VCPU_INFO_BYTES = 64
-LEGACY_VCPUS = 32
 SHARED_INFO_PENDING = 2048
-
-TRAP_MASKS_EVENTS = 1 << 2
-CALLBACK_MASKS_EVENTS = 1 << 0
-
-CALLBACK_EVENT = 0
-CALLBACK_FAILSAFE = 1
-CALLBACK_SYSCALL = 2
-CALLBACK_NMI = 4
-CALLBACK_SYSENTER = 5
-CALLBACK_SYSCALL32 = 7
-
-VIRQ_TIMER = 0
-VIRQ_COUNT = 24
-
-HYPERCALL_NAMES: dict[int, str] = {
-    0: "set_trap_table",
-    1: "mmu_update",
-    2: "set_gdt",
-    3: "stack_switch",
-    4: "set_callbacks",
-    5: "fpu_taskswitch",
-    6: "sched_op_compat",
-    7: "platform_op",
-    8: "set_debugreg",
-    9: "get_debugreg",
-    10: "update_descriptor",
-    12: "memory_op",
-    13: "multicall",
-    14: "update_va_mapping",
-    15: "set_timer_op",
-    16: "event_channel_op_compat",
-    17: "xen_version",
-    18: "console_io",
-    19: "physdev_op_compat",
-    20: "grant_table_op",
-    21: "vm_assist",
-    22: "update_va_mapping_otherdomain",
-    23: "iret",
-    24: "vcpu_op",
-    25: "set_segment_base",
-    26: "mmuext_op",
-    27: "xsm_op",
-    28: "nmi_op",
-    29: "sched_op",
-    30: "callback_op",
-    31: "xenoprof_op",
-    32: "event_channel_op",
-    33: "physdev_op",
-    34: "hvm_op",
-    35: "sysctl",
-    36: "domctl",
-    37: "kexec_op",
-    38: "tmem_op",
-    39: "argo_op",
-    40: "xenpmu_op",
-    41: "dm_op",
-    42: "hypfs_op",
-}
-IRET = 23
 
 MMU_UPDATE = Struct("<QQ")  # the same for both widths
 EVTCHN_BIND_VIRQ = Struct("<III")
@@ -121,7 +33,6 @@ class Abi:
     word: Struct
     port_bits: int  # ports in one selector word
     port_count: int
-    capability: bytes
     # shared_info and vcpu_info offsets, bytes
     shared_mask: int
     shared_wallclock: int
@@ -141,8 +52,6 @@ class Abi:
     runstate_info: Struct
     sched_poll: Struct
     grant_setup_table: Struct
-    # hypercall results are signed words
-    result: Struct
 
     @property
     def word_bytes(self) -> int:
@@ -160,7 +69,6 @@ ABI64 = Abi(
     word=Struct("<Q"),
     port_bits=64,
     port_count=4096,
-    capability=b"xen-3.0-x86_64",
     shared_mask=2560,
     shared_wallclock=3072,
     shared_wallclock_high=3084,
@@ -178,7 +86,6 @@ ABI64 = Abi(
     runstate_info=Struct("<i4xQQQQQ"),
     sched_poll=Struct("<QI4xQ"),
     grant_setup_table=Struct("<H2xIh6xQ"),
-    result=Struct("<q"),
 )
 
 ABI32 = Abi(
@@ -186,7 +93,6 @@ ABI32 = Abi(
     word=Struct("<I"),
     port_bits=32,
     port_count=1024,
-    capability=b"xen-3.0-x86_32p",
     shared_mask=2176,
     shared_wallclock=2304,
     shared_wallclock_high=2340,
@@ -204,7 +110,6 @@ ABI32 = Abi(
     runstate_info=Struct("<iQQQQQ"),
     sched_poll=Struct("<IIQ"),
     grant_setup_table=Struct("<H2xIh2xI"),
-    result=Struct("<i"),
 )
 
 

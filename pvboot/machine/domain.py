@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from pvboot.machine.abi import GRANT_ENTRY_V1, PTE_RW, abi_for
+from pvboot.machine.abi import GRANT_ENTRY_V1, abi_for
 from pvboot.machine.clock import Clock
 from pvboot.machine.console import Console
 from pvboot.machine.events import Events, Timer
@@ -21,14 +21,14 @@ from pvboot.machine.tables import FrameTable
 from pvboot.machine.vcpu import Vcpu
 from pvboot.machine.xenstore import XenstoreRing
 from pvboot.machine.xenstore_tree import Store
+from pvboot.xen.constants import DOMID_SELF, GTF_PERMIT_ACCESS, VMASST_TYPE_PAE_EXTENDED_CR3
+from pvboot.xen.paging import PTE_RW
 
+OWN_DOMAINS = (DOMID_SELF, 1)
 STORE_PORT = 1
 CONSOLE_PORT = 2
 RECENT_HYPERCALLS = 32
 CONSOLE_TAIL_BYTES = 1 << 16
-PERMIT_ACCESS = 1
-GRANT_CONSOLE = 0
-GRANT_XENSTORE = 1
 
 
 class Cpu(Protocol):
@@ -175,6 +175,11 @@ class Domain:
         if self.vcpu.in_kernel:
             self.cpu.set_root(self.root_address())
 
+    def set_vm_assist(self, assists: int) -> None:
+        """Turn on exactly these guest assists (bits by VMASST_TYPE)."""
+        self.vm_assist = assists
+        self.frames.extended_cr3 = bool(assists >> VMASST_TYPE_PAE_EXTENDED_CR3 & 1)
+
     # --- grants
 
     def _grow_grant_table(self, frames: int) -> None:
@@ -191,7 +196,7 @@ class Domain:
 
     def seed_grant(self, reference: int, mfn: int) -> None:
         """The toolstack's entries for console and xenstore: domain 0 may map the ring."""
-        self.memory.write(self.memory.grant_mfn, reference * 8, GRANT_ENTRY_V1.pack(PERMIT_ACCESS, 0, mfn))
+        self.memory.write(self.memory.grant_mfn, reference * 8, GRANT_ENTRY_V1.pack(GTF_PERMIT_ACCESS, 0, mfn))
 
     def attach_ring(self, mfn: int) -> int:
         """Count domain 0's writable mapping of a ring frame; 0 or -errno."""

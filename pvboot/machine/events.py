@@ -5,17 +5,11 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from pvboot.machine.abi import SHARED_INFO_PENDING, VIRQ_COUNT, VIRQ_TIMER, Abi
+from pvboot.machine.abi import SHARED_INFO_PENDING, Abi
 from pvboot.machine.clock import Clock
 from pvboot.machine.memory import Memory
 from pvboot.machine.vcpu import Vcpu
-
-# EVTCHNSTAT_*
-STATUS_CLOSED = 0
-STATUS_UNBOUND = 1
-STATUS_INTERDOMAIN = 2
-STATUS_VIRQ = 4
-STATUS_IPI = 5
+from pvboot.xen.constants import EVTCHNSTAT_INTERDOMAIN, EVTCHNSTAT_VIRQ, NR_VIRQS, VIRQ_TIMER
 
 DEFAULT_PERIOD_NS = 10_000_000  # Xen gives every new vCPU a 100 Hz tick
 TIMER_SLOP_NS = 20_000
@@ -91,15 +85,15 @@ class Events:
 
     def bind_backend(self, number: int, backend: str) -> None:
         """The toolstack's ports: connected to a back end in domain 0 before the guest starts."""
-        self.ports[number] = Port(STATUS_INTERDOMAIN, 0, number, backend)
+        self.ports[number] = Port(EVTCHNSTAT_INTERDOMAIN, 0, number, backend)
 
     def bind_virq(self, virq: int) -> int:
         """EVTCHNOP_bind_virq on vCPU 0: the port or -errno."""
-        if virq >= VIRQ_COUNT:
+        if virq >= NR_VIRQS:
             return -errno.EINVAL
         if virq in self._virqs:
             return -errno.EEXIST
-        number = self.bind(Port(STATUS_VIRQ, virq))
+        number = self.bind(Port(EVTCHNSTAT_VIRQ, virq))
         if number > 0:
             self._virqs[virq] = number
         return number
@@ -109,7 +103,7 @@ class Events:
         port = self.ports.pop(number, None)
         if port is None:
             return -errno.EINVAL
-        if port.status == STATUS_VIRQ:
+        if port.status == EVTCHNSTAT_VIRQ:
             self._virqs.pop(port.detail, None)
         offset, bit, _ = self._bit(number)
         self._mm[self._pending + offset] &= ~bit & 0xFF

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from pvboot.kexec.vcpu import VcpuContext
-from pvboot.machine.abi import PTE_DIRTY, PTE_RW
 from pvboot.machine.clock import measure
 from pvboot.machine.domain import Domain, Ending
 from pvboot.machine.engine import Engine
@@ -29,6 +28,7 @@ from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
 from pvboot.machine.watcher import Watcher
+from pvboot.xen.paging import PTE_DIRTY, PTE_RW
 
 STACK_WORDS = 16
 RESUMABLE = ("until", "stopped")

@@ -1,4 +1,4 @@
-"""What the hypervisor remembers of the one virtual CPU beside its registers, and its vcpu_info."""
+"""The hypervisor's record of the one virtual CPU beside its registers, and its vcpu_info."""
 
 from __future__ import annotations
 
@@ -9,22 +9,13 @@ from pvboot.machine.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
-class TrapHandler:
-    """One entry of the guest's trap table."""
-
-    address: int
-    selector: int
-    privilege: int
-    masks_events: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """A registered callback (event, failsafe, syscall)."""
+class Handler:
+    """Where the guest wants a trap or callback; `privilege` is the lowest one that may raise the trap by `int`."""
 
     address: int
     selector: int
     masks_events: bool
+    privilege: int = 0
 
 
 class Vcpu:
@@ -36,8 +27,8 @@ class Vcpu:
         self._shared = memory.shared_info_mfn << 12
         self.info = self._shared
         self.info_registered = False
-        self.traps: dict[int, TrapHandler] = {}
-        self.callbacks: dict[int, Callback] = {}
+        self.traps: dict[int, Handler] = {}
+        self.callbacks: dict[int, Handler] = {}
         self.in_kernel = True
         self.kernel_stack = 0
         self.kernel_stack_selector = 0

@@ -14,11 +14,11 @@ from pvboot.errors import PlanError
 from pvboot.kexec.build import build_domain
 from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
-from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn, plan_relocation
 from pvboot.kexec.report import plan_report
 from pvboot.kexec.source import SourceDomain, running_loader
 from pvboot.kexec.verify import violations
+from pvboot.xen.paging import PTE_RW, level_shift, levels_of, va_mask
 from tests.kexec.kernels import PAGE, built, frames, make_kernel, make_loader
 from tests.kexec.walk import walk_leaves
 
@@ -212,7 +212,7 @@ def test_09_the_trampoline_lies_at_one_address_in_both_address_spaces(case: tupl
         assert (space.find(level, va) is None) == (level in added)
     for above, below in zip(plan.loader_tables, plan.loader_tables[1:], strict=False):
         assert above.entry >> 12 == below.mfn
-        assert above.entry_index == va >> (12 + 9 * (above.level - 1)) & 511
+        assert above.entry_index == va >> level_shift(above.level) & 511
 
 
 @PROPERTY

@@ -7,7 +7,8 @@ import pytest
 from pvboot.kexec import structs
 from pvboot.kexec.build import pack_vcpu
 from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA, VCPU
-from pvboot.kexec.vcpu import VcpuContext, fold_cr3
+from pvboot.kexec.vcpu import VcpuContext
+from pvboot.xen.paging import pfn_to_cr3
 
 
 @pytest.mark.parametrize("width", [64, 32])
@@ -35,7 +36,7 @@ def test_vcpu_offsets_are_the_declaration(width: int) -> None:
         (0xE033, 0xE02B, 0, 0, 0, 0) if width == 64 else (0xE019, 0xE021, 0xE021, 0xE021, 0xE021, 0xE021)
     )
     assert (parsed.flags, parsed.kernel_ss, parsed.kernel_sp, parsed.vm_assist) == (0x24, context.ss, 0x2222, 8)
-    assert list(parsed.ctrlreg) == [0, 0, 0, fold_cr3(width, 0x44444444), 0, 0, 0, 0]
+    assert list(parsed.ctrlreg) == [0, 0, 0, pfn_to_cr3(width, 0x44444444), 0, 0, 0, 0]
     assert list(parsed.debugreg) == [0, 0, 0, 0, 0, 0, 0xFFFF0FF0, 0x400]
 
 
@@ -50,5 +51,5 @@ def test_trampoline_format_is_the_declaration(width: int, declaration: object) -
 
 
 def test_extended_cr3_puts_the_high_bits_below() -> None:
-    assert fold_cr3(32, 0x100211) == 0x211001
-    assert fold_cr3(64, 0x100211) == 0x100211000
+    assert pfn_to_cr3(32, 0x100211) == 0x211001
+    assert pfn_to_cr3(64, 0x100211) == 0x100211000

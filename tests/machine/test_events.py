@@ -8,9 +8,10 @@ import pytest
 
 from pvboot.machine.abi import SHARED_INFO_PENDING, abi_for
 from pvboot.machine.clock import Clock, scale_for
-from pvboot.machine.events import STATUS_IPI, STATUS_UNBOUND, Events, Port, Timer
+from pvboot.machine.events import Events, Port, Timer
 from pvboot.machine.memory import Memory
 from pvboot.machine.vcpu import Vcpu
+from pvboot.xen.constants import EVTCHNSTAT_IPI, EVTCHNSTAT_UNBOUND
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
@@ -51,7 +52,7 @@ def test_raising_selects_the_word_and_the_upcall(width: int) -> None:
 @BOTH
 def test_a_masked_port_stays_silent_until_unmasked(width: int) -> None:
     channel = Channel(width)
-    port = channel.events.bind(Port(STATUS_IPI))
+    port = channel.events.bind(Port(EVTCHNSTAT_IPI))
     channel.mask(port, True)
     channel.events.raise_port(port)
     assert channel.events.is_pending(port) and not channel.vcpu.upcall_pending
@@ -77,9 +78,9 @@ def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
     events = Channel(width).events
     events.bind_backend(1, "xenstore")
     events.bind_backend(2, "console")
-    assert [events.bind(Port(STATUS_UNBOUND)) for _ in range(3)] == [3, 4, 5]
+    assert [events.bind(Port(EVTCHNSTAT_UNBOUND)) for _ in range(3)] == [3, 4, 5]
     assert events.close(4) == 0 and events.close(4) == -errno.EINVAL
-    assert events.bind(Port(STATUS_IPI)) == 4
+    assert events.bind(Port(EVTCHNSTAT_IPI)) == 4
     assert events.unmask(77) == -errno.EINVAL
 
 
@@ -87,12 +88,12 @@ def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
 def test_ports_run_out(width: int) -> None:
     channel = Channel(width)
     count = channel.abi.port_count
-    numbers = [channel.events.bind(Port(STATUS_IPI)) for _ in range(count)]
+    numbers = [channel.events.bind(Port(EVTCHNSTAT_IPI)) for _ in range(count)]
     assert numbers[-2:] == [count - 1, -errno.ENOSPC]
     channel.events.raise_port(count - 1)
     assert channel.selector() >> (width - 1) == 1
     channel.events.reset()
-    assert not channel.events.ports and channel.events.bind(Port(STATUS_IPI)) == 1
+    assert not channel.events.ports and channel.events.bind(Port(EVTCHNSTAT_IPI)) == 1
 
 
 @BOTH

@@ -8,8 +8,10 @@ from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ESRCH
 import numpy as np
 import pytest
 
-from pvboot.machine.abi import PTE_GLOBAL, PTE_GUEST_KERNEL, abi_for
-from tests.machine.guests import DATA_PAGE, DOMID_SELF, PAGE, SPARE_PAGE, Guest, caller, perform
+from pvboot.machine.abi import abi_for
+from pvboot.xen.constants import DOMID_SELF
+from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL
+from tests.machine.guests import DATA_PAGE, PAGE, SPARE_PAGE, Guest, caller, perform
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 NOWHERE = 0x1000_0000  # mapped in neither width
@@ -194,7 +196,7 @@ def test_multicall(width: int) -> None:
     guest.poke(DATA_PAGE + 1, 0, b"abc")
     assert perform(guest, [("multicall", (guest.va(DATA_PAGE), 5)), ("multicall", (NOWHERE, 5))]) == [0, -EFAULT]
     places = [index * layout.size + guest.word for index in range(5)]
-    results = [abi_for(width).result.unpack(guest.peek(DATA_PAGE, place, guest.word))[0] for place in places]
+    results = [int.from_bytes(guest.peek(DATA_PAGE, place, guest.word), "little", signed=True) for place in places]
     assert results == [4 << 16 | 17, -ENOSYS, -EINVAL, -EFAULT, 0]
     assert guest.printed == b"abc"
 
