@@ -40,8 +40,8 @@ class JobLimits(NamedTuple):
     """What one child may use.
 
     `parse_seconds` is the CPU time until it has understood what it reads (`Channel.parsing_done`) or, of one that
-    answers requests, for one answer; `cpu_seconds` that of its whole life.  `memory_bytes` counts beyond what it is born
-    with.  `wall_seconds` None waits for ever: somebody sits at the menu.
+    answers requests, for one answer; `cpu_seconds` that of its whole life.  `memory_bytes` counts beyond what it is
+    born with.  `wall_seconds` None waits for ever: somebody sits at the menu.
     """
 
     parse_seconds: float = 1.5

@@ -1,7 +1,8 @@
 """What a confined child gives up, layer by layer, before it looks at the first byte.
 
 Descriptors, user and group, tracing, new privileges, files and TCP (Landlock), resources (rlimits), system calls
-(seccomp).  A layer that the kernel does not have is left out and reported.  `docs/explanation/sandbox.md` says why it is built so.
+(seccomp).  A layer that the kernel does not have is left out and reported; `docs/explanation/sandbox.md` says why it is
+built so.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def confine(
     readable: Collection[str] = (),
     scratch: str | None = None,
 ) -> str:
-    """Give up every right but the descriptors `keep` and `rights`; the layers that hold, then those that do not and why.
+    """Give up all rights but the descriptors `keep` and `rights`; the layers that hold, then those that do not and why.
 
     Files below `readable` stay open to reading with FILES and NETWORK, unnamed ones can be made in `scratch`.  Raises
     `SandboxError` where half a layer would be left.

@@ -48,7 +48,7 @@ class Channel:
         if isinstance(value, str):
             message = self.job.messages.get(name)
             limit = TEXT_LIMIT_BYTES if message is None else message.limit_bytes
-            value = value.encode("utf-8", "surrogateescape")[:limit]
+            value = _encode(value)[:limit]
         packed = memoryview(pack(name, value))
         while packed:
             packed = packed[os.write(self.fd, packed) :]
@@ -66,6 +66,13 @@ class Channel:
                 return None
             data += piece
         return data
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a pair, of a name in UTF-16
+        return text.encode("utf-8", "backslashreplace")
 
 
 Work = Callable[[Channel], None]

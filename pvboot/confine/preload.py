@@ -1,7 +1,8 @@
 """The one registry of modules that confined jobs need: a child without rights cannot load any.
 
 Most jobs get all of theirs before they start.  The boot loader's reader, whose start counts, gets those of most guests
-and may ask its parent for the others in `ON_DEMAND`, each once.  A name that ends in `.*` is a package with all it holds.
+and may ask its parent for the others in `ON_DEMAND`, each once.  A name that ends in `.*` is a package with all that it
+holds.
 """
 
 from __future__ import annotations
@@ -30,19 +31,24 @@ _CHECK: Final = (
     *_MENUS,
     *_UNPACKERS,
     "difflib",
+    "pvboot.check.ignore",
     "pvboot.check.layouts",
+    "pvboot.check.loads",
     "pvboot.check.menu_lst_view",
     "pvboot.check.rules.*",
     "pvboot.check.scripted",
+    "pvboot.devices",
+    "pvboot.fetch.errors",
 )
 _PLAN: Final = ("numpy", "pvboot.handoff.machine", "pvboot.kexec.*")
-_MACHINE: Final = (*_PLAN, "numpy.ma", "pvboot.machine.*", "unicorn")
+_MACHINE: Final = (*_PLAN, "numpy.ma", "pvboot.machine.*", "unicorn", "unicorn.unicorn_py3.arch.intel")
 _FETCH: Final = ("encodings.idna", "pvboot.fetch.*", "requests", "tempfile", "tftpy")
 
 # Before the child starts.
 PRELOADED: Final = {
     "boot-menu": (*_MENUS, "pvboot.screen.*", "pvboot.shell.*", "fsdrivers.partitions", "fsdrivers.probe"),
     "image-reader": (*_READERS, "pvboot.menu.dialects"),
+    "netboot": (*_READERS, "configparser"),
     "fetch": _FETCH,
     "check": _CHECK,
     "check-plan": (*_CHECK, *_PLAN),
@@ -52,6 +58,7 @@ PRELOADED: Final = {
 
 # When the boot loader's reader has seen that the guest is of that kind.
 ON_DEMAND: Final = (
+    "encodings.utf_16_be",
     "fsdrivers.ext2.journal",
     "fsdrivers.iso9660.filesystem",
     "array",

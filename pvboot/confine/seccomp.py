@@ -52,7 +52,7 @@ ARCHITECTURES: dict[str, tuple[int, int, int | None]] = {
 
 # TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TIOCGWINSZ, FIONREAD; never TIOCSTI, which types for others
 TERMINAL_REQUESTS = (0x5401, 0x5402, 0x5403, 0x5404, 0x540B, 0x5413, 0x541B)
-FIONBIO = 0x5421
+DESCRIPTOR_REQUESTS = (0x5421, 0x5451)  # FIONBIO, FIOCLEX
 GET_FLAGS = (1, 3)  # F_GETFD, F_GETFL
 SET_FLAGS = (2, 4, 1030)  # F_SETFD, F_SETFL, F_DUPFD_CLOEXEC
 SOCKET_FAMILIES = (2, 10)  # AF_INET, AF_INET6
@@ -103,8 +103,10 @@ def program(machine: str, rights: int = 0) -> bytes | None:
 def _checks(rights: int) -> dict[str, tuple[int, list[_Instruction]]]:
     """By call: which argument is looked at, and the program that judges it."""
     not_executable = [(_ANY_BIT, 0, 1, PROT_EXEC), _DENIED, _ALLOWED]
-    commands = GET_FLAGS + (SET_FLAGS if rights & NETWORK else ())
-    requests = (TERMINAL_REQUESTS if rights & TERMINAL else ()) + ((FIONBIO,) if rights & NETWORK else ())
+    commands = GET_FLAGS + (SET_FLAGS if rights & (FILES | NETWORK) else ())
+    requests = (TERMINAL_REQUESTS if rights & TERMINAL else ()) + (
+        DESCRIPTOR_REQUESTS if rights & (FILES | NETWORK) else ()
+    )
     checks = {"fcntl": (1, _one_of(commands)), "ioctl": (1, _one_of(requests))}
     checks |= {name: (2, [_ALLOWED] if rights & CODE else not_executable) for name in ("mmap", "mprotect")}
     if rights & (CODE | NETWORK):

@@ -1,4 +1,4 @@
-"""What the boot loaders have in common: one line for every end, the confined child, and what libxl is told at the end."""
+"""What the boot loaders have in common: one line for every end, the child's words, what libxl is told."""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ def answer(result: Result, output_format: str) -> bytes:
 def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report:
     """What the child found; raises `BootError` with its reason."""
     outputs = (files.kernel, files.ramdisk)
+    preload.preload("netboot")
     uid = options.runas or None
     job, limits = (IMAGE_READER if source.keep else FILE_READER), parent.DEFAULT_LIMITS
     readable, scratch = source.readable, None

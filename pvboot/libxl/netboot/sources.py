@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,8 +31,7 @@ FETCHED = ("http", "https", "tftp")
 
 
 class Source(Protocol):
-    """A place that kernel and ramdisk come from, and what the child that reads it may keep: descriptors, directories, the
-    network."""
+    """A place that kernel and ramdisk come from, and what the child that reads it may keep."""
 
     @property
     def keep(self) -> tuple[int, ...]:
@@ -225,13 +224,13 @@ class Separate:
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
-        with closing(_fetcher(channel)) as fetcher:
+        with closing(_fetcher(channel)) if self.fetches else nullcontext() as fetcher:
             kernel = _one(self.kernel, fetcher)
             deliver(kernel, _one(self.ramdisk, fetcher) if self.ramdisk else None, outputs, channel)
 
 
-def _one(name: str, fetcher: Fetcher) -> File:
-    if scheme_of(name) in FETCHED:
+def _one(name: str, fetcher: Fetcher | None) -> File:
+    if fetcher is not None and scheme_of(name) in FETCHED:
         from pvboot.fetch.urls import parse_url
 
         return fetcher.fetch(parse_url(name))

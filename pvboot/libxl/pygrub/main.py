@@ -44,13 +44,17 @@ PERSON_LIMITS = JobLimits(wall_seconds=None, parse_seconds=JobLimits().cpu_secon
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns 0 or 1.  As a program (no `argv`) it ends the process without tidying memory."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    code = program.run(lambda: _run(parse(arguments)))
+    code = run(list(sys.argv[1:] if argv is None else argv))
     if argv is None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def run(arguments: list[str]) -> int:
+    """0, or 1 with one line on stderr."""
+    return program.run(lambda: _run(parse(arguments)))
 
 
 def _run(options: Options) -> None:
@@ -74,9 +78,8 @@ def _result_files(options: Options) -> ResultFiles:
 
 
 def _read_guest(options: Options, job: Job, files: ResultFiles | None = None) -> parent.Report:
-    """What the confined reader found; what it has to say is shown.  The disk's bytes are the guest's: nothing is guessed
-    from them here.  Raises `PvbootError`."""
-    source = open_source(options.image, raw=True)
+    """Let the confined reader read the guest, and show what it has to say.  Raises `PvbootError`."""
+    source = open_source(options.image, raw=True)  # its bytes are the guest's, so nothing is guessed from them
     disk_fd = next(source.extents(0, 1)).fd
     assert disk_fd is not None
     outputs = () if files is None else (files.kernel, files.ramdisk)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pvboot.sandbox import Channel, Limits, SandboxError
 
 from pvboot import sandbox, seccomp
-from pvboot.sandbox import Channel, Limits, SandboxError
 
 NOBODY = 65534
 # pytest with its plug-ins is far larger than a boot loader.
