@@ -33,6 +33,7 @@ import construct as c
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("fsdrivers", "grammars", "pvboot")
+LINE_LENGTH = 120
 TABLES = ("FORMATS", "RECORDS", "OFFSETS")
 
 
@@ -110,43 +111,39 @@ class Layout:
 
 
 def format_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
-    """A `struct.Struct`, or a table of them, under the names of its values."""
-    values = {
-        key: fill(", ".join(layout.names), 116, initial_indent="# ", subsequent_indent="# ")
-        for key, layout in layouts.items()
-    }
-    alike = len(set(values.values())) == 1
-    if alike:
-        yield next(iter(values.values()))
+    """A `struct.Struct`, or a table of them, with the names of its values."""
     if None in layouts:
-        yield f'{name}: Final = Struct("{layouts[None].format}")'
+        yield commented(f'{name}: Final = Struct("{layouts[None].format}")', layouts[None].names)
         return
     yield f"{name}: Final = {{"
     for key, layout in layouts.items():
-        yield f'{"" if alike else values[key]}\n{key!r}: Struct("{layout.format}"),'
+        yield commented(f'    {key!r}: Struct("{layout.format}"),', layout.names)
     yield "}"
 
 
+def commented(line: str, names: list[str]) -> str:
+    """The line with a comment behind it, or above it where that would be too long."""
+    comment = f"# {', '.join(names)}"
+    if len(line) + len(comment) + 2 <= LINE_LENGTH:
+        return f"{line}  {comment}"
+    return f"{fill(comment[2:], LINE_LENGTH - 4, initial_indent='# ', subsequent_indent='# ')}\n{line}"
+
+
 def record_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
-    """A record class; with variants their common base, a class each, and their table."""
+    """A record class; with variants their common base and their table."""
     first = next(iter(layouts.values()))
     if any(sorted(layout.names) != sorted(first.names) for layout in layouts.values()):
         raise KeyError("the variants have different fields")
     yield f"class {name}(Record):"
     if None in layouts:
-        yield f"    SIZE = {first.size}"
         yield f'    LAYOUT = Struct("{first.format}")'
     yield from (f"    {field}: {kind}" for field, kind in zip(first.names, first.types, strict=True))
-    if None in layouts:
-        return
-    for number, layout in enumerate(layouts.values()):
-        yield f"class _{name}{number}({name}):"
-        if layout.names != first.names:
-            yield f"    FIELDS = {tuple(layout.names)!r}"
-        yield f"    SIZE = {layout.size}"
-        yield f'    LAYOUT = Struct("{layout.format}")'
-    classes = ", ".join(f"{key!r}: _{name}{number}" for number, key in enumerate(layouts))
-    yield f"{capitals(name)}: Final[dict[{key_type(layouts)}, type[{name}]]] = {{{classes}}}"
+    if None not in layouts:
+        yield f"{capitals(name)}: Final = {{"
+        for key, layout in layouts.items():
+            permuted = "".join(f", {field!r}" for field in layout.names) if layout.names != first.names else ""
+            yield f'{key!r}: {name}.variant(Struct("{layout.format}"){permuted}),'
+        yield "}"
 
 
 def offset_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
@@ -168,12 +165,6 @@ def offset_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
 def capitals(name: str) -> str:
     """ElfHeader -> ELF_HEADER."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
-
-
-def key_type(layouts: dict[Any, Layout]) -> str:
-    """The type of the variants' keys as an annotation."""
-    key = next(iter(layouts))
-    return f"tuple[{', '.join(type(each).__name__ for each in key)}]" if isinstance(key, tuple) else type(key).__name__
 
 
 def generate(structs: Path) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pvboot.errors import PvbootError
+from pvboot.unpack import ByteStream, StreamTooLongError
 
 MAGICS: Final = (b"070701", b"070702")
 HEADER_BYTES: Final = 110
@@ -40,67 +41,6 @@ class Member:
     def is_file(self) -> bool:
         """Whether it is a regular file."""
         return stat.S_ISREG(self.mode)
-
-
-class ByteStream:
-    """Bytes that come in pieces; `position` counts those taken, `limit` bounds them."""
-
-    def __init__(self, pieces: Iterator[bytes], limit: int) -> None:
-        self._pieces = pieces
-        self._held = b""
-        self._at = 0
-        self.position = 0
-        self.limit = limit
-
-    def peek(self, size: int) -> bytes:
-        """The next `size` bytes, fewer only at the end; they stay."""
-        while len(self._held) - self._at < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            self._held = self._held[self._at :] + piece
-            self._at = 0
-        return self._held[self._at : self._at + size]
-
-    def read(self, size: int) -> bytes:
-        """Take up to `size` bytes.  Raises `StreamTooLong` beyond the limit."""
-        found = self.peek(size)
-        self._take(len(found))
-        return found
-
-    def piece(self) -> bytes:
-        """Take whatever is at hand, b"" at the end."""
-        if self._at == len(self._held):
-            self._held, self._at = next(self._pieces, b""), 0
-        found = self._held[self._at :]
-        self._take(len(found))
-        return found
-
-    def give_back(self, data: bytes) -> None:
-        """Put bytes in front that were taken last."""
-        self._held = data + self._held[self._at :]
-        self._at = 0
-        self.position -= len(data)
-
-    def skip(self, size: int) -> bool:
-        """Pass over `size` bytes; False if there were fewer."""
-        while size:
-            if self._at == len(self._held) and not self.peek(1):
-                return False
-            step = min(size, len(self._held) - self._at)
-            self._take(step)
-            size -= step
-        return True
-
-    def _take(self, size: int) -> None:
-        self._at += size
-        self.position += size
-        if self.position > self.limit:
-            raise StreamTooLongError
-
-
-class StreamTooLongError(Exception):
-    """More bytes than anybody wants to look at; what was seen so far still counts."""
 
 
 def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) -> Iterator[Member]:

@@ -25,6 +25,7 @@ from pvboot.check.run_entry import run_limits
 from pvboot.confine import parent, preload
 from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, ChildKilled, Job, JobLimits, Message, SandboxError
 from pvboot.errors import PvbootError
+from pvboot.sources import is_url
 
 LIMITS: Final = JobLimits(parse_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, wall_seconds=300)
 TRIES: Final = 2  # of a source whose checker was ended by somebody else
@@ -107,7 +108,7 @@ def _prepared(tasks: Sequence[Task], jobs: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if jobs > soft // 8:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if not any("://" in source for _number, source, _options in tasks):
+    if not any(is_url(source) for _number, source, _options in tasks):
         yield
         return
     preload.preload("fetch")
@@ -140,7 +141,7 @@ def _start(source: str, options: CheckOptions, limits: JobLimits) -> parent.Chil
     rights = 0
     if options.depth == "run":
         rights, limits = CODE, run_limits(options, limits)
-    if "://" in source:
+    if is_url(source):
         # Libraries of object stores load modules, also such as are machine code, and look for credentials.
         home = os.path.expanduser("~")
         readable = (

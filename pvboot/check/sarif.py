@@ -24,6 +24,7 @@ from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
 from pvboot.check.rules import load_rules
 from pvboot.screen.safe_text import safe
+from pvboot.sources import is_url
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE: Final = "SRCROOT"
@@ -199,7 +200,7 @@ class _Artifacts:
         return {**self.listed[index]["location"], "index": index}
 
     def _locate(self, source: str) -> dict[str, Any]:
-        if "://" in source:
+        if is_url(source):
             return {"uri": quote(source.encode("utf-8", "surrogateescape"), safe="/:@?&=#%+,;~!$'()*[]")}
         path = os.path.abspath(source)
         if path.startswith(self._root.rstrip("/") + "/"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from pvboot.errors import KernelError
-from pvboot.kernel.codecs import GZIP_MAGIC, Packed, gunzip, payload_codec
 from pvboot.kernel.elf import is_elf
+from pvboot.unpack import ByteStream, TooLargeError, UnpackError, codec_of, unpack
 
 # Offsets in the file: Documentation/arch/x86/boot.rst of Linux.
 SETUP_SECTS, BOOT_MAGIC, VERSION, PAYLOAD_OFFSET, PAYLOAD_LENGTH = 0x1F1, 0x202, 0x206, 0x248, 0x24C
@@ -14,11 +14,17 @@ HEADER_BYTES = 0x250
 MINIMUM_VERSION = 0x0208  # the first with payload_offset and payload_length
 
 
+# Xen hands the unpacked file on with 16 zero bytes behind it; strings that end with the file may need them.
+GZIP_SLACK_BYTES = 16
+LZMA_MEMORY_BYTES = 256 << 20
+MAX_ZSTD_FRAMES = 4096
+
+
 def gunzip_file(data: memoryview, name: str, max_size: int) -> memoryview | None:
-    """The contents of a gzip'd file, or None if it is none.  Raises KernelError if it does not unpack."""
-    if data[:2] != GZIP_MAGIC or len(data) < 6:
+    """The contents of a gzip'd file; None if it is not one.  Raises KernelError if it does not unpack."""
+    if codec_of(bytes(data[:8])) != "gzip" or len(data) < 6:
         return None
-    return memoryview(gunzip(Packed(name, "gzip", data, 0, max_size))).toreadonly()
+    return unpack_claimed("gzip", data, name, 0, max_size)
 
 
 def is_bzimage(data: memoryview) -> bool:
@@ -57,10 +63,9 @@ def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, me
             found=f"{length:#x} bytes at {start:#x}",
         )
     payload = data[start : start + length]
-    codec = payload_codec(payload)
+    codec = codec_of(bytes(payload[:16]))
     if codec is not None:
-        codec_name, unpack = codec
-        return codec_name, memoryview(unpack(Packed(name, codec_name, payload, start, max_size))).toreadonly()
+        return codec, unpack_claimed(codec, payload, name, start, max_size)
     if is_elf(payload):
         return "none", payload
     raise KernelError(
@@ -69,3 +74,50 @@ def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, me
         expected="gzip, bzip2, lzma, xz, lzo, lz4, zstd or a bare ELF image",
         found=bytes(payload[:8]).hex(" ") or "nothing",
     )
+
+
+def unpack_claimed(codec: str, data: memoryview, name: str, offset: int, max_size: int) -> memoryview:
+    """Unpack a payload at byte `offset` of a file to exactly the length that its last four bytes claim.
+
+    Only gzip's may be up to 16 bytes off, and its result ends in up to 16 zero bytes, as Xen's buffer does.  A payload
+    longer than it claims, or cut behind its last byte of data, is refused, where Xen would take it.
+    Raises KernelError.  Source: tools/libs/guest/xg_dom_bzimageloader.c of Xen.
+    """
+
+    def error(what: str, at: int | None = None, *, expected: str = "", found: str = "") -> KernelError:
+        place = f"{name}, {codec} payload" + (f" at file byte {offset + at:#x}" if at is not None else "")
+        return KernelError(what, where=place, expected=expected, found=found)
+
+    if len(data) < 8:
+        raise error("too short to hold data and a length", expected="8 bytes", found=str(len(data)))
+    claim = int.from_bytes(data[-4:], "little")
+    if claim > max_size:
+        at_most = f"at most {max_size}"
+        raise error("claims more unpacked bytes than allowed", len(data) - 4, expected=at_most, found=str(claim))
+    slack = GZIP_SLACK_BYTES if codec == "gzip" else 0
+    packed, out = ByteStream.of(data if slack else data[:-4]), bytearray()
+    # A zstd frame may declare a window that is bigger than its data; Xen decodes into one buffer and never looks at it.
+    memory_bytes = LZMA_MEMORY_BYTES if codec in ("lzma", "xz") else max_size
+    promised = f"{claim} bytes, as the last four bytes claim"
+    try:
+        for _ in range(MAX_ZSTD_FRAMES):
+            # LZMA needs neither a length in its header nor an end mark: what it would make of the bits behind the
+            # claimed length means nothing.
+            room = claim + slack - len(out)
+            for piece in unpack(codec, packed, room, stop=codec == "lzma", memory_bytes=memory_bytes):
+                out += piece
+            if codec != "zstd" or not packed.peek(1):
+                break
+    except TooLargeError as err:
+        raise error("unpacks to more than it claims", expected=f"{claim + slack} bytes", found="more") from err
+    except UnpackError as err:
+        raise error(err.what, err.at, expected=err.expected or promised, found=err.found) from err
+    if codec == "zstd" and packed.peek(1):
+        raise error("too many frames", expected=f"at most {MAX_ZSTD_FRAMES}")
+    if codec == "lz4" and packed.peek(1):
+        raise error("a block runs past the end or is empty", packed.position, found=packed.peek(4).hex(" "))
+    if not slack and len(out) != claim:
+        what = "ends too early (cut, or its length word is wrong)"
+        raise error(what, len(data), expected=promised, found=f"{len(out)} bytes")
+    out += bytes(min(slack, claim + slack - len(out)))
+    return memoryview(out).toreadonly()

@@ -6,23 +6,7 @@ kernel); a test holds the two together field by field.  Offsets and widths are f
 
 from __future__ import annotations
 
-from construct import (
-    Array,
-    Bytes,
-    Const,
-    Construct,
-    If,
-    Int8ub,
-    Int8ul,
-    Int16ub,
-    Int16ul,
-    Int32ub,
-    Int32ul,
-    Int64ul,
-    Padding,
-    Struct,
-    this,
-)
+from construct import Array, Bytes, Const, Construct, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
 
 # --- ELF: System V ABI, chapter 4 (elf.h).  elf.EHDR_FORMAT, PHDR_FORMAT, SHDR_FORMAT; EI_DATA says the byte order.
 
@@ -109,29 +93,6 @@ XEN_BIN_IMAGE_TABLE = Struct(
     "bss_end_addr" / Int32ul,
     "entry_addr" / Int32ul,
 )
-
-# --- lzop 1.04: src/lzop.c, read_header and lzo_decompress.  lzop.VERSION_FORMAT, and fields read one by one.
-LZOP_HEADER = Struct(
-    "magic" / Const(b"\x89LZO\0\r\n\x1a\n"),
-    "version" / Int16ub,
-    "lib_version" / Int16ub,
-    "version_needed_to_extract" / Int16ub,
-    "method" / Int8ub,
-    "level" / If(this.version >= 0x0940, Int8ub),
-    "flags" / Int32ub,
-    "mode" / Int32ub,
-    "mtime_low" / Int32ub,
-    "mtime_high" / If(this.version >= 0x0940, Int32ub),
-    "name_length" / Int8ub,
-    "name" / Bytes(this.name_length),
-    "header_checksum" / Int32ub,  # Adler-32, or CRC-32 if flag 0x1000, of all from `version` on
-)
-# One block as the usual flags make it; a block of unpacked length 0 (4 bytes only) ends the file.
-LZOP_BLOCK_HEADER = Struct("unpacked_length" / Int32ub, "packed_length" / Int32ub, "unpacked_adler32" / Int32ub)
-
-# --- lz4: doc/lz4_Frame_format.md, "Legacy frame".  lz4_legacy.WORD_FORMAT.
-LZ4_LEGACY_HEADER = Struct("magic" / Const(0x184C2102, Int32ul))
-LZ4_LEGACY_BLOCK = Struct("packed_length" / Int32ul, "data" / Bytes(this.packed_length))
 
 
 # --- Xen: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.  symtab._header.

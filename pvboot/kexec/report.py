@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pvboot.kernel.report import parms_json
 from pvboot.kexec.build import DomainImage, pack_vcpu, start_info_fields
 from pvboot.kexec.contents import segment_hashes
-from pvboot.kexec.formats import START_INFO, VCPU
 from pvboot.kexec.layout import DomainLayout
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, Operation, PinTable
 from pvboot.kexec.runs import change_runs
+from pvboot.xen._formats import START_INFO, VCPU_CONTEXT
 from pvboot.xen.constants import MMUEXT_PIN_L3_TABLE, MMUEXT_PIN_L4_TABLE
 from pvboot.xen.paging import PTE_FRAME, PTE_RW, canonical, level_shift, levels_of
 
@@ -165,7 +165,7 @@ def _start_info(image: DomainImage) -> dict[str, Any]:
     text = values.pop("cmd_line").split("\0")[0]
     values["cmd_line_len"] = len(text)
     values["cmd_line"] = text
-    values["sizeof"] = START_INFO[layout.width].size
+    values["sizeof"] = START_INFO[layout.width].SIZE
     return values
 
 
@@ -179,7 +179,7 @@ def _vcpu(image: DomainImage) -> dict[str, Any]:
         zero += ["r8", "r15"]
     return {
         "vcpu": 0,
-        "sizeof": VCPU[context.width].size,
+        "sizeof": VCPU_CONTEXT[context.width].size,
         prefix + "ip": hex(context.ip),
         prefix + "sp": hex(context.sp & M64),
         prefix + "si": hex(context.si & M64),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from pvboot.machine import abi
 from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.events import Port
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import EVTCHN_ALLOC_UNBOUND, EVTCHN_BIND_IPI, EVTCHN_BIND_VIRQ, EVTCHN_STATUS
 
 
 class EventChannelOps:
@@ -37,15 +37,15 @@ class EventChannelOps:
         return handler(address) if handler else -errno.ENOSYS
 
     def _bind_virq(self, address: int) -> int:
-        virq, vcpu, _ = self._space.unpack(abi.EVTCHN_BIND_VIRQ, address)
+        virq, vcpu, _ = self._space.unpack(EVTCHN_BIND_VIRQ, address)
         return -errno.ENOENT if vcpu else self._store_port(self._events.bind_virq(virq), address + 8)
 
     def _bind_ipi(self, address: int) -> int:
-        vcpu, _ = self._space.unpack(abi.EVTCHN_BIND_IPI, address)
+        vcpu, _ = self._space.unpack(EVTCHN_BIND_IPI, address)
         return -errno.ENOENT if vcpu else self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_IPI)), address + 4)
 
     def _alloc_unbound(self, address: int) -> int:
-        own, remote, _ = self._space.unpack(abi.EVTCHN_ALLOC_UNBOUND, address)
+        own, remote, _ = self._space.unpack(EVTCHN_ALLOC_UNBOUND, address)
         if own not in OWN_DOMAINS:
             return -errno.EPERM
         return self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_UNBOUND, remote)), address + 4)
@@ -74,13 +74,13 @@ class EventChannelOps:
         return 0
 
     def _status(self, address: int) -> int:
-        own, number, *_ = self._space.unpack(abi.EVTCHN_STATUS, address)
+        own, number, *_ = self._space.unpack(EVTCHN_STATUS, address)
         if own not in OWN_DOMAINS:
             return -errno.EPERM
-        if number >= self._domain.abi.port_count:
+        if number >= self._events.port_count:
             return -errno.EINVAL
         port = self._events.ports.get(number, Port(xen.EVTCHNSTAT_CLOSED))
-        status = abi.EVTCHN_STATUS.pack(own, number, port.status, 0, port.detail, port.remote_port)
+        status = EVTCHN_STATUS.pack(own, number, port.status, 0, port.detail, port.remote_port)
         self._space.write(address, status)
         return 0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from pvboot.machine.abi import SHARED_INFO_PENDING, Abi
 from pvboot.machine.clock import Clock
 from pvboot.machine.memory import Memory
 from pvboot.machine.vcpu import Vcpu
+from pvboot.xen._formats import SHARED_INFO_OFFSETS
 from pvboot.xen.constants import EVTCHNSTAT_INTERDOMAIN, EVTCHNSTAT_VIRQ, NR_VIRQS, VIRQ_TIMER
 
 DEFAULT_PERIOD_NS = 10_000_000  # Xen gives every new vCPU a 100 Hz tick
@@ -28,13 +28,15 @@ class Port:
 class Events:
     """The guest's ports and their bits in shared_info."""
 
-    def __init__(self, memory: Memory, abi: Abi, vcpu: Vcpu) -> None:
+    def __init__(self, memory: Memory, vcpu: Vcpu) -> None:
         self._mm = memory.mm
-        self._abi = abi
+        self._port_bits = memory.width  # ports in one selector word
         self._vcpu = vcpu
         shared = memory.shared_info_mfn << 12
-        self._pending = shared + SHARED_INFO_PENDING
-        self._mask = shared + abi.shared_mask
+        at = SHARED_INFO_OFFSETS[memory.width]
+        self._pending = shared + at.evtchn_pending
+        self._mask = shared + at.evtchn_mask
+        self.port_count = 8 * (at.evtchn_mask - at.evtchn_pending)
         self.ports: dict[int, Port] = {}
         self._virqs: dict[int, int] = {}
         self._lowest_free = 1
@@ -43,7 +45,7 @@ class Events:
 
     def _bit(self, port: int) -> tuple[int, int, int]:
         """Byte offset in the bitmap, bit in that byte, selector word."""
-        return port >> 3, 1 << (port & 7), port // self._abi.port_bits
+        return port >> 3, 1 << (port & 7), port // self._port_bits
 
     def is_pending(self, port: int) -> bool:
         """Whether the port's pending bit is set."""
@@ -77,7 +79,7 @@ class Events:
         number = self._lowest_free
         while number in self.ports:
             number += 1
-        if number >= self._abi.port_count:
+        if number >= self.port_count:
             return -errno.ENOSPC
         self._lowest_free = number + 1
         self.ports[number] = port

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
-from pvboot.machine import abi
 from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.memory import GRANT_FRAMES_MAX
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import GNTTAB_QUERY_SIZE, GNTTAB_SETUP_TABLE
 
 
 class GrantOps:
@@ -16,7 +16,6 @@ class GrantOps:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._space = domain.space
-        self._abi = domain.abi
 
     def grant_table_op(self, command: int, address: int, count: int) -> int:
         """Version 1 only, one operation a call: no back end takes grants from here yet."""
@@ -31,13 +30,13 @@ class GrantOps:
             return 0
         if command == xen.GNTTABOP_QUERY_SIZE:
             own = self._space.read_int(address, 2)
-            limits = abi.GRANT_QUERY_SIZE.pack(own, self._domain.grant_frames, GRANT_FRAMES_MAX, xen.GNTST_OKAY)
+            limits = GNTTAB_QUERY_SIZE.pack(own, self._domain.grant_frames, GRANT_FRAMES_MAX, xen.GNTST_OKAY)
             self._space.write(address, limits)
             return 0
         return self._setup(address) if command == xen.GNTTABOP_SETUP_TABLE else -errno.ENOSYS
 
     def _setup(self, address: int) -> int:
-        layout = self._abi.grant_setup_table
+        layout = GNTTAB_SETUP_TABLE[self._domain.width]
         own, count, _, target = self._space.unpack(layout, address)
         status = xen.GNTST_OKAY
         if own not in OWN_DOMAINS:
@@ -45,6 +44,6 @@ class GrantOps:
         elif (frames := self._domain.grant_table_frames(count)) is None:
             status = xen.GNTST_PERMISSION_DENIED
         else:
-            self._space.write(target, b"".join(map(self._abi.word.pack, frames)))
+            self._space.write(target, self._domain.pack_words(frames))
         self._space.write(address, layout.pack(own, count, status, target))
         return 0

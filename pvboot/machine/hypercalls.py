@@ -19,6 +19,7 @@ from pvboot.machine.mmu import Mmu
 from pvboot.machine.vcpu import Handler
 from pvboot.machine.vcpu_ops import VcpuOps
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import CALLBACK_REGISTER, MULTICALL_ENTRY, SCHED_POLL, TRAP_INFO
 from pvboot.xen.paging import PAGE_SIZE
 
 Hypercall = Callable[..., int]
@@ -46,7 +47,7 @@ class Hypercalls:
         self._space = domain.space
         self._vcpu = domain.vcpu
         self._events = domain.events
-        self._abi = domain.abi
+        self._width = domain.width
         self.mmu = Mmu(domain)
         self._vcpu_ops = VcpuOps(domain)
         self._channel_ops = EventChannelOps(domain)
@@ -117,8 +118,8 @@ class Hypercalls:
         """A list of hypercalls, each with its own result."""
         if self._in_multicall:
             return -errno.EINVAL
-        layout = self._abi.multicall_entry
-        size = self._abi.word_bytes
+        layout = MULTICALL_ENTRY[self._width]
+        size = self._domain.word_bytes
         self._in_multicall = True
         try:
             for index in range(count & 0xFFFFFFFF):
@@ -127,7 +128,7 @@ class Hypercalls:
                 at = address + index * layout.size
                 number, _, *arguments = self._space.unpack(layout, at)
                 result = self.call(number, tuple(arguments))
-                self._space.write_int(at + size, result & self._abi.word_mask, size)
+                self._space.write_int(at + size, result & self._domain.word_mask, size)
         finally:
             self._in_multicall = False
         return 0
@@ -139,7 +140,7 @@ class Hypercalls:
         if not address:
             self._vcpu.traps.clear()
             return 0
-        layout = self._abi.trap_info
+        layout = TRAP_INFO[self._width]
         for index in range(257):
             vector, flags, selector, handler = self._space.unpack(layout, address + index * layout.size)
             if not handler:
@@ -162,7 +163,7 @@ class Hypercalls:
         """CALLBACKOP_register and _unregister."""
         selector = handler = 0
         if command == xen.CALLBACKOP_REGISTER:
-            kind, flags, *selectors, handler = self._space.unpack(self._abi.callback_register, address)
+            kind, flags, *selectors, handler = self._space.unpack(CALLBACK_REGISTER[self._width], address)
             selector = selectors[0] if selectors else 0
         elif command == xen.CALLBACKOP_UNREGISTER:
             kind, flags = self._space.read_ints(address, 2, 2)
@@ -243,12 +244,12 @@ class Hypercalls:
         if command == xen.XENVER_PAGESIZE:
             return PAGE_SIZE
         if command == xen.XENVER_PLATFORM_PARAMETERS:
-            self._space.write(address, self._abi.word.pack(self._domain.hypervisor.m2p_va))
+            self._space.write_int(address, self._domain.hypervisor.m2p_va, self._domain.word_bytes)
             return 0
         texts = {
             xen.XENVER_EXTRAVERSION: b".0-pvboot".ljust(16, b"\0"),
             xen.XENVER_COMPILE_INFO: b"python".ljust(64, b"\0") + b"pvboot".ljust(16, b"\0") + bytes(64),
-            xen.XENVER_CAPABILITIES: f"{xen.GUEST_TYPES[self._domain.width]} ".encode().ljust(1024, b"\0"),
+            xen.XENVER_CAPABILITIES: f"{xen.GUEST_TYPES[self._width]} ".encode().ljust(1024, b"\0"),
             xen.XENVER_CHANGESET: b"unavailable".ljust(64, b"\0"),
             xen.XENVER_GUEST_HANDLE: self._domain.guest_handle,
             xen.XENVER_COMMANDLINE: bytes(1024),
@@ -300,11 +301,11 @@ class Hypercalls:
         return self._poll(address) if command == xen.SCHEDOP_POLL else -errno.ENOSYS
 
     def _poll(self, address: int) -> int:
-        ports_address, count, timeout = self._space.unpack(self._abi.sched_poll, address)
+        ports_address, count, timeout = self._space.unpack(SCHED_POLL[self._width], address)
         if count > POLL_PORTS_MAX:
             return -errno.EINVAL
         ports = self._space.read_ints(ports_address, count, 4)
-        if any(port >= self._abi.port_count for port in ports):
+        if any(port >= self._events.port_count for port in ports):
             return -errno.EINVAL
         self._sleep(lambda: any(map(self._events.is_pending, ports)), timeout or None)
         return 0

@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import E820_ENTRY, MMU_UPDATE
 from pvboot.machine.descriptors import fix_descriptor
 from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.tables import GUEST, NONE, SEGMENTS, WRITABLE
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import (
+    E820ENTRY,
+    MMU_UPDATE,
+    MMUEXT_OP,
+    XEN_MACHPHYS_MAPPING,
+    XEN_MEMORY_MAP,
+    XEN_MEMORY_RESERVATION,
+)
 from pvboot.xen.paging import PAGE_SIZE
 
 FLUSHES = frozenset(range(xen.MMUEXT_TLB_FLUSH_LOCAL, xen.MMUEXT_INVLPG_ALL + 1))
@@ -34,7 +41,7 @@ class Mmu:
         self._domain = domain
         self._frames = domain.frames
         self._space = domain.space
-        self._abi = domain.abi
+        self._width = domain.width
 
     # --- mmu_update
 
@@ -111,7 +118,7 @@ class Mmu:
         return self._store_done(done_address, self.extended_ops(self._guest_ops(address, _length(count))))
 
     def _guest_ops(self, address: int, count: int) -> Iterator[tuple[int, int, int]]:
-        layout = self._abi.mmuext_op
+        layout = MMUEXT_OP[self._width]
         for index in range(count):
             if index and not index & 255 and self._domain.cut_short():
                 return
@@ -196,7 +203,7 @@ class Mmu:
         if entries > xen.FIRST_RESERVED_GDT_ENTRY:
             return -errno.EINVAL
         pages = (entries * 8 + PAGE_SIZE - 1) // PAGE_SIZE
-        frames = self._space.read_ints(address, pages, self._abi.word_bytes)
+        frames = self._space.read_ints(address, pages, self._domain.word_bytes)
         for index, mfn in enumerate(frames):
             if self._frames.get_type(mfn, SEGMENTS):
                 for taken in frames[:index]:
@@ -229,7 +236,7 @@ class Mmu:
         if command == xen.XENMEM_MACHPHYS_MAPPING:
             start = self._domain.hypervisor.m2p_va
             end = start + memory.m2p_frames * PAGE_SIZE
-            self._space.write(address, self._abi.machphys_mapping.pack(start, end, memory.total - 1))
+            self._space.write(address, XEN_MACHPHYS_MAPPING[self._width].pack(start, end, memory.total - 1))
             return 0
         if command == xen.XENMEM_MAXIMUM_RAM_PAGE:
             return memory.total - 1
@@ -245,23 +252,23 @@ class Mmu:
 
     def _memory_map(self, address: int) -> int:
         """One region of RAM, as the toolstack sets it for a domain without devices."""
-        entries, buffer = self._space.unpack(self._abi.memory_map, address)
+        entries, buffer = self._space.unpack(XEN_MEMORY_MAP[self._width], address)
         if not entries:
             return -errno.EINVAL
-        self._space.write(buffer, E820_ENTRY.pack(0, self._domain.memory.nr_pages * PAGE_SIZE, 1))
+        self._space.write(buffer, E820ENTRY.pack(0, self._domain.memory.nr_pages * PAGE_SIZE, 1))
         self._space.write_int(address, 1)
         return 0
 
     def _reservation(self, command: int, address: int) -> int:
         """Give back or take frames; the number of extents done, as Xen reports partial success."""
-        start, count, order, _, domain = self._space.unpack(self._abi.memory_reservation, address)
+        start, count, order, _, domain = self._space.unpack(XEN_MEMORY_RESERVATION[self._width], address)
         if domain not in OWN_DOMAINS:
             return -errno.ESRCH
         if order > EXTENT_ORDER_MAX:
             return -errno.EPERM
         if order and command != xen.XENMEM_DECREASE_RESERVATION:
             return 0  # no contiguous frames are kept back
-        size = self._abi.word_bytes
+        size = self._domain.word_bytes
         for index in range(count):
             if index and not index & 255 and self._domain.cut_short():
                 return index
@@ -295,7 +302,7 @@ class Mmu:
         for position in range(len(free) - 1, max(len(free) - 1 - CHUNK, -1), -1):
             mfn = free[position]
             if self._frames.unused(mfn):
-                self._space.write_int(address, mfn, self._abi.word_bytes)
+                self._space.write_int(address, mfn, self._domain.word_bytes)
                 del free[position]
                 self._domain.memory.frames[mfn] = 0
                 self._frames.own(mfn)

@@ -5,8 +5,6 @@ Frames are those of Xen's create_bounce_frame (xen/arch/x86/x86_64/entry.S, comp
 
 from __future__ import annotations
 
-import struct
-
 from pvboot.machine.cpuid import cpuid
 from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
@@ -25,6 +23,7 @@ from pvboot.machine.pagewrite import (
 )
 from pvboot.machine.privileged import PrivilegedInstructions
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import IRET_CONTEXT
 from pvboot.xen.paging import PTE_FRAME, PTE_RW
 
 VECTOR_DEBUG, VECTOR_INVALID, VECTOR_NO_FPU, VECTOR_PROTECTION, VECTOR_PAGE_FAULT = 1, 6, 7, 13, 14
@@ -41,8 +40,6 @@ FLAGS_FROM_GUEST = 0x3F4FD7 & ~FLAGS_IOPL & ~0x20000
 
 IRET = xen.HYPERCALL_NUMBERS["iret"]
 CPUID_MARKER = b"\x0f\x0bxen\x0f\xa2"  # ud2, "xen", cpuid: Xen's forced emulation prefix
-
-IRET_FRAME = {64: struct.Struct("<9Q"), 32: struct.Struct("<IIII")}
 
 
 class Traps:
@@ -81,7 +78,7 @@ class Traps:
         state = self._state.read() if state is None else state
         in_kernel, saved_mask = self.vcpu.in_kernel, self.vcpu.mask
         frame, top = self._frame_of(state, saved_mask, code)
-        stack = (top - len(frame)) & self.domain.abi.word_mask
+        stack = (top - len(frame)) & self.domain.word_mask
         try:
             self.domain.space.write(stack, frame)  # the address space is always the kernel's
         except GuestFaultError as fault:
@@ -94,7 +91,7 @@ class Traps:
         self._registers.write(stack, flags, self._target(handler))
 
     def _target(self, address: int) -> int:
-        return (address - self.engine.ip_bias) & self.domain.abi.word_mask
+        return (address - self.engine.ip_bias) & self.domain.word_mask
 
     def _frame_of(self, state: list[int], saved_mask: int, code: int | None) -> tuple[bytes, int]:
         """The frame for a handler, and where the stack begins that it is pushed to."""
@@ -104,14 +101,14 @@ class Traps:
         vcpu = self.vcpu
         if not self.domain.wide:
             words = [*error, address, xen.FLAT_RING1_CS | saved_mask << 16, flags]
-            return struct.pack(f"<{len(words)}I", *words), pointer
+            return self.domain.pack_words(words), pointer
         if vcpu.in_kernel:
             top, selectors = pointer, (xen.FLAT_RING3_CS64 & ~3, xen.FLAT_RING3_SS64 & ~3)
         else:
             top, selectors = vcpu.kernel_stack, (vcpu.user_code_selector, vcpu.user_stack_selector)
         cx, r11 = state[3:]
         words = [cx, r11, *error, address, selectors[0] | saved_mask << 32, flags, pointer, selectors[1]]
-        return struct.pack(f"<{len(words)}Q", *words), top & ~15
+        return self.domain.pack_words(words), top & ~15
 
     def _enter_kernel(self) -> None:
         self.vcpu.in_kernel = True
@@ -196,7 +193,7 @@ class Traps:
 
     def _iret_frame(self, sp: int) -> tuple[int, ...]:
         try:
-            return self.domain.space.unpack(IRET_FRAME[self.domain.width], sp)
+            return self.domain.space.unpack(IRET_CONTEXT[self.domain.width], sp)
         except GuestFaultError as fault:
             raise GuestCrashError(f"iret without a frame: {fault}") from fault
 
@@ -242,7 +239,7 @@ class Traps:
         if code_selector & 3 != 1:
             raise GuestCrashError(f"return to code selector {code_selector:#x}: 32-bit user programs do not run here")
         flags = self._guest_flags(flags)
-        sp += IRET_FRAME[32].size
+        sp += IRET_CONTEXT[32].size
         if self.deliver_events([sp, ip, flags]):
             self.engine.write("ax", ax)
         else:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 
-from pvboot.machine import abi
 from pvboot.machine.domain import Domain
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import (
+    VCPU_INFO_OFFSETS,
+    VCPU_REGISTER_VCPU_INFO,
+    VCPU_RUNSTATE_INFO,
+    VCPU_SET_SINGLESHOT_TIMER,
+)
 from pvboot.xen.paging import PAGE_SIZE, PTE_RW
 
 PERIOD_MIN_NS = 1_000_000
@@ -19,7 +24,6 @@ class VcpuOps:
         self._domain = domain
         self._space = domain.space
         self._vcpu = domain.vcpu
-        self._abi = domain.abi
 
     def vcpu_op(self, command: int, vcpu: int, address: int) -> int:
         """Operations on vCPU 0; no other exists."""
@@ -34,7 +38,7 @@ class VcpuOps:
             self._space.write(address, self._runstate())
             return 0
         if command == xen.VCPUOP_REGISTER_RUNSTATE_MEMORY_AREA:
-            area = self._space.read_int(address, self._abi.word_bytes)
+            area = self._space.read_int(address, self._domain.word_bytes)
             if area:
                 self._space.write(area, self._runstate())
             self._vcpu.runstate_area = area
@@ -53,7 +57,7 @@ class VcpuOps:
         elif command == xen.VCPUOP_STOP_PERIODIC_TIMER:
             timer.set_period(None)
         elif command == xen.VCPUOP_SET_SINGLESHOT_TIMER:
-            deadline, flags = self._space.unpack(self._abi.singleshot_timer, address)
+            deadline, flags = self._space.unpack(VCPU_SET_SINGLESHOT_TIMER[self._domain.width], address)
             if flags & xen.VCPU_SSHOTTMR_FUTURE and deadline < self._domain.clock.now():
                 return -errno.ETIME
             timer.set_deadline(deadline)
@@ -66,11 +70,11 @@ class VcpuOps:
     def _runstate(self) -> bytes:
         """Running since now: nobody competes for the CPU."""
         now = self._domain.clock.now()
-        return self._abi.runstate_info.pack(0, now, now, 0, 0, 0)
+        return VCPU_RUNSTATE_INFO[self._domain.width].pack(0, now, now, 0, 0, 0)
 
     def _register_vcpu_info(self, address: int) -> int:
-        mfn, offset, _ = self._space.unpack(abi.VCPU_REGISTER_INFO, address)
-        if self._vcpu.info_registered or offset > PAGE_SIZE - abi.VCPU_INFO_BYTES:
+        mfn, offset, _ = self._space.unpack(VCPU_REGISTER_VCPU_INFO, address)
+        if self._vcpu.info_registered or offset > PAGE_SIZE - VCPU_INFO_OFFSETS[self._domain.width].SIZE:
             return -errno.EINVAL
         # The hypervisor keeps a writable reference for good.
         if not self._domain.frames.owns(mfn) or self._domain.frames.get_mapping(mfn, PTE_RW):

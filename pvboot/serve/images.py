@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from weakref import WeakValueDictionary
 
 from fsdrivers.api import Extent
@@ -25,32 +25,33 @@ from pvboot.confine.jobs import JobLimits, SandboxError
 from pvboot.confine.parent import Child, cpu_seconds_of
 from pvboot.serve import reader_codec as codec
 from pvboot.serve.content_types import content_type_of
+from pvboot.serve.limits import Count, Seconds
 from pvboot.serve.reader import serve_image
 from pvboot.serve.reader_codec import AnswerLimits, Found, FoundDirectory, FoundFile, ImageError, reader_job
+from pvboot.validation import Model
 
 _NAME_CHARACTERS = 1000
 SLOW_SECONDS = 0.3  # CPU time of an answer; nearly all take less than a hundredth of it
 _DEVICE_SECONDS = 5  # a block device's content changes without its times: it is read anew so often
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
+class ImageLimits(Model):
     """`readers` are images (and processes) at once; `parse_seconds` of CPU and `wall_seconds` for one answer,
     `cpu_seconds` and `memory_bytes` for one reader; `runs`, `data_bytes` and `names` as in `AnswerLimits`; of each
     image `cache_bytes` of answers are remembered.  After `failures` in a row an image is left alone for
     `pause_seconds`."""
 
-    readers: int = 32
-    parse_seconds: float = 1.5
-    wall_seconds: float = 10.0
-    cpu_seconds: int = 600
-    memory_bytes: int = 256 << 20
-    runs: int = 1 << 17
-    data_bytes: int = 64 << 20
-    names: int = 100_000
-    cache_bytes: int = 4 << 20
-    failures: int = 3
-    pause_seconds: float = 30.0
+    readers: Count = 32
+    parse_seconds: Seconds = 1.5
+    wall_seconds: Seconds = 10.0
+    cpu_seconds: Count = 600
+    memory_bytes: Count = 256 << 20
+    runs: Count = 1 << 17
+    data_bytes: Count = 64 << 20
+    names: Count = 100_000
+    cache_bytes: Count = 4 << 20
+    failures: Count = 3
+    pause_seconds: Seconds = 30.0
 
 
 def start_fork_server() -> ForkServer:

@@ -201,9 +201,9 @@ def test_a_text_beyond_the_limit_is_no_menu(tmp_path: Path) -> None:
 
 
 def engine_limit() -> int:
-    from pvboot.check.subject import TEXT_LIMIT_BYTES
+    from pvboot.sources import MENU_LIMIT_BYTES
 
-    return TEXT_LIMIT_BYTES
+    return MENU_LIMIT_BYTES
 
 
 # --- hostile menus ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pvboot.errors import BootError
 from pvboot.handoff.machine import start_by_kexec, start_direct
-from pvboot.kexec.formats import TRAMPOLINE_DATA
+from pvboot.kexec._formats import TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, plan_layout
 from pvboot.kexec.relocate import KexecPlan
 from pvboot.machine.machine import Machine

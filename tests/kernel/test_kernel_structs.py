@@ -5,15 +5,13 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-import zlib
 from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 from construct import Struct
 
-from pvboot.kernel import binary, containers, elf, lz4_legacy, lzop, notes, structs
-from pvboot.kernel.codecs import Packed
+from pvboot.kernel import binary, containers, elf, notes, structs
 from pvboot.kernel.elf import parse_elf
 from tests.oracle.images import TinyKernel
 
@@ -28,14 +26,10 @@ from tests.oracle.images import TinyKernel
         ("<" + elf.SHDR_FORMAT[64], structs.ELF64_SHDR),
         ("<" + elf.SHDR_FORMAT[32], structs.ELF32_SHDR),
         ("<" + notes.NOTE_FORMAT, structs.ELF_NOTE),
-        (lz4_legacy.WORD_FORMAT, structs.LZ4_LEGACY_HEADER),
     ],
 )
 def test_format_reads_the_declared_fields(fmt: str, declared: Struct) -> None:
-    if declared is structs.LZ4_LEGACY_HEADER:
-        raw = struct.pack(fmt, lz4_legacy.LEGACY_MAGIC)
-    else:
-        raw = bytes(range(1, declared.sizeof() + 1))
+    raw = bytes(range(1, declared.sizeof() + 1))
     parsed = declared.parse(raw)
     assert struct.calcsize(fmt) == declared.sizeof()
     assert struct.unpack(fmt, raw) == tuple(parsed[each.name] for each in declared.subcons)
@@ -80,61 +74,6 @@ def test_bin_image_table_is_read_as_declared() -> None:
     assert table is not None
     assert table.offset == 16
     assert {name: getattr(table, name) for name in names} == values
-
-
-@pytest.mark.parametrize("version", [0x0930, 0x1030])
-def test_lzop_header_is_read_as_declared(version: int) -> None:
-    fields = {
-        "version": version,
-        "lib_version": 0x20A0,
-        "version_needed_to_extract": 0x940,
-        "method": 1,
-        "level": 5,
-        "flags": lzop.ADLER32_D,
-        "mode": 1,
-        "mtime_low": 2,
-        "mtime_high": 3,
-        "name_length": 2,
-        "name": b"ab",
-    }
-    raw = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})
-    checksum = zlib.adler32(raw[len(lzop.LZOP_MAGIC) : -4])
-    raw = structs.LZOP_HEADER.build({**fields, "header_checksum": checksum})
-    packed = Packed("k", "lzo", memoryview(raw + bytes(8)), 0, 1 << 20)
-    reader = lzop._Reader(packed, packed.data[:-4])
-    assert lzop._read_header(reader) == lzop.ADLER32_D
-    assert reader.position == len(raw)
-
-
-def test_lzop_block_is_read_as_declared() -> None:
-    text = b"stored as it is"
-    fields = {
-        "version": 0x1030,
-        "lib_version": 0x20A0,
-        "version_needed_to_extract": 0x940,
-        "method": 1,
-        "level": 5,
-        "flags": lzop.ADLER32_D,
-        "mode": 0,
-        "mtime_low": 0,
-        "mtime_high": 0,
-        "name_length": 0,
-        "name": b"",
-    }
-    header = structs.LZOP_HEADER.build({**fields, "header_checksum": 0})[len(lzop.LZOP_MAGIC) : -4]
-    sums = {"unpacked_length": len(text), "packed_length": len(text), "unpacked_adler32": zlib.adler32(text)}
-    block = structs.LZOP_BLOCK_HEADER.build(sums) + text
-    file = lzop.LZOP_MAGIC + header + struct.pack(">I", zlib.adler32(header)) + block + bytes(4)
-    payload = memoryview(file + struct.pack("<I", len(text)))
-    assert lzop.unlzop(Packed("k", "lzo", payload, 0, 1 << 20)) == text
-
-
-def test_lz4_block_is_read_as_declared() -> None:
-    text = b"stored as is"
-    raw = bytes([len(text) << 4]) + text  # one sequence: a token, up to 14 literals, no match
-    block = structs.LZ4_LEGACY_BLOCK.build({"packed_length": len(raw), "data": raw})
-    payload = memoryview(structs.LZ4_LEGACY_HEADER.build({}) + block + struct.pack("<I", len(text)))
-    assert lz4_legacy.unlz4_legacy(Packed("k", "lz4", payload, 0, 1 << 20)) == text
 
 
 def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need(tmp_path: Path) -> None:

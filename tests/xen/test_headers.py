@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from pvboot.xen import constants, paging
+from pvboot.xen.structs import DECLARED
+from tools.generate_formats import scalars
 
 HEADERS = (
     *("xen", "features", "version", "elfnote", "memory", "physdev", "event_channel", "sched", "vcpu", "callback"),
-    *("grant_table", "io/xs_wire"),
+    *("grant_table", "io/xs_wire", "io/console"),
 )
 # Without a name in the public headers: a mask of the hypervisor's own, two bits named only in a comment.
 UNNAMED = {"MEMOP_CMD_MASK", "TI_MASKS_EVENTS"}
@@ -88,3 +90,43 @@ def test_the_address_space_is_the_headers(width: int, values: Compile) -> None:
     assert found["cr3"] == paging.pfn_to_cr3(width, 77)
     mfn = 0x100211
     assert paging.cr3_to_pfn(width, paging.pfn_to_cr3(width, mfn)) == mfn
+
+
+# What the headers call otherwise: members of unions and of nested structures, registers with the width's prefix.
+RENAMED = {
+    r"(?<=start_info\.)console_": "console.domU.",
+    r"(?<=evtchn_status\.u\.)": "interdomain.",
+    r"\b(?=cr2$|max_pfn$|pfn_to_mfn_frame_list_list$|nmi_reason$|p2m_\w+$)": "arch.",
+    r"((?:user_regs|iret_context)\.)(?=(?:[abcd]x|[sd]i|[bsi]p)$)": r"\1r",
+    r"(user_regs\.)(?=flags$)": r"\1r",
+}
+RENAMED_32 = {
+    r"(?<=shared_info\.)(?=wc_sec_hi)": "arch.",
+    r"(?<=callback_register\.)cs": "address.cs",
+    r"(?<=callback_register\.)address$": "address.eip",
+    r"(user_regs\.)r": r"\1e",
+}
+NOT_IN_HEADERS = {"e820entry": (64, 32), "iret_context": (32,)}
+
+
+def offset_of(width: int, name: str, path: str) -> str:
+    """The C expression for the offset of a declared member."""
+    whole = f"{name}.{path}"
+    for pattern, replacement in {**RENAMED, **(RENAMED_32 if width == 32 else {})}.items():
+        whole = re.sub(pattern, replacement, whole)
+    return re.sub(r"\.(\d+)", r"[\1]", f"__builtin_offsetof(struct {whole.replace('.', ', ', 1)})")
+
+
+@pytest.mark.parametrize("width", [64, 32])
+def test_every_structure_is_the_headers(width: int, values: Compile) -> None:
+    expected, expressions = {}, {}
+    for name, declared in DECLARED[width].items():
+        if width in NOT_IN_HEADERS.get(name, ()):
+            continue
+        expected[name], expressions[name] = declared.sizeof(), f"sizeof(struct {name})"
+        for field in scalars(declared):
+            key = f"{name}.{field.path}"
+            expected[key] = field.offset
+            expressions[key] = offset_of(width, name, field.path)
+    assert len(expected) > 200
+    assert values(width, expressions) == expected

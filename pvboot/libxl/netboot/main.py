@@ -12,7 +12,7 @@ from pvboot.confine import parent, preload
 from pvboot.confine.jobs import FILES, NETWORK, Job, JobLimits
 from pvboot.errors import BootError
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
-from pvboot.libxl.netboot.sources import Source, open_source
+from pvboot.libxl.netboot.sources import Source, open_location
 from pvboot.libxl.program import BOOT_MESSAGES, Program
 from pvboot.libxl.results import Result, ResultFiles, format_result
 
@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(options: Options) -> None:
-    source = open_source(options)
+    source = open_location(options)
     output = sys.stdout.fileno() if options.output is None else os.open(options.output, os.O_WRONLY)
     os.makedirs(options.output_directory, 0o700, exist_ok=True)
     with ResultFiles(options.output_directory.rstrip("/")) as files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +17,7 @@ from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError
 from pvboot.libxl.netboot import trees
 from pvboot.libxl.results import FILE_LIMIT_BYTES
+from pvboot.sources import is_on_server
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from pvboot.fetch.fetch import Fetcher
     from pvboot.fetch.urls import Url
     from pvboot.libxl.netboot.options import Options
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-FETCHED = ("http", "https", "tftp")
 
 
 class Source(Protocol):
@@ -49,36 +46,32 @@ class Source(Protocol):
         """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`, `FsError`."""
 
 
-def open_source(options: Options) -> Source:
+def open_location(options: Options) -> Source:
     """The place that the options name.  Raises `BootError` for one that cannot be fetched from, `FsError`."""
     location = options.location
     if location is None:
         assert options.kernel is not None
         return Separate(options.kernel, options.ramdisk)
-    scheme = scheme_of(location)
-    if scheme in FETCHED:
+    if is_on_server(location):
         from pvboot.fetch.urls import parse_url
 
         return Remote(parse_url(location.rstrip("/") + "/"), options.kernel, options.ramdisk)
     path = location
-    if scheme == "file":
-        path = location.partition(":")[2]
-        path = path[2:] if path.startswith("//") else path
+    scheme, colon, rest = location.partition(":")
+    if colon and scheme.lower() == "file":
+        path = rest.removeprefix("//")
         if not path.startswith("/"):
             raise BootError("a file URL names a host", where=location, expected="file:///path")
-    elif scheme is not None and not os.path.exists(location):
+    elif colon and "/" not in scheme and not os.path.exists(location):
         raise BootError(
-            "cannot fetch from here", where=location, expected="http, https, tftp or a local path", found=f"{scheme}:"
+            "cannot fetch from here",
+            where=location,
+            expected="http, https, tftp or a local path",
+            found=f"{scheme.lower()}:",
         )
     if os.path.isdir(path):
         return Directory(path, options.kernel, options.ramdisk)
     return Image(path, options.kernel, options.ramdisk)
-
-
-def scheme_of(text: str) -> str | None:
-    """The scheme of a URL in lower case, None for a path."""
-    found = _SCHEME.match(text)
-    return found[1].lower() if found else None
 
 
 def deliver(kernel: File, ramdisk: File | None, outputs: tuple[int, int], channel: Channel) -> None:
@@ -196,7 +189,7 @@ class Remote:
     def _below(self, name: str) -> Url:
         from pvboot.fetch.urls import parse_url, read_checksum
 
-        if scheme_of(name) in FETCHED:
+        if is_on_server(name):
             return parse_url(name)
         path, _mark, fragment = name.partition("#")
         below = self.url.child(tuple(trees.join("", path)[1:].split("/")))
@@ -214,13 +207,13 @@ class Separate:
     @property
     def readable(self) -> tuple[str, ...]:
         """See `Source`."""
-        names = [name for name in (self.kernel, self.ramdisk) if name and scheme_of(name) not in FETCHED]
+        names = [name for name in (self.kernel, self.ramdisk) if name and not is_on_server(name)]
         return tuple(os.path.dirname(os.path.abspath(name)) for name in names)
 
     @property
     def fetches(self) -> bool:
         """See `Source`."""
-        return any(scheme_of(name) in FETCHED for name in (self.kernel, self.ramdisk or ""))
+        return is_on_server(self.kernel) or is_on_server(self.ramdisk or "")
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
@@ -230,7 +223,7 @@ class Separate:
 
 
 def _one(name: str, fetcher: Fetcher | None) -> File:
-    if fetcher is not None and scheme_of(name) in FETCHED:
+    if fetcher is not None and is_on_server(name):
         from pvboot.fetch.urls import parse_url
 
         return fetcher.fetch(parse_url(name))
