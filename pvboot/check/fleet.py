@@ -21,6 +21,7 @@ from pvboot.check import codec
 from pvboot.check.engine import check_source, failed
 from pvboot.check.model import CheckOptions, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource, open_for_check
+from pvboot.check.rules import load_rules
 from pvboot.check.run_entry import run_limits
 from pvboot.confine import parent, preload
 from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, ChildKilled, Job, JobLimits, Message, SandboxError
@@ -103,6 +104,7 @@ def check_confined(source: str, options: CheckOptions, limits: JobLimits = LIMIT
 @contextlib.contextmanager
 def _prepared(tasks: Sequence[Task], jobs: int) -> Iterator[None]:
     """Load what the children need, allow for their descriptors, and make a place for what they fetch."""
+    load_rules()
     depths = {options.depth for _number, _source, options in tasks}
     preload.preload("check-run" if "run" in depths else "check-plan" if "plan" in depths else "check")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

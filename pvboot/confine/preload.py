@@ -35,7 +35,6 @@ _CHECK: Final = (
     "pvboot.check.layouts",
     "pvboot.check.loads",
     "pvboot.check.menu_lst_view",
-    "pvboot.check.rules.*",
     "pvboot.check.scripted",
     "pvboot.devices",
     "pvboot.fetch.errors",

@@ -1,4 +1,4 @@
-"""Each layer of the sandbox, alone and together: what the child must not be able to do."""
+"""Each layer of the confinement, alone and together, and what the parent does about a child that misbehaves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import errno
 import mmap
 import os
+import re
 import select
 import signal
 import socket
@@ -14,22 +15,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pvboot.sandbox import Channel, Limits, SandboxError
 
-from pvboot import sandbox, seccomp
+from pvboot.confine import layers, parent, preload, seccomp
+from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, NOTE, TERMINAL, Job, JobLimits, Message, SandboxError
+from pvboot.confine.parent import Channel
 
-NOBODY = 65534
-# pytest with its plug-ins is far larger than a boot loader.
-ROOMY = Limits(memory_bytes=4 << 30)
+LIMITS = JobLimits()
+JOB = Job("test", "the child", "testing", {"said": Message(1 << 20), "note": NOTE, "kernel": Message(final=True)})
 
 
-def attempt(action: Callable[[], object], **options: object) -> str:
+def attempt(action: Callable[[], object], rights: int = 0, **options: Any) -> str:
     """What a confined child sees: "done", or the name of the error."""
 
-    def job(channel: Channel) -> None:
+    def work(channel: Channel) -> None:
         try:
             action()
         except OSError as err:
@@ -39,8 +42,13 @@ def attempt(action: Callable[[], object], **options: object) -> str:
         else:
             channel.send("said", "done")
 
-    report = sandbox.run(job, **{"keep": (), "uid": NOBODY, "limits": ROOMY, **options})  # type: ignore[arg-type]
-    return dict(report.messages)["said"].decode()
+    said = run(work, JOB._replace(rights=rights), **options).get("said")
+    assert isinstance(said, bytes)
+    return said.decode()
+
+
+def run(work: parent.Work, job: Job = JOB, **options: Any) -> parent.Report:
+    return parent.run(job, work, **{"uid": NOBODY, **options})
 
 
 def in_layer(layer: Callable[[], object], action: Callable[[], object]) -> str:
@@ -113,11 +121,11 @@ def test_what_is_kept_can_be_used(tmp_path: Path) -> None:
         os.copy_file_range(disk, result, 100, offset_src=5)
         os.pwrite(result, os.pread(disk, 5, 0), 100)
         os.sendfile(result, disk, 0, 1)
-        channel.thought()
+        channel.parsing_done()
         channel.send("said", "x" * 200_000)
 
-    report = sandbox.run(job, keep=(disk, result), uid=NOBODY, limits=ROOMY)
-    assert len(report.messages[0][1]) == 200_000
+    report = run(job, keep=(disk, result))
+    assert report.messages == [("said", b"x" * 200_000)]
     assert os.pread(result, 200, 0).startswith(b"guest" * 20)
     assert report.children == 1
     assert report.max_rss_bytes > 1 << 20
@@ -152,7 +160,7 @@ def test_nothing_can_be_typed_for_others(terminal: bool) -> None:
             fcntl.ioctl(slave, termios.TIOCGWINSZ, bytes(8))
         fcntl.ioctl(slave, 0x5412, b"x")
 
-    assert attempt(action, keep=(slave,), terminal=terminal) == "EPERM"
+    assert attempt(action, keep=(slave,), rights=TERMINAL if terminal else 0) == "EPERM"
     os.close(master)
     os.close(slave)
 
@@ -163,7 +171,7 @@ def test_nothing_can_be_typed_for_others(terminal: bool) -> None:
 def test_landlock_alone() -> None:
     def layer() -> None:
         libc().prctl(38, 1, 0, 0, 0)
-        assert sandbox.restrict_files(libc()) == ""
+        assert layers.restrict_files() == ""
 
     assert in_layer(layer, FORBIDDEN["open a file"]) == "EACCES"
     assert in_layer(layer, FORBIDDEN["make a file"]) == "EACCES"
@@ -173,7 +181,7 @@ def test_landlock_alone() -> None:
 def test_seccomp_alone() -> None:
     def layer() -> None:
         libc().prctl(38, 1, 0, 0, 0)
-        assert sandbox.restrict_calls(libc(), False) == ""
+        assert layers.restrict_calls() == ""
 
     for name in FORBIDDEN:
         assert in_layer(layer, FORBIDDEN[name]) == "EPERM", name
@@ -182,7 +190,7 @@ def test_seccomp_alone() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_user_alone() -> None:
     def layer() -> None:
-        assert sandbox.drop_user(NOBODY) == ""
+        assert layers.drop_user(NOBODY) == ""
 
     assert in_layer(layer, lambda: os.open("/etc/shadow", os.O_RDONLY)) == "EACCES"
     assert in_layer(layer, lambda: os.setuid(0)) == "EPERM"
@@ -192,8 +200,8 @@ def test_user_alone() -> None:
 def test_limits_alone() -> None:
     def layer() -> None:
         if os.geteuid() == 0:
-            sandbox.drop_user(NOBODY)  # root forks whatever the limit says
-        sandbox.set_limits(ROOMY, (0, 1, 2))
+            layers.drop_user(NOBODY)  # root forks whatever the limit says
+        layers.set_limits(LIMITS._replace(memory_bytes=8 << 30), (0, 1, 2))
 
     def fill() -> None:
         while True:
@@ -204,20 +212,19 @@ def test_limits_alone() -> None:
 
 
 def test_memory() -> None:
-    assert attempt(lambda: bytearray(5 << 30)) == "MemoryError"
+    assert attempt(lambda: bytearray(1 << 29)) == "MemoryError"
 
 
 def test_memory_of_the_whole_job() -> None:
     def job(_channel: Channel) -> None:
-        bytearray(5 << 30)
+        bytearray(1 << 29)
 
-    report = sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
-    assert b"memory" in dict(report.messages)["error"]
+    assert "takes more than 256 MiB of memory" in str(run(job).get("error"))
 
 
 def test_file_size(tmp_path: Path) -> None:
     result = os.open(tmp_path / "result", os.O_RDWR | os.O_CREAT, 0o600)
-    limits = Limits(memory_bytes=4 << 30, file_bytes=1 << 20)
+    limits = LIMITS._replace(file_bytes=1 << 20)
     assert attempt(lambda: os.pwrite(result, b"x", 1 << 20), keep=(result,), limits=limits) == "EFBIG"
     os.close(result)
 
@@ -227,43 +234,86 @@ def spin() -> None:
         pass
 
 
-def test_thinking_time() -> None:
-    with pytest.raises(SandboxError, match=r"more than 0\.2 s of CPU"):
-        attempt(spin, limits=Limits(memory_bytes=4 << 30, think_seconds=0.2))
+def ignore_everything(work: parent.Work) -> parent.Work:
+    """What a child that was taken over can do about its signals and timers."""
+
+    def both(channel: Channel) -> None:
+        for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_IGN)
+        work(channel)
+
+    return both
 
 
-def test_cpu_time() -> None:
-    def job(channel: Channel) -> None:
-        channel.thought()
-        spin()
+def close_and(action: Callable[[], object]) -> parent.Work:
+    def work(channel: Channel) -> None:
+        os.close(channel.fd)
+        action()
 
-    with pytest.raises(SandboxError, match=r"CPU time|signal 9"):
-        sandbox.run(job, keep=(), uid=NOBODY, limits=Limits(memory_bytes=4 << 30, cpu_seconds=1))
+    return work
 
 
-def test_wall_time() -> None:
-    with pytest.raises(SandboxError, match="takes more than"):
-        attempt(lambda: time.sleep(1000), limits=Limits(memory_bytes=4 << 30, wall_seconds=0.3))
+def parsed_and(action: Callable[[], object]) -> parent.Work:
+    def work(channel: Channel) -> None:
+        channel.parsing_done()
+        action()
+
+    return work
+
+
+def sleep() -> None:
+    while True:
+        time.sleep(1000)
+
+
+@pytest.mark.parametrize(
+    ("work", "limits", "message"),
+    [
+        (lambda _channel: spin(), LIMITS._replace(parse_seconds=0.2), r"more than 0\.2 s of CPU"),
+        (parsed_and(spin), LIMITS._replace(cpu_seconds=0.5), r"more than 0\.5 s of CPU"),
+        (lambda _channel: sleep(), LIMITS._replace(wall_seconds=0.3), r"takes more than 0\.3 s"),
+        (close_and(sleep), LIMITS._replace(wall_seconds=0.3), r"takes more than 0\.3 s"),
+        (close_and(sleep), LIMITS._replace(wall_seconds=None), r"takes more than 0\.4 s"),
+        (close_and(spin), LIMITS._replace(parse_seconds=0.2, wall_seconds=None), r"0\.[24] s"),
+        (lambda _channel: os.kill(os.getpid(), signal.SIGSTOP), LIMITS, "Operation not permitted"),
+    ],
+)
+def test_time(work: parent.Work, limits: JobLimits, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parent, "END_SECONDS", 0.4)
+    for variant in (work, ignore_everything(work)):
+        before = time.monotonic()
+        try:
+            said = str(run(variant, limits=limits).get("error"))
+        except SandboxError as err:
+            said = str(err)
+        assert re.search(message, said)
+        assert time.monotonic() - before < 30
+
+
+def test_a_child_that_cannot_be_killed_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that sleeps in the kernel: its signal is sent, and nothing happens."""
+    monkeypatch.setattr(parent, "KILL_SECONDS", 0.2)
+    kill = signal.pidfd_send_signal
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_arguments: None)
+    child = parent.start(JOB, lambda _channel: sleep(), limits=LIMITS._replace(wall_seconds=0.2))
+    pidfd = os.pidfd_open(child.pid)
+    with pytest.raises(SandboxError, match=f"takes more than 0.2 s, and its process {child.pid} cannot be ended"):
+        child.wait()
+    kill(pidfd, signal.SIGKILL)
+    assert select.select([pidfd], [], [], 30)[0]
+    os.close(pidfd)
+    run(lambda _channel: None)  # it is gone, and nothing is left of it
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child.pid, os.WNOHANG)
 
 
 def test_too_much_said() -> None:
-    def job(channel: Channel) -> None:
+    def work(channel: Channel) -> None:
         while True:
-            channel.send("note", bytes(100_000))
+            channel.send("note", "x" * 1000)
 
     with pytest.raises(SandboxError, match="too much"):
-        sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
-
-
-@pytest.mark.parametrize("noise", [b"\xff" * 100, struct.pack("=II", 1 << 31, 5) + b"kernel", b"\0" * 8, b"abc"])
-def test_lies_on_the_channel(noise: bytes) -> None:
-    """A child that was taken over can say anything; the parent reads it as nothing, or as a message."""
-
-    def job(channel: Channel) -> None:
-        os.write(channel.fd, noise)
-
-    report = sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
-    assert all(name != "kernel" for name, _value in report.messages)
+        run(work)
 
 
 def test_no_child_is_left_when_interrupted() -> None:
@@ -280,7 +330,7 @@ def test_no_child_is_left_when_interrupted() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
         with pytest.raises(KeyboardInterrupt):
-            sandbox.run(job, keep=(write,), uid=NOBODY, limits=ROOMY)
+            run(job, keep=(write,))
     finally:
         signal.signal(signal.SIGALRM, old)
     os.close(write)
@@ -292,91 +342,124 @@ def test_no_child_is_left_when_interrupted() -> None:
 
 # --- modules
 
-
-def test_a_missing_module_is_loaded_by_the_parent() -> None:
-    sys.modules.pop("fsdrivers.iso9660.zisofs", None)
-
-    def job(channel: Channel) -> None:
-        import fsdrivers.iso9660.zisofs as module
-
-        channel.send("said", module.__name__)
-
-    report = sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
-    assert report.messages == [("said", b"fsdrivers.iso9660.zisofs")]
-    assert report.children >= 2  # each module that it imports costs a start
+READER = JOB._replace(on_demand=("fsdrivers.iso9660.filesystem", "pvboot.menu.elilo"))
 
 
-@pytest.mark.parametrize("name", ["this", "pvboot.machine.machine", "pvboot.cli.main", "os.x", "../evil", "pvboot.no"])
-def test_only_readers_are_loaded(name: str) -> None:
-    def job(channel: Channel) -> None:
-        channel.send("module", name)
-
-    with pytest.raises(SandboxError):
-        sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
+def unload(*names: str) -> None:
+    for name in list(sys.modules):
+        if name.startswith(names):
+            del sys.modules[name]
 
 
-def test_restarts_are_bounded() -> None:
-    def job(channel: Channel) -> None:
-        channel.send("module", "pvboot.errors")
-
-    with pytest.raises(SandboxError, match="without end"):
-        sandbox.run(job, keep=(), uid=NOBODY, limits=ROOMY)
-
-
-def test_results_start_empty_after_a_restart(tmp_path: Path) -> None:
-    sys.modules.pop("fsdrivers.iso9660.zisofs", None)
+def test_a_missing_module_is_loaded_by_the_parent_and_results_start_empty(tmp_path: Path) -> None:
+    unload("fsdrivers.iso9660.filesystem", "pvboot.menu.elilo")
     result = os.open(tmp_path / "result", os.O_RDWR | os.O_CREAT, 0o600)
 
-    def job(_channel: Channel) -> None:
+    def work(channel: Channel) -> None:
         os.write(result, b"once")
-        import fsdrivers.iso9660.zisofs  # noqa: F401
+        for name in READER.on_demand:
+            channel.send("note", import_module(name).__name__)
 
-    sandbox.run(job, keep=(result,), outputs=(result,), uid=NOBODY, limits=ROOMY)
+    report = run(work, READER, keep=(result,), outputs=(result,))
+    assert report.messages == [("note", name) for name in READER.on_demand]
+    assert report.children == 3
     assert os.pread(result, 100, 0) == b"once"
     os.close(result)
+
+
+@pytest.mark.parametrize("name", ["this", "pvboot.cli.main", "__main__", "os.x", "../evil", "pvboot", ""])
+def test_only_modules_of_the_list_are_loaded(name: str) -> None:
+    with pytest.raises(SandboxError, match="a module that is not for it"):
+        run(lambda channel: channel.send("need", name), READER)
+    with pytest.raises(SandboxError, match="impossible message"):
+        run(lambda channel: channel.send("need", name))
+
+
+def test_each_module_is_loaded_once() -> None:
+    with pytest.raises(SandboxError, match="asks twice"):
+        run(lambda channel: channel.send("need", "pvboot.menu.elilo"), READER)
+
+
+def test_other_modules_are_not_there() -> None:
+    unload("this")
+
+    def work(channel: Channel) -> None:
+        import this
+
+        channel.send("said", this.__name__)
+
+    assert "cannot load this" in str(run(work, READER).get("error"))
+
+
+@pytest.mark.parametrize("job", preload.PRELOADED)
+def test_the_registry_names_modules(job: str) -> None:
+    preload.preload(job)
+
+
+def test_the_list_on_demand_names_modules() -> None:
+    for name in preload.ON_DEMAND:
+        preload.load(name)
 
 
 # --- what is missing is said
 
 
 def test_layers_are_reported() -> None:
-    report = sandbox.run(lambda _channel: None, keep=(), uid=NOBODY, limits=ROOMY)
+    report = run(lambda _channel: None)
     assert {"landlock", "seccomp", "limits", "no new privileges"} <= set(report.layers)
     assert report.missing == ([] if os.geteuid() == 0 else ["user: not root, nothing to drop"])
+    assert [text.partition(":")[0] for text in run(lambda _channel: None, JOB._replace(rights=CODE)).missing] == [
+        *(["user"] if os.geteuid() else []),
+        "no executable memory",
+    ]
 
 
 def test_a_machine_without_a_table_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp, "ARCHITECTURES", {})
-    report = sandbox.run(lambda _channel: None, keep=(), uid=NOBODY, limits=ROOMY)
-    assert report.missing[-1].startswith("seccomp: no table of system calls for ")
+    assert run(lambda _channel: None).missing[-1].startswith("seccomp: no table of system calls for ")
+
+
+RIGHTS = (0, TERMINAL, CODE, FILES, NETWORK, NETWORK | CODE)
+# Call, arguments, and the rights of which one is enough (None: nobody may).
+JUDGED: list[tuple[str, list[int], int | None]] = [
+    ("mmap", [0, 0, 4], CODE),
+    ("mprotect", [0, 0, 7], CODE),
+    ("clone", [0x3D0F00], CODE | NETWORK),  # a thread of glibc
+    ("clone", [0x1200011], None),  # fork
+    ("fcntl", [0, 1030], FILES | NETWORK),
+    ("fcntl", [0, 8], None),  # F_SETOWN sends signals
+    ("ioctl", [0, 0x5401], TERMINAL),
+    ("ioctl", [0, 0x5421], FILES | NETWORK),
+    ("ioctl", [0, 0x5412], None),  # TIOCSTI
+    ("openat", [0, 0, os.O_RDONLY], FILES | NETWORK),
+    ("openat", [0, 0, os.O_RDWR | 0o20200000], NETWORK),  # O_TMPFILE
+    ("openat", [0, 0, os.O_WRONLY], None),
+    ("openat", [0, 0, os.O_RDONLY | os.O_CREAT], None),
+    ("socket", [2], NETWORK),
+    ("socket", [1], None),  # Unix
+    ("socket", [16], None),  # netlink
+]
 
 
 @pytest.mark.parametrize("machine", seccomp.ARCHITECTURES)
-@pytest.mark.parametrize("terminal", [False, True])
-def test_filter_on_paper(machine: str, terminal: bool) -> None:
-    """The program interpreted here: every call number of both tables, and foreign architectures."""
-    code = seccomp.program(machine, terminal=terminal)
+@pytest.mark.parametrize("rights", RIGHTS)
+def test_filter_on_paper(machine: str, rights: int) -> None:
+    """The program interpreted here: every call number, every argument that counts, and foreign architectures."""
+    code = seccomp.program(machine, rights)
     assert code is not None
-    audit, calls, _limit = seccomp.ARCHITECTURES[machine]
-    names = {number: name for name, number in calls.items()}
-    allowed = {number for number in range(600) if interpret(code, number, audit, [0, 0, 0]) == 0x7FFF0000}
-    conditional = {calls["mmap"], calls["mprotect"]}
-    assert {names[number] for number in allowed} == set(names.values()) - {"ioctl", "fcntl"}
-    assert conditional <= allowed
-    for number in conditional:
-        assert interpret(code, number, audit, [0, 0, 4]) == 0x00050001
-        assert interpret(code, number, audit, [0, 0, 3]) == 0x7FFF0000
-    assert interpret(code, calls["fcntl"], audit, [0, 3, 0]) == 0x7FFF0000
-    assert interpret(code, calls["fcntl"], audit, [0, 8, 0]) == 0x00050001  # F_SETOWN sends signals
-    assert (interpret(code, calls["ioctl"], audit, [0, 0x5401, 0]) == 0x7FFF0000) is terminal
-    assert interpret(code, calls["ioctl"], audit, [0, 0x5412, 0]) == 0x00050001
-    assert interpret(code, calls["read"], 0x40000003, [0, 0, 0]) == 0x80000000  # i386
-
-
-def test_x32_calls_kill() -> None:
-    code = seccomp.program("x86_64", terminal=False)
-    assert code is not None
-    assert interpret(code, 0x40000000, 0xC000003E, [0, 0, 0]) == 0x80000000
+    audit, _column, foreign = seccomp.ARCHITECTURES[machine]
+    known, calls = seccomp.numbers(machine), seccomp.numbers(machine, rights)
+    judged = {name for name, _arguments, _needed in JUDGED} | {"clone3"}
+    allowed = {number for number in range(600) if interpret(code, number, audit, [0, 0, 0]) == seccomp.ALLOW}
+    assert {name for name in known if known[name] in allowed} - judged == set(calls) - judged
+    for name, arguments, needed in JUDGED:
+        may = needed is not None and bool(rights & needed)
+        expected = seccomp.ALLOW if may else seccomp.ERRNO_EPERM
+        assert interpret(code, known[name], audit, [*arguments, 0, 0]) == expected, name
+    assert interpret(code, known["mmap"], audit, [0, 0, 3]) == seccomp.ALLOW
+    assert interpret(code, known["read"], 0x40000003, [0, 0, 0]) == seccomp.KILL_PROCESS  # i386
+    if foreign is not None:
+        assert interpret(code, foreign, audit, [0, 0, 0]) == seccomp.KILL_PROCESS
 
 
 def test_call_numbers_are_the_kernels() -> None:
@@ -385,7 +468,7 @@ def test_call_numbers_are_the_kernels() -> None:
     import subprocess
 
     machine = os.uname().machine
-    _audit, calls, _limit = seccomp.ARCHITECTURES[machine]
+    calls = seccomp.numbers(machine)
     source = "#include <sys/syscall.h>\n" + "".join(f"mine_{name} __NR_{name}\n" for name in calls)
     done = subprocess.run(["gcc", "-E", "-P", "-"], input=source, capture_output=True, text=True, check=True)
     found = dict(re.findall(r"mine_(\w+) (\d+)", done.stdout))
@@ -420,6 +503,6 @@ def test_waiting_for_a_terminal_is_allowed() -> None:
         poller.register(read, select.POLLIN)
         assert poller.poll(1000)
 
-    assert attempt(wait, keep=(read,), terminal=True) == "done"
+    assert attempt(wait, keep=(read,), rights=TERMINAL) == "done"
     os.close(read)
     os.close(write)
