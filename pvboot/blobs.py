@@ -93,16 +93,11 @@ def read_whole(blob: Blob, limit: int, what: str) -> bytearray:
     return data
 
 
-def is_gzip(blob: Blob) -> bool:
-    """Whether a blob starts like a gzip file."""
-    return codec_of(bytes(next(blob.chunks(), (0, b""))[1][:2])) == "gzip"
-
-
 def gunzip(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
     """Unpack a gzip file (all members), at most `limit` bytes; anything else is handed back as it is."""
-    if not is_gzip(blob):
-        return blob
     packed, output = ByteStream(bytes(chunk) for _, chunk in blob.chunks()), bytearray()
+    if codec_of(packed.peek(2)) != "gzip":
+        return blob
     try:
         while codec_of(packed.peek(2)) == "gzip":
             for piece in unpack("gzip", packed, limit - len(output)):

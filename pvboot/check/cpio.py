@@ -1,7 +1,4 @@
-"""Names and small files of a cpio archive in the "new ASCII" format, read as a stream.
-
-`structs.py` is the readable truth about the header; here are the places of the four fields that a reader needs.
-"""
+"""Names and small files of a cpio archive in the "new ASCII" format, read as a stream."""
 
 from __future__ import annotations
 
@@ -10,13 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pvboot.check._formats import CPIO_HEADER
 from pvboot.errors import PvbootError
 from pvboot.unpack import ByteStream, StreamTooLongError
 
 MAGICS: Final = (b"070701", b"070702")
-HEADER_BYTES: Final = 110
-MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT = 14, 54, 94
-FIELD_BYTES: Final = 8
 NAME_LIMIT_BYTES: Final = 4096  # PATH_MAX, which also Linux allows
 MEMBER_LIMIT: Final = 200_000
 TRAILER: Final = "TRAILER!!!"
@@ -46,26 +41,23 @@ class Member:
 def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) -> Iterator[Member]:
     """The members of one archive, its trailer taken.  `wanted(name, size)` says whose data is kept.
 
-    Raises `ArchiveError` for a header that is none or an end in the middle, `StreamTooLongError`.
+    Raises `ArchiveError` for a bad header or an end in the middle, `StreamTooLongError`.
     """
     start = stream.position
     for _ in range(MEMBER_LIMIT):
         at = stream.position
-        header = stream.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES:
+        header = stream.read(CPIO_HEADER.size)
+        if len(header) < CPIO_HEADER.size:
             raise ArchiveError(
                 "the archive ends early",
                 where=f"{where}, byte {at}",
                 expected="a cpio header",
                 found=f"{len(header)} bytes",
             )
-        if header[:6] not in MAGICS:
-            raise ArchiveError(
-                "no cpio header", where=f"{where}, byte {at}", expected="070701", found=header[:6].hex(" ")
-            )
-        mode, size, name_bytes = (
-            _number(header, offset, f"{where}, byte {at}") for offset in (MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT)
-        )
+        magic, *digits = CPIO_HEADER.unpack(header)
+        if magic not in MAGICS:
+            raise ArchiveError("no cpio header", where=f"{where}, byte {at}", expected="070701", found=magic.hex(" "))
+        mode, size, name_bytes = (_number(field, f"{where}, byte {at}") for field in digits)
         if not 1 <= name_bytes <= NAME_LIMIT_BYTES:
             raise ArchiveError(
                 "impossible length of a name",
@@ -88,11 +80,10 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
     raise StreamTooLongError
 
 
-def _number(header: bytes, offset: int, where: str) -> int:
-    digits = header[offset : offset + FIELD_BYTES]
+def _number(digits: bytes, where: str) -> int:
     if not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
         raise ArchiveError(
-            "a field of a cpio header is no number", where=where, expected="8 hexadecimal digits", found=repr(digits)
+            "a field of a cpio header is not a number", where=where, expected="8 hexadecimal digits", found=repr(digits)
         )
     return int(digits, 16)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pvboot.check.model import CheckOptions
 from pvboot.confine import layers, parent, preload
 from pvboot.confine.jobs import CODE, NOBODY, Job, JobLimits, Message, SandboxError
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.kexec.layout import DomainLayout

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from pvboot.errors import PvbootError
-from pvboot.screen.safe_text import safe, safe_lines
+from pvboot.safe_text import safe, safe_lines
 
 # Rights beyond the descriptors that are kept.
 TERMINAL: Final = 1  # the standard streams, and what a screen asks of its terminal

@@ -12,7 +12,7 @@ from pvboot.confine.jobs import NOTE, Message
 from pvboot.confine.parent import Report
 from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.results import FILE_LIMIT_BYTES, Result, ResultFiles, too_long_for_libxl, write_all
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 LINE_LIMIT = 2000
 # What a child may say that puts kernel and ramdisk into the open result files.

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 _WAITING_LIMIT = 10_000  # lines
 _VALUE_LIMIT = 4096  # characters
