@@ -14,38 +14,54 @@ from typing import Final
 
 from pvboot.confine.jobs import SandboxError
 
-_READERS: Final = ("fsdrivers.*", "array", "encodings.utf_16_be", "encodings.utf_16_le", "fcntl", "zlib")
-_MENUS: Final = ("grammars.*", "pvboot.menu.*", "pvboot.blocklist")
-_UNPACKERS: Final = (
-    "pvboot.kernel.*",
+_LIBRARIES: Final = (
+    "array",
     "backports.zstd",
     "bz2",
-    "hashlib",
+    "encodings.utf_16_be",
+    "encodings.utf_16_le",
+    "fcntl",
     "lz4.block",
-    "lz4.frame",
     "lzallright",
     "lzma",
+    "zlib",
 )
+_READERS: Final = (*_LIBRARIES, "fsdrivers.*", "pvboot.blocklist")
+_MENUS: Final = ("grammars.*", "pvboot.menu.*", "pyparsing")
 _CHECK: Final = (
     *_READERS,
     *_MENUS,
-    *_UNPACKERS,
     "difflib",
-    "pvboot.check.ignore",
-    "pvboot.check.layouts",
-    "pvboot.check.loads",
-    "pvboot.check.menu_lst_view",
-    "pvboot.check.scripted",
+    "hashlib",
+    "pvboot.boot",
     "pvboot.devices",
     "pvboot.fetch.errors",
+    "pvboot.kernel.*",
+    "pvboot.unpack.*",
 )
 _PLAN: Final = ("numpy", "pvboot.handoff.machine", "pvboot.kexec.*")
 _MACHINE: Final = (*_PLAN, "numpy.ma", "pvboot.machine.*", "unicorn", "unicorn.unicorn_py3.arch.intel")
 _FETCH: Final = ("encodings.idna", "pvboot.fetch.*", "requests", "tempfile", "tftpy")
 
+# When the boot loader's reader has seen that the guest is of that kind.
+ON_DEMAND: Final = (
+    *_LIBRARIES,
+    "fsdrivers.ext2.journal",
+    "fsdrivers.iso9660.filesystem",
+    "pvboot.blocklist",
+    "pvboot.menu.bls",
+    "pvboot.menu.bls_menu",
+    "pvboot.menu.elilo",
+    "pvboot.menu.extlinux",
+    "pvboot.menu.grub_cfg",
+    "pvboot.menu.menu_lst",
+    "pyparsing",
+)
+
 # Before the child starts.
 PRELOADED: Final = {
-    "boot-menu": (*_MENUS, "pvboot.screen.*", "pvboot.shell.*", "fsdrivers.partitions", "fsdrivers.probe"),
+    "boot-loader": (),
+    "boot-menu": (*ON_DEMAND, *_MENUS, "pvboot.screen.*", "pvboot.shell.*"),
     "image-reader": (*_READERS, "pvboot.menu.dialects"),
     "netboot": (*_READERS, "configparser"),
     "fetch": _FETCH,
@@ -54,22 +70,6 @@ PRELOADED: Final = {
     "check-run": (*_CHECK, *_MACHINE),
     "machine": _MACHINE,
 }
-
-# When the boot loader's reader has seen that the guest is of that kind.
-ON_DEMAND: Final = (
-    "encodings.utf_16_be",
-    "fsdrivers.ext2.journal",
-    "fsdrivers.iso9660.filesystem",
-    "array",
-    "fcntl",
-    "pvboot.blocklist",
-    "pvboot.menu.bls",
-    "pvboot.menu.bls_menu",
-    "pvboot.menu.elilo",
-    "pvboot.menu.extlinux",
-    "pvboot.menu.grub_cfg",
-    "pvboot.menu.menu_lst",
-)
 
 # Packages that a guest of their kind needs, and the program does without.
 _OPTIONAL: Final = frozenset({"backports", "lz4", "lzallright", "unicorn"})

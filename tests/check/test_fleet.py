@@ -202,9 +202,14 @@ def test_a_fleet_finds_the_same(guests: list[str], jobs: int) -> None:
     assert [found[number] for number in range(len(sources))] == [check_source(source, OPTIONS) for source in sources]
 
 
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def checkers() -> list[int]:
+    pid = os.getpid()
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(number) for number in numbers if cmdline(int(number)) == cmdline(pid)]
 
 
 def test_a_checker_that_is_killed_loses_nothing(guests: list[str]) -> None:
@@ -215,14 +220,14 @@ def test_a_checker_that_is_killed_loses_nothing(guests: list[str]) -> None:
         assert number not in found
         found[number] = result
         if len(found) in (2, 5):
-            os.kill(children(os.getpid())[0], signal.SIGKILL)
+            os.kill(checkers()[0], signal.SIGKILL)
     assert [found[number] for number in range(len(sources))] == [check_source(source, OPTIONS) for source in sources]
 
 
 def test_a_source_that_kills_its_checker_twice_is_reported_and_the_others_go_on(guests: list[str]) -> None:
     def kill(source: str) -> None:
         if source == guests[1]:
-            for pid in children(os.getpid()):
+            for pid in checkers():
                 os.kill(pid, signal.SIGKILL)
 
     found = check_all(guests, 1, on_start=kill)
@@ -232,11 +237,11 @@ def test_a_source_that_kills_its_checker_twice_is_reported_and_the_others_go_on(
 
 def test_no_checker_is_left(guests: list[str]) -> None:
     check_all(guests, 2)
-    assert children(os.getpid()) == []
+    assert checkers() == []
     unfinished = run_fleet([(number, source, OPTIONS) for number, source in enumerate(guests)], 2)
     next(unfinished)
     unfinished.close()
-    assert children(os.getpid()) == []
+    assert checkers() == []
 
 
 def test_nothing_goes_on_when_a_run_is_interrupted(tmp_path: Path, guests: list[str]) -> None:

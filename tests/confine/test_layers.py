@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from pvboot.confine import layers, parent, preload, seccomp
+from pvboot.confine import layers, parent, seccomp
 from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, NOTE, TERMINAL, Job, JobLimits, Message, SandboxError
 from pvboot.confine.parent import Channel
 
@@ -389,16 +389,6 @@ def test_other_modules_are_not_there() -> None:
         channel.send("said", this.__name__)
 
     assert "cannot load this" in str(run(work, READER).get("error"))
-
-
-@pytest.mark.parametrize("job", preload.PRELOADED)
-def test_the_registry_names_modules(job: str) -> None:
-    preload.preload(job)
-
-
-def test_the_list_on_demand_names_modules() -> None:
-    for name in preload.ON_DEMAND:
-        preload.load(name)
 
 
 # --- what is missing is said
