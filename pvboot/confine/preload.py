@@ -39,7 +39,7 @@ _CHECK: Final = (
     "pvboot.kernel.*",
     "pvboot.unpack.*",
 )
-_PLAN: Final = ("numpy", "pvboot.handoff.machine", "pvboot.kexec.*")
+_PLAN: Final = ("numpy", "pvboot.handoff.*", "pvboot.kexec.*")
 _MACHINE: Final = (*_PLAN, "numpy.ma", "pvboot.machine.*", "unicorn", "unicorn.unicorn_py3.arch.intel")
 _FETCH: Final = ("encodings.idna", "pvboot.fetch.*", "requests", "tempfile", "tftpy")
 
