@@ -35,7 +35,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class NamedMenu:
-    """A menu that the user named instead of a disk: where it stands (device None: on none of the guest's), its file."""
+    """A menu named in place of a disk: its device (None: none of the guest's), path and file."""
 
     device: Device | None
     path: str
@@ -57,7 +57,7 @@ class Network(Protocol):
         """The URL that `(nd)` stands for."""
 
     def base(self) -> Filesystem:
-        """What `(nd)` is."""
+        """The file system of `(nd)`."""
 
     def server(self, protocol: str, name: str) -> Filesystem:
         """All of a server; the name "" is that of `(nd)`.  Raises `GrubError` 12."""
@@ -100,7 +100,7 @@ class Devices:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptors of all disks back; open files must not be used afterwards."""
+        """Close all disks; open files must not be used afterwards."""
         for disk in self.disks:
             if disk.source is not None:
                 disk.source.close()
@@ -110,7 +110,7 @@ class Devices:
     # -- files as disks
 
     def add_loop(self, device: Device, path: str) -> Device:
-        """The device whose disk is the content of a file, which is opened when something is read from it.
+        """Make a device whose disk is the content of a file, which is opened when something is read from it.
 
         The same file is always the same device.  Raises `PvbootError` if there are too many, or too many inside
         each other.
@@ -228,11 +228,11 @@ class Devices:
                 if self._is_optical(drive):
                     return drive
         if device.kind in NETWORK:
-            raise GrubError(grub_errors.INVALID_DEVICE, f"{device} is no disk")
+            raise GrubError(grub_errors.INVALID_DEVICE, f"{device} is not a disk")
         raise GrubError(grub_errors.NO_SUCH_DISK, f"{device}, this guest has {len(self.disks)} disk(s)")
 
     def check(self, device: Device) -> None:
-        """Raises `GrubError` unless there is such a disk, partition or server; nothing is asked of a server."""
+        """Raise `GrubError` unless there is such a disk, partition or server; no server is asked."""
         if device.kind in NETWORK:
             self._served(device)
         else:
@@ -303,7 +303,7 @@ class Devices:
             raise translate(err) from err
 
     def filesystem(self, device: Device) -> Filesystem:
-        """As `mount`, every failure as a `GrubError` (17 for a volume without a known file system)."""
+        """As `mount`, with every failure as a `GrubError` (17 for a volume without a known file system)."""
         try:
             return self.mount(device)
         except fs_errors.FsError as err:
@@ -349,7 +349,7 @@ _NUMBERS: tuple[tuple[type[fs_errors.FsError], int], ...] = (
 
 
 def translate(err: fs_errors.FsError, *, mounting: bool = False) -> GrubError:
-    """The GRUB error for one of the drivers', its text kept as the detail."""
+    """Return the GRUB error for a driver's, with its text as the detail."""
     if mounting and not isinstance(err, fs_errors.SourceError):
         return GrubError(grub_errors.CANNOT_MOUNT, str(err))
     for kind, number in _NUMBERS:

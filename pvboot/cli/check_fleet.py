@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     fleet.add_argument(
         "--recurse",
         action="store_true",
-        help="a directory is no guest but holds guests: images and menus, at any depth",
+        help="a directory is not a guest but holds guests: images and menus, at any depth",
     )
     fleet.add_argument(
         "--state", metavar="FILE", help="keep results here as they come, and do not check an unchanged source again"
