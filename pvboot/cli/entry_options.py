@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pvboot.cli.common import print_warnings
@@ -32,6 +31,8 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
     """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
+    from dataclasses import replace
+
     from pvboot.loading import LoadOptions
 
     options = LoadOptions(compat=args.compat, append=os.fsencode(args.append))
@@ -42,6 +43,8 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
 
 def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
     """--config, --entry, and for `boot` its menu on the terminal."""
+    from dataclasses import replace
+
     from pvboot.boot import MenuOptions
 
     options = MenuOptions(config=args.config, choose=_chooser(args, devices))
@@ -59,6 +62,8 @@ def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
 
 def _chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
     """--entry, --no-menu and --timeout as a function from a menu to a choice."""
+    from dataclasses import replace
+
     from pvboot.boot import chooser
     from pvboot.shell.session import choose_default
 
