@@ -30,26 +30,26 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
-    from dataclasses import replace
-
+    """The options of loading; `features` and `capabilities` where the verb (plan) has them."""
     from pvboot.loading import LoadOptions
 
     options = LoadOptions(compat=args.compat, append=os.fsencode(args.append))
     if hasattr(args, "capabilities"):
+        from dataclasses import replace  # slow to import, and --help imports this module
+
         options = replace(options, capabilities=tuple(args.capabilities.split()), features=args.features)
     return options
 
 
 def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
     """--config, --entry, and for `boot` its menu on the terminal."""
-    from dataclasses import replace
-
     from pvboot.boot import MenuOptions
 
     options = MenuOptions(config=args.config, choose=_chooser(args, devices))
     if not hasattr(args, "no_menu"):
         return options
+    from dataclasses import replace
+
     from pvboot.screen.plain import terminal_console
 
     return replace(
@@ -62,8 +62,6 @@ def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
 
 def _chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
     """--entry, --no-menu and --timeout as a function from a menu to a choice."""
-    from dataclasses import replace
-
     from pvboot.boot import chooser
     from pvboot.shell.session import choose_default
 
@@ -76,6 +74,8 @@ def _chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Cho
     unlocked: set[Password | None] = set()  # coming back to a menu, its password need not be typed again
 
     def ask(menu: Menu) -> Choice:
+        from dataclasses import replace
+
         from pvboot.screen import choose
 
         name = f"{menu.volume}{menu.path}"
