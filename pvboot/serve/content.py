@@ -14,7 +14,7 @@ from fsdrivers.errors import FsError, NotADirectory, NotFound, SourceError
 from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from pvboot.serve.content_types import OCTETS, content_type_of
 from pvboot.serve.images import Image, ImageStore, open_in_image
-from pvboot.serve.reader_wire import FoundDirectory
+from pvboot.serve.reader_codec import FoundDirectory
 
 NAMES_LIMIT = 100_000
 RAW_NAME = "@raw"
