@@ -1,4 +1,4 @@
-"""A result as JSON and back: between processes, between machines, and in the journal of a fleet.
+"""Results and options as JSON and back: between processes, between machines, and in the journal of a fleet.
 
 What comes back may be from a reader that a guest has taken over, or from a file that was cut: every field is checked.
 """
@@ -6,13 +6,32 @@ What comes back may be from a reader that a guest has taken over, or from a file
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any, Final
 
-from pvboot.check.model import SEVERITIES, Finding, SourceError, SourceResult
+from pvboot.check.model import SEVERITIES, CheckOptions, Finding, Override, SourceError, SourceResult, Target
 
 FINDINGS_LIMIT: Final = 100_000
 TEXT_LIMIT: Final = 20_000  # characters of one text
 EXIT_CODES: Final = range(5)
+
+
+def encode_options(options: CheckOptions) -> str:
+    """Options as JSON."""
+    return json.dumps(asdict(options))
+
+
+def decode_options(text: str) -> CheckOptions:
+    """The options that `encode_options` wrote, by our own program."""
+    data: dict[str, Any] = {name: _tuples(value) for name, value in json.loads(text).items()}
+    target, overrides = data.pop("target"), data.pop("overrides")
+    return CheckOptions(**data, target=Target(**target), overrides=tuple(Override(**item) for item in overrides))
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def encode(result: SourceResult) -> str:

@@ -1,33 +1,31 @@
-"""How the server and a confined image reader talk: requests, answers, and the checks of what a reader says.
+"""Requests to a confined image reader, its answers, and the checks of what it says.
 
 A reader works on hostile bytes and may have been taken over, so its answers are read like any other hostile input:
-counts and sizes are bounded before anything is read, every run must lie inside the image, and the parts must add up.
-All integers are in the machine's byte order, for both ends are one machine.
+every run must lie inside the image, and the parts must add up.  All integers are in the machine's byte order, for both
+ends are one machine.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import Extent
+from pvboot.confine.jobs import TEXT_LIMIT_BYTES, Job, Message, text
 from pvboot.errors import PvbootError
 
 MAIN_VOLUME = -1  # the one whose tree stands at the top of the image
 
 # volume number, bytes of the path that follows
 REQUEST = struct.Struct("=iH")
-# kind, size of the file, its mtime and inode, runs or names that follow, bytes that follow
-ANSWER = struct.Struct("=BQqQIQ")
-FILE, DIRECTORY, ERROR = 1, 2, 3
+# size of the file, its mtime and inode, runs that follow
+FILE = struct.Struct("=QqQI")
 RUN = struct.Struct("=QQ")  # length, offset in the image or:
 HOLE, DATA = (1 << 64) - 1, (1 << 64) - 2  # zeros; bytes that follow behind all runs
 NAME = struct.Struct("=BQH")  # 1 for a directory, size, bytes of the name that follows
 
 FILE_LIMIT_BYTES = 1 << 50
-TEXT_LIMIT_BYTES = 2000
 
 # By these names errors travel.
 _ERRORS: dict[str, type[fs_errors.FsError]] = {
@@ -83,25 +81,35 @@ class AnswerLimits:
     names: int = 100_000
 
 
-def read_answer(receive: Callable[[int], bytes], image_fd: int, image_size: int, limits: AnswerLimits) -> Found:
-    """One answer; `receive(n)` gives exactly n bytes.  Raises what the reader met, `ImageError` for nonsense."""
-    kind, size, mtime, inode, count, tail_bytes = ANSWER.unpack(receive(ANSWER.size))
-    if kind == ERROR:
-        _require(tail_bytes <= TEXT_LIMIT_BYTES, "an error of too many bytes")
-        code, _, text = receive(tail_bytes).decode("utf-8", "replace").partition("\0")
-        raise _ERRORS[code](text) if code in _ERRORS else ImageError(text)
-    if kind == DIRECTORY:
-        _require(count <= limits.names, "too many names")
-        _require(tail_bytes <= count * (NAME.size + 0xFFFF), "more bytes than names")
-        _require(tail_bytes <= limits.data_bytes, "too many bytes of names")
-        return _read_directory(receive(tail_bytes), count)
-    _require(kind == FILE, "an answer of no known kind")
+def reader_job(limits: AnswerLimits) -> Job:
+    """What an image's reader is for, and the longest answers that are taken from it."""
+    file_bytes = FILE.size + limits.runs * RUN.size + limits.data_bytes
+    messages = {
+        "file": Message(file_bytes),
+        "directory": Message(limits.data_bytes),
+        "failure": Message(TEXT_LIMIT_BYTES),
+    }
+    who, doing = "the image's reader", "reading the image"
+    return Job("pvboot-reader", who, doing, messages, limit_bytes=max(file_bytes, limits.data_bytes))
+
+
+def read_answer(name: str, data: bytes, image_fd: int, image_size: int, limits: AnswerLimits) -> Found:
+    """One answer.  Raises what the reader met, `ImageError` for nonsense."""
+    if name == "failure":
+        code, _, said = text(data).partition(" ")
+        raise _ERRORS[code](said) if code in _ERRORS else ImageError(said)
+    if name == "directory":
+        return _read_directory(data, limits.names)
+    _require(name == "file", "no answer")
+    _require(len(data) >= FILE.size, "a file without its facts")
+    size, mtime, inode, count = FILE.unpack_from(data)
+    runs_end = FILE.size + count * RUN.size
     _require(size <= FILE_LIMIT_BYTES, "a file of impossible size")
     _require(count <= limits.runs, "a file in too many pieces")
-    _require(count * RUN.size <= tail_bytes <= count * RUN.size + limits.data_bytes, "runs and bytes that do not fit")
-    extents = _read_runs(receive(count * RUN.size), receive(tail_bytes - count * RUN.size), image_fd, image_size)
+    _require(runs_end <= len(data) <= runs_end + limits.data_bytes, "runs and bytes that do not fit")
+    extents = _read_runs(data[FILE.size : runs_end], data[runs_end:], image_fd, image_size)
     _require(sum(extent.length for extent in extents) == size, "runs that do not add up to the file")
-    return FoundFile(size, mtime, inode, extents, 200 + 120 * count + tail_bytes)
+    return FoundFile(size, mtime, inode, extents, 200 + 120 * count + len(data))
 
 
 def _require(condition: bool, otherwise: str) -> None:
@@ -127,10 +135,11 @@ def _read_runs(packed: bytes, data: bytes, image_fd: int, image_size: int) -> tu
     return tuple(extents)
 
 
-def _read_directory(packed: bytes, count: int) -> FoundDirectory:
-    entries = []
+def _read_directory(packed: bytes, limit: int) -> FoundDirectory:
+    entries: list[tuple[str, bool, int]] = []
     at = 0
-    for _ in range(count):
+    while at < len(packed):
+        _require(len(entries) < limit, "too many names")
         _require(at + NAME.size <= len(packed), "names that end too early")
         is_directory, size, name_bytes = NAME.unpack_from(packed, at)
         at += NAME.size
@@ -139,17 +148,10 @@ def _read_directory(packed: bytes, count: int) -> FoundDirectory:
         _require(len(name) == name_bytes, "names that end too early")
         _require(name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name, "an impossible name")
         entries.append((name.decode("utf-8", "surrogateescape"), bool(is_directory), size))
-    _require(at == len(packed), "more bytes than names")
-    return FoundDirectory(tuple(sorted(entries)), 200 + 150 * count + len(packed))
+    return FoundDirectory(tuple(sorted(entries)), 200 + 150 * len(entries) + len(packed))
 
 
 # --- the reader's side ------------------------------------------------------------------------------------
-
-
-def pack_error(err: PvbootError) -> bytes:
-    """An error as an answer."""
-    text = f"{err.code}\0{err}".encode("utf-8", "replace")[:TEXT_LIMIT_BYTES]
-    return ANSWER.pack(ERROR, 0, 0, 0, 0, len(text)) + text
 
 
 def pack_file(size: int, mtime: int, inode: int, extents: list[Extent]) -> bytes:
@@ -159,10 +161,9 @@ def pack_file(size: int, mtime: int, inode: int, extents: list[Extent]) -> bytes
         offset = DATA if extent.data is not None else extent.offset if extent.fd is not None else HOLE
         runs += RUN.pack(extent.length, offset)
     data = b"".join(extent.data for extent in extents if extent.data is not None)
-    return ANSWER.pack(FILE, size, mtime, inode & ((1 << 64) - 1), len(extents), len(runs) + len(data)) + runs + data
+    return FILE.pack(size, mtime, inode & ((1 << 64) - 1), len(extents)) + runs + data
 
 
 def pack_directory(entries: list[tuple[bytes, bool, int]]) -> bytes:
     """A directory as an answer."""
-    tail = b"".join(NAME.pack(is_directory, size, len(name)) + name for name, is_directory, size in entries)
-    return ANSWER.pack(DIRECTORY, 0, 0, 0, len(entries), len(tail)) + tail
+    return b"".join(NAME.pack(is_directory, size, len(name)) + name for name, is_directory, size in entries)
