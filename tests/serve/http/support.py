@@ -24,7 +24,8 @@ from fsdrivers.api import Extent, File, Filesystem, Stat
 from fsdrivers.blocks import open_source
 from fsdrivers.directory import DirectoryFilesystem
 from fsdrivers.probe import probe
-from pvboot.serve.api import Content, Handler, Requester, ServedDirectory, ServedFile
+from pvboot.serve.api import Content, Requester, ServedDirectory, ServedFile
+from pvboot.serve.http.files import file_server
 from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.http.server import HttpServer
 
@@ -144,7 +145,6 @@ class Running:
 @contextmanager
 def running(
     content: Content,
-    handlers: Sequence[Handler] = (),
     limits: HttpLimits | None = None,
     tls: ssl.SSLContext | None = None,
     family: socket.AddressFamily = socket.AF_INET,
@@ -159,7 +159,7 @@ def running(
     sock = listening(family)
 
     async def start() -> HttpServer:
-        server = HttpServer(content, journal, handlers, limits)
+        server = file_server(content, journal, limits or HttpLimits())
         await server.serve([sock], tls=tls)
         return server
 
@@ -188,7 +188,7 @@ def mounted(path: Path) -> Filesystem:
 async def serve_until_eof(content: Content, tls: ssl.SSLContext | None) -> None:
     """Print the port, then serve until standard input ends."""
     limits = HttpLimits(connections=4096, connections_per_address=4096)
-    server = HttpServer(content, Memory(), (), limits)
+    server = file_server(content, Memory(), limits)
     sock = listening()
     await server.serve([sock], tls=tls)
     print(sock.getsockname()[1], flush=True)
