@@ -4,7 +4,7 @@
 
 PY := .venv/bin/python
 
-.PHONY: demo test lint bench images parts packages clean distclean
+.PHONY: demo test lint generate bench images parts packages clean distclean
 
 .venv/installed: pyproject.toml tools/bootstrap.sh fixtures/debian-packages.txt
 	tools/bootstrap.sh packages
@@ -21,6 +21,10 @@ parts: .venv/installed packages
 
 images: .venv/installed
 	$(PY) fixtures/make_images.py .parts/images
+
+# What is committed, but derived from something else in the tree.
+generate: .venv/installed
+	$(PY) tools/generate_formats.py
 
 lint: .venv/installed
 	$(PY) -m ruff check .

@@ -151,6 +151,26 @@ class LoopSource:
         """Nothing to give back: the file's disk owns the descriptor."""
 
 
+class SourceFile:
+    """The whole of a source as a file: a menu that is not part of a disk."""
+
+    __slots__ = ("_source", "path", "size")
+
+    def __init__(self, source: BlockSource) -> None:
+        self._source = source
+        self.path = source.name
+        self.size = source.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`; fewer only at the end."""
+        length = min(size, self.size - offset)
+        return self._source.read_at(offset, length) if offset >= 0 and length > 0 else b""
+
+    def extents(self) -> Iterator[Extent]:
+        """The whole source."""
+        return self._source.extents(0, self.size)
+
+
 class MemorySource:
     """Bytes in memory as a source."""
 
@@ -185,6 +205,18 @@ def container_name(source: BlockSource) -> str | None:
     return None
 
 
+def refuse_container(source: BlockSource) -> None:
+    """Raise `Unsupported` for containers, whose bytes are not the disk's."""
+    container = container_name(source)
+    if container is not None:
+        raise Unsupported(
+            f"the source is a {container}, which is not read yet",
+            where=source.name,
+            expected="a raw disk image",
+            found=container,
+        )
+
+
 def open_source(path_or_fd: str | os.PathLike[str] | int, *, name: str | None = None, raw: bool = False) -> BlockSource:
     """Open an image file or block device read-only as a source of its disk's bytes.
 
@@ -196,14 +228,8 @@ def open_source(path_or_fd: str | os.PathLike[str] | int, *, name: str | None = 
     fd = _open_descriptor(path_or_fd, label)
     try:
         source = FileSource(fd, label, _size_of(fd, label), _sector_size_of(fd))
-        container = None if raw else container_name(source)
-        if container is not None:
-            raise Unsupported(
-                f"the source is a {container}, which is not read yet",
-                where=label,
-                expected="a raw disk image",
-                found=container,
-            )
+        if not raw:
+            refuse_container(source)
     except BaseException:
         os.close(fd)
         raise

@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
+from fsdrivers._formats import GptEntry, GptHeader, GptHeaderOffsets
 from fsdrivers.api import BlockSource, Volume
 from fsdrivers.blocks import SliceSource
 from fsdrivers.errors import Corrupt, FsError
-from fsdrivers.records import Record
 
-HEADER = Record(
-    "GPT header",
-    "<",
-    92,
-    {
-        "magic": (0, "8s"),
-        "header_bytes": (12, "I"),
-        "header_crc": (16, "I"),
-        "my_lba": (24, "Q"),
-        "alternate_lba": (32, "Q"),
-        "entries_lba": (72, "Q"),
-        "entry_count": (80, "I"),
-        "entry_bytes": (84, "I"),
-        "entries_crc": (88, "I"),
-    },
-)
-ENTRY = Record(
-    "GPT entry",
-    "<",
-    128,
-    {
-        "type_guid": (0, "16s"),
-        "guid": (16, "16s"),
-        "first_lba": (32, "Q"),
-        "last_lba": (40, "Q"),
-        "attributes": (48, "Q"),
-        "name": (56, "72s"),
-    },
-)
 MAGIC = b"EFI PART"
 SECTOR_SIZES = (512, 4096, 2048, 1024)
 # The standard table is 16 KiB; more than this is an attack on memory.
@@ -81,38 +51,36 @@ def _read_at(source: BlockSource, lba: int, sector_size: int, backups: list[tupl
     """The volumes of the table whose header is at sector `lba`; notes where its other copy is in `backups`."""
     where = f"{source.name}: GPT header at sector {lba} of {sector_size} bytes"
     raw = source.read_at(lba * sector_size, min(sector_size, 4096))
-    header = HEADER.read(raw, where=where)
-    if header["magic"] != MAGIC:
-        raise Corrupt("no GPT header", where=where, expected=repr(MAGIC), found=repr(header["magic"]))
-    length = header["header_bytes"]
-    if not HEADER.size <= length <= len(raw):
-        raise Corrupt("bad header size", where=where, expected=f"{HEADER.size}..{len(raw)} bytes", found=str(length))
-    crc = zlib.crc32(raw[:16] + bytes(4) + raw[20:length])
-    if crc != header["header_crc"]:
-        raise Corrupt("bad header checksum", where=where, expected=f"{header['header_crc']:#x}", found=f"{crc:#x}")
-    if header["my_lba"] != lba:
-        raise Corrupt("header is not for this sector", where=where, expected=str(lba), found=str(header["my_lba"]))
-    backups.append((header["alternate_lba"], sector_size))
-    return _volumes(source, _entries(source, header, sector_size, where), header["entry_bytes"], sector_size)
+    header = GptHeader(raw, where=where)
+    if header.magic != MAGIC:
+        raise Corrupt("no GPT header", where=where, expected=repr(MAGIC), found=repr(header.magic))
+    length = header.header_bytes
+    if not GptHeader.SIZE <= length <= len(raw):
+        raise Corrupt("bad header size", where=where, expected=f"{GptHeader.SIZE}..{len(raw)} bytes", found=str(length))
+    start, end = GptHeaderOffsets.header_crc, GptHeaderOffsets.reserved
+    crc = zlib.crc32(raw[:start] + bytes(end - start) + raw[end:length])
+    if crc != header.header_crc:
+        raise Corrupt("bad header checksum", where=where, expected=f"{header.header_crc:#x}", found=f"{crc:#x}")
+    if header.my_lba != lba:
+        raise Corrupt("header is not for this sector", where=where, expected=str(lba), found=str(header.my_lba))
+    backups.append((header.alternate_lba, sector_size))
+    return _volumes(source, _entries(source, header, sector_size, where), header.entry_bytes, sector_size)
 
 
-def _entries(source: BlockSource, header: dict[str, Any], sector_size: int, where: str) -> bytes:
-    count, entry_bytes = header["entry_count"], header["entry_bytes"]
-    if entry_bytes < ENTRY.size or entry_bytes % 8 or count * entry_bytes > MAX_TABLE_BYTES:
+def _entries(source: BlockSource, header: GptHeader, sector_size: int, where: str) -> bytes:
+    count, entry_bytes = header.entry_count, header.entry_bytes
+    if entry_bytes < GptEntry.SIZE or entry_bytes % 8 or count * entry_bytes > MAX_TABLE_BYTES:
         raise Corrupt(
             "bad partition entry array",
             where=where,
-            expected=f"entries of at least {ENTRY.size} bytes, at most {MAX_TABLE_BYTES} bytes together",
+            expected=f"entries of at least {GptEntry.SIZE} bytes, at most {MAX_TABLE_BYTES} bytes together",
             found=f"{count} entries of {entry_bytes} bytes",
         )
-    table = source.read_at(header["entries_lba"] * sector_size, count * entry_bytes)
+    table = source.read_at(header.entries_lba * sector_size, count * entry_bytes)
     crc = zlib.crc32(table)
-    if crc != header["entries_crc"]:
+    if crc != header.entries_crc:
         raise Corrupt(
-            "bad checksum of the partition entries",
-            where=where,
-            expected=f"{header['entries_crc']:#x}",
-            found=f"{crc:#x}",
+            "bad checksum of the partition entries", where=where, expected=f"{header.entries_crc:#x}", found=f"{crc:#x}"
         )
     return table
 
@@ -120,14 +88,14 @@ def _entries(source: BlockSource, header: dict[str, Any], sector_size: int, wher
 def _volumes(source: BlockSource, table: bytes, entry_bytes: int, sector_size: int) -> list[Volume]:
     found: list[Volume] = []
     for number, start in enumerate(range(0, len(table), entry_bytes), 1):
-        entry = ENTRY.read(table, start, where=source.name)
-        if not any(entry["type_guid"]):
+        entry = GptEntry(table, start, where=source.name)
+        if not any(entry.type_guid):
             continue
-        offset = entry["first_lba"] * sector_size
-        size = min((entry["last_lba"] + 1) * sector_size, source.size) - offset
+        offset = entry.first_lba * sector_size
+        size = min((entry.last_lba + 1) * sector_size, source.size) - offset
         if size <= 0:
             continue
-        label = entry["name"].decode("utf-16-le", "replace").split("\0", 1)[0]
+        label = entry.name.decode("utf-16-le", "replace").split("\0", 1)[0]
         found.append(
             Volume(
                 SliceSource(source, offset, size, f"{source.name}[gpt{number}]"),
@@ -135,10 +103,10 @@ def _volumes(source: BlockSource, table: bytes, entry_bytes: int, sector_size: i
                 number,
                 offset,
                 size,
-                type_id=format_guid(entry["type_guid"]),
+                type_id=format_guid(entry.type_guid),
                 label=label or None,
-                uuid=format_guid(entry["guid"]),
-                active=bool(entry["attributes"] & LEGACY_BOOTABLE),
+                uuid=format_guid(entry.guid),
+                active=bool(entry.attributes & LEGACY_BOOTABLE),
             )
         )
     return found

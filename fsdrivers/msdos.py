@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from fsdrivers import _formats
 from fsdrivers.api import BlockSource, Volume
 from fsdrivers.blocks import SliceSource
 from fsdrivers.errors import Corrupt, FsError
-from fsdrivers.records import Record
 
-ENTRY = Record("MBR entry", "<", 16, {"flag": (0, "B"), "type": (4, "B"), "first_lba": (8, "I"), "sectors": (12, "I")})
 SIGNATURE = b"\x55\xaa"
-SIGNATURE_OFFSET = 510
-DISK_SIGNATURE_OFFSET = 440
-ENTRIES_OFFSET = 446
 EXTENDED_TYPES = frozenset({0x05, 0x0F, 0x85})
 PROTECTIVE_TYPE = 0xEE
 FIRST_LOGICAL = 5
@@ -23,13 +18,8 @@ FIRST_LOGICAL = 5
 MAX_EBRS = 256
 
 
-class MbrEntry(NamedTuple):
+class MbrEntry(_formats.MbrEntry):
     """One slot; `first_lba` in sectors from the start of the disk (or as the EBR counts it)."""
-
-    flag: int
-    type: int
-    first_lba: int
-    sectors: int
 
     @property
     def used(self) -> bool:
@@ -56,16 +46,13 @@ def read_mbr(source: BlockSource) -> Mbr | None:
         return None
     sector = source.read_at(0, 512)
     entries = _entries(sector)
-    if entries is None:
-        return None
-    signature = int.from_bytes(sector[DISK_SIGNATURE_OFFSET : DISK_SIGNATURE_OFFSET + 4], "little")
-    return Mbr(entries, signature)
+    return Mbr(entries, _formats.Mbr(sector).disk_signature) if entries is not None else None
 
 
 def _entries(sector: bytes) -> tuple[MbrEntry, ...] | None:
-    if sector[SIGNATURE_OFFSET : SIGNATURE_OFFSET + 2] != SIGNATURE:
+    if _formats.Mbr(sector).signature != SIGNATURE:
         return None
-    entries = tuple(MbrEntry._make(ENTRY.unpack_from(sector, ENTRIES_OFFSET + 16 * slot)) for slot in range(4))
+    entries = tuple(MbrEntry(sector, _formats.MbrOffsets.entries + MbrEntry.SIZE * slot) for slot in range(4))
     # The boot sector of a FAT or a boot manager has code or text here; GRUB looks at the flags the same way.
     if any(entry.flag & 0x7F for entry in entries):
         return None

@@ -6,7 +6,7 @@ as the IBM PC BIOS and MS-DOS 3.3 left them.
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Int64ul, Struct
+from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Struct
 
 MBR_ENTRY = Struct(
     "flag" / Int8ul,  # 0x80 active, 0 not
@@ -23,7 +23,7 @@ MBR = Struct(
     "disk_signature" / Int32ul,
     "reserved" / Int16ul,
     "entries" / Array(4, MBR_ENTRY),
-    "signature" / Const(b"\x55\xaa"),
+    "signature" / Bytes(2),  # 55 AA
 )
 
 GPT_HEADER = Struct(
@@ -51,3 +51,14 @@ GPT_ENTRY = Struct(
     "attributes" / Int64ul,  # bit 2: legacy BIOS bootable
     "name" / Bytes(72),  # UTF-16LE
 )
+
+RECORDS = {
+    "MbrEntry": (MBR_ENTRY, "flag type first_lba sectors"),
+    "Mbr": (MBR, "disk_signature signature"),
+    "GptHeader": (
+        GPT_HEADER,
+        "magic header_bytes header_crc my_lba alternate_lba entries_lba entry_count entry_bytes entries_crc",
+    ),
+    "GptEntry": GPT_ENTRY,
+}
+OFFSETS = {"MbrOffsets": (MBR, "entries"), "GptHeaderOffsets": (GPT_HEADER, "header_crc reserved")}

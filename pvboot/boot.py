@@ -10,12 +10,13 @@ from pvboot.blobs import FileBlob, gunzip, join_ramdisks, ramdisk_of_old_builder
 from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError
 from pvboot.kernel.loader import parse_kernel
-from pvboot.kexec.layout import SIF_MULTIBOOT_MOD, Blob, DomainLayout, plan_layout
+from pvboot.kexec.layout import Blob, DomainLayout, plan_layout
 from pvboot.kexec.modules import pack_modules
 from pvboot.menu import find, load
 from pvboot.shell.request import BootRequest, PowerControl
 from pvboot.shell.session import Choice, boot_menu, choose_default
 from pvboot.shell.state import Console
+from pvboot.xen.constants import GUEST_TYPES, SIF_MULTIBOOT_MOD
 
 if TYPE_CHECKING:
     from pvboot.kernel.image import KernelImage
@@ -29,7 +30,7 @@ MAX_FILE_BYTES: Final = 1 << 30
 class LoadOptions:
     """What a caller insists on: the hypervisor's guest types, features, treatment of ramdisks, more arguments."""
 
-    capabilities: tuple[str, ...] = ("xen-3.0-x86_64", "xen-3.0-x86_32p")
+    capabilities: tuple[str, ...] = tuple(GUEST_TYPES.values())
     features: str = ""
     compat: str | None = None
     append: bytes = b""

@@ -6,29 +6,22 @@ GRUB's own error numbers.  Source of the rules: GRUB 0.97 stage2/disk_io.c (setu
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fsdrivers import errors as fs_errors
 from pvboot import grub_errors
-from pvboot.device_names import MAXIMUM_DRIVES, NETWORK, Device, read_device
+from pvboot.device_names import NETWORK, Device, read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError, first_word, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource, File, Filesystem, Volume
-    from pvboot.fetch.network import Network
-    from pvboot.fetch.source import NetOptions
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 LOOP_LIMIT = 64  # files of one guest that are taken for disks
 LOOP_DEPTH_LIMIT = 4  # of them inside each other
 NO_LOOP = Device("loop", LOOP_LIMIT)  # of a name whose file cannot be a disk: reading from it fails
-MENU_FILE_LIMIT_BYTES = 1 << 20  # of a menu given as a file instead of a disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +34,46 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchedMenu:
-    """A menu from a server: where it stands (device None: on none of the guest's), and its bytes."""
+class NamedMenu:
+    """A menu that the user named instead of a disk: where it stands (device None: on none of the guest's), its file."""
 
     device: Device | None
     path: str
     file: File
+    on_server: bool = False
+
+
+class Network(Protocol):
+    """The servers that menus may use; `pvboot.fetch` has them."""
+
+    config: str | None  # the file that `dhcp --with-configfile` goes on with
+
+    @property
+    def default_server(self) -> str:
+        """The host of `(nd)`, with its port if that is not the protocol's own."""
+
+    @property
+    def url(self) -> str:
+        """The URL that `(nd)` stands for."""
+
+    def base(self) -> Filesystem:
+        """What `(nd)` is."""
+
+    def server(self, protocol: str, name: str) -> Filesystem:
+        """All of a server; the name "" is that of `(nd)`.  Raises `GrubError` 12."""
+
+    def choose(self, host: str) -> None:
+        """Make another server that of `(nd)`.  Raises `GrubError` 12."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class Devices:
     """The disks hd0, hd1 ... of one guest; volumes are listed and mounted when first asked for.
 
-    `source_name` is what the user called the guest's disk; `menu_file` is set when that was a menu itself,
-    `fetched_menu` when it came from a server.  Without a `network` no server is ever asked.
+    `source_name` is what the user called the guest's disk; `menu` is set when that was a menu itself.  Without a
+    `network` no server is ever asked.
     Files that a menu takes for disks are further ones, loop0, loop1 ...; inside, they count behind the guest's own.
     """
 
@@ -62,14 +82,12 @@ class Devices:
         disks: Sequence[Disk],
         *,
         source_name: str = "",
-        menu_file: str | None = None,
-        fetched_menu: FetchedMenu | None = None,
+        menu: NamedMenu | None = None,
         network: Network | None = None,
     ) -> None:
         self.disks = tuple(disks)
         self.source_name = source_name or (self.disks[0].name if self.disks else "")
-        self.menu_file = menu_file
-        self.fetched_menu = fetched_menu
+        self.menu = menu
         self.network = network
         self._loops: dict[tuple[Device, str], BlockSource | None] = {}
         self._volumes: dict[int, list[Volume]] = {}
@@ -150,7 +168,7 @@ class Devices:
 
         A disk whose table cannot be read is passed over; `on_error` is told why.
         """
-        if self.fetched_menu is not None:
+        if self.menu is not None and self.menu.on_server:
             yield Device("nd")
         for drive, disk in enumerate(self.disks):
             if disk.filesystem is not None:
@@ -327,72 +345,3 @@ def translate(err: fs_errors.FsError, *, mounting: bool = False) -> GrubError:
         if isinstance(err, kind):
             return GrubError(number, str(err))
     return GrubError(grub_errors.CANNOT_MOUNT, str(err))
-
-
-# --- what the user names as SOURCE ------------------------------------------------------------------------
-
-
-def open_devices(source: str, disks: Sequence[str] = (), net: NetOptions | None = None) -> Devices:
-    """The guest whose first disk is `source` and whose further ones are `disks`.
-
-    A source is an image, a block device, a directory, or a plain menu file; the last is no disk, so that the
-    first of `disks` then becomes hd0.  URLs of all of these may be given; `net` says what else may be asked for over
-    the network, and how.  Raises `FsError`, `PvbootError`.
-    """
-    if net is not None or any(map(is_fetched, (source, *disks))):
-        from pvboot.fetch.source import open_remote_devices
-
-        return open_remote_devices(source, disks, net)
-    menu_file = source if is_menu_file(source) else None
-    names = [*([] if menu_file else [source]), *disks]
-    check_number(len(names))
-    opened: list[Disk] = []
-    try:
-        for name in names:
-            opened.append(open_local_disk(name))
-    except Exception:
-        Devices(opened).close()
-        raise
-    return Devices(opened, source_name=source, menu_file=menu_file)
-
-
-def check_number(disks: int) -> None:
-    """Raises `PvbootError` for more disks than there are names for."""
-    if disks > MAXIMUM_DRIVES:
-        raise PvbootError("too many disks", expected=f"at most {MAXIMUM_DRIVES}", found=str(disks))
-
-
-def open_local_disk(name: str) -> Disk:
-    """An image, a block device or a directory of this machine, or an object in a storage.  Raises `FsError`."""
-    if is_object_url(name):
-        from fsdrivers.remote import open_remote
-
-        return Disk(name, open_remote(name))
-    if os.path.isdir(name):
-        from fsdrivers.directory import DirectoryFilesystem
-
-        return Disk(name, filesystem=DirectoryFilesystem(name))
-    from fsdrivers.blocks import open_source
-
-    return Disk(name, open_source(name))
-
-
-def is_object_url(name: str) -> bool:
-    """Whether a source is an object in a storage that fsspec knows (`s3://` ...), and not on a boot server."""
-    return _SCHEME.match(name) is not None and not is_fetched(name)
-
-
-def is_fetched(name: str) -> bool:
-    """Whether a source is on a boot server, which `pvboot.fetch` asks."""
-    return name.lower().startswith(("http://", "https://", "tftp://"))
-
-
-def is_menu_file(name: str) -> bool:
-    """Small text: a regular file of at most 1 MiB without a NUL; every disk image has NULs."""
-    if not os.path.isfile(name) or os.path.getsize(name) > MENU_FILE_LIMIT_BYTES:
-        return False
-    try:
-        with open(name, "rb") as file:
-            return b"\0" not in file.read(MENU_FILE_LIMIT_BYTES)
-    except OSError as err:
-        raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=name) from err

@@ -55,3 +55,4 @@ class NetworkError(PvbootError):
 
     code = "network"
     exit_code = 4
+    unlisted = False  # whether the file was not asked for, because the list of checksums does not have it

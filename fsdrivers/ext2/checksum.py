@@ -7,27 +7,32 @@ leaves a stale one behind on a good file system.
 from __future__ import annotations
 
 from fsdrivers.errors import Corrupt
-from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
-from fsdrivers.ext2.inode import Inode
-from fsdrivers.ext2.layout import (
-    EXTENT_ENTRY_BYTES,
+from fsdrivers.ext2._formats import (
+    DIRENT,
+    DIRENT_TAIL,
+    DX_COUNTS,
+    DX_ENTRY,
+    DX_TAIL,
     EXTENT_HEADER,
-    GROUP_CHECKSUM_OFFSET,
+    EXTENT_LEAF,
+    EXTENT_TAIL,
+    GROUP_CHECKSUM,
     INODE,
-    INODE_BYTES,
+    INODE_CHECKSUM,
     INODE_EXTRA,
-    RoCompat,
+    DxNodeOffsets,
+    DxRootOffsets,
+    GroupOffsets,
+    InodeOffsets,
 )
+from fsdrivers.ext2.constants import CHECKSUM_CRC32C, DIRENT_CHECKSUM_TYPE, Incompat, InodeFlag, RoCompat
+from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
+from fsdrivers.ext2.directory import record_length
+from fsdrivers.ext2.inode import Inode
 from fsdrivers.ext2.superblock import SuperBlock
 
-CHECKSUM_TYPE_OFFSET = 0x175
-TYPE_CRC32C = 1
-INODE_CHECKSUM_LO_OFFSET = 0x7C
-INODE_CHECKSUM_HI_OFFSET = 0x82
-# The last entry of a directory block: inode 0, record length 12, no name, type 0xDE, then the checksum.
-DIRECTORY_TAIL = b"\0\0\0\0\x0c\0\0\xde"
-DIRECTORY_TAIL_BYTES = 12
-
+# Inode, record length, name length and type of the entry that holds a block's checksum.
+TAIL = [0, DIRENT_TAIL.size, 0, DIRENT_CHECKSUM_TYPE]
 REMEMBERED_DIRECTORIES, REMEMBERED_BYTES = 64, 16 << 10
 
 
@@ -35,64 +40,102 @@ class Checksums:
     """The checks of one file system."""
 
     def __init__(self, superblock: SuperBlock) -> None:
-        seed = superblock.checksum_seed
-        self._seed = crc32c(FRESH, superblock.uuid) if seed is None else seed
+        self._seed = superblock.checksum_seed
+        if not superblock.incompat & Incompat.CSUM_SEED:
+            self._seed = crc32c(FRESH, superblock.uuid)
         # Looking for a menu reads the same few directories again and again, and a checksum costs more than a read.
         self._verified: dict[int, bytes] = {}
 
     @staticmethod
     def are_used(superblock: SuperBlock) -> bool:
         """Whether the file system has them, in the one kind there is."""
-        return bool(superblock.ro_compat & RoCompat.METADATA_CSUM) and (
-            superblock.raw[CHECKSUM_TYPE_OFFSET] == TYPE_CRC32C
-        )
+        return bool(superblock.ro_compat & RoCompat.METADATA_CSUM) and superblock.checksum_type == CHECKSUM_CRC32C
 
     def check_group(self, group: int, raw: bytes, where: str) -> None:
-        """The 16 bits in a group descriptor."""
-        at = GROUP_CHECKSUM_OFFSET
-        crc = crc32c(crc32c(self._seed, group.to_bytes(4, "little")), raw[:at] + bytes(2) + raw[at + 2 :])
-        _compare("group descriptor", int.from_bytes(raw[at : at + 2], "little"), crc & 0xFFFF, where)
+        """Check the 16 bits in a group descriptor."""
+        (stored,) = GROUP_CHECKSUM.unpack_from(raw)
+        crc = crc32c(crc32c(self._seed, group.to_bytes(4, "little")), _without(raw, GroupOffsets.checksum))
+        _compare("group descriptor", stored, crc & 0xFFFF, where)
 
     def check_inode(self, inode: Inode, where: str) -> None:
-        """The 32 bits in an inode, 16 if it is too small for more."""
-        raw = bytearray(inode.raw)
-        stored, mask = INODE.unpack_from(raw)[-1], 0xFFFF
-        raw[INODE_CHECKSUM_LO_OFFSET : INODE_CHECKSUM_LO_OFFSET + 2] = bytes(2)
-        if len(raw) > INODE_BYTES:
-            extra_isize, high = INODE_EXTRA.unpack_from(raw, INODE_BYTES)
-            if extra_isize >= 4:
-                stored, mask = stored | high << 16, 0xFFFFFFFF
-                raw[INODE_CHECKSUM_HI_OFFSET : INODE_CHECKSUM_HI_OFFSET + 2] = bytes(2)
-        _compare("inode", stored, crc32c(self._inode_seed(inode), bytes(raw)) & mask, where)
+        """Check the 32 bits in an inode, 16 if it is too small for more."""
+        raw = inode.raw
+        data, mask = _without(raw, InodeOffsets.checksum_lo), 0xFFFF
+        (stored,) = INODE_CHECKSUM.unpack_from(raw)
+        if len(raw) > INODE.size:
+            extra_isize, high = INODE_EXTRA.unpack_from(raw)
+            if extra_isize >= INODE_EXTRA.size - INODE.size:
+                data, mask, stored = _without(data, InodeOffsets.checksum_hi), 0xFFFFFFFF, stored | high << 16
+        _compare("inode", stored, crc32c(self._inode_seed(inode), data) & mask, where)
 
     def check_extent_block(self, inode: Inode, data: bytes, where: str) -> None:
-        """The 32 bits behind the last possible entry of an extent block."""
-        end = EXTENT_ENTRY_BYTES * (1 + EXTENT_HEADER.unpack_from(data)[2])
-        if end + 4 <= len(data):
-            stored = int.from_bytes(data[end : end + 4], "little")
+        """Check the 32 bits behind the last possible entry of an extent block."""
+        end = EXTENT_HEADER.size + EXTENT_HEADER.unpack_from(data)[2] * EXTENT_LEAF.size
+        if end + EXTENT_TAIL.size <= len(data):
+            (stored,) = EXTENT_TAIL.unpack_from(data, end)
             _compare("extent block", stored, crc32c(self._inode_seed(inode), data[:end]), where)
 
     def check_directory(self, inode: Inode, data: bytes, block_size: int, where: str) -> None:
-        """The tails of directory blocks; the index blocks of an htree have none."""
+        """Check the tails of directory blocks, and those of an htree's index blocks."""
         if self._verified.get(inode.number) == data:
             return
-        tail = block_size - DIRECTORY_TAIL_BYTES
-        starts = [
-            start
-            for start in range(0, len(data), block_size)
-            if data[start + tail : start + tail + 8] == DIRECTORY_TAIL
-        ]
-        sums = crc32c_blocks([self._inode_seed(inode)] * len(starts), [data[start : start + tail] for start in starts])
-        for start, crc in zip(starts, sums, strict=True):
-            stored = int.from_bytes(data[start + block_size - 4 : start + block_size], "little")
+        seed = self._inode_seed(inode)
+        size = block_size - DIRENT_TAIL.size
+        leaves: list[tuple[int, int]] = []
+        for start in range(0, len(data), block_size):
+            counts = _index_counts(data, start, block_size)
+            if counts is None:
+                *entry, stored = DIRENT_TAIL.unpack_from(data, start + size)
+                if entry == TAIL:
+                    leaves.append((start, stored))
+            elif inode.flags & InodeFlag.INDEX:
+                self._check_index(seed, data[start : start + block_size], counts, f"{where}: byte {start}")
+        sums = crc32c_blocks([seed] * len(leaves), [data[start : start + size] for start, _ in leaves])
+        for (start, stored), crc in zip(leaves, sums, strict=True):
             _compare("directory block", stored, crc, f"{where}: byte {start}")
         if len(data) <= REMEMBERED_BYTES:
             if len(self._verified) >= REMEMBERED_DIRECTORIES:
                 self._verified.clear()
             self._verified[inode.number] = data
 
+    @staticmethod
+    def _check_index(seed: int, block: bytes, counts: int, where: str) -> None:
+        """Check the tail of an index block, which stands behind the last possible entry."""
+        limit, count = DX_COUNTS.unpack_from(block, counts)
+        tail = counts + limit * DX_ENTRY.size
+        if count > limit or tail + DX_TAIL.size > len(block):
+            raise Corrupt(
+                "directory index has no room for its checksum",
+                where=where,
+                expected=f"at most {(len(block) - DX_TAIL.size - counts) // DX_ENTRY.size} entries",
+                found=f"{count} of {limit}",
+            )
+        (stored,) = DX_TAIL.unpack_from(block, tail)
+        covered = block[: counts + count * DX_ENTRY.size] + block[tail : tail + DX_TAIL.size]
+        _compare("directory index block", stored, crc32c(seed, _without(covered, len(covered) - 4, 4)), where)
+
     def _inode_seed(self, inode: Inode) -> int:
         return crc32c(self._seed, inode.number.to_bytes(4, "little") + inode.generation.to_bytes(4, "little"))
+
+
+def _index_counts(data: bytes, start: int, block_size: int) -> int | None:
+    """The place of limit and count in an htree's index block; None for a block of entries.
+
+    The entries of an index block fill it, so that it has no tail: where a block of entries became the root of the
+    index, the bytes of its old tail may still be there.  Source: get_dx_countlimit of fs/ext4/namei.c.
+    """
+    first = record_length(DIRENT.unpack_from(data, start)[1], block_size)
+    if first == block_size:
+        return DxNodeOffsets.counts
+    if first != DxRootOffsets.dotdot:
+        return None
+    second = record_length(DIRENT.unpack_from(data, start + first)[1], block_size)
+    return DxRootOffsets.counts if first + second == block_size else None
+
+
+def _without(raw: bytes, at: int, size: int = 2) -> bytes:
+    """`raw` with zeros in place of its own checksum."""
+    return raw[:at] + bytes(size) + raw[at + size :]
 
 
 def _compare(what: str, stored: int, computed: int, where: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsdrivers.errors import Corrupt
-from fsdrivers.ext2.layout import DIRENT, DIRENT_BYTES
+from fsdrivers.ext2._formats import DIRENT
 
 # (inode, name); the type byte is not trusted, the inode's mode is
 RawEntry = tuple[int, bytes]
 _unpack = DIRENT.unpack_from
+DIRENT_BYTES = DIRENT.size
 
 
 def live_entries(data: bytes, block_size: int, where: str, *, wide_names: bool = False) -> Iterator[RawEntry]:
@@ -28,7 +29,7 @@ def live_entries(data: bytes, block_size: int, where: str, *, wide_names: bool =
         if wide_names:
             name_bytes |= high << 8
         if length & 3 or length < DIRENT_BYTES or position + length > block_end:
-            length = _record_length(length, block_size)
+            length = record_length(length, block_size)
             if length & 3 or length < DIRENT_BYTES or position + length > block_end:
                 raise Corrupt(
                     "bad directory record length",
@@ -71,7 +72,7 @@ def find_name(data: bytes, name: bytes, block_size: int, where: str, *, wide_nam
     return None
 
 
-def _record_length(length: int, block_size: int) -> int:
+def record_length(length: int, block_size: int) -> int:
     """A record length that does not fit the plain coding: 64 KiB blocks store 65536 as 0xFFFF or 0.
 
     The two low bits are the bits 16 and 17 (ext4_rec_len_from_disk of the kernel).

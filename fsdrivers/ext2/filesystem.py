@@ -8,10 +8,10 @@ from fsdrivers import paths
 from fsdrivers.api import BlockSource, DirEntry, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
 from fsdrivers.ext2.checksum import Checksums
+from fsdrivers.ext2.constants import ROOT_INODE, Incompat, InodeFlag
 from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
-from fsdrivers.ext2.inode import Inode, inline_tail, parse_inode
-from fsdrivers.ext2.layout import ROOT_INODE, Incompat, InodeFlag
+from fsdrivers.ext2.inode import Inode, inline_tail
 from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from fsdrivers.modes import MODE_DIRECTORY, MODE_REGULAR, MODE_SYMLINK
@@ -41,7 +41,7 @@ class ExtFilesystem:
 
     @property
     def label(self) -> str | None:
-        return paths.decode(self.superblock.label.split(b"\0", 1)[0]) or None
+        return paths.decode(self.superblock.volume_name.split(b"\0", 1)[0]) or None
 
     @property
     def uuid(self) -> str | None:
@@ -92,8 +92,7 @@ class ExtFilesystem:
 
     def _unchecked_inode(self, number: int) -> Inode:
         where = f"{self.source.name}: inode {number}"
-        raw = self._groups.read_inode(number, where)
-        return parse_inode(number, raw, where, large_dir=self._large_dir)
+        return Inode(number, self._groups.read_inode(number, where), where, large_dir=self._large_dir)
 
     def runs(self, inode: Inode) -> list[Run]:
         """Where the blocks of an inode lie, in file order, cut at its size."""
@@ -264,11 +263,11 @@ def _replayed_source(filesystem: ExtFilesystem) -> BlockSource:
 
     sb, source = filesystem.superblock, filesystem.source
     where = f"{source.name}: journal"
-    if not sb.journal_inode:
+    if not sb.journal_inum:
         if any(sb.journal_uuid):
             raise Unsupported("the journal on another device holds changes; run fsck with both", where=where)
         raise Corrupt("file system needs recovery but has no journal", where=where)
-    inode = filesystem.inode(sb.journal_inode)
+    inode = filesystem.inode(sb.journal_inum)
     if inode.format != MODE_REGULAR or inode.flags & (InodeFlag.INLINE_DATA | InodeFlag.ENCRYPT):
         raise Corrupt("journal inode is not a regular file", where=where, found=f"mode {inode.mode:#x}")
     return replay(source, sb, filesystem.runs(inode), where)[0]

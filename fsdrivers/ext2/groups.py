@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt
+from fsdrivers.ext2._formats import GROUP_TABLE
 from fsdrivers.ext2.checksum import Checksums
-from fsdrivers.ext2.layout import GROUP, GROUP_INODE_TABLE_HI_OFFSET, SUPER_OFFSET, Compat, Incompat, RoCompat
+from fsdrivers.ext2.constants import SUPER_OFFSET, Compat, Incompat, RoCompat
 from fsdrivers.ext2.superblock import SuperBlock
 
 # Inodes of one directory lie close together: keep the piece of table that was read last.
@@ -54,10 +55,9 @@ class GroupTable:
         raw = self._source.read_at(self.descriptor_offset(group), sb.desc_size)
         if self._checksums is not None:
             self._checksums.check_group(group, raw, where)
-        low, _, _ = GROUP.unpack_from(raw)
-        block = int(low)
-        if sb.desc_size >= 64:
-            block |= int.from_bytes(raw[GROUP_INODE_TABLE_HI_OFFSET : GROUP_INODE_TABLE_HI_OFFSET + 4], "little") << 32
+        block, *high = GROUP_TABLE[sb.desc_size >= 64].unpack_from(raw)
+        if high:
+            block |= high[0] << 32
         table_blocks = -(-sb.inodes_per_group * sb.inode_size // sb.block_size)
         if block <= sb.first_data_block or block + table_blocks > sb.blocks_count:
             raise Corrupt(
@@ -66,7 +66,7 @@ class GroupTable:
                 found=f"block {block}",
                 expected=f"{sb.first_data_block + 1}..{sb.blocks_count - table_blocks}",
             )
-        return block
+        return int(block)
 
     def descriptor_offset(self, group: int) -> int:
         """Byte offset of a group's descriptor.
@@ -94,7 +94,7 @@ class GroupTable:
         if group == 0:
             return True
         if sb.compat & Compat.SPARSE_SUPER2:
-            return group in sb.backup_groups
+            return group in (sb.backup_bgs_0, sb.backup_bgs_1)
         if group == 1 or not sb.ro_compat & RoCompat.SPARSE_SUPER:
             return True
         return any(_is_power(group, base) for base in (3, 5, 7))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fsdrivers.errors import Corrupt
-from fsdrivers.ext2.layout import (
-    INODE,
-    INODE_BYTES,
-    INODE_EXTRA,
-    XATTR_ENTRY,
-    XATTR_INDEX_SYSTEM,
-    XATTR_MAGIC,
-    InodeFlag,
-)
+from fsdrivers.ext2._formats import INODE, INODE_EXTRA, XATTR_ENTRY
+from fsdrivers.ext2.constants import XATTR_INDEX_SYSTEM, XATTR_MAGIC, InodeFlag
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
 
 FAST_SYMLINK_BYTES = 60
 
 
-@dataclass(frozen=True, slots=True)
 class Inode:
     """One inode; `block` is the 60 bytes of i_block, `raw` the whole inode as on disk, `size` in bytes."""
 
+    __slots__ = ("block", "flags", "generation", "mode", "mtime", "number", "raw", "size")
     number: int
     mode: int
     size: int
@@ -30,7 +21,16 @@ class Inode:
     flags: int
     block: bytes
     generation: int
-    raw: bytes
+
+    def __init__(self, number: int, raw: bytes, where: str, *, large_dir: bool) -> None:
+        """Raises `Corrupt`.  The high half of the size is a directory's only with the large_dir feature."""
+        self.number = number
+        self.raw = raw
+        self.mode, self.size, self.mtime, self.flags, self.block, self.generation, size_hi = INODE.unpack_from(raw)
+        if self.format == MODE_REGULAR or (large_dir and self.format == MODE_DIRECTORY):
+            self.size |= size_hi << 32
+        if self.size >> 63:
+            raise Corrupt("negative file size", where=where, found=f"{self.size:#x}")
 
     @property
     def format(self) -> int:
@@ -51,32 +51,19 @@ class Inode:
         return self.size < FAST_SYMLINK_BYTES and not self.flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA)
 
 
-def parse_inode(number: int, raw: bytes, where: str, *, large_dir: bool) -> Inode:
-    """An inode from its bytes; the high half of the size is a directory's only with the large_dir feature."""
-    mode, size_lo, mtime, flags, block, generation, size_hi, _ = INODE.unpack_from(raw)
-    size = size_lo
-    if mode & MODE_FORMAT == MODE_REGULAR or (large_dir and mode & MODE_FORMAT == MODE_DIRECTORY):
-        size |= size_hi << 32
-    if size >> 63:
-        raise Corrupt("negative file size", where=where, found=f"{size:#x}")
-    return Inode(number, mode, size, mtime, flags, block, generation, raw)
-
-
 def inline_tail(inode: Inode, where: str) -> bytes:
     """What follows the 60 bytes of i_block in an inline_data inode: the attribute "system.data" in its body."""
-    if len(inode.raw) < INODE_BYTES + 4:
+    raw = inode.raw
+    if len(raw) < INODE_EXTRA.size:
         return b""
-    extra_isize, _ = INODE_EXTRA.unpack_from(inode.raw, INODE_BYTES)
-    start = INODE_BYTES + extra_isize
-    if extra_isize & 3 or start + 4 > len(inode.raw):
-        if extra_isize == len(inode.raw) - INODE_BYTES:
-            return b""
-        raise Corrupt(
-            "bad extra inode size", where=where, expected=f"4..{len(inode.raw) - INODE_BYTES}", found=str(extra_isize)
-        )
-    if int.from_bytes(inode.raw[start : start + 4], "little") != XATTR_MAGIC:
+    extra, _ = INODE_EXTRA.unpack_from(raw)
+    room = len(raw) - INODE.size
+    if extra == room:
         return b""
-    return _system_data(inode.raw[start + 4 :], where)
+    region = raw[INODE.size + extra :]
+    if extra & 3 or len(region) < 4:
+        raise Corrupt("bad extra inode size", where=where, expected=f"4..{room}", found=str(extra))
+    return _system_data(region[4:], where) if region.startswith(XATTR_MAGIC) else b""
 
 
 def _system_data(region: bytes, where: str) -> bytes:

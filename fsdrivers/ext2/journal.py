@@ -8,36 +8,36 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Any
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, Unsupported
-from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
-from fsdrivers.ext2.jbd2_layout import (
-    BLOCK_COMMIT,
-    BLOCK_DESCRIPTOR,
-    BLOCK_REVOKE,
-    BLOCK_SUPER_V1,
-    BLOCK_SUPER_V2,
-    COMMIT,
+from fsdrivers.ext2._formats import (
     FAST_COMMIT_HEAD,
+    JOURNAL_COMMIT,
+    JOURNAL_HEADER,
+    JOURNAL_REVOKE,
+    JOURNAL_TAG,
+    JOURNAL_TAG3,
+    JOURNAL_TAIL,
+    JournalCommitOffsets,
+    JournalSuperBlock,
+    JournalSuperOffsets,
+)
+from fsdrivers.ext2.constants import (
     FAST_COMMIT_TAG_HEAD,
-    HEADER,
+    JOURNAL_CRC32,
+    JOURNAL_CRC32C,
     JOURNAL_MAGIC,
-    JOURNAL_SUPER,
-    JOURNAL_SUPER_BYTES,
-    REVOKE,
-    TAG,
-    TAG3,
+    BlockType,
     JournalCompat,
     JournalIncompat,
     TagFlag,
 )
+from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
 from fsdrivers.ext2.overlay import OverlaySource
 from fsdrivers.ext2.superblock import SuperBlock
 from fsdrivers.runfile import Run
 
-CHECKSUM_CRC32, CHECKSUM_CRC32C = 1, 4
 DEFAULT_FAST_COMMIT_BLOCKS = 256
 # The largest journal that mke2fs makes by itself is 1 GiB of 4 KiB blocks; it also bounds the tags in memory.
 MAX_LOG_BLOCKS = 1 << 20
@@ -79,63 +79,63 @@ class Log:
         self.block_size = block_size
         self._runs = runs
         self._starts = [run.file_block for run in runs]
-        raw = self.read(0)[:JOURNAL_SUPER_BYTES]
-        sb = JOURNAL_SUPER.read(raw, where=where)
+        raw = self.read(0)[: JournalSuperBlock.SIZE]
+        sb = JournalSuperBlock(raw, where=where)
         self._check_super(sb, raw)
-        self.sequence: int = sb["sequence"]
-        self.start: int = sb["start"]
-        self.first: int = sb["first"]
+        self.sequence: int = sb.sequence
+        self.start: int = sb.start
+        self.first: int = sb.first
         self.has_checksums = bool(self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3))
-        self.seed = crc32c(FRESH, sb["uuid"]) if self.has_checksums else 0
+        self.seed = crc32c(FRESH, sb.uuid) if self.has_checksums else 0
         self.fast_commit_blocks = 0
         if self.incompat & JournalIncompat.FAST_COMMIT:
-            self.fast_commit_blocks = sb["fast_commit_blocks"] or DEFAULT_FAST_COMMIT_BLOCKS
-        self.end: int = sb["max_length"] - self.fast_commit_blocks
+            self.fast_commit_blocks = sb.fast_commit_blocks or DEFAULT_FAST_COMMIT_BLOCKS
+        self.end: int = sb.max_length - self.fast_commit_blocks
         if self.start and not 1 <= self.first <= self.start < self.end:
             raise Corrupt(
                 "bad limits of the log", where=where, found=f"first {self.first}, start {self.start}, end {self.end}"
             )
 
-    def _check_super(self, sb: dict[str, Any], raw: bytes) -> None:
+    def _check_super(self, sb: JournalSuperBlock, raw: bytes) -> None:
         where = self.where
-        if sb["magic"] != JOURNAL_MAGIC or sb["blocktype"] not in (BLOCK_SUPER_V1, BLOCK_SUPER_V2):
+        if sb.magic != JOURNAL_MAGIC or sb.blocktype not in (BlockType.SUPER_V1, BlockType.SUPER_V2):
             raise Corrupt(
                 "no journal super block",
                 where=where,
                 expected=f"{JOURNAL_MAGIC:#x}",
-                found=f"{sb['magic']:#x}, type {sb['blocktype']}",
+                found=f"{sb.magic:#x}, type {sb.blocktype}",
             )
         # Version 1 ends before the feature words.
-        dynamic = sb["blocktype"] == BLOCK_SUPER_V2
-        self.compat: int = sb["feature_compat"] if dynamic else 0
-        self.incompat: int = sb["feature_incompat"] if dynamic else 0
+        dynamic = sb.blocktype == BlockType.SUPER_V2
+        self.compat: int = sb.feature_compat if dynamic else 0
+        self.incompat: int = sb.feature_incompat if dynamic else 0
         if self.incompat & ~JournalIncompat.KNOWN:
             raise Unsupported(
                 "journal feature is not supported", where=where, found=f"{self.incompat & ~JournalIncompat.KNOWN:#x}"
             )
-        if sb["block_size"] != self.block_size:
+        if sb.block_size != self.block_size:
             raise Corrupt(
-                "bad journal block size", where=where, expected=str(self.block_size), found=str(sb["block_size"])
+                "bad journal block size", where=where, expected=str(self.block_size), found=str(sb.block_size)
             )
         file_blocks = self._runs[-1].file_block + self._runs[-1].blocks if self._runs else 0
-        if not 2 <= sb["max_length"] <= min(file_blocks, MAX_LOG_BLOCKS):
+        if not 2 <= sb.max_length <= min(file_blocks, MAX_LOG_BLOCKS):
             raise Corrupt(
                 "bad journal length",
                 where=where,
                 expected=f"2..{min(file_blocks, MAX_LOG_BLOCKS)} blocks",
-                found=str(sb["max_length"]),
+                found=str(sb.max_length),
             )
         if self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3):
-            if sb["checksum_type"] != CHECKSUM_CRC32C:
+            if sb.checksum_type != JOURNAL_CRC32C:
                 raise Unsupported(
-                    "journal checksum is not supported", where=where, expected="crc32c", found=str(sb["checksum_type"])
+                    "journal checksum is not supported", where=where, expected="crc32c", found=str(sb.checksum_type)
                 )
-            crc = crc32c(FRESH, raw[:0xFC] + bytes(4) + raw[0x100:])
-            if crc != sb["checksum"]:
+            crc = crc32c(FRESH, _without(raw, JournalSuperOffsets.checksum))
+            if crc != sb.checksum:
                 raise Corrupt(
                     "bad checksum of the journal super block",
                     where=where,
-                    expected=f"{sb['checksum']:#x}",
+                    expected=f"{sb.checksum:#x}",
                     found=f"{crc:#x}",
                 )
 
@@ -185,13 +185,13 @@ def _scan(log: Log) -> list[Transaction]:
     position, sequence, budget = log.start, log.sequence, log.end
     while budget > 0:
         block = log.read(position)
-        magic, kind, found_sequence = HEADER.unpack_from(block)
+        magic, kind, found_sequence = JOURNAL_HEADER.unpack_from(block)
         # Leftovers of an older lap have other sequence numbers.
         if magic != JOURNAL_MAGIC or found_sequence != sequence:
             break
         here, position = position, log.next(position)
         budget -= 1
-        if kind == BLOCK_DESCRIPTOR:
+        if kind == BlockType.DESCRIPTOR:
             current.covered.append(here)
             tags = _descriptor_tags(log, block, current)
             for home, flags, checksum in tags[: max(0, budget)]:
@@ -199,9 +199,9 @@ def _scan(log: Log) -> list[Transaction]:
                 current.covered.append(position)
                 position = log.next(position)
             budget -= len(tags)
-        elif kind == BLOCK_REVOKE:
+        elif kind == BlockType.REVOKE:
             current.revoked |= _revoked(log, block, current)
-        elif kind == BLOCK_COMMIT:
+        elif kind == BlockType.COMMIT:
             if not _commit_is_good(log, block, current):
                 break
             if current.damage:
@@ -214,11 +214,17 @@ def _scan(log: Log) -> list[Transaction]:
     return committed
 
 
+def _without(block: bytes, at: int) -> bytes:
+    """`block` with zeros in place of its own checksum."""
+    return block[:at] + bytes(4) + block[at + 4 :]
+
+
 def _tail_is_good(log: Log, block: bytes) -> bool:
     """Whether the checksum in the last four bytes of a descriptor or revoke block is right."""
     if not log.has_checksums:
         return True
-    return crc32c(log.seed, block[:-4] + bytes(4)) == int.from_bytes(block[-4:], "big")
+    at = len(block) - JOURNAL_TAIL.size
+    return (crc32c(log.seed, _without(block, at)),) == JOURNAL_TAIL.unpack_from(block, at)
 
 
 def _descriptor_tags(log: Log, block: bytes, current: Transaction) -> list[tuple[int, int, int | None]]:
@@ -228,16 +234,16 @@ def _descriptor_tags(log: Log, block: bytes, current: Transaction) -> list[tuple
     version3 = bool(log.incompat & JournalIncompat.CSUM_V3)
     wide = bool(log.incompat & JournalIncompat.BIT64)
     # jbd2 gives version 2 tags two bytes that it never uses.
-    tag_bytes = TAG3.size if version3 else TAG.size + 4 * wide + 2 * bool(log.incompat & JournalIncompat.CSUM_V2)
-    end = len(block) - (4 if log.has_checksums else 0)
+    layout = JOURNAL_TAG3 if version3 else JOURNAL_TAG[wide]
+    tag_bytes = layout.size + (2 if log.incompat & JournalIncompat.CSUM_V2 else 0)
+    end = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
     tags: list[tuple[int, int, int | None]] = []
-    position = HEADER.size
+    position = JOURNAL_HEADER.size
     while position + tag_bytes <= end:
         if version3:
-            number, flags, high, checksum = TAG3.unpack_from(block, position)
+            number, flags, high, checksum = layout.unpack_from(block, position)
         else:
-            number, checksum, flags = TAG.unpack_from(block, position)
-            high = int.from_bytes(block[position + 8 : position + 12], "big") if wide else 0
+            number, checksum, flags, high = (*layout.unpack_from(block, position), 0)[:4]
         tags.append((number | (high << 32 if wide else 0), flags, checksum if log.has_checksums else None))
         position += tag_bytes + (0 if flags & TagFlag.SAME_UUID else 16)
         if flags & TagFlag.LAST:
@@ -249,22 +255,22 @@ def _revoked(log: Log, block: bytes, current: Transaction) -> set[int]:
     """The block numbers of a revoke block."""
     if not _tail_is_good(log, block):
         current.damage = "bad checksum of a journal revoke block"
-    (used,) = REVOKE.unpack_from(block)
+    (used,) = JOURNAL_REVOKE.unpack_from(block)
     width = 8 if log.incompat & JournalIncompat.BIT64 else 4
-    limit = len(block) - (4 if log.has_checksums else 0)
-    if not REVOKE.size <= used <= limit:
+    limit = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
+    if not JOURNAL_REVOKE.size <= used <= limit:
         current.damage = f"bad size of a journal revoke block: {used} bytes"
         return set()
-    return {int.from_bytes(block[i : i + width], "big") for i in range(REVOKE.size, used - width + 1, width)}
+    return {int.from_bytes(block[i : i + width], "big") for i in range(JOURNAL_REVOKE.size, used - width + 1, width)}
 
 
 def _commit_is_good(log: Log, block: bytes, current: Transaction) -> bool:
     """Whether a commit block vouches for its transaction; a bad one is torn and ends the log."""
-    kind, size, stored = COMMIT.unpack_from(block)
+    kind, size, stored = JOURNAL_COMMIT.unpack_from(block)
     if log.has_checksums:
-        return bool(crc32c(log.seed, block[:16] + bytes(4) + block[20:]) == stored)
+        return bool(crc32c(log.seed, _without(block, JournalCommitOffsets.checksum)) == stored)
     if log.compat & JournalCompat.CHECKSUM and (kind or size or stored):
-        return bool(kind == CHECKSUM_CRC32 and size == 4 and _transaction_crc(log, current) == stored)
+        return bool(kind == JOURNAL_CRC32 and size == 4 and _transaction_crc(log, current) == stored)
     return True
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sys import byteorder
 
 from fsdrivers.errors import Corrupt, Unsupported
-from fsdrivers.ext2.layout import EXTENT_ENTRY_BYTES, EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF, EXTENT_MAGIC
+from fsdrivers.ext2._formats import EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF
+from fsdrivers.ext2.constants import EXTENT_MAGIC
 from fsdrivers.runfile import Run
 
 MAX_EXTENT_DEPTH = 5
@@ -96,7 +97,8 @@ def _extent_node(
     magic, entries, limit, node_depth = EXTENT_HEADER.unpack_from(node)
     if magic != EXTENT_MAGIC:
         raise Corrupt("bad extent header", where=where, expected=f"{EXTENT_MAGIC:#x}", found=f"{magic:#x}")
-    capacity = len(node) // EXTENT_ENTRY_BYTES - 1
+    entry_bytes = EXTENT_LEAF.size
+    capacity = (len(node) - EXTENT_HEADER.size) // entry_bytes
     if entries > limit or limit > capacity:
         raise Corrupt(
             "too many extents for a node", where=where, expected=f"at most {capacity}", found=f"{entries} of {limit}"
@@ -109,7 +111,8 @@ def _extent_node(
             found=str(node_depth),
             expected=f"0..{MAX_EXTENT_DEPTH}" if depth is None else str(depth),
         )
-    body = memoryview(node)[EXTENT_ENTRY_BYTES : EXTENT_ENTRY_BYTES * (entries + 1)]
+    # A copy: a memoryview that an unfinished iteration holds in a traceback's cycle crashes CPython's collector.
+    body = node[EXTENT_HEADER.size : EXTENT_HEADER.size + entries * entry_bytes]
     if node_depth == 0:
         _leaf(EXTENT_LEAF.iter_unpack(body), reader, runs, span, where)
         return

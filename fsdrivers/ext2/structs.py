@@ -92,7 +92,7 @@ SUPER_BLOCK = Struct(
     "user_quota_inode" / Int32ul,
     "group_quota_inode" / Int32ul,
     "overhead_clusters" / Int32ul,
-    "backup_bgs" / Bytes(8),  # two group numbers
+    "backup_bgs" / Array(2, Int32ul),
     "encrypt_algorithms" / Bytes(4),
     "encrypt_salt" / Bytes(16),
     "lost_and_found_inode" / Int32ul,
@@ -121,9 +121,13 @@ GROUP_DESCRIPTOR = Struct(
     "checksum" / Int16ul,
 )
 
-# The second half of descriptors of 64 bytes and more (64bit).
-GROUP_DESCRIPTOR_HIGH = Struct(
-    "block_bitmap_hi" / Int32ul, "inode_bitmap_hi" / Int32ul, "inode_table_hi" / Int32ul, "counts_hi" / Bytes(20)
+# With 64bit descriptors have 64 bytes and more.
+WIDE_GROUP_DESCRIPTOR = Struct(
+    *GROUP_DESCRIPTOR.subcons,
+    "block_bitmap_hi" / Int32ul,
+    "inode_bitmap_hi" / Int32ul,
+    "inode_table_hi" / Int32ul,
+    "counts_hi" / Bytes(20),
 )
 
 INODE = Struct(
@@ -152,16 +156,38 @@ INODE = Struct(
     "reserved" / Int16ul,
 )
 
-# Behind the first 128 bytes of larger inodes.
-INODE_EXTRA = Struct("extra_isize" / Int16ul, "checksum_hi" / Int16ul)
+# The start of inodes that are larger than 128 bytes; the other times and version_hi are not always there.
+LARGE_INODE = Struct(*INODE.subcons, "extra_isize" / Int16ul, "checksum_hi" / Int16ul)
 
 EXTENT_HEADER = Struct(
     "magic" / Int16ul, "entries" / Int16ul, "max" / Int16ul, "depth" / Int16ul, "generation" / Int32ul
 )
 EXTENT_LEAF = Struct("block" / Int32ul, "length" / Int16ul, "start_hi" / Int16ul, "start_lo" / Int32ul)
+EXTENT_TAIL = Struct("checksum" / Int32ul)
 EXTENT_INDEX = Struct("block" / Int32ul, "leaf_lo" / Int32ul, "leaf_hi" / Int16ul, Padding(2))
 
 DIRECTORY_ENTRY = Struct("inode" / Int32ul, "record_length" / Int16ul, "name_length" / Int8ul, "file_type" / Int8ul)
+# With metadata_csum the last entry of a block of entries.
+DIRECTORY_TAIL = Struct(*DIRECTORY_ENTRY.subcons, "checksum" / Int32ul)
+
+# The blocks of an htree's index look like free space to who only knows entries.  The counts stand in the first index
+# entry, in place of its hash; with metadata_csum a tail follows the last possible one.
+DX_COUNTS = Struct("limit" / Int16ul, "count" / Int16ul)
+DX_ROOT = Struct(
+    "dot" / DIRECTORY_ENTRY,
+    "dot_name" / Bytes(4),
+    "dotdot" / DIRECTORY_ENTRY,
+    "dotdot_name" / Bytes(4),
+    "reserved_zero" / Int32ul,
+    "hash_version" / Int8ul,
+    "info_length" / Int8ul,
+    "indirect_levels" / Int8ul,
+    "unused_flags" / Int8ul,
+    "counts" / DX_COUNTS,
+)
+DX_NODE = Struct("fake" / DIRECTORY_ENTRY, "counts" / DX_COUNTS)
+DX_ENTRY = Struct("hash" / Int32ul, "block" / Int32ul)
+DX_TAIL = Struct("reserved" / Int32ul, "checksum" / Int32ul)
 
 XATTR_ENTRY = Struct(
     "name_length" / Int8ul,
@@ -205,6 +231,58 @@ JOURNAL_COMMIT = Struct(
     "header" / Bytes(12), "checksum_type" / Int8ub, "checksum_size" / Int8ub, "padding" / Bytes(2), "checksum" / Int32ub
 )
 JOURNAL_REVOKE = Struct("header" / Bytes(12), "bytes_used" / Int32ub)
+JOURNAL_TAIL = Struct("checksum" / Int32ub)  # of descriptor and revoke blocks
 JOURNAL_TAG = Struct("block" / Int32ub, "checksum" / Int16ub, "flags" / Int16ub)
+JOURNAL_WIDE_TAG = Struct(*JOURNAL_TAG.subcons, "block_high" / Int32ub)  # with 64bit
 JOURNAL_TAG3 = Struct("block" / Int32ub, "flags" / Int32ub, "block_high" / Int32ub, "checksum" / Int32ub)
 FAST_COMMIT_HEAD = Struct("tag" / Int16ul, "length" / Int16ul, "features" / Int32ul, "transaction" / Int32ul)
+
+FORMATS = {
+    "GROUP_TABLE": {
+        False: (GROUP_DESCRIPTOR, "inode_table_lo"),
+        True: (WIDE_GROUP_DESCRIPTOR, "inode_table_lo inode_table_hi"),
+    },
+    "GROUP_CHECKSUM": (GROUP_DESCRIPTOR, "checksum"),
+    "INODE": (INODE, "mode size_lo mtime flags block generation size_hi"),
+    "INODE_CHECKSUM": (INODE, "checksum_lo"),
+    "INODE_EXTRA": (LARGE_INODE, "extra_isize checksum_hi"),
+    "EXTENT_HEADER": (EXTENT_HEADER, "magic entries max depth"),
+    "EXTENT_LEAF": EXTENT_LEAF,
+    "EXTENT_INDEX": EXTENT_INDEX,
+    "EXTENT_TAIL": EXTENT_TAIL,
+    "DIRENT": DIRECTORY_ENTRY,
+    "DIRENT_TAIL": DIRECTORY_TAIL,
+    "DX_COUNTS": DX_COUNTS,
+    "DX_ENTRY": DX_ENTRY,
+    "DX_TAIL": (DX_TAIL, "checksum"),
+    "XATTR_ENTRY": XATTR_ENTRY,
+    "JOURNAL_HEADER": JOURNAL_HEADER,
+    "JOURNAL_COMMIT": (JOURNAL_COMMIT, "checksum_type checksum_size checksum"),
+    "JOURNAL_REVOKE": (JOURNAL_REVOKE, "bytes_used"),
+    "JOURNAL_TAIL": JOURNAL_TAIL,
+    "JOURNAL_TAG": {False: JOURNAL_TAG, True: JOURNAL_WIDE_TAG},
+    "JOURNAL_TAG3": JOURNAL_TAG3,
+    "FAST_COMMIT_HEAD": FAST_COMMIT_HEAD,
+}
+RECORDS = {
+    "SuperBlock": (
+        SUPER_BLOCK,
+        "inodes_count blocks_count_lo first_data_block log_block_size log_cluster_size blocks_per_group"
+        " clusters_per_group inodes_per_group magic rev_level inode_size feature_compat feature_incompat"
+        " feature_ro_compat uuid volume_name journal_uuid journal_inum desc_size first_meta_bg blocks_count_hi"
+        " checksum_type backup_bgs checksum_seed",
+    ),
+    "JournalSuperBlock": (
+        JOURNAL_SUPER_BLOCK,
+        "magic blocktype block_size max_length first sequence start feature_compat feature_incompat uuid checksum_type"
+        " fast_commit_blocks checksum",
+    ),
+}
+OFFSETS = {
+    "GroupOffsets": (GROUP_DESCRIPTOR, "checksum"),
+    "InodeOffsets": (LARGE_INODE, "checksum_lo checksum_hi"),
+    "DxRootOffsets": (DX_ROOT, "dotdot counts"),
+    "DxNodeOffsets": (DX_NODE, "counts"),
+    "JournalSuperOffsets": (JOURNAL_SUPER_BLOCK, "checksum"),
+    "JournalCommitOffsets": (JOURNAL_COMMIT, "checksum"),
+}

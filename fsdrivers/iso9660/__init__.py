@@ -1,7 +1,7 @@
 """Read-only ISO 9660 with Rock Ridge, Joliet and zisofs: descriptors, directory records, system use entries.
 
 What lives here: everything that knows ISO structures; `open_iso(source)` is the door.  What must not: UDF, El
-Torito booting, partition tables, importing construct at run time (`structs.py` is for readers and tests).
+Torito booting, partition tables.
 """
 
 from __future__ import annotations

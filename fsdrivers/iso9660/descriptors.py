@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
-from fsdrivers.iso9660.layout import FIRST_DESCRIPTOR, MAGIC, SECTOR_BYTES, VOLUME_DESCRIPTOR
+from fsdrivers.iso9660._formats import VolumeDescriptor
 
-# Real sets have three to five; without a terminator the set ends at the first sector that is no descriptor.
+SECTOR_BYTES = 2048
+FIRST_DESCRIPTOR = 16
+MAGIC = b"CD001"
+# Real sets have three to five; without a terminator the set ends at the first sector that is not a descriptor.
 MAX_DESCRIPTORS = 128
 JOLIET_ESCAPES = (b"%/@", b"%/C", b"%/E")
 TYPE_PRIMARY, TYPE_SUPPLEMENTARY, TYPE_TERMINATOR = 1, 2, 255
@@ -40,34 +42,34 @@ def read_descriptors(source: BlockSource) -> VolumeSet:
     """
     if not looks_like_iso(source):
         raise NotThisFilesystem("no ISO 9660 descriptor", where=source.name, expected="CD001 at byte 0x8001")
-    primary: dict[str, Any] | None = None
+    primary: VolumeDescriptor | None = None
     joliet_root: bytes | None = None
     for descriptor in _descriptors(source):
-        if descriptor["type"] == TYPE_PRIMARY and primary is None:
+        if descriptor.type == TYPE_PRIMARY and primary is None:
             primary = descriptor
-        elif descriptor["type"] == TYPE_SUPPLEMENTARY and descriptor["escapes"][:3] in JOLIET_ESCAPES:
-            joliet_root = joliet_root or descriptor["root"]
+        elif descriptor.type == TYPE_SUPPLEMENTARY and descriptor.escapes[:3] in JOLIET_ESCAPES:
+            joliet_root = joliet_root or descriptor.root
     if primary is None:
         raise Corrupt("no primary volume descriptor", where=source.name)
-    if primary["block_size"] != SECTOR_BYTES:
+    if primary.block_size_le != SECTOR_BYTES:
         raise Unsupported(
             "logical block size is not supported",
             where=source.name,
             expected=f"{SECTOR_BYTES} bytes",
-            found=f"{primary['block_size']} bytes",
+            found=f"{primary.block_size_le} bytes",
         )
-    label = primary["volume_id"].rstrip(b" \0").decode("utf-8", "surrogateescape")
+    label = primary.volume_id.rstrip(b" \0").decode("utf-8", "surrogateescape")
     return VolumeSet(
-        primary["root"], joliet_root, label or None, _date_uuid(primary["modified"]) or _date_uuid(primary["created"])
+        primary.root, joliet_root, label or None, _date_uuid(primary.modified) or _date_uuid(primary.created)
     )
 
 
-def _descriptors(source: BlockSource) -> Iterator[dict[str, Any]]:
+def _descriptors(source: BlockSource) -> Iterator[VolumeDescriptor]:
     for sector in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + MAX_DESCRIPTORS):
         if (sector + 1) * SECTOR_BYTES > source.size:
             return
-        descriptor = VOLUME_DESCRIPTOR.read(source.read_at(sector * SECTOR_BYTES, SECTOR_BYTES))
-        if descriptor["magic"] != MAGIC or descriptor["type"] == TYPE_TERMINATOR:
+        descriptor = VolumeDescriptor(source.read_at(sector * SECTOR_BYTES, SECTOR_BYTES))
+        if descriptor.magic != MAGIC or descriptor.type == TYPE_TERMINATOR:
             return
         yield descriptor
 

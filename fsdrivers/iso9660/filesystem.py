@@ -9,9 +9,9 @@ from fsdrivers import paths
 from fsdrivers.api import BlockSource, DirEntry, File, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
 from fsdrivers.iso9660 import names
+from fsdrivers.iso9660._formats import SUSP_SP
 from fsdrivers.iso9660.dates import short_date
-from fsdrivers.iso9660.descriptors import VolumeSet
-from fsdrivers.iso9660.layout import SECTOR_BYTES
+from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
@@ -20,6 +20,7 @@ from fsdrivers.runfile import Run, RunFile
 
 # A record takes 34 bytes or more: this is half a million names.
 MAX_DIRECTORY_BYTES = 32 << 20
+SP_MARK = [b"SP", SUSP_SP.size, b"\xbe\xef"]  # signature, length, check bytes
 RRIP_SIGNATURES = frozenset({b"RR", b"PX", b"NM", b"TF", b"SL"})
 
 
@@ -238,9 +239,12 @@ class IsoFilesystem:
         data = self.source.read_at(start, SECTOR_BYTES)
         member, length = parse_record(data, 0, start, where)
         area = member.system_use
-        if area[:2] != b"SP" or area[2:3] != b"\x07" or area[4:6] != b"\xbe\xef":
+        if len(area) < SUSP_SP.size:
             return None
-        skip = area[6]
+        skip: int
+        *mark, skip = SUSP_SP.unpack_from(area)
+        if mark != SP_MARK:
+            return None
         if read_rock_ridge(self.source, area, where).signatures & RRIP_SIGNATURES:
             return skip
         # SP without any Rock Ridge entry in "." (the extension's name may be all there is): ask its neighbour.
@@ -257,7 +261,7 @@ class IsoFilesystem:
         target = self.link_target(node)
         size = node.member.size
         if node.rock_ridge is not None and node.rock_ridge.compression is not None:
-            size = node.rock_ridge.compression.size
+            size = node.rock_ridge.compression.size_le
         return Stat(
             kind_of(node.mode),
             len(target) if target is not None else size,

@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fsdrivers.errors import Corrupt
-from fsdrivers.iso9660.layout import DIRECTORY_RECORD, DIRECTORY_RECORD_BYTES, SECTOR_BYTES, RecordFlag
+from fsdrivers.iso9660._formats import DIRECTORY_RECORD
+from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 
 SELF, PARENT = b"\x00", b"\x01"
+
+
+class RecordFlag:
+    """Bits of a directory record's flags."""
+
+    DIRECTORY = 0x02
+    ASSOCIATED = 0x04
+    MULTI_EXTENT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +54,23 @@ def parse_record(data: bytes, offset: int, position: int, where: str) -> tuple[M
     """
     room = min(len(data), offset - offset % SECTOR_BYTES + SECTOR_BYTES) - offset
     length = data[offset]
-    if not DIRECTORY_RECORD_BYTES < length <= room:
+    if not DIRECTORY_RECORD.size < length <= room:
         raise Corrupt(
             "bad length of a directory record",
             where=f"{where}: byte {offset}",
             found=str(length),
-            expected=f"{DIRECTORY_RECORD_BYTES + 1}..{room}",
+            expected=f"{DIRECTORY_RECORD.size + 1}..{room}",
         )
     _, xar_blocks, extent, size, date, flags, unit, gap, name_bytes = DIRECTORY_RECORD.unpack_from(data, offset)
-    name_end = DIRECTORY_RECORD_BYTES + name_bytes
+    name_end = DIRECTORY_RECORD.size + name_bytes
     if not name_bytes or name_end > length:
         raise Corrupt(
             "bad name length of a directory record",
             where=f"{where}: byte {offset}",
             found=str(name_bytes),
-            expected=f"1..{length - DIRECTORY_RECORD_BYTES}",
+            expected=f"1..{length - DIRECTORY_RECORD.size}",
         )
-    name = data[offset + DIRECTORY_RECORD_BYTES : offset + name_end]
+    name = data[offset + DIRECTORY_RECORD.size : offset + name_end]
     # A name of even length is followed by a padding byte.
     system_use = data[offset + name_end + (name_bytes + 1) % 2 : offset + length]
     # The extended attribute record comes first in the extent and is not the file's content.

@@ -7,17 +7,27 @@ the little-endian half is the one that is read, as Linux and GRUB do (some maste
 
 from __future__ import annotations
 
-from construct import Bytes, Int8ub, Int16ub, Int16ul, Int32ub, Int32ul, Struct
+from construct import Bytes, Int8sb, Int8ub, Int16ub, Int16ul, Int32ub, Int32ul, Struct
 
 BOTH16 = Struct("le" / Int16ul, "be" / Int16ub)
 BOTH32 = Struct("le" / Int32ul, "be" / Int32ub)
+
+SHORT_DATE = Struct(
+    "year" / Int8ub,  # since 1900
+    "month" / Int8ub,
+    "day" / Int8ub,
+    "hour" / Int8ub,
+    "minute" / Int8ub,
+    "second" / Int8ub,
+    "zone" / Int8sb,  # quarter hours east of Greenwich
+)
 
 DIRECTORY_RECORD = Struct(
     "length" / Int8ub,  # 0: the next record starts in the next sector
     "xar_blocks" / Int8ub,  # data begin that many blocks behind the extent
     "extent" / BOTH32,
     "size" / BOTH32,
-    "date" / Bytes(7),  # year - 1900, month, day, hour, minute, second, quarter hours east of Greenwich
+    "date" / Bytes(SHORT_DATE.sizeof()),
     "flags" / Int8ub,
     "unit_blocks" / Int8ub,  # interleave
     "gap_blocks" / Int8ub,
@@ -48,14 +58,37 @@ VOLUME_DESCRIPTOR = Struct(
     "rest" / Bytes(2048 - 847),
 )
 
-# System use entries: signature, length, version, then the payload below.
+# System use entries: a header, then the payload below.
 SUSP_HEADER = Struct("signature" / Bytes(2), "length" / Int8ub, "version" / Int8ub)
-SUSP_SP = Struct("check" / Bytes(2), "skip" / Int8ub)
+SUSP_SP = Struct(*SUSP_HEADER.subcons, "check" / Bytes(2), "skip" / Int8ub)
 SUSP_CE = Struct("block" / BOTH32, "offset" / BOTH32, "length" / BOTH32)
 RRIP_PX = Struct("mode" / BOTH32, "links" / BOTH32, "uid" / BOTH32, "gid" / BOTH32)
+RRIP_SL_COMPONENT = Struct("flags" / Int8ub, "length" / Int8ub)  # the text follows
 RRIP_CL = Struct("block" / BOTH32)
 RRIP_ZF = Struct("algorithm" / Bytes(2), "header_words" / Int8ub, "log_block_size" / Int8ub, "size" / BOTH32)
 
 ZISOFS_HEADER = Struct(
     "magic" / Bytes(8), "size" / Int32ul, "header_words" / Int8ub, "log_block_size" / Int8ub, "reserved" / Bytes(2)
 )
+
+ZISOFS_POINTER = Struct("offset" / Int32ul)  # where a block begins; one more tells where the last one ends
+
+FORMATS = {
+    "DIRECTORY_RECORD": (
+        DIRECTORY_RECORD,
+        "length xar_blocks extent.le size.le date flags unit_blocks gap_blocks name_bytes",
+    ),
+    "SHORT_DATE": SHORT_DATE,
+    "SUSP_HEADER": (SUSP_HEADER, "signature length"),
+    "SUSP_SP": (SUSP_SP, "signature length check skip"),
+    "RRIP_SL_COMPONENT": RRIP_SL_COMPONENT,
+    "ZISOFS_POINTER": ZISOFS_POINTER,
+}
+RECORDS = {
+    "VolumeDescriptor": (VOLUME_DESCRIPTOR, "type magic volume_id escapes block_size.le root created modified"),
+    "SuspContinuation": (SUSP_CE, "block.le offset.le length.le"),
+    "RripAttributes": (RRIP_PX, "mode.le"),
+    "RripChildLink": (RRIP_CL, "block.le"),
+    "RripCompression": (RRIP_ZF, "algorithm header_words log_block_size size.le"),
+    "ZisofsHeader": (ZISOFS_HEADER, "magic size header_words log_block_size"),
+}

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt
+from fsdrivers.iso9660._formats import (
+    RRIP_SL_COMPONENT,
+    SUSP_HEADER,
+    RripAttributes,
+    RripChildLink,
+    RripCompression,
+    SuspContinuation,
+)
 from fsdrivers.iso9660.dates import short_date
-from fsdrivers.iso9660.layout import RRIP_CL, RRIP_PX, RRIP_ZF, SECTOR_BYTES, SUSP_CE
+from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 
 # A name of 255 bytes and a target of 4 KiB fit in a few continuations; a chain may lead back into itself.
 MAX_CONTINUATIONS = 64
@@ -16,20 +24,10 @@ MAX_CONTINUED_BYTES = 64 << 10
 MAX_NAME_BYTES = 255
 MAX_LINK_BYTES = 4096
 
-ENTRY_HEADER_BYTES = 4
+HEADER_BYTES = SUSP_HEADER.size
 NAME_CURRENT, NAME_PARENT = 2, 4  # 1 marks a name that goes on in the next entry, which every next entry does
 LINK_CONTINUES, LINK_CURRENT, LINK_PARENT, LINK_ROOT = 1, 2, 4, 8
 TIME_CREATION, TIME_MODIFY, TIME_LONG = 1, 2, 0x80
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """A ZF entry: the file's bytes on disk are compressed; `size` is what comes out."""
-
-    algorithm: bytes
-    header_words: int
-    log_block_size: int
-    size: int
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ class RockRidge:
     mtime: int | None = None
     target: bytes | None = None
     child_block: int | None = None
-    compression: Compression | None = None
+    compression: RripCompression | None = None
     relocated: bool = False
     sparse: bool = False
     signatures: set[bytes] = field(default_factory=set)
@@ -55,16 +53,15 @@ def entries(source: BlockSource, area: bytes, where: str) -> Iterator[tuple[byte
     seen: set[tuple[int, int]] = set()
     total = 0
     while True:
-        continuation: tuple[int, int, int] | None = None
+        continuation: SuspContinuation | None = None
         for signature, payload in _area_entries(area, where):
             if signature == b"CE":
-                ce = SUSP_CE.read(payload, where=where)
-                continuation = ce["block"], ce["offset"], ce["length"]
+                continuation = SuspContinuation(payload, where=where)
             else:
                 yield signature, payload
         if continuation is None:
             return
-        block, offset, length = continuation
+        block, offset, length = continuation.block_le, continuation.offset_le, continuation.length_le
         if offset + length > SECTOR_BYTES:  # as Linux has it
             raise Corrupt(
                 "system use continuation leaves its sector",
@@ -85,18 +82,18 @@ def entries(source: BlockSource, area: bytes, where: str) -> Iterator[tuple[byte
 
 def _area_entries(area: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
     position = 0
-    while position + ENTRY_HEADER_BYTES <= len(area):
-        signature, length = area[position : position + 2], area[position + 2]
+    while position + HEADER_BYTES <= len(area):
+        signature, length = SUSP_HEADER.unpack_from(area, position)
         if signature == b"\0\0" or signature == b"ST":
             return
-        if length < ENTRY_HEADER_BYTES or position + length > len(area):
+        if length < HEADER_BYTES or position + length > len(area):
             raise Corrupt(
                 "bad length of a system use entry",
                 where=where,
                 found=f"{signature!r}, {length} bytes",
-                expected=f"{ENTRY_HEADER_BYTES}..{len(area) - position}",
+                expected=f"{HEADER_BYTES}..{len(area) - position}",
             )
-        yield signature, area[position + ENTRY_HEADER_BYTES : position + length]
+        yield signature, area[position + HEADER_BYTES : position + length]
         position += length
 
 
@@ -112,20 +109,19 @@ def read_rock_ridge(source: BlockSource, area: bytes, where: str) -> RockRidge:
             if len(name) > MAX_NAME_BYTES:
                 raise Corrupt("Rock Ridge name is too long", where=where, expected=f"at most {MAX_NAME_BYTES} bytes")
         elif signature == b"PX":
-            found.mode = RRIP_PX.read(payload, where=where)["mode"]
+            found.mode = RripAttributes(payload, where=where).mode_le
         elif signature == b"TF":
             found.mtime = _modify_time(payload)
         elif signature == b"SL":
             link.add(payload)
         elif signature == b"CL":
-            found.child_block = RRIP_CL.read(payload, where=where)["block"]
+            found.child_block = RripChildLink(payload, where=where).block_le
         elif signature == b"RE":
             found.relocated = True
         elif signature == b"SF":
             found.sparse = True
         elif signature == b"ZF":
-            zf = RRIP_ZF.read(payload, where=where)
-            found.compression = Compression(zf["algorithm"], zf["header_words"], zf["log_block_size"], zf["size"])
+            found.compression = RripCompression(payload, where=where)
     found.name = bytes(name) or None
     found.target = link.text() if b"SL" in found.signatures else None
     return found
@@ -141,9 +137,10 @@ class _LinkText:
 
     def add(self, payload: bytes) -> None:
         position = 1
-        while position + 2 <= len(payload):
-            flags, length = payload[position], payload[position + 1]
-            text = payload[position + 2 : position + 2 + length]
+        while position + RRIP_SL_COMPONENT.size <= len(payload):
+            flags, length = RRIP_SL_COMPONENT.unpack_from(payload, position)
+            position += RRIP_SL_COMPONENT.size
+            text = payload[position : position + length]
             if len(text) < length:
                 raise Corrupt(
                     "link component is cut short",
@@ -151,7 +148,7 @@ class _LinkText:
                     expected=f"{length} bytes",
                     found=f"{len(text)} bytes",
                 )
-            position += 2 + length
+            position += length
             if flags & LINK_CURRENT:
                 text = b"."
             elif flags & LINK_PARENT:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 
 from fsdrivers.api import Extent
 from fsdrivers.errors import Corrupt, Unsupported
-from fsdrivers.iso9660.layout import ZISOFS_HEADER
-from fsdrivers.iso9660.susp import Compression
+from fsdrivers.iso9660._formats import ZISOFS_POINTER, RripCompression, ZisofsHeader
 from fsdrivers.runfile import RunFile
 
 MAGIC = b"\x37\xe4\x53\x96\xc9\xdb\xd6\x07"
@@ -21,24 +19,24 @@ class ZisofsFile:
 
     __slots__ = ("_block_bytes", "_cached", "_cached_block", "_pointers_at", "_raw", "_where", "path", "size")
 
-    def __init__(self, raw: RunFile, facts: Compression, where: str) -> None:
+    def __init__(self, raw: RunFile, facts: RripCompression, where: str) -> None:
         """`raw` is the file as it lies on disk.  Raises `Unsupported` for other algorithms, `Corrupt`."""
         if facts.algorithm != b"pz":
             raise Unsupported(
                 "compression is not supported", where=where, expected="zisofs version 1", found=repr(facts.algorithm)
             )
-        header = ZISOFS_HEADER.read(raw.read_at(0, ZISOFS_HEADER.size), where=where)
-        if header["magic"] != MAGIC:
-            raise Corrupt("no zisofs header", where=where, expected=MAGIC.hex(), found=header["magic"].hex())
-        for name in ("size", "header_words", "log_block_size"):
-            if header[name] != getattr(facts, name):
-                raise Corrupt(
-                    f"zisofs header contradicts the directory ({name})",
-                    where=where,
-                    expected=str(getattr(facts, name)),
-                    found=str(header[name]),
-                )
-        if facts.log_block_size not in LOG_BLOCK_SIZES or facts.header_words * 4 < ZISOFS_HEADER.size:
+        header = ZisofsHeader(raw.read_at(0, ZisofsHeader.SIZE), where=where)
+        if header.magic != MAGIC:
+            raise Corrupt("no zisofs header", where=where, expected=MAGIC.hex(), found=header.magic.hex())
+        for name, said, found in (
+            ("size", facts.size_le, header.size),
+            ("header_words", facts.header_words, header.header_words),
+            ("log_block_size", facts.log_block_size, header.log_block_size),
+        ):
+            if said != found:
+                what = f"zisofs header contradicts the directory ({name})"
+                raise Corrupt(what, where=where, expected=str(said), found=str(found))
+        if facts.log_block_size not in LOG_BLOCK_SIZES or facts.header_words * 4 < ZisofsHeader.SIZE:
             raise Corrupt(
                 "bad zisofs block or header size",
                 where=where,
@@ -50,7 +48,7 @@ class ZisofsFile:
         self._pointers_at = facts.header_words * 4
         self._cached_block, self._cached = -1, b""
         self.path = raw.path
-        self.size = facts.size
+        self.size = facts.size_le
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`; fewer only at the end of the file."""
@@ -72,8 +70,9 @@ class ZisofsFile:
             return self._cached
         where = f"{self._where}: zisofs block {block}"
         wanted = min(self._block_bytes, self.size - block * self._block_bytes)
-        pointers = self._raw.read_at(self._pointers_at + 4 * block, 8)
-        start, end = struct.unpack("<II", pointers) if len(pointers) == 8 else (0, -1)
+        width = ZISOFS_POINTER.size
+        pointers = self._raw.read_at(self._pointers_at + width * block, 2 * width)
+        start, end = (at for (at,) in ZISOFS_POINTER.iter_unpack(pointers)) if len(pointers) == 2 * width else (0, -1)
         if not 0 <= start <= end <= self._raw.size or end - start > 2 * self._block_bytes:
             raise Corrupt(
                 "bad zisofs block pointer",

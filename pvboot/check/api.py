@@ -11,27 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from grammars.spans import SourceSpan
+from pvboot.check.model import DEPTHS, SEVERITIES
 
 if TYPE_CHECKING:
     from pvboot.check.subject import Subject
 
-SEVERITIES: Final = ("error", "warning", "note")
-NEEDS: Final = ("text", "files", "kernel", "plan", "run", "engine")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong.  `file` is `(DEVICE)/path` or the name of a plain file; lines and columns count from 1
-    (0: the whole file), `end_column` is one behind the last letter; `entry` is the index of the menu entry."""
-
-    rule: str
-    severity: str
-    message: str
-    file: str
-    line: int = 0
-    column: int = 0
-    end_column: int = 0
-    entry: int | None = None
+NEEDS: Final = (*DEPTHS, "engine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from typing import Final
 
 from pvboot import sandbox
 from pvboot.check import wire
-from pvboot.check.engine import SourceError, SourceResult, check_source, failed
+from pvboot.check.engine import check_source, failed
+from pvboot.check.model import CheckOptions, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource, open_for_check
-from pvboot.check.options import CheckOptions
 from pvboot.errors import PvbootError
+from pvboot.sources import is_url
 
 NOBODY: Final = 65534
 HARD_SECONDS: Final = 5  # behind the limit that can still be told from other ends, the kernel's own end
@@ -48,7 +49,7 @@ LIMITS: Final = FleetLimits()
 def check_confined(source: str, options: CheckOptions, limits: FleetLimits = LIMITS) -> SourceResult:
     """As `check_source`, in a child.  Never raises for what the source holds or does to its reader."""
     try:
-        if "://" in source or options.depth not in CONFINED_DEPTHS:
+        if is_url(source) or options.depth not in CONFINED_DEPTHS:
             wide = replace(limits, wall_seconds=limits.wall_for(options))
             return _in_child(source, _alone(source, options, limits), (), wide, confined=False)
         if options.depth == "plan":

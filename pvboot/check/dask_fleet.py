@@ -15,9 +15,8 @@ from typing import Any, Final
 
 from pvboot.check import wire
 from pvboot.check.confine import FleetLimits, stopped
-from pvboot.check.engine import SourceResult
 from pvboot.check.fleet import Checker, Task
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import NetworkError, UsageError
 
 CONNECT_SECONDS: Final = 20

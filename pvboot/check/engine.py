@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from pvboot.check.api import RULES, SEVERITIES, Finding, Problem, Rule
+from pvboot.check.api import RULES, Problem, Rule
 from pvboot.check.ignore import Comments
+from pvboot.check.model import DEFAULTS, DEPTHS, SEVERITIES, CheckOptions, Finding, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource
-from pvboot.check.options import DEFAULTS, DEPTHS, CheckOptions
 from pvboot.check.rules import engine as told
 from pvboot.check.rules import load_rules
 from pvboot.check.settings import override
@@ -22,35 +21,6 @@ PROBLEMS_PER_RULE: Final = 10_000  # that are sorted; a rule's further ones are 
 EXCERPT_CHARACTERS: Final = 2000
 TITLES_TOLD: Final = 1000  # a menu, of so many letters at most
 TITLE_CHARACTERS: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SourceError:
-    """Why a source could not be checked at all; `exit_code` follows the command line's contract."""
-
-    message: str
-    code: str
-    exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class SourceResult:
-    """What was found in one source.  `menus` are the menus looked at, `titles` those of their entries;
-    `excerpts` the lines that findings point to, by file and line.  It can be sent between processes."""
-
-    source: str
-    findings: tuple[Finding, ...] = ()
-    error: SourceError | None = None
-    menus: tuple[str, ...] = ()
-    titles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    excerpts: Mapping[tuple[str, int], str] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """0 nothing at error level, 1 an error was found, or that of the error that stopped the check."""
-        if self.error is not None:
-            return self.error.exit_code
-        return int(any(finding.severity == "error" for finding in self.findings))
 
 
 def check_source(source: str, options: CheckOptions = DEFAULTS, opened: OpenedSource | None = None) -> SourceResult:

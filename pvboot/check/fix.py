@@ -15,15 +15,17 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pvboot.check.api import Finding
-from pvboot.devices import MENU_FILE_LIMIT_BYTES, Devices
+from pvboot.check.model import Finding
+from pvboot.devices import Devices
 from pvboot.errors import PvbootError, UsageError
 from pvboot.menu.dialects import Dialect, MenuContext, dialect_of
+from pvboot.menu.discovery import MENU_LIMIT_BYTES
 from pvboot.screen.safe_text import safe
+from pvboot.sources import is_url
 
 if TYPE_CHECKING:
     from grammars.menu_lst import CommandLine
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
     from pvboot.menu.model import Entry, Menu
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -196,7 +198,7 @@ def _entry_meaning(entry: Entry) -> object:
 
 def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
     """The bytes of a plain menu file.  Raises `UsageError` for anything that `--fix` must not touch."""
-    if "://" in path:
+    if is_url(path):
         raise _refused(path, "a URL")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -208,10 +210,10 @@ def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise _refused(path, "a directory" if stat.S_ISDIR(status.st_mode) else "a device or another special file")
-        if status.st_size > MENU_FILE_LIMIT_BYTES:
+        if status.st_size > MENU_LIMIT_BYTES:
             raise _refused(path, f"{status.st_size} bytes: an image")
         with open(fd, "rb", closefd=False) as file:
-            data = file.read(MENU_FILE_LIMIT_BYTES + 1)
+            data = file.read(MENU_LIMIT_BYTES + 1)
     finally:
         os.close(fd)
     if b"\0" in data.rstrip(b"\0") or (data and not data.rstrip(b"\0")):

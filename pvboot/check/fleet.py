@@ -18,8 +18,7 @@ from typing import Final
 
 from pvboot.check import wire
 from pvboot.check.confine import LIMITS, FleetLimits, stopped
-from pvboot.check.engine import SourceResult
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.check.worker import encode_job
 from pvboot.errors import PvbootError
 

@@ -15,9 +15,8 @@ from importlib.resources import files
 from typing import Final
 
 from pvboot import __version__
-from pvboot.check.api import RULES, SEVERITIES, Finding
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import count
+from pvboot.check.api import RULES
+from pvboot.check.model import SEVERITIES, Finding, SourceResult, count
 from pvboot.check.report_text import excerpt
 from pvboot.check.rules import load_rules
 from pvboot.screen.safe_text import safe

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from grammars.spans import SourceSpan
-from pvboot.check.api import Finding, Problem
+from pvboot.check.api import Problem
+from pvboot.check.model import Finding
 from pvboot.grub_errors import quoted
 
 UNKNOWN_RULE: Final = "ignore-unknown-rule"

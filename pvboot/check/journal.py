@@ -21,10 +21,9 @@ from typing import BinaryIO, Final
 
 from pvboot import __version__
 from pvboot.check import wire
-from pvboot.check.engine import SourceResult
-from pvboot.check.options import CheckOptions
-from pvboot.devices import is_object_url
+from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import UsageError
+from pvboot.sources import is_on_server, is_url
 
 HEADER: Final = {"pvboot-check-state": 1}
 LINE_LIMIT_BYTES: Final = 64 << 20
@@ -132,10 +131,10 @@ def key_of(source: str, options: CheckOptions) -> str | None:
 
 
 def _identity(source: str) -> Sequence[int | str] | None:
-    if "://" in source:
+    if is_url(source):
         from fsdrivers.remote import version_of
 
-        version = version_of(source) if is_object_url(source) else None
+        version = None if is_on_server(source) else version_of(source)
         return None if version is None else (version,)
     try:
         status = os.stat(source)

@@ -10,8 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import TextIO
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceResult
+from pvboot.check.model import Finding, SourceResult
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
 from pvboot.screen.safe_text import safe

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from pvboot.blobs import FileBlob, gunzip
 from pvboot.boot import COMPAT_OLD_RAMDISK, one_ramdisk
 from pvboot.errors import BootError
-from pvboot.kexec.layout import SIF_MULTIBOOT_MOD, Blob, DomainLayout, plan_layout
+from pvboot.kexec.layout import Blob, DomainLayout, plan_layout
 from pvboot.kexec.modules import pack_modules
 from pvboot.shell.request import encode_cmdline
+from pvboot.xen.constants import SIF_MULTIBOOT_MOD
 
 if TYPE_CHECKING:
     from pvboot.check.loads import EntryLoads

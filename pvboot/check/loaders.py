@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from pvboot.check.options import Target
+from pvboot.check.model import Target
 
 XenVersion = tuple[int, int]
 

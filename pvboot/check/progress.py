@@ -6,8 +6,7 @@ import shutil
 import time
 from typing import Final, TextIO
 
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import count
+from pvboot.check.model import SourceResult, count
 from pvboot.screen.safe_text import safe
 
 _CLEAR: Final = "\r\033[K"

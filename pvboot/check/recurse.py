@@ -13,7 +13,7 @@ from typing import Final
 
 from fsdrivers.blocks import CONTAINER_MAGICS
 from pvboot.errors import UsageError
-from pvboot.menu.dialects import search_order
+from pvboot.sources import has_menu_name
 
 SUFFIXES: Final = frozenset(
     (
@@ -37,7 +37,6 @@ SUFFIXES: Final = frozenset(
 )
 SOURCES_LIMIT: Final = 1_000_000
 DEPTH_LIMIT: Final = 64
-_MENU_NAMES: Final = frozenset(path.rpartition("/")[2] for _dialect, path in search_order() if not path.endswith("/"))
 # (offset, bytes): a partition table's mark, ext2/3/4's, ISO 9660's.
 _DISK_MARKS: Final = ((0x1FE, b"\x55\xaa"), (0x438, b"\x53\xef"), (0x8001, b"CD001"))
 
@@ -74,7 +73,7 @@ def is_source(path: str) -> bool:
     name = os.path.basename(path).lower()
     if not stat.S_ISREG(os.stat(path).st_mode):
         return False
-    return name in _MENU_NAMES or os.path.splitext(name)[1] in SUFFIXES or _begins_like_a_disk(path)
+    return has_menu_name(name) or os.path.splitext(name)[1] in SUFFIXES or _begins_like_a_disk(path)
 
 
 def _begins_like_a_disk(path: str) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, TextIO, cast
 
-from pvboot.check.api import SEVERITIES, Finding
-from pvboot.check.engine import SourceResult
+from pvboot.check.model import SEVERITIES, Finding, SourceResult
 
 # Form -> the module whose `reporter(stream, settings)` makes its `Reporter`; one row a form.
 FORMATS: Final = {
@@ -47,9 +45,3 @@ def reporter(form: str, stream: TextIO, settings: ReportSettings) -> Reporter:
     """The reporter of a form out of `FORMATS`."""
     make = cast(Callable[[TextIO, ReportSettings], Reporter], import_module(FORMATS[form]).reporter)
     return make(stream, settings)
-
-
-def count(findings: Iterable[Finding]) -> dict[str, int]:
-    """How many findings of each severity."""
-    counted = Counter(finding.severity for finding in findings)
-    return {severity: counted[severity] for severity in SEVERITIES}

@@ -6,9 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import ReportSettings, count
+from pvboot.check.model import Finding, SourceResult, count
+from pvboot.check.report import ReportSettings
 
 
 def reporter(stream: TextIO, settings: ReportSettings) -> JsonReporter:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final, TextIO
 
-from pvboot.check.api import SEVERITIES, Finding
-from pvboot.check.engine import SourceResult
-from pvboot.check.report import ReportSettings, count
+from pvboot.check.model import SEVERITIES, Finding, SourceResult, count
+from pvboot.check.report import ReportSettings
 from pvboot.screen.safe_text import safe
 
 TAB_WIDTH: Final = 8

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from pvboot.check.engine import SourceResult
+from pvboot.check.model import SourceResult
 from pvboot.check.report import ReportSettings
 
 

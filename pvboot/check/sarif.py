@@ -17,13 +17,14 @@ from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 from pvboot import __version__
-from pvboot.check.api import RULES, Finding
-from pvboot.check.engine import SourceResult
+from pvboot.check.api import RULES
 from pvboot.check.explain import page
+from pvboot.check.model import Finding, SourceResult
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
 from pvboot.check.rules import load_rules
 from pvboot.screen.safe_text import safe
+from pvboot.sources import is_url
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE: Final = "SRCROOT"
@@ -199,7 +200,7 @@ class _Artifacts:
         return {**self.listed[index]["location"], "index": index}
 
     def _locate(self, source: str) -> dict[str, Any]:
-        if "://" in source:
+        if is_url(source):
             return {"uri": quote(source.encode("utf-8", "surrogateescape"), safe="/:@?&=#%+,;~!$'()*[]")}
         path = os.path.abspath(source)
         if path.startswith(self._root.rstrip("/") + "/"):

@@ -8,33 +8,21 @@ read for it.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pvboot.check.api import RULES, SEVERITIES, Finding
+from pvboot.check.api import RULES
+from pvboot.check.model import SEVERITIES, Finding, Override
 from pvboot.errors import UsageError
+from pvboot.sources import is_url
 
 FILE_NAME: Final = "pvboot-check.toml"
 OFF: Final = "off"
 LIMIT_BYTES = 1 << 20
 _LEVELS: Final = (*SEVERITIES, OFF)
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Severities for some sources and files: a rule of `rules` changes where one glob of each list matches."""
-
-    sources: tuple[str, ...]
-    files: tuple[str, ...]
-    rules: tuple[tuple[str, str], ...]
-
-    def applies(self, source: str, file: str) -> bool:
-        """An empty list matches everything."""
-        return _matches(self.sources, source) and _matches(self.files, file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ def override(findings: Iterable[Finding], source: str, overrides: Sequence[Overr
     """The findings with the severities that the overrides give them ("off" among them), in the same order."""
     if not overrides:
         return list(findings)
-    plain = source if "://" in source else os.path.normpath(source)
+    plain = source if is_url(source) else os.path.normpath(source)
     judged = []
     for finding in findings:
         level = finding.severity
@@ -65,10 +53,6 @@ def override(findings: Iterable[Finding], source: str, overrides: Sequence[Overr
     return judged
 
 
-def _matches(globs: tuple[str, ...], name: str) -> bool:
-    return not globs or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
-
-
 # --- the file ---------------------------------------------------------------------------------------------
 
 
@@ -76,7 +60,7 @@ def settings_file(source: str, named: str | None = None) -> str | None:
     """Where the settings for a source stand: `named`, else beside it, else in the working directory."""
     if named is not None:
         return named
-    beside = os.path.dirname(os.path.abspath(source)) if "://" not in source else os.getcwd()
+    beside = os.path.dirname(os.path.abspath(source)) if not is_url(source) else os.getcwd()
     for folder in dict.fromkeys((beside, os.getcwd())):
         path = os.path.join(folder, FILE_NAME)
         if os.path.isfile(path):

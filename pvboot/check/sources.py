@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
 from pvboot.check.api import Problem
-from pvboot.check.opened import OpenedSource, open_for_check
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions
+from pvboot.check.opened import OpenedSource
 from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
-from pvboot.check.subject import TEXT_LIMIT_BYTES, Subject
-from pvboot.devices import Devices, is_object_url, open_devices
+from pvboot.check.subject import Subject
+from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.menu import dialects
 from pvboot.menu.discovery import can_boot, context_of, find, read_menu
 from pvboot.menu.menu_lst import build_tree
 from pvboot.menu.search import FoundMenu, Search
+from pvboot.sources import HEAD_BYTES, MENU_LIMIT_BYTES, has_menu_name, open_devices
 
 if TYPE_CHECKING:
     from pvboot.menu.dialects import Dialect
 
 MENUS_LIMIT: Final = 64  # a source; further ones are not looked at
-SNIFFED_BYTES: Final = 64 << 10
-_CONTROLS: Final = bytes(set(range(0x20)) - set(b"\t\n\f\r"))
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(slots=True)
@@ -47,64 +43,16 @@ def open_subjects(source: str, options: CheckOptions, opened: OpenedSource | Non
     `opened` is a source that is open already; no file is opened then, and none closed.
     Raises `PvbootError`, `FsError` if there is nothing to check.
     """
-    if opened is None and is_object_url(source):
-        with (
-            contextlib.closing(open_for_check(source, options)) as fetched,
-            open_subjects(source, options, fetched) as guest,
-        ):
-            yield guest
-        return
     if opened is not None:
-        if opened.menu is None:
-            yield _menus_of_guest(source, opened.devices, options)
-            return
-        dialect = dialect_by_words(source, opened.menu.read_at(0, SNIFFED_BYTES))
-        found = FoundMenu(None, source, dialect, opened.menu)
-        yield GuestMenus([_subject(source, opened.devices, found, options)])
-        return
-    if is_text(source):
-        with _disks_beside(source, options) as devices:
-            found = FoundMenu(None, source, _dialect_of_file(source), None)
-            subject = _subject(source, devices, found, options)
-            yield GuestMenus([subject])
+        yield _menus_of_guest(source, opened.devices, options)
         return
     with open_devices(source, options.disks) as devices:
         yield _menus_of_guest(source, devices, options)
 
 
-def is_text(source: str) -> bool:
-    """Whether a source is a plain menu file, of any size that is read, and even if it holds what no menu should: it
-    has a menu's name, or hardly any control characters, or is UTF-16."""
-    if not os.path.isfile(source) or os.path.getsize(source) > TEXT_LIMIT_BYTES:
-        return False
-    if _has_name_of_menu(source):
-        return True
-    try:
-        with open(source, "rb") as file:
-            return looks_like_text(file.read(SNIFFED_BYTES))
-    except OSError:
-        return False  # opening it as a disk tells why
-
-
-def looks_like_text(head: bytes) -> bool:
-    """Whether a file that begins so is text."""
-    return head.startswith(_UTF16_MARKS) or len(head) - len(head.translate(None, _CONTROLS)) <= len(head) // 32
-
-
-def _disks_beside(source: str, options: CheckOptions) -> Devices:
-    """The disks named beside a plain menu."""
-    opened = open_devices(options.disks[0], options.disks[1:]) if options.disks else None
-    return Devices(opened.disks if opened else (), source_name=source, menu_file=source)
-
-
-def _dialect_of_file(path: str) -> Dialect:
-    with open(path, "rb") as file:
-        return dialect_by_words(path, file.read(SNIFFED_BYTES))
-
-
 def dialect_by_words(path: str, head: bytes) -> Dialect:
     """By its name as in a guest; a file of another name by the words that only its dialect has."""
-    if _has_name_of_menu(path):
+    if has_menu_name(path):
         return dialects.dialect_of(path)
     if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
         rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
@@ -117,18 +65,15 @@ def dialect_by_words(path: str, head: bytes) -> Dialect:
     return dialects.ELILO if re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.MENU_LST
 
 
-def _has_name_of_menu(path: str) -> bool:
-    name = path.rpartition("/")[2].lower()
-    return any(name == known.rpartition("/")[2] for _dialect, known in dialects.search_order())
-
-
 def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> GuestMenus:
     guest = GuestMenus()
     if options.config is not None:
         guest.subjects = [_subject(source, devices, find(devices, options.config), options)]
         return guest
-    if devices.fetched_menu is not None:  # the URL is that of a menu, and not of all that its server has
-        guest.subjects = [_subject(source, devices, find(devices), options)]
+    if devices.menu is not None:  # a URL is then that of a menu, and not of all that its server has
+        found = find(devices)
+        dialect = dialect_by_words(found.path, devices.menu.file.read_at(0, HEAD_BYTES))
+        guest.subjects = [_subject(source, devices, replace(found, dialect=dialect), options)]
         return guest
     search = Search(devices)
     for found in _different(devices, search.candidates()):
@@ -185,7 +130,7 @@ def _introduce(subjects: list[Subject]) -> None:
 
 def _subject(source: str, devices: Devices, found: FoundMenu, options: CheckOptions) -> Subject:
     """Read a menu and understand it.  A `menu.lst` is parsed once for both."""
-    data, complete = read_menu(found, TEXT_LIMIT_BYTES)
+    data, complete = read_menu(found, MENU_LIMIT_BYTES)
     context = context_of(devices, found)
     dialect = found.dialect
     name = f"{context.volume or ''}{context.path}"

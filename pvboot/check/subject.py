@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from grammars.spans import SourceSpan
-from pvboot.check.options import DEFAULTS, CheckOptions
+from pvboot.check.model import DEFAULTS, CheckOptions
 from pvboot.menu.model import Entry, Menu
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pvboot.check.menu_lst_view import MenuLst
     from pvboot.devices import Devices
 
-TEXT_LIMIT_BYTES: Final = 8 << 20  # of a menu that is checked; loaders read far less
 ENTRIES_OPENED: Final = 500  # entries whose files are looked at
 
 _GRAMMARS: Final = {
@@ -40,10 +39,10 @@ _GRAMMARS: Final = {
 class Subject:
     """One menu of a source.
 
-    `data` is what stands in the file (b"" for a directory of entries), `complete` False if it was cut at
-    `TEXT_LIMIT_BYTES`.  `volume` is the canonical device name, None for a plain file.  `devices` are the guest's
-    disks; None if there are none, so that nothing about files can be said.  `others` are the other menus of the same
-    source, in the order in which they are found; `chosen` says that this is the one that pvboot boots from.
+    `data` is what stands in the file (b"" for a directory of entries), `complete` False if that was cut at 8 MiB.
+    `volume` is the canonical device name, None for a plain file.  `devices` are the guest's disks; None if there are
+    none, so that nothing about files can be said.  `others` are the other menus of the same source, in the order in
+    which they are found; `chosen` says that this is the one that pvboot boots from.
     """
 
     source: str

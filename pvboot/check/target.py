@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from pvboot.check.loaders import GUEST_TYPES, LOADERS, XenVersion
-from pvboot.check.options import Target
+from pvboot.check.model import Target
 from pvboot.errors import UsageError
 
 _KEYS: Final = ("xen", "loader", "arch")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.ext2.layout import Incompat, RoCompat
+from fsdrivers.ext2.constants import Incompat, RoCompat
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from pvboot.check.loaders import EXT_INCOMPAT, Loader
 from pvboot.device_names import Device, read_device

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from pvboot.check.api import SEVERITIES, Finding
-from pvboot.check.engine import SourceError, SourceResult
+from pvboot.check.model import SEVERITIES, Finding, SourceError, SourceResult
 
 FINDINGS_LIMIT: Final = 100_000
 TEXT_LIMIT: Final = 20_000  # characters of one text

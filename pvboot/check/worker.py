@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pvboot.check.confine import FleetLimits
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
 
 
 def encode_job(number: int, source: str, options: CheckOptions, limits: FleetLimits) -> bytes:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
-    from pvboot.check.engine import SourceResult
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions, SourceResult
 
 HELP = "find what is wrong with a guest's boot menu and all it leads to"
 
@@ -76,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def options_of(args: argparse.Namespace) -> CheckOptions:
     """What all option modules make of the command line.  Raises `UsageError`."""
-    from pvboot.check.options import DEFAULTS
+    from pvboot.check.model import DEFAULTS
 
     options = DEFAULTS
     for name in OPTION_MODULES:

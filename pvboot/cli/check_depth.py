@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

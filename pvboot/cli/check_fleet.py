@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
-    from pvboot.check.engine import SourceResult
     from pvboot.check.fleet import Task
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions, SourceResult
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

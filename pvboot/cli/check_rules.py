@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pvboot.check.options import CheckOptions
+    from pvboot.check.model import CheckOptions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

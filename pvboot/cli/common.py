@@ -11,7 +11,7 @@ from pvboot.screen.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.devices import Devices
-    from pvboot.fetch.source import NetOptions
+    from pvboot.fetch.settings import NetOptions
     from pvboot.menu.model import MenuWarning
 
 
@@ -45,7 +45,7 @@ def add_source_options(parser: argparse.ArgumentParser, *, required: bool = True
 
 def open_source(args: argparse.Namespace) -> Devices:
     """The guest's disks: SOURCE and --disk, and what --net and the environment say about servers."""
-    from pvboot.devices import open_devices
+    from pvboot.sources import open_devices
 
     return open_devices(args.source, args.disk, net_options(args))
 
@@ -54,15 +54,14 @@ def net_options(args: argparse.Namespace) -> NetOptions | None:
     """None if nothing of the network is wanted."""
     import os
 
-    from pvboot.devices import is_fetched
+    from pvboot.sources import is_on_server
 
     given = os.environ.get("PVBOOT_NET", "")
     urls = (*args.net, *given.split())
-    if not urls and not args.sums and not any(is_fetched(name) for name in named_sources(args)):
+    if not urls and not args.sums and not any(is_on_server(name) for name in named_sources(args)):
         return None
     from pvboot.cli.meter import meter_for
-    from pvboot.fetch.settings import NetSettings
-    from pvboot.fetch.source import NetOptions
+    from pvboot.fetch.settings import NetOptions, NetSettings
     from pvboot.fetch.sums import read_sums
 
     sums = read_sums(args.sums) if args.sums else None

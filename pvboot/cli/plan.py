@@ -175,7 +175,9 @@ def _cmdline_of(args: argparse.Namespace) -> bytes:
 
 def _read_input(args: argparse.Namespace, path: str, what: str) -> bytes:
     """A kernel or ramdisk, given by name or URL."""
-    options = net_options(args) if "://" in path else None
+    from pvboot.sources import is_url
+
+    options = net_options(args) if is_url(path) else None
     if options is None:
         return _read_file(path, what)
     from pvboot.fetch.fetch import fetch_input

@@ -6,12 +6,9 @@ import argparse
 import json
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pvboot.errors import UsageError
-
-if TYPE_CHECKING:
-    from pvboot.serve.config import Config
+from pvboot.errors import PvbootError, UsageError
 
 HELP = "the netboot server: TFTP and HTTP out of directories and disk images"
 
@@ -19,22 +16,26 @@ EXAMPLES = """\
 examples:
   pvboot serve pvboot.toml                       serve until Ctrl-C
   pvboot serve pvboot.toml --check-config        is the configuration right?
-  pvboot serve pvboot.toml --print-dhcp dnsmasq  what the DHCP server has to say
+  pvboot serve pvboot.toml --print-dhcp dnsmasq  the configuration for the DHCP server
   pvboot serve --print-unit service              a unit file for systemd
 """
 
 UNITS = ("service", "tftp.socket", "http.socket", "https.socket")
-DHCP_SERVERS = ("dnsmasq", "kea", "isc")
+DHCP_SERVERS = ("dnsmasq", "kea")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """[CONFIG] and what to do with it instead of serving."""
+    """[CONFIG] and the things to do with it instead of serving."""
     parser.description = "Serve directories, the inside of disk images and made menus by TFTP and HTTP."
     parser.epilog = EXAMPLES
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="the configuration file (TOML)")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--check-config", action="store_true", help="read the configuration, say what is wrong, end")
-    instead.add_argument("--print-dhcp", choices=DHCP_SERVERS, help="print the configuration for a DHCP server")
+    instead.add_argument(
+        "--check-config", action="store_true", help="print all mistakes of the configuration, one a line"
+    )
+    instead.add_argument(
+        "--print-dhcp", type=_dhcp_server, choices=DHCP_SERVERS, help="print the configuration for a DHCP server"
+    )
     instead.add_argument("--print-unit", choices=UNITS, help="print a unit file for systemd")
     parser.add_argument(
         "--ready-fd",
@@ -54,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.config is None:
         raise UsageError("a configuration file is needed", expected="pvboot serve CONFIG")
-    config = _checked(args.config)
+    from pvboot.serve.config import load_config
+
     if args.check_config:
-        _check_further(config)
-        _report(args, config)
-        return 0
+        return _check(args)
+    config = load_config(args.config)
     if args.print_dhcp:
         from pvboot.serve.dhcp import print_dhcp
 
@@ -70,30 +71,36 @@ def run(args: argparse.Namespace) -> int:
     return Supervisor(args.config, config, partial(_announce, args), private).run()
 
 
-def _checked(path: str) -> Config:
-    from pvboot.serve.config import load_config
-    from pvboot.serve.daemon import check_state_tables
-
-    config = load_config(path)
-    check_state_tables(config)
-    return config
+def _dhcp_server(name: str) -> str:
+    if name == "isc":
+        raise argparse.ArgumentTypeError("the text for ISC dhcpd was removed with that server's end of life: use kea")
+    return name
 
 
-def _check_further(config: Config) -> None:
-    """What a start would find out."""
+def _check(args: argparse.Namespace) -> int:
+    """Complain about every mistake that a start would meet; 0 if there is none."""
+    from pvboot.cli.common import complain
+    from pvboot.serve.config import ConfigError, load_config
     from pvboot.serve.daemon import check_user, load_tls
     from pvboot.serve.worker import preload
 
-    check_user(config)
-    load_tls(config)
-    preload(config)
-
-
-def _report(args: argparse.Namespace, config: Config) -> None:
-    if args.json:
-        print(json.dumps({"config": config.name, "ok": True}))
+    mistakes: list[PvbootError] = []
+    try:
+        config = load_config(args.config)
+    except ConfigError as err:
+        mistakes = [err, *err.further]
     else:
-        print(f"{config.name}: good")
+        for check in (check_user, load_tls, preload):
+            try:
+                check(config)
+            except PvbootError as err:
+                mistakes.append(err)
+    for mistake in mistakes:
+        complain(str(mistake))
+    if mistakes:
+        return mistakes[0].exit_code
+    print(json.dumps({"config": args.config, "ok": True}) if args.json else f"{args.config}: good")
+    return 0
 
 
 def _announce(args: argparse.Namespace, addresses: dict[str, Any]) -> None:

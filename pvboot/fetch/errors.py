@@ -25,3 +25,5 @@ class ChecksumError(FetchError):
 
 class UnlistedError(ChecksumError):
     """The list of checksums does not know the file, so it was not even asked for."""
+
+    unlisted = True

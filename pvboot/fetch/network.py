@@ -51,6 +51,11 @@ class Network:
         """GRUB 2's `net_default_server`: the server of `(nd)`, with its port if that is not the protocol's own."""
         return self._base.server
 
+    @property
+    def url(self) -> str:
+        """The URL that `(nd)` stands for."""
+        return str(self.base().base)
+
     def adopt(self, filesystem: UrlFilesystem) -> None:
         """Use a file system that stands for a directory already."""
         self._mounted.setdefault(filesystem.base, filesystem)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fsdrivers.errors import NotADirectory, NotFound
 
 if TYPE_CHECKING:
-    from fsdrivers.api import DirEntry, Stat
-    from fsdrivers.directory import HostFile
+    from fsdrivers.api import DirEntry, File, Stat
     from pvboot.fetch.tree import UrlFilesystem
     from pvboot.fetch.urls import Url
 
@@ -54,10 +53,10 @@ class ServerTree:
         """See `Filesystem`."""
         return iter(self._first(lambda tree: list(tree.listdir(path))))
 
-    def open(self, path: str) -> HostFile:
+    def open(self, path: str) -> File:
         """See `Filesystem`."""
         return self._first(lambda tree: tree.open(path))
 
-    def place(self, url: Url, file: HostFile) -> str | None:
+    def place(self, url: Url, file: File) -> str | None:
         """Take in a file that has been fetched already; its path here."""
         return self._top.place(url, file)

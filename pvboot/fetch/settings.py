@@ -50,3 +50,11 @@ class NetSettings:
     sums: Mapping[str, str] | None = None
     tell: Callable[[str], object] = field(default=_quiet)
     meter: Callable[[str], Progress | None] = field(default=_no_meter)
+
+
+@dataclass(frozen=True, slots=True)
+class NetOptions:
+    """`urls` are the servers that menus may use beside those of the sources; the first of all is `(nd)`."""
+
+    urls: tuple[str, ...] = ()
+    settings: NetSettings = field(default_factory=NetSettings)

@@ -1,121 +1,88 @@
-"""What the URLs that the user names turn out to be: images, a menu, directories; and the devices made of them."""
+"""What the URLs that the user names turn out to be: images, files and directories, and the servers behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.blocks import LoopSource, container_name
-from fsdrivers.directory import HostFile
-from fsdrivers.errors import Unsupported
+from fsdrivers.blocks import LoopSource
 from pvboot.device_names import Device
-from pvboot.devices import Devices, Disk, FetchedMenu, check_number, is_fetched, is_menu_file, open_local_disk
+from pvboot.devices import Disk
 from pvboot.fetch.fetch import Fetcher, known
 from pvboot.fetch.network import Network
-from pvboot.fetch.settings import NetSettings
+from pvboot.fetch.settings import NetOptions
 from pvboot.fetch.tree import NO_HEAD, UrlFilesystem
-from pvboot.fetch.urls import parse_url
+from pvboot.fetch.urls import Url, parse_url
 
 if TYPE_CHECKING:
-    from fsdrivers.api import BlockSource
-    from pvboot.fetch.urls import Url
+    from fsdrivers.api import BlockSource, File
 
-MENU_LIMIT_BYTES: Final = 1 << 20
+WHOLE_LIMIT_BYTES: Final = 1 << 20  # a smaller file is fetched at once, and not by parts
 DOWNLOAD_LIMIT_BYTES: Final = 256 << 20  # of an image that its server does not give in parts
 
 
-@dataclass(frozen=True, slots=True)
-class NetOptions:
-    """`urls` are the servers that menus may use beside those of the sources; the first of all is `(nd)`."""
+class Servers:
+    """The servers of a guest: those of the URLs among its sources (`urls`), and those that menus may use besides."""
 
-    urls: tuple[str, ...] = ()
-    settings: NetSettings = field(default_factory=NetSettings)
+    def __init__(self, options: NetOptions | None, sources: Sequence[str]) -> None:
+        """Raises `UsageError` for bad URLs."""
+        options = options or NetOptions()
+        self._allowed = [parse_url(url) for url in options.urls]
+        self._opened: list[UrlFilesystem] = []
+        self._network: Network | None = None
+        self.urls = {name: parse_url(name) for name in sources}
+        self.fetcher = Fetcher(options.settings)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.fetcher.close()
 
-def open_remote_devices(source: str, disks: Sequence[str], net: NetOptions | None) -> Devices:
-    """`open_devices` where a URL is among the sources, or a menu may use the network."""
-    net = net or NetOptions()
-    allowed = [parse_url(url) for url in net.urls]
-    urls = {name: parse_url(name) for name in (source, *disks) if is_fetched(name)}
-    fetcher = Fetcher(net.settings)
-    opened: list[Disk] = []
-    try:
-        first = open_source(fetcher, urls[source]) if source in urls else None
-        if isinstance(first, UrlFilesystem):
-            urls[source] = first.base  # perhaps with the slash that was forgotten
-        # What the user says about (nd) comes before what the source suggests.
-        named = [*allowed, *urls.values()]
-        network = Network(fetcher, named) if named else None
-        menu = menu_file = None
-        if isinstance(first, HostFile):
-            guest = None if disks else guest_tree(urls[source])
-            if guest is None:
-                menu = _place_menu(network, urls[source], first)
-            else:
-                tree = UrlFilesystem(fetcher, guest)
-                path = tree.place(urls[source], first)
-                assert path is not None
-                opened.append(_as_disk(str(guest), tree))
-                menu = FetchedMenu(Device("hd", 0), path, first)
-        elif first is not None:
-            opened.append(_as_disk(source, first))
-        elif is_menu_file(source):
-            menu_file = source
-        else:
-            opened.append(open_local_disk(source))
-        check_number(len(opened) + len(disks))
-        for name in disks:
-            remote = name in urls
-            opened.append(_as_disk(name, open_disk(fetcher, urls[name])) if remote else open_local_disk(name))
-        if isinstance(first, UrlFilesystem) and network is not None:
-            network.adopt(first)
-        return Devices(opened, source_name=_printed(source), menu_file=menu_file, fetched_menu=menu, network=network)
-    except BaseException:
-        Devices(opened).close()
-        fetcher.close()
-        raise
+    def printed(self, name: str) -> str:
+        """A source for messages and reports: a URL without user and password."""
+        return str(parse_url(name)) if name in self.urls else name
 
+    def open(self, name: str) -> Disk:
+        """What is behind the URL of a source.  Raises `FsError`, `NetworkError`."""
+        found = open_url(self.fetcher, self.urls[name])
+        if not isinstance(found, UrlFilesystem):
+            return Disk(self.printed(name), found)
+        if self._network is None:
+            self.urls[name] = found.base  # perhaps with the slash that was forgotten
+            self._opened.append(found)
+        return Disk(self.printed(name), filesystem=found)
 
-def _printed(source: str) -> str:
-    return str(parse_url(source)) if is_fetched(source) else source
+    def network(self) -> Network | None:
+        """What menus may use, None for nothing; the options come before the sources in saying what (nd) is."""
+        named = [*self._allowed, *self.urls.values()]
+        if named:
+            self._network = Network(self.fetcher, named)
+            for filesystem in self._opened:
+                self._network.adopt(filesystem)
+        return self._network
 
+    def place(self, name: str, menu: File, root: str | None) -> tuple[Device | None, str, Disk | None]:
+        """Where a fetched menu stands: its device, its path there, and the disk if that is the directory `root`.
 
-def _as_disk(name: str, found: UrlFilesystem | BlockSource) -> Disk:
-    if isinstance(found, UrlFilesystem):
-        return Disk(_printed(name), filesystem=found)
-    return Disk(_printed(name), found)
+        Without a root it stands on `(nd)` if it is below that, else nowhere.
+        """
+        url = self.urls[name]
+        if root is not None:
+            top = replace(url, path=root, query="", checksum=None)
+            tree = UrlFilesystem(self.fetcher, top)
+            path = tree.place(url, menu)
+            assert path is not None
+            return Device("hd", 0), path, Disk(str(top), filesystem=tree)
+        assert self._network is not None
+        path = self._network.base().place(url, menu)
+        return (None, str(url), None) if path is None else (Device("nd"), path, None)
 
 
-def guest_tree(url: Url) -> Url | None:
-    """The directory that stands for a guest's disk, where a menu has one of the usual names in it.
+def open_url(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource:
+    """A directory as a file system, a file as blocks, which come by parts if the file is large and the server can.
 
-    What `.../boot/grub/menu.lst` calls `(hd0,0)` is there.
+    Raises `FsError`, `NetworkError`.
     """
-    from pvboot.menu.dialects import search_order
-
-    names = [name for _dialect, name in search_order() if "*" not in name and not name.endswith("/")]
-    for name in sorted(names, key=len, reverse=True):
-        if url.path.endswith(name) and name.count("/") > 1:
-            return replace(url, path=url.path[: -len(name)] + "/", query="", checksum=None)
-    return None
-
-
-def _place_menu(network: Network | None, url: Url, file: HostFile) -> FetchedMenu:
-    """Where a menu that was fetched stands: on `(nd)` if it is below that, else nowhere."""
-    assert network is not None
-    path = network.base().place(url, file)
-    return FetchedMenu(None, str(url), file) if path is None else FetchedMenu(Device("nd"), path, file)
-
-
-def open_disk(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource:
-    """A directory URL as a file system, any other as a disk image.  Raises `FsError`, `NetworkError`."""
-    found = open_source(fetcher, url)
-    return LoopSource(found, str(url)) if isinstance(found, HostFile) else found
-
-
-def open_source(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource | HostFile:
-    """As `open_disk`, but a menu (small text, see `is_menu`) is given as a file."""
     if url.is_directory:
         return UrlFilesystem(fetcher, url)
     url = known(url, fetcher.settings)
@@ -123,16 +90,10 @@ def open_source(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource | Hos
         size = _ask_size(fetcher, url)
         if size is None:
             return UrlFilesystem(fetcher, replace(url, path=url.path + "/"))
-        if size > MENU_LIMIT_BYTES:
+        if size > WHOLE_LIMIT_BYTES:
             return _open_image(fetcher, url)
     limit = fetcher.settings.file_limit_bytes if url.checksum else DOWNLOAD_LIMIT_BYTES
-    file = fetcher.fetch(url, limit_bytes=limit)
-    return file if is_menu(file) else _checked(LoopSource(file, str(url)))
-
-
-def is_menu(file: HostFile) -> bool:
-    """Whether a fetched file is text of at most 1 MiB: it has no NUL, and every disk image has."""
-    return 0 < file.size <= MENU_LIMIT_BYTES and b"\0" not in file.read_at(0, file.size)
+    return LoopSource(fetcher.fetch(url, limit_bytes=limit), str(url))
 
 
 def _ask_size(fetcher: Fetcher, url: Url) -> int | None:
@@ -157,20 +118,6 @@ def _open_image(fetcher: Fetcher, url: Url) -> BlockSource:
     from pvboot.fetch.image import HttpRangeSource, NoRangesError
 
     try:
-        return _checked(HttpRangeSource(fetcher, url))
+        return HttpRangeSource(fetcher, url)
     except NoRangesError:
-        return _checked(LoopSource(fetcher.fetch(url, limit_bytes=DOWNLOAD_LIMIT_BYTES), str(url)))
-
-
-def _checked(source: BlockSource) -> BlockSource:
-    """Raises `Unsupported` for containers, whose bytes are not the disk's."""
-    container = container_name(source)
-    if container is not None:
-        source.close()
-        raise Unsupported(
-            f"the source is a {container}, which is not read yet",
-            where=source.name,
-            expected="a raw disk image",
-            found=container,
-        )
-    return source
+        return LoopSource(fetcher.fetch(url, limit_bytes=DOWNLOAD_LIMIT_BYTES), str(url))

@@ -180,7 +180,8 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
         return FetchError("the server breaks the rules of TFTP", where=str(self.url), found=found)
 
     def _refusal(self, code: int, text: bytes) -> Exception:
-        message = shorten(text.partition(b"\0")[0].decode("utf-8", "replace"), 100)
+        words = text.partition(b"\0")[0].decode("utf-8", "replace")
+        message = shorten("".join(char if char.isprintable() else " " for char in words).strip(), 100)
         if code in (NOT_FOUND, NO_ACCESS):  # a file that may not be read is 1 for some servers, 2 for others
             return NotFound("no such file", where=str(self.url), found=message or f"error {code}")
         return FetchError("the server refuses", where=str(self.url), found=f"error {code} {message}".rstrip())

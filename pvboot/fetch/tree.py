@@ -6,7 +6,7 @@ import email.utils
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from fsdrivers.api import DirEntry, Stat
+from fsdrivers.api import DirEntry, File, Stat
 from fsdrivers.errors import FsError, IsADirectory, NotADirectory, NotFound, Unsupported
 from pvboot.fetch.errors import FetchError
 from pvboot.fetch.fetch import known
@@ -43,7 +43,7 @@ class UrlFilesystem:
         self._asked = 0
         self._kept_bytes = 0
         self._known: dict[Parts, Stat | FsError] = {}
-        self._files: dict[Parts, HostFile] = {}
+        self._files: dict[Parts, File] = {}
         self._inodes: dict[Parts, int] = {}
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class UrlFilesystem:
                 except NotFound:
                     continue  # a link on the page that leads to no file
 
-    def open(self, path: str) -> HostFile:
+    def open(self, path: str) -> File:
         """Fetch a file (once)."""
         parts = self._parts(path)
         if parts not in self._files:
@@ -89,7 +89,7 @@ class UrlFilesystem:
             self._files[parts] = self._fetch(parts, path)
         return self._files[parts]
 
-    def place(self, url: Url, file: HostFile) -> str | None:
+    def place(self, url: Url, file: File) -> str | None:
         """Take in a file that has been fetched already; its path here, None if its URL is not below this directory."""
         if url.origin != self.base.origin or not url.path.startswith(self.base.path):
             return None
@@ -175,7 +175,7 @@ class UrlFilesystem:
         self._keep(parts, file)
         return file
 
-    def _keep(self, parts: Parts, file: HostFile) -> None:
+    def _keep(self, parts: Parts, file: File) -> None:
         self._kept_bytes += file.size
         self._known[parts] = Stat("file", file.size, self._inode(parts))
 

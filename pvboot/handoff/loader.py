@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from pvboot.kernel.image import KernelImage
-from pvboot.kexec.formats import PAGE_SIZE
+from pvboot.xen.constants import GUEST_TYPES
+from pvboot.xen.paging import PAGE_SIZE
 
 IMAGE_PAGES: Final = 512  # 2 MiB, the size of a small Mini-OS application with its heap
 HYPERCALL_PFN: Final = 1
@@ -23,7 +24,7 @@ def loader_kernel(width: int) -> KernelImage:
         name="pvboot loader",
         container="bin",
         width=width,
-        guest_type="xen-3.0-x86_64" if width == 64 else "xen-3.0-x86_32p",
+        guest_type=GUEST_TYPES[width],
         virt_base=0,
         virt_entry=0,
         virt_kstart=0,

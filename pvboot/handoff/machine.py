@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from pvboot.errors import BootError
 from pvboot.handoff.loader import HYPERCALL_PFN, TRAMPOLINE_PFN, loader_kernel
 from pvboot.kexec.build import FIRST_HIGH_MFN, DomainImage, Write, build_domain, needs_low_root
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.layout import DomainLayout, plan_layout
-from pvboot.kexec.pagetables import levels_of
 from pvboot.kexec.relocate import KexecPlan, MmuUpdate, PinTable, plan_relocation
 from pvboot.kexec.source import running_loader
 from pvboot.kexec.verify import check_plan
+from pvboot.xen.paging import PAGE_SIZE, levels_of
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray

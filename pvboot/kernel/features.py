@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Bit numbers: xen/include/public/features.h.  Xen's parser knows these names only; the rest of the
-# header's bits can be reported by number (SUPPORTED_FEATURES) but not by name.
+from pvboot.xen import constants as xen
+
+# Xen's parser knows these names only; other bits can be reported by number (SUPPORTED_FEATURES) but not by name.
 FEATURE_BITS = {
-    "writable_page_tables": 0,
-    "writable_descriptor_tables": 1,
-    "auto_translated_physmap": 2,
-    "supervisor_mode_kernel": 3,
-    "pae_pgdir_above_4gb": 4,
-    "hvm_callback_vector": 8,
-    "dom0": 11,
+    "writable_page_tables": xen.XENFEAT_WRITABLE_PAGE_TABLES,
+    "writable_descriptor_tables": xen.XENFEAT_WRITABLE_DESCRIPTOR_TABLES,
+    "auto_translated_physmap": xen.XENFEAT_AUTO_TRANSLATED_PHYSMAP,
+    "supervisor_mode_kernel": xen.XENFEAT_SUPERVISOR_MODE_KERNEL,
+    "pae_pgdir_above_4gb": xen.XENFEAT_PAE_PGDIR_ABOVE_4GB,
+    "hvm_callback_vector": xen.XENFEAT_HVM_CALLBACK_VECTOR,
+    "dom0": xen.XENFEAT_DOM0,
 }
-DOM0 = 1 << FEATURE_BITS["dom0"]
+DOM0 = 1 << xen.XENFEAT_DOM0
+AUTO_TRANSLATED_PHYSMAP = 1 << xen.XENFEAT_AUTO_TRANSLATED_PHYSMAP
 
 _NAMES = {name.encode(): bit for name, bit in FEATURE_BITS.items()}
 # Xen reads into a buffer of 64 bytes: a longer item falls apart into pieces of 63, each an item of its own.

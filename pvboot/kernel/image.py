@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FEATURE_AUTO_TRANSLATED_PHYSMAP = 1 << 2
+from pvboot.xen.paging import PAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class KernelImage:
     name: str
     container: str  # "elf", "elf.gz", "bzImage/<codec>" ("none" is a codec too), "bin", "bin.gz"
     width: int
-    guest_type: str  # "xen-3.0-x86_64" or "xen-3.0-x86_32p"
+    guest_type: str  # of GUEST_TYPES
     virt_base: int
     virt_entry: int
     virt_kstart: int
@@ -63,6 +63,6 @@ class KernelImage:
         Source: alloc_p2m_list_x86_64 and its callers in tools/libs/guest/xg_dom_x86.c.
         """
         base = self.p2m_base
-        if base is None or self.width != 64 or base % 4096 or base >= self.virt_base:
+        if base is None or self.width != 64 or base % PAGE_SIZE or base >= self.virt_base:
             return None
         return base

@@ -13,14 +13,15 @@ from pvboot.errors import KernelError, KernelNotesError, NoPaeKernelError, NotPv
 from pvboot.kernel.binary import BinaryTable, binary_layout, find_table
 from pvboot.kernel.containers import bzimage_payload, gunzip_file, is_bzimage
 from pvboot.kernel.elf import EM_386, EM_X86_64, ElfFile, Segment, is_elf, parse_elf, segments
-from pvboot.kernel.features import DOM0, feature_mask, feature_names
-from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, KernelImage, Piece
+from pvboot.kernel.features import AUTO_TRANSLATED_PHYSMAP, DOM0, feature_mask, feature_names
+from pvboot.kernel.image import KernelImage, Piece
 from pvboot.kernel.notes import GuestFacts, read_guest_facts
 from pvboot.kernel.symtab import bsd_symtab
+from pvboot.xen.constants import GUEST_TYPES
+from pvboot.xen.paging import PAGE_SIZE
 
-PAGE_BYTES = 4096
 _U64 = (1 << 64) - 1
-TYPE_32, TYPE_32P, TYPE_64 = "xen-3.0-x86_32", "xen-3.0-x86_32p", "xen-3.0-x86_64"
+TYPE_32, TYPE_32P, TYPE_64 = "xen-3.0-x86_32", GUEST_TYPES[32], GUEST_TYPES[64]
 
 
 def parse_kernel(
@@ -187,7 +188,7 @@ def _extent(elf: ElfFile, loadable: list[Segment]) -> tuple[int, int]:
     pstart = min(segment.paddr for segment in loadable)
     pend = max(segment.paddr + segment.memsz for segment in loadable)
     # Xen stops loading when the segments' sizes pass twice the destination's: overlaps must not multiply the work.
-    total, allowed = sum(segment.memsz for segment in loadable), 2 * (pend - pstart + PAGE_BYTES - 1 & -PAGE_BYTES)
+    total, allowed = sum(segment.memsz for segment in loadable), 2 * (pend - pstart + PAGE_SIZE - 1 & -PAGE_SIZE)
     if total > allowed:
         raise KernelError(
             "the segments overlap too much",
@@ -257,7 +258,7 @@ def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> Non
 def _check_placement(image: KernelImage) -> None:
     """The builder places whole pages, counted from VIRT_BASE (xc_dom_alloc_pad in xg_dom_core.c)."""
     for what, address in (("VIRT_BASE", image.virt_base), ("the kernel's first address", image.virt_kstart)):
-        if address % PAGE_BYTES:
+        if address % PAGE_SIZE:
             raise KernelNotesError(
                 f"{what} is not page aligned", where=image.name, expected="a multiple of 0x1000", found=f"{address:#x}"
             )
@@ -291,7 +292,7 @@ def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: s
             expected=feature_names(missing),
             found=feature_names(image.features_supported) or "no features",
         )
-    if active & FEATURE_AUTO_TRANSLATED_PHYSMAP:
+    if active & AUTO_TRANSLATED_PHYSMAP:
         raise NotPvKernelError(
             "auto-translated PV guests are no longer supported by Xen",
             where=image.name,

@@ -9,12 +9,7 @@ from pvboot.errors import KernelNotesError
 from pvboot.kernel.elf import PT_NOTE, SHT_NOTE, ElfFile, Section, Segment, section_named, sections, segments
 from pvboot.kernel.features import parse_features
 from pvboot.kernel.xen_guest import guest_items, guest_number
-
-# Numbers of the notes: xen/include/public/elfnote.h.
-ENTRY, HYPERCALL_PAGE, VIRT_BASE, PADDR_OFFSET = 1, 2, 3, 4
-XEN_VERSION, GUEST_OS, GUEST_VERSION, LOADER = 5, 6, 7, 8
-PAE_MODE, FEATURES, BSD_SYMTAB, HV_START_LOW = 9, 10, 11, 12
-INIT_P2M, MOD_START_PFN, SUPPORTED_FEATURES, PHYS32_ENTRY = 15, 16, 17, 18
+from pvboot.xen import constants as xen
 
 NOTE_FORMAT = "III"  # n_namesz, n_descsz, n_type
 NOTE_HEADER_BYTES = 12
@@ -23,33 +18,20 @@ MAX_NOTES = 65536  # Xen's bound
 MAX_XEN_NOTES = 1024
 MAX_TEXT = 15  # Xen keeps GUEST_OS, GUEST_VERSION, XEN_VERSION and LOADER in 16 bytes
 
-NOTE_NAMES = {
-    ENTRY: "ENTRY",
-    HYPERCALL_PAGE: "HYPERCALL_PAGE",
-    VIRT_BASE: "VIRT_BASE",
-    PADDR_OFFSET: "PADDR_OFFSET",
-    XEN_VERSION: "XEN_VERSION",
-    GUEST_OS: "GUEST_OS",
-    GUEST_VERSION: "GUEST_VERSION",
-    LOADER: "LOADER",
-    PAE_MODE: "PAE_MODE",
-    FEATURES: "FEATURES",
-    BSD_SYMTAB: "BSD_SYMTAB",
-    HV_START_LOW: "HV_START_LOW",
-    INIT_P2M: "INIT_P2M",
-    MOD_START_PFN: "MOD_START_PFN",
-    SUPPORTED_FEATURES: "SUPPORTED_FEATURES",
-    PHYS32_ENTRY: "PHYS32_ENTRY",
-}
 _NUMBERS = {
-    ENTRY: "virt_entry",
-    HYPERCALL_PAGE: "hypercall_page",
-    VIRT_BASE: "virt_base",
-    PADDR_OFFSET: "paddr_offset",
-    HV_START_LOW: "hv_start_low",
-    INIT_P2M: "p2m_base",
+    xen.ELFNOTE_ENTRY: "virt_entry",
+    xen.ELFNOTE_HYPERCALL_PAGE: "hypercall_page",
+    xen.ELFNOTE_VIRT_BASE: "virt_base",
+    xen.ELFNOTE_PADDR_OFFSET: "paddr_offset",
+    xen.ELFNOTE_HV_START_LOW: "hv_start_low",
+    xen.ELFNOTE_INIT_P2M: "p2m_base",
 }
-_TEXTS = {XEN_VERSION: "xen_version", GUEST_OS: "guest_os", GUEST_VERSION: "guest_version", LOADER: "loader"}
+_TEXTS = {
+    xen.ELFNOTE_XEN_VERSION: "xen_version",
+    xen.ELFNOTE_GUEST_OS: "guest_os",
+    xen.ELFNOTE_GUEST_VERSION: "guest_version",
+    xen.ELFNOTE_LOADER: "loader",
+}
 _GUEST_TEXTS = {b"XEN_VER": "xen_version", b"GUEST_OS": "guest_os", b"GUEST_VER": "guest_version", b"LOADER": "loader"}
 _GUEST_NUMBERS = {b"VIRT_BASE": "virt_base", b"VIRT_ENTRY": "virt_entry", b"ELF_PADDR_OFFSET": "paddr_offset"}
 _U64 = (1 << 64) - 1
@@ -163,30 +145,30 @@ def _padded(size: int) -> int:
 
 
 def _read_note(elf: ElfFile, kind: int, offset: int, desc: int, desc_bytes: int, facts: GuestFacts) -> None:
-    what = f"note {NOTE_NAMES.get(kind, kind)}"
+    what = f"note {xen.ELFNOTE_NAMES.get(kind, kind)}"
     if kind in _NUMBERS:
         setattr(facts, _NUMBERS[kind], _address(_number(elf, desc, desc_bytes, what, facts)))
-    elif kind == PHYS32_ENTRY:
+    elif kind == xen.ELFNOTE_PHYS32_ENTRY:
         entry = _number(elf, desc, desc_bytes, what, facts) & 0xFFFFFFFF
         facts.phys_entry = None if entry == 0xFFFFFFFF else entry
-    elif kind == MOD_START_PFN:
+    elif kind == xen.ELFNOTE_MOD_START_PFN:
         facts.unmapped_initrd = _number(elf, desc, desc_bytes, what, facts) != 0
-    elif kind == SUPPORTED_FEATURES:
+    elif kind == xen.ELFNOTE_SUPPORTED_FEATURES:
         # An array of 32-bit submaps; there is only submap 0.
         if desc_bytes and desc_bytes % 4 == 0:
             elf.contents(desc, 4, f"the description of {what}")
             facts.features_supported |= elf.unpack("I", desc)[0]
     elif kind in _TEXTS:
         setattr(facts, _TEXTS[kind], _text(elf.string(desc, what)))
-    elif kind == PAE_MODE:
+    elif kind == xen.ELFNOTE_PAE_MODE:
         mode = elf.string(desc, what)
         if mode == b"yes":
             facts.pae = "yes[extended-cr3]"
         if b"bimodal" in mode:
             facts.pae = "bimodal"
-    elif kind == BSD_SYMTAB:
+    elif kind == xen.ELFNOTE_BSD_SYMTAB:
         facts.bsd_symtab = facts.bsd_symtab or elf.string(desc, what) == b"yes"
-    elif kind == FEATURES:
+    elif kind == xen.ELFNOTE_FEATURES:
         features = parse_features(elf.string(desc, what))
         if features.unknown_required is not None:
             raise KernelNotesError(

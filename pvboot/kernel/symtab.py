@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pvboot.kernel.elf import EHDR_FORMAT, SHDR_FORMAT, SHT_STRTAB, SHT_SYMTAB, ElfFile, Section, section, sections
 from pvboot.kernel.image import Piece
+from pvboot.xen.paging import PAGE_SIZE
 
 # What the guest finds: u32 size, then a pseudo ELF file: the ELF header in a field of 64 bytes (in ELF32 too),
 # section headers {null, SYMTAB, STRTAB}, the two tables.  Xen lays the tables out behind a structure of
@@ -15,7 +16,6 @@ SIZE_FIELD_BYTES = 4
 HEADER_FIELD_BYTES = 64
 SECTION_COUNT = 3
 TABLES_OFFSET = SIZE_FIELD_BYTES + HEADER_FIELD_BYTES + SECTION_COUNT * 64
-PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def bsd_symtab(elf: ElfFile, pstart: int, pend: int) -> Symtab | None:
     end = _reserved_end(elf, symbols, strings, start, align)
     # In ELF32 Xen reserves less than it uses, and leaves a table out that does not fit into the last page.
     used = strings_at + strings.size
-    if used > _round_up(end, PAGE_BYTES):
+    if used > _round_up(end, PAGE_SIZE):
         end = used
     return Symtab(pieces, end)
 

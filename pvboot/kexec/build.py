@@ -6,24 +6,17 @@ ramdisk stay where their owner has them until an executor moves them into frames
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pvboot.errors import PlanError
-from pvboot.kexec.formats import (
-    PAGE_SIZE,
-    SHARED_INFO_NR_VCPUS,
-    SHARED_INFO_UPCALL_MASK,
-    SHARED_INFO_VCPU_STRIDE,
-    START_INFO,
-    START_INFO_FIELDS,
-    VCPU,
-)
 from pvboot.kexec.layout import DomainLayout
 from pvboot.kexec.pagetables import fill_tables
 from pvboot.kexec.vcpu import VcpuContext
+from pvboot.xen._formats import START_INFO, VCPU_CONTEXT, VCPU_INFO_OFFSETS, StartInfo
+from pvboot.xen.constants import XEN_LEGACY_MAX_VCPUS
+from pvboot.xen.paging import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
@@ -113,9 +106,10 @@ class DomainImage:
 
     def shared_info(self) -> bytes:
         """The shared_info page: upcalls masked for all 32 vCPUs, the rest zero."""
+        at = VCPU_INFO_OFFSETS[self.layout.width]
         page = bytearray(PAGE_SIZE)
-        for vcpu in range(SHARED_INFO_NR_VCPUS):
-            page[vcpu * SHARED_INFO_VCPU_STRIDE + SHARED_INFO_UPCALL_MASK] = 1
+        for vcpu in range(XEN_LEGACY_MAX_VCPUS):
+            page[vcpu * at.SIZE + at.evtchn_upcall_mask] = 1
         return bytes(page)
 
     def grant_entries(self) -> tuple[tuple[int, int], ...]:
@@ -173,8 +167,8 @@ def pack_start_info(layout: DomainLayout, p2m: FrameArray, shared_info_mfn: int)
     """The bytes of struct start_info (1168 or 1112); addresses and MFNs as the guest will see them."""
     fields = start_info_fields(layout, p2m, shared_info_mfn)
     mask = (1 << (8 * layout.word_bytes)) - 1
-    values = [fields[name] for name in START_INFO_FIELDS]
-    return START_INFO[layout.width].pack(*(v & mask if isinstance(v, int) else v for v in values))
+    values = [fields[name] for name in StartInfo.FIELDS]
+    return START_INFO[layout.width].LAYOUT.pack(*(v & mask if isinstance(v, int) else v for v in values))
 
 
 def start_info_fields(layout: DomainLayout, p2m: FrameArray, shared_info_mfn: int) -> dict[str, int | bytes]:
@@ -203,25 +197,7 @@ def start_info_fields(layout: DomainLayout, p2m: FrameArray, shared_info_mfn: in
 
 def pack_vcpu(context: VcpuContext) -> bytes:
     """struct vcpu_guest_context (5168 / 2800 bytes) as the builder passes it to the hypervisor."""
-    at = VCPU[context.width]
-    raw = bytearray(at.size)
-
-    def put(offset: int, value: int, code: str = at.word) -> None:
-        struct.pack_into("<" + code, raw, offset, value)
-
-    put(at.flags, context.vgcf_flags, "I")
-    put(at.si, context.si)
-    put(at.ip, context.ip)
-    put(at.rflags, context.rflags)
-    put(at.sp, context.sp)
-    for offset, selector in ((at.cs, context.cs), (at.ss, context.ss), (at.kernel_ss, context.ss)):
-        put(offset, selector, "H")
-    for offset in (at.ds, at.es, at.fs, at.gs):
-        put(offset, context.ds, "H")
-    put(at.kernel_sp, context.sp)
-    step = struct.calcsize(at.word)
-    put(at.ctrlreg + 3 * step, context.cr3)
-    put(at.debugreg + 6 * step, context.dr6)
-    put(at.debugreg + 7 * step, context.dr7)
-    put(at.vm_assist, context.vm_assist)
-    return bytes(raw)
+    c = context
+    selectors = (c.ss, c.ds, c.ds, c.ds, c.ds)  # ss, es, ds, fs, gs
+    start = (c.vgcf_flags, c.si, c.ip, c.cs, c.rflags, c.sp, *selectors, c.ss, c.sp, c.cr3, c.dr6, c.dr7, c.vm_assist)
+    return VCPU_CONTEXT[context.width].pack(*start)

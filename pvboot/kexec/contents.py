@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pvboot.kexec.build import DomainImage, Write
-from pvboot.kexec.formats import PAGE_SIZE
+from pvboot.xen.paging import PAGE_SIZE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,26 +12,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from pvboot.errors import PlanError
-from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, KernelImage
-from pvboot.kexec.formats import PAGE_SIZE
+from pvboot.kernel.features import AUTO_TRANSLATED_PHYSMAP
+from pvboot.kernel.image import KernelImage
 from pvboot.kexec.pagetables import Mapping, plan_mapping
 from pvboot.kexec.vcpu import VcpuContext
+from pvboot.xen.constants import MAX_GUEST_CMDLINE, SIF_MOD_START_PFN, VMASST_TYPE_PAE_EXTENDED_CR3
+from pvboot.xen.paging import HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, PAGE_SIZE
 
-SIF_MULTIBOOT_MOD: Final = 1 << 2
-SIF_MOD_START_PFN: Final = 1 << 3
-
-VMASST_PAE_EXTENDED_CR3: Final = 1 << 3
-
-MAX_CMDLINE_BYTES: Final = 1023  # start_info's field holds one more, its NUL
 SPECIAL_SEGMENTS: Final = ("console", "xenstore", "bootstack")  # a relocation gives these slots the loader's frames
 
 SLACK_PAGES: Final = 128  # 512 KiB of free, mapped memory behind the boot stack
 MAPPING_ROUND: Final = (4 << 20) - 1
-
-# The hypervisor's own part of the address space: L4 slots 256..271; for 32-bit guests from 0xf5800000 on.
-HV_START_64: Final = 0xFFFF800000000000
-HV_END_64: Final = 0xFFFF880000000000
-HV_START_32: Final = 0xF5800000
 
 MAX_PAGES: Final = 1 << 36  # 256 TiB; 32-bit guests are stopped earlier by their own limits
 MAX_PAGES_32: Final = 1 << 25  # the M2P window of a 32-bit guest confines it below 2^37 bytes
@@ -165,7 +156,7 @@ class DomainLayout:
             sp=self.va_of(self.segment("bootstack").pfn + 1),
             si=self.va_of(self.segment("start_info").pfn),
             cr3_mfn=cr3_mfn,
-            vm_assist=VMASST_PAE_EXTENDED_CR3 if extended else 0,
+            vm_assist=1 << VMASST_TYPE_PAE_EXTENDED_CR3 if extended else 0,
         )
 
 
@@ -255,7 +246,7 @@ def plan_layout(
     layout = DomainLayout(
         kernel=kernel,
         nr_pages=nr_pages,
-        cmdline=cmdline[:MAX_CMDLINE_BYTES],
+        cmdline=cmdline[: MAX_GUEST_CMDLINE - 1],
         ramdisk=ramdisk,
         flags=flags,
         segments=tuple(slots.segments),
@@ -276,7 +267,7 @@ def _check_request(kernel: KernelImage, nr_pages: int) -> None:
     limit = MAX_PAGES if kernel.width == 64 else MAX_PAGES_32
     if not 0 < nr_pages <= limit:
         raise PlanError("impossible domain size", expected=f"1 to {limit} pages", found=f"{nr_pages} pages")
-    if kernel.features_required & FEATURE_AUTO_TRANSLATED_PHYSMAP:
+    if kernel.features_required & AUTO_TRANSLATED_PHYSMAP:
         raise PlanError("the kernel requires auto_translated_physmap", found="PV domains have none")
     base = kernel.usable_p2m_base
     if base is not None:
@@ -292,25 +283,20 @@ def _check_request(kernel: KernelImage, nr_pages: int) -> None:
 
 def _check_range(width: int, start: int, end: int, what: str) -> None:
     """Refuse virtual ranges that no PV guest can map; `end` is exclusive."""
+    low_end = HYPERVISOR_VIRT_START[32] if width == 32 else 1 << 47
+    high_start = HYPERVISOR_VIRT_END[64]
+    if end <= low_end or (width == 64 and high_start <= start and end < 1 << 64):
+        return
     if width == 32:
-        if end > HV_START_32:
-            raise PlanError(
-                f"{what} reaches into the hypervisor's address range",
-                expected=f"an end of at most {HV_START_32:#x}",
-                found=f"{start:#x}..{end:#x}",
-            )
-        return
-    if end >= 1 << 64:  # Xen's own builder loops for ever where the end wraps to 0
-        raise PlanError(
-            f"{what} reaches the end of the address space", expected="an end below 2^64", found=f"{start:#x}..{end:#x}"
-        )
-    if start < 1 << 47 and end <= 1 << 47:
-        return
-    if start < HV_END_64:
-        reason = "is not canonical" if start < HV_START_64 else "reaches into the hypervisor's address range"
-        raise PlanError(
-            f"{what} {reason}", expected=f"below {1 << 47:#x} or from {HV_END_64:#x} on", found=f"{start:#x}..{end:#x}"
-        )
+        reason, expected = "reaches into the hypervisor's address range", f"an end of at most {low_end:#x}"
+    elif end >= 1 << 64:  # Xen's own builder loops for ever where the end wraps to 0
+        reason, expected = "reaches the end of the address space", "an end below 2^64"
+    else:
+        reason = "is not canonical"
+        if start >= HYPERVISOR_VIRT_START[64]:
+            reason = "reaches into the hypervisor's address range"
+        expected = f"below {low_end:#x} or from {high_start:#x} on"
+    raise PlanError(f"{what} {reason}", expected=expected, found=f"{start:#x}..{end:#x}")
 
 
 def _plan_initial_mapping(kernel: KernelImage, slots: _Allocator) -> tuple[Mapping, int]:

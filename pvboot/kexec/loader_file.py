@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pvboot.errors import PlanError
-from pvboot.kexec.pagetables import levels_of, va_mask
 from pvboot.kexec.source import AddressSpace, LoaderTable, SourceDomain
+from pvboot.xen.paging import levels_of, va_mask
 
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray

@@ -7,17 +7,16 @@ its NUL-terminated command line.  Source: Xen's public header xen.h (struct xen_
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pvboot.errors import PlanError
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.layout import Blob, pages_for
+from pvboot.xen._formats import XEN_MULTIBOOT_MOD_LIST
+from pvboot.xen.paging import PAGE_SIZE
 
-RECORD: Final = struct.Struct("<IIII")
-MAX_MODULES: Final = PAGE_SIZE // RECORD.size - 1
+MAX_MODULES: Final = PAGE_SIZE // XEN_MULTIBOOT_MOD_LIST.size - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,8 @@ def pack_modules(modules: Sequence[tuple[Blob, bytes]]) -> ModulePackage:
         text_offset = offset + pages_for(blob.size) * PAGE_SIZE
         if text_offset + PAGE_SIZE >= 1 << 32:
             raise PlanError("the modules are too large", expected="below 4 GiB in all", found=f"{text_offset} bytes")
-        header += RECORD.pack(offset, offset + blob.size - 1, text_offset, 0)
+        header += XEN_MULTIBOOT_MOD_LIST.pack(offset, offset + blob.size - 1, text_offset, 0)
         parts += [(offset, blob), (text_offset, cmdline + b"\0")]
         offset = text_offset + PAGE_SIZE
-    header += RECORD.pack(0, 0, 0, 0)
+    header += XEN_MULTIBOOT_MOD_LIST.pack(0, 0, 0, 0)
     return ModulePackage(((0, bytes(header)), *parts), offset)

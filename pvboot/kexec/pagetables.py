@@ -7,38 +7,16 @@ library in the tests.  `level` counts from 1 (L1, leaf tables) to 4 (or 3 for PA
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pvboot.errors import PlanError
-from pvboot.kexec.formats import PAGE_SIZE
+from pvboot.xen.paging import ENTRIES, LEAF_PROT, PAGE_SIZE, PTE_RW, TABLE_PROT, level_shift, levels_of, va_mask
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     FrameArray = npt.NDArray[np.uint64]
-
-ENTRIES: Final = 512
-
-PTE_PRESENT: Final = 1 << 0
-PTE_RW: Final = 1 << 1
-PTE_USER: Final = 1 << 2
-PTE_ACCESSED: Final = 1 << 5
-PTE_DIRTY: Final = 1 << 6
-PTE_FRAME: Final = 0x000FFFFFFFFFF000  # bits of an entry that hold the frame's address
-
-LEAF_PROT: Final = PTE_PRESENT | PTE_RW | PTE_ACCESSED
-TABLE_PROT: Final = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY
-
-
-def levels_of(width: int) -> int:
-    """4 for 64-bit guests, 3 for PAE ones."""
-    return 4 if width == 64 else 3
-
-
-def va_mask(width: int) -> int:
-    """The bits of a virtual address that select page-table entries (and the offset)."""
-    return (1 << 48) - 1 if width == 64 else (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +83,7 @@ def plan_mapping(
 
 
 def _own_range(width: int, level: int, low: int, high: int, table_pfn: int, earlier: tuple[Mapping, ...]) -> LevelRange:
-    bits = 12 + 9 * level
+    bits = level_shift(level + 1)
     span = (1 << bits) - 1
     start, end = low & ~span, high | span
     if width == 32 and level == 2 and not earlier and high < 0xC0000000:
@@ -135,7 +113,7 @@ def fill_tables(width: int, mappings: tuple[Mapping, ...], p2m: FrameArray) -> l
     arrays = [np.zeros((m.table_count, ENTRIES), dtype=np.uint64) for m in mappings]
     read_only = [(m.first_table_pfn, m.first_table_pfn + m.table_count) for m in mappings]
     for level in range(levels_of(width), 0, -1):
-        shift = 12 + 9 * (level - 1)
+        shift = level_shift(level)
         for owner, array in zip(mappings, arrays, strict=True):
             own = owner.ranges[level - 1]
             if not own.count:

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pvboot.kexec.build import DomainImage
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.runs import change_runs
+from pvboot.xen.paging import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pvboot.kexec.relocate import KexecPlan

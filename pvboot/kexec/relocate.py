@@ -10,26 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pvboot.errors import PlanError
 from pvboot.kexec.build import FIRST_HIGH_MFN, DomainImage, Write, build_domain, needs_low_root
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
-from pvboot.kexec.pagetables import ENTRIES, TABLE_PROT, levels_of, va_mask
 from pvboot.kexec.source import SourceDomain
 from pvboot.kexec.trampoline import Trampoline, make_trampoline
+from pvboot.xen.constants import MMU_MACHPHYS_UPDATE, MMU_NORMAL_PT_UPDATE
+from pvboot.xen.paging import ENTRIES, PAGE_SIZE, TABLE_PROT, level_shift, levels_of, va_mask
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from pvboot.kexec.pagetables import FrameArray
-
-MMU_NORMAL_PT_UPDATE: Final = 0
-MMU_MACHPHYS_UPDATE: Final = 1
-MMUEXT_PIN_L3_TABLE: Final = 2
-MMUEXT_PIN_L4_TABLE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +276,9 @@ def _reach_target(
     tables = []
     for position, (level, mfn) in enumerate(zip(missing, frames, strict=True)):
         below = frames[position + 1] if position + 1 < len(frames) else None
-        index = (va >> (12 + 9 * (level - 1))) % ENTRIES if below is not None else -1
+        index = (va >> level_shift(level)) % ENTRIES if below is not None else -1
         tables.append(NewLoaderTable(level, mfn, index, below << 12 | TABLE_PROT if below is not None else 0))
-    slot = parent << 12 | ((va >> (12 + 9 * missing[0])) % ENTRIES) * 8
+    slot = parent << 12 | ((va >> level_shift(missing[0] + 1)) % ENTRIES) * 8
     hook = np.array([[slot, frames[0] << 12 | TABLE_PROT]], dtype=np.uint64)
     updates = np.concatenate([_unmap_aliases(source, np.array(frames, dtype=np.uint64)), hook])
     return tuple(tables), MmuUpdate("map the trampoline's target address", updates)

@@ -11,19 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pvboot.kernel.report import parms_json
 from pvboot.kexec.build import DomainImage, pack_vcpu, start_info_fields
 from pvboot.kexec.contents import segment_hashes
-from pvboot.kexec.formats import START_INFO, VCPU
 from pvboot.kexec.layout import DomainLayout
-from pvboot.kexec.pagetables import PTE_FRAME, PTE_RW, levels_of
-from pvboot.kexec.relocate import (
-    MMUEXT_PIN_L3_TABLE,
-    MMUEXT_PIN_L4_TABLE,
-    EnterTrampoline,
-    KexecPlan,
-    MmuUpdate,
-    Operation,
-    PinTable,
-)
+from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, Operation, PinTable
 from pvboot.kexec.runs import change_runs
+from pvboot.xen._formats import START_INFO, VCPU_CONTEXT
+from pvboot.xen.constants import MMUEXT_PIN_L3_TABLE, MMUEXT_PIN_L4_TABLE
+from pvboot.xen.paging import PTE_FRAME, PTE_RW, canonical, level_shift, levels_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +165,7 @@ def _start_info(image: DomainImage) -> dict[str, Any]:
     text = values.pop("cmd_line").split("\0")[0]
     values["cmd_line_len"] = len(text)
     values["cmd_line"] = text
-    values["sizeof"] = START_INFO[layout.width].size
+    values["sizeof"] = START_INFO[layout.width].SIZE
     return values
 
 
@@ -186,7 +179,7 @@ def _vcpu(image: DomainImage) -> dict[str, Any]:
         zero += ["r8", "r15"]
     return {
         "vcpu": 0,
-        "sizeof": VCPU[context.width].size,
+        "sizeof": VCPU_CONTEXT[context.width].size,
         prefix + "ip": hex(context.ip),
         prefix + "sp": hex(context.sp & M64),
         prefix + "si": hex(context.si & M64),
@@ -245,7 +238,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
                 "level": level,
                 "pfn": hex(slot),
                 "mfn": hex(int(image.p2m[slot])),
-                "va": hex(_canonical(layout.width, base)),
+                "va": hex(canonical(layout.width, base)),
                 "present": len(used),
             }
         )
@@ -253,7 +246,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
         foreign += int((targets < 0).sum())
         if level > 1:
             children = [
-                (int(target), level - 1, base | int(index) << (12 + 9 * (level - 1)))
+                (int(target), level - 1, base | int(index) << level_shift(level))
                 for index, target in zip(used, targets, strict=True)
                 if int(target) in tables
             ]
@@ -274,7 +267,7 @@ def page_table_report(image: DomainImage) -> dict[str, Any]:
         "writable_maps_of_page_tables": writable,
         "tables": rows,
         "mappings": [
-            {"va": hex(_canonical(layout.width, page << 12)), "pages": count, "pfn": hex(pfn), "flags": hex(flags)}
+            {"va": hex(canonical(layout.width, page << 12)), "pages": count, "pfn": hex(pfn), "flags": hex(flags)}
             for page, count, pfn, flags in runs
         ],
     }
@@ -296,10 +289,6 @@ def _add_runs(runs: list[list[int]], base: int, used: Any, targets: Any, flags: 
             last[1] += count
         else:
             runs.append([page, count, pfn, flag])
-
-
-def _canonical(width: int, va: int) -> int:
-    return va | 0xFFFF << 48 if width == 64 and va >> 47 & 1 else va
 
 
 def _p2m(image: DomainImage) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pvboot.errors import PlanError
 from pvboot.kexec.build import DomainImage
-from pvboot.kexec.pagetables import levels_of, va_mask
+from pvboot.xen.paging import level_shift, levels_of, va_mask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class AddressSpace:
 
     def find(self, level: int, va: int) -> int | None:
         """Frame of the table of `level` that covers a (masked) address, None if the loader has none there."""
-        base = va >> (12 + 9 * level) << (12 + 9 * level)
+        base = va >> level_shift(level + 1) << level_shift(level + 1)
         for table in self.tables:
             if table.level == level and table.va == base:
                 return table.mfn
@@ -116,7 +116,7 @@ def running_loader(image: DomainImage, trampoline_pfn: int, hypercall_page: byte
         for level in range(1, levels_of(layout.width)):
             owned = mapping.ranges[level - 1]
             for index in range(owned.count):
-                va = owned.start + (index << (12 + 9 * level)) & mask
+                va = owned.start + (index << level_shift(level + 1)) & mask
                 tables.append(LoaderTable(level, va, int(image.p2m[owned.pfn + index])))
     initial = layout.mappings[0]
     leaf = initial.ranges[0]

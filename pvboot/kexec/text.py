@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pvboot.kexec.build import DomainImage
-from pvboot.kexec.formats import PAGE_SIZE
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable
 from pvboot.kexec.runs import change_runs
+from pvboot.xen.paging import PAGE_SIZE
 
 if TYPE_CHECKING:
     from pvboot.kexec.layout import DomainLayout, Segment

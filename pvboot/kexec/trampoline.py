@@ -13,19 +13,15 @@ Source of the procedure: PV-GRUB's boot-x86_32.S and boot-x86_64.S, restated.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pvboot.kexec.formats import PAGE_SIZE, TRAMPOLINE_DATA
-from pvboot.kexec.pagetables import LEAF_PROT, PTE_DIRTY
+from pvboot.kexec._formats import TRAMPOLINE_DATA, TRAMPOLINE_OFFSETS
+from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NUMBERS, MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE, UVMF_INVLPG
+from pvboot.xen.paging import LEAF_PROT, PAGE_SIZE, PTE_DIRTY
 
-MMUEXT_UNPIN_TABLE: Final = 4
-MMUEXT_NEW_BASEPTR: Final = 5
-HYPERVISOR_UPDATE_VA_MAPPING: Final = 14
-HYPERVISOR_MMUEXT_OP: Final = 26
-UVMF_INVLPG: Final = 2
-DOMID_SELF: Final = 0x7FF0
+UPDATE_VA_MAPPING: Final = HYPERCALL_NUMBERS["update_va_mapping"]
+MMUEXT_OP: Final = HYPERCALL_NUMBERS["mmuext_op"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,101 +64,99 @@ def make_trampoline(
     return Trampoline(page.ljust(PAGE_SIZE, b"\0"), code_offset, target_va)
 
 
-def _field_offsets(width: int) -> dict[str, int]:
-    """Offsets of the data fields that the code reads."""
-    word = 8 if width == 64 else 4
-    ops = 2 * (24 if width == 64 else 12)
-    return {
-        "ops": 0,
-        "target": ops,
-        "pte": ops + word,
-        "stack": ops + word + 8,
-        "start_info": ops + 2 * word + 8,
-        "entry": ops + 3 * word + 8,
-    }
+class _Code:
+    """Machine code that grows; `origin` is its offset in the page."""
+
+    def __init__(self, width: int, origin: int) -> None:
+        self.at = TRAMPOLINE_OFFSETS[width]
+        self.origin = origin
+        self.code = bytearray()
+        self._checks: list[int] = []
+
+    def emit(self, opcode: str, *operands: int) -> None:
+        """Append an opcode (hex) and its operands of 32 bits."""
+        self.code += bytes.fromhex(opcode) + b"".join(each.to_bytes(4, "little") for each in operands)
+
+    @property
+    def here(self) -> int:
+        """Offset in the page of the next instruction."""
+        return self.origin + len(self.code)
+
+    def relative(self, opcode: str, target: int, base: int | None = None) -> None:
+        """An opcode whose last operand is a distance: from `base`, or from the end of the instruction."""
+        opcode_bytes = len(bytes.fromhex(opcode))
+        self.emit(opcode, target - (self.here + opcode_bytes + 4 if base is None else base) & 0xFFFFFFFF)
+
+    def check(self, opcode: str) -> None:
+        """A test with a conditional short jump to the ud2 that `finish` places at the end."""
+        self.emit(opcode + "00")
+        self._checks.append(len(self.code) - 1)
+
+    def jump_into_copy(self, add: str, jump: str) -> None:
+        """Add the offset of what follows the jump to the register that holds the copy's address, and go there."""
+        self.emit(add, self.here + len(bytes.fromhex(add + jump)) + 4)
+        self.emit(jump)
+
+    def finish(self) -> bytes:
+        """The code with its failing end."""
+        for where in self._checks:
+            self.code[where] = len(self.code) - (where + 1)
+        self.emit("0f0b")  # ud2
+        return bytes(self.code)
 
 
 def _code_64(origin: int) -> bytes:
-    at = _field_offsets(64)
-    code = bytearray()
-
-    def rip_relative(opcode: str, field: str) -> None:
-        code.extend(bytes.fromhex(opcode))
-        code.extend(struct.pack("<i", at[field] - (origin + len(code) + 4)))
-
-    def check(jump: int) -> int:
-        """test rax, rax; jump (short) to the ud2 that is placed at the end; returns where to patch the distance."""
-        code.extend(b"\x48\x85\xc0" + bytes((jump, 0)))
-        return len(code) - 1
-
-    rip_relative("488b3d", "target")  # mov rdi, target
-    rip_relative("488b35", "pte")  # mov rsi, pte
-    code += b"\xba" + struct.pack("<I", UVMF_INVLPG)  # mov edx, UVMF_INVLPG
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
-    code += b"\x0f\x05"  # syscall
-    fixups = [check(0x75)]  # jnz
-    rip_relative("488b05", "target")  # mov rax, target
-    code += b"\x48\x05"  # add rax, offset of the instruction behind the jump
-    landing = origin + len(code) + 4 + 2
-    code += struct.pack("<I", landing)
-    code += b"\xff\xe0"  # jmp rax
-    rip_relative("488d3d", "ops")  # lea rdi, ops
-    code += b"\xbe" + struct.pack("<I", 2)  # mov esi, 2
-    code += b"\x31\xd2"  # xor edx, edx
-    code += b"\x41\xba" + struct.pack("<I", DOMID_SELF)  # mov r10d, DOMID_SELF
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_MMUEXT_OP)  # mov eax, mmuext_op
-    code += b"\x0f\x05"  # syscall
-    fixups.append(check(0x78))  # js
-    rip_relative("488b25", "stack")  # mov rsp, stack
-    rip_relative("488b35", "start_info")  # mov rsi, start_info
-    code += b"\xfc"  # cld
-    rip_relative("ff25", "entry")  # jmp [entry]
-    for where in fixups:
-        code[where] = len(code) - (where + 1)
-    code += b"\x0f\x0b"  # ud2
-    return bytes(code)
+    code = _Code(64, origin)
+    at = code.at
+    code.relative("488b3d", at.target)  # mov rdi, target
+    code.relative("488b35", at.pte)  # mov rsi, pte
+    code.emit("ba", UVMF_INVLPG)  # mov edx, UVMF_INVLPG
+    code.emit("b8", UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
+    code.emit("0f05")  # syscall
+    code.check("4885c075")  # test rax, rax; jnz
+    code.relative("488b05", at.target)  # mov rax, target
+    code.jump_into_copy("4805", "ffe0")  # add rax, offset; jmp rax
+    code.relative("488d3d", at.ops)  # lea rdi, ops
+    code.emit("be", 2)  # mov esi, 2
+    code.emit("31d2")  # xor edx, edx
+    code.emit("41ba", DOMID_SELF)  # mov r10d, DOMID_SELF
+    code.emit("b8", MMUEXT_OP)  # mov eax, mmuext_op
+    code.emit("0f05")  # syscall
+    code.check("4885c078")  # test rax, rax; js
+    code.relative("488b25", at.stack)  # mov rsp, stack
+    code.relative("488b35", at.start_info)  # mov rsi, start_info
+    code.emit("fc")  # cld
+    code.relative("ff25", at.entry)  # jmp [entry]
+    return code.finish()
 
 
 def _code_32(origin: int) -> bytes:
     """Position-independent through ebp, which no hypercall of two or four arguments touches."""
-    at = _field_offsets(32)
-    code = bytearray(b"\xe8\0\0\0\0\x5d")  # call next; next: pop ebp
-    here = origin + 5
+    code = _Code(32, origin)
+    at = code.at
     # The call pushes through the loader's stack once; afterwards no stack is used until the kernel's own is loaded.
-
-    def based(opcode: str, field: str, extra: int = 0) -> None:
-        code.extend(bytes.fromhex(opcode))
-        code.extend(struct.pack("<i", at[field] + extra - here))
-
-    def check(jump: int) -> int:
-        code.extend(b"\x85\xc0" + bytes((jump, 0)))  # test eax, eax
-        return len(code) - 1
-
-    based("8b9d", "target")  # mov ebx, [ebp + target]
-    based("8b8d", "pte")  # mov ecx, low half of the PTE
-    based("8b95", "pte", 4)  # mov edx, high half
-    code += b"\xbe" + struct.pack("<I", UVMF_INVLPG)  # mov esi, UVMF_INVLPG
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
-    code += b"\xcd\x82"  # int 0x82
-    fixups = [check(0x75)]  # jnz
-    based("8b85", "target")  # mov eax, target
-    code += b"\x8d\xa8" + struct.pack("<I", here)  # lea ebp, [eax + here]: the copy's own base from now on
-    code += b"\x05"  # add eax, offset of the instruction behind the jump
-    landing = origin + len(code) + 4 + 2
-    code += struct.pack("<I", landing)
-    code += b"\xff\xe0"  # jmp eax
-    based("8d9d", "ops")  # lea ebx, [ebp + ops]
-    code += b"\xb9" + struct.pack("<I", 2)  # mov ecx, 2
-    code += b"\x31\xd2"  # xor edx, edx
-    code += b"\xbe" + struct.pack("<I", DOMID_SELF)  # mov esi, DOMID_SELF
-    code += b"\xb8" + struct.pack("<I", HYPERVISOR_MMUEXT_OP)  # mov eax, mmuext_op
-    code += b"\xcd\x82"  # int 0x82
-    fixups.append(check(0x78))  # js
-    based("8ba5", "stack")  # mov esp, [ebp + stack]
-    based("8bb5", "start_info")  # mov esi, [ebp + start_info]
-    code += b"\xfc"  # cld
-    based("ffa5", "entry")  # jmp [ebp + entry]
-    for where in fixups:
-        code[where] = len(code) - (where + 1)
-    code += b"\x0f\x0b"  # ud2
-    return bytes(code)
+    code.emit("e8", 0)  # call next
+    base = code.here
+    code.emit("5d")  # next: pop ebp
+    code.relative("8b9d", at.target, base)  # mov ebx, [ebp + target]
+    code.relative("8b8d", at.pte, base)  # mov ecx, low half of the PTE
+    code.relative("8b95", at.pte + 4, base)  # mov edx, high half
+    code.emit("be", UVMF_INVLPG)  # mov esi, UVMF_INVLPG
+    code.emit("b8", UPDATE_VA_MAPPING)  # mov eax, update_va_mapping
+    code.emit("cd82")  # int 0x82
+    code.check("85c075")  # test eax, eax; jnz
+    code.relative("8b85", at.target, base)  # mov eax, target
+    code.emit("8da8", base)  # lea ebp, [eax + base]: the copy's own base from now on
+    code.jump_into_copy("05", "ffe0")  # add eax, offset; jmp eax
+    code.relative("8d9d", at.ops, base)  # lea ebx, [ebp + ops]
+    code.emit("b9", 2)  # mov ecx, 2
+    code.emit("31d2")  # xor edx, edx
+    code.emit("be", DOMID_SELF)  # mov esi, DOMID_SELF
+    code.emit("b8", MMUEXT_OP)  # mov eax, mmuext_op
+    code.emit("cd82")  # int 0x82
+    code.check("85c078")  # test eax, eax; js
+    code.relative("8ba5", at.stack, base)  # mov esp, [ebp + stack]
+    code.relative("8bb5", at.start_info, base)  # mov esi, [ebp + start_info]
+    code.emit("fc")  # cld
+    code.relative("ffa5", at.entry, base)  # jmp [ebp + entry]
+    return code.finish()

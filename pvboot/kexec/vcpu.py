@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VGCF_IN_KERNEL = 1 << 2
-VGCF_ONLINE = 1 << 5
-
-FLAT_RING3_CS64 = 0xE033
-FLAT_RING3_SS64 = 0xE02B
-FLAT_RING1_CS32 = 0xE019
-FLAT_RING1_DS32 = 0xE021
-
-
-def fold_cr3(width: int, mfn: int) -> int:
-    """The cr3 value for a top-level table: mfn<<12, or for 32 bits `(mfn<<12 | mfn>>20)` (extended cr3)."""
-    return mfn << 12 if width == 64 else (mfn << 12 | mfn >> 20) & 0xFFFFFFFF
+from pvboot.xen.constants import (
+    FLAT_RING1_CS,
+    FLAT_RING1_DS,
+    FLAT_RING3_CS64,
+    FLAT_RING3_SS64,
+    VGCF_IN_KERNEL,
+    VGCF_ONLINE,
+)
+from pvboot.xen.paging import pfn_to_cr3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +36,19 @@ class VcpuContext:
     @property
     def cs(self) -> int:
         """Code selector."""
-        return FLAT_RING3_CS64 if self.width == 64 else FLAT_RING1_CS32
+        return FLAT_RING3_CS64 if self.width == 64 else FLAT_RING1_CS
 
     @property
     def ss(self) -> int:
         """Stack selector, also `kernel_ss`."""
-        return FLAT_RING3_SS64 if self.width == 64 else FLAT_RING1_DS32
+        return FLAT_RING3_SS64 if self.width == 64 else FLAT_RING1_DS
 
     @property
     def ds(self) -> int:
         """ds, es, fs and gs."""
-        return 0 if self.width == 64 else FLAT_RING1_DS32
+        return 0 if self.width == 64 else FLAT_RING1_DS
 
     @property
     def cr3(self) -> int:
         """Control register 3 as the context structure holds it."""
-        return fold_cr3(self.width, self.cr3_mfn)
+        return pfn_to_cr3(self.width, self.cr3_mfn)

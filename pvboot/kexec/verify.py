@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pvboot.errors import PlanError
+from pvboot.kexec._formats import TRAMPOLINE_DATA
 from pvboot.kexec.build import start_info_fields
-from pvboot.kexec.formats import PAGE_SIZE, START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import SPECIAL_SEGMENTS, DomainLayout
-from pvboot.kexec.pagetables import PTE_FRAME, PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn
-from pvboot.kexec.trampoline import MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE
+from pvboot.xen._formats import START_INFO
+from pvboot.xen.constants import MMUEXT_NEW_BASEPTR, MMUEXT_UNPIN_TABLE
+from pvboot.xen.paging import PAGE_SIZE, PTE_FRAME, PTE_RW, level_shift, levels_of, va_mask
 
 
 def violations(plan: KexecPlan) -> list[str]:
@@ -96,7 +97,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
         reached.add(slot)
         for index in tables[slot].nonzero()[0].tolist():
             entry = int(tables[slot][index])
-            va = base | index << (12 + 9 * (level - 1))
+            va = base | index << level_shift(level)
             child = slot_of.get((entry & PTE_FRAME) >> 12)
             if child is None:
                 yield f"6: the entry for {va:#x} leads to a frame outside the target slots"
@@ -175,10 +176,10 @@ def _start_info(plan: KexecPlan) -> Iterator[str]:
     """10 start_info agrees with the layout, frame numbers taken through the new p2m."""
     layout, image = plan.layout, plan.image
     mask = (1 << 8 * layout.word_bytes) - 1
-    values = START_INFO[layout.width].unpack(image.start_info)
+    info = START_INFO[layout.width](image.start_info)
     wanted = start_info_fields(layout, image.p2m, plan.source.shared_info_mfn)
-    for name, value in zip(START_INFO_FIELDS, values, strict=True):
-        expected = wanted[name]
+    for name, expected in wanted.items():
+        value = getattr(info, name)
         agrees = value.rstrip(b"\0") == expected if isinstance(expected, bytes) else value == expected & mask
         if not agrees:
             yield f"10: start_info.{name} is {value!r}, expected {expected!r}"

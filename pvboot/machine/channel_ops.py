@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from pvboot.machine import abi as xen
-from pvboot.machine.domain import Domain
+from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.errors import GuestFaultError
-from pvboot.machine.events import STATUS_CLOSED, STATUS_INTERDOMAIN, STATUS_IPI, STATUS_UNBOUND, STATUS_VIRQ, Port
-from pvboot.machine.mmu import OWN_DOMAINS
+from pvboot.machine.events import Port
+from pvboot.xen import constants as xen
+from pvboot.xen._formats import EVTCHN_ALLOC_UNBOUND, EVTCHN_BIND_IPI, EVTCHN_BIND_VIRQ, EVTCHN_STATUS
 
 
 class EventChannelOps:
@@ -20,15 +20,15 @@ class EventChannelOps:
         self._space = domain.space
         self._events = domain.events
         self._handlers: dict[int, Callable[[int], int]] = {
-            1: self._bind_virq,
-            3: self._close,
-            4: self._send,
-            5: self._status,
-            6: self._alloc_unbound,
-            7: self._bind_ipi,
-            8: self._bind_vcpu,
-            9: self._unmask,
-            10: self._reset,
+            xen.EVTCHNOP_BIND_VIRQ: self._bind_virq,
+            xen.EVTCHNOP_CLOSE: lambda address: self._events.close(self._space.read_int(address)),
+            xen.EVTCHNOP_SEND: self._send,
+            xen.EVTCHNOP_STATUS: self._status,
+            xen.EVTCHNOP_ALLOC_UNBOUND: self._alloc_unbound,
+            xen.EVTCHNOP_BIND_IPI: self._bind_ipi,
+            xen.EVTCHNOP_BIND_VCPU: self._bind_vcpu,
+            xen.EVTCHNOP_UNMASK: lambda address: self._events.unmask(self._space.read_int(address)),
+            xen.EVTCHNOP_RESET: self._reset,
         }
 
     def event_channel_op(self, command: int, address: int) -> int:
@@ -36,50 +36,37 @@ class EventChannelOps:
         handler = self._handlers.get(command)
         return handler(address) if handler else -errno.ENOSYS
 
-    def _port_at(self, address: int) -> int:
-        return int.from_bytes(self._space.read(address, 4), "little")
-
     def _bind_virq(self, address: int) -> int:
-        virq, vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_VIRQ, address)
-        if vcpu:
-            return -errno.ENOENT
-        port = self._events.bind_virq(virq)
-        return self._store_port(port, address + 8)
+        virq, vcpu, _ = self._space.unpack(EVTCHN_BIND_VIRQ, address)
+        return -errno.ENOENT if vcpu else self._store_port(self._events.bind_virq(virq), address + 8)
 
     def _bind_ipi(self, address: int) -> int:
-        vcpu, _ = self._space.unpack(xen.EVTCHN_BIND_IPI, address)
-        if vcpu:
-            return -errno.ENOENT
-        return self._store_port(self._events.bind(Port(STATUS_IPI)), address + 4)
+        vcpu, _ = self._space.unpack(EVTCHN_BIND_IPI, address)
+        return -errno.ENOENT if vcpu else self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_IPI)), address + 4)
 
     def _alloc_unbound(self, address: int) -> int:
-        own, remote, _ = self._space.unpack(xen.EVTCHN_ALLOC_UNBOUND, address)
+        own, remote, _ = self._space.unpack(EVTCHN_ALLOC_UNBOUND, address)
         if own not in OWN_DOMAINS:
             return -errno.EPERM
-        return self._store_port(self._events.bind(Port(STATUS_UNBOUND, remote)), address + 4)
+        return self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_UNBOUND, remote)), address + 4)
 
     def _store_port(self, port: int, address: int) -> int:
         if port < 0:
             return port
         try:
-            self._space.write(address, port.to_bytes(4, "little"))
+            self._space.write_int(address, port)
         except GuestFaultError:
             self._events.close(port)
             raise
         return 0
 
-    def _close(self, address: int) -> int:
-        return self._events.close(self._port_at(address))
-
     def _send(self, address: int) -> int:
-        number = self._port_at(address)
+        number = self._space.read_int(address)
         port = self._events.ports.get(number)
-        if port is None:
+        if port is None or port.status == xen.EVTCHNSTAT_VIRQ:
             return -errno.EINVAL
-        if port.status == STATUS_IPI:
+        if port.status == xen.EVTCHNSTAT_IPI:
             self._events.raise_port(number)
-        elif port.status == STATUS_VIRQ:
-            return -errno.EINVAL
         elif port.backend == "console":
             self._domain.console.serve()
         elif port.backend == "xenstore":
@@ -87,30 +74,23 @@ class EventChannelOps:
         return 0
 
     def _status(self, address: int) -> int:
-        own, number, *_ = self._space.unpack(xen.EVTCHN_STATUS, address)
+        own, number, *_ = self._space.unpack(EVTCHN_STATUS, address)
         if own not in OWN_DOMAINS:
             return -errno.EPERM
-        if number >= self._domain.abi.port_count:
+        if number >= self._events.port_count:
             return -errno.EINVAL
-        port = self._events.ports.get(number, Port(STATUS_CLOSED))
-        detail, extra = port.detail, 0
-        if port.status == STATUS_INTERDOMAIN:
-            detail, extra = port.detail, port.remote_port
-        self._space.write(address, xen.EVTCHN_STATUS.pack(own, number, port.status, 0, detail, extra))
+        port = self._events.ports.get(number, Port(xen.EVTCHNSTAT_CLOSED))
+        status = EVTCHN_STATUS.pack(own, number, port.status, 0, port.detail, port.remote_port)
+        self._space.write(address, status)
         return 0
 
     def _bind_vcpu(self, address: int) -> int:
-        number = self._port_at(address)
-        if number not in self._events.ports:
+        if self._space.read_int(address) not in self._events.ports:
             return -errno.EINVAL
-        return -errno.ENOENT if self._port_at(address + 4) else 0
-
-    def _unmask(self, address: int) -> int:
-        return self._events.unmask(self._port_at(address))
+        return -errno.ENOENT if self._space.read_int(address + 4) else 0
 
     def _reset(self, address: int) -> int:
-        own = int.from_bytes(self._space.read(address, 2), "little")
-        if own not in OWN_DOMAINS:
+        if self._space.read_int(address, 2) not in OWN_DOMAINS:
             return -errno.EPERM
         self._events.reset()
         return 0

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from struct import Struct
 
-from pvboot.machine.abi import PAGE_BYTES
 from pvboot.machine.memory import Memory
+from pvboot.xen.paging import PAGE_SIZE
 
 INPUT_BYTES = 1024
 OUTPUT_OFFSET = 1024
@@ -52,7 +52,7 @@ class Console:
     def attach(self, mfn: int) -> None:
         """Serve the ring in this frame."""
         self._page = self._memory.page(mfn)
-        assert len(self._page) == PAGE_BYTES
+        assert len(self._page) == PAGE_SIZE
 
     def feed(self, data: bytes) -> None:
         """Queue input for the guest (any thread); what exceeds a megabyte is dropped."""

@@ -1,4 +1,4 @@
-"""What `cpuid` tells the guest: an unknown vendor with the features that the engine really has, and Xen's leaves.
+"""The guest's `cpuid`: an unknown vendor with the features that the engine really has, and Xen's leaves.
 
 An unknown vendor keeps kernels out of vendor-specific probing of leaves and MSRs that do not exist here.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import struct
 
-XEN_VERSION_MAJOR = 4
-XEN_VERSION_MINOR = 17
+XEN_VERSION = 4 << 16 | 17
 
 VENDOR = b"PVBootMachin"
 BRAND = b"pvboot embedded PV machine".ljust(48, b"\0")
@@ -47,5 +46,5 @@ def cpuid(leaf: int) -> tuple[int, int, int, int]:
     if leaf == 0x40000000:
         return 0x40000002, *_registers(b"XenVMMXenVMM")
     if leaf == 0x40000001:
-        return XEN_VERSION_MAJOR << 16 | XEN_VERSION_MINOR, 0, 0, 0
+        return XEN_VERSION, 0, 0, 0
     return 0, 0, 0, 0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from pvboot.machine.abi import GRANT_ENTRY_V1, PTE_RW, abi_for
 from pvboot.machine.clock import Clock
 from pvboot.machine.console import Console
 from pvboot.machine.events import Events, Timer
@@ -21,14 +20,15 @@ from pvboot.machine.tables import FrameTable
 from pvboot.machine.vcpu import Vcpu
 from pvboot.machine.xenstore import XenstoreRing
 from pvboot.machine.xenstore_tree import Store
+from pvboot.xen._formats import GRANT_ENTRY_V1, WORD
+from pvboot.xen.constants import DOMID_SELF, GTF_PERMIT_ACCESS, VMASST_TYPE_PAE_EXTENDED_CR3
+from pvboot.xen.paging import PTE_RW
 
+OWN_DOMAINS = (DOMID_SELF, 1)
 STORE_PORT = 1
 CONSOLE_PORT = 2
 RECENT_HYPERCALLS = 32
 CONSOLE_TAIL_BYTES = 1 << 16
-PERMIT_ACCESS = 1
-GRANT_CONSOLE = 0
-GRANT_XENSTORE = 1
 
 
 class Cpu(Protocol):
@@ -107,9 +107,10 @@ class Domain:
         output: Callable[[bytes], None] | None = None,
     ) -> None:
         self.memory = Memory(width, nr_pages, frame_seed)
-        self.abi = abi_for(width)
         self.width = width
         self.wide = width == 64
+        self.word_bytes = width // 8
+        self.word_mask = (1 << width) - 1
         self.hypervisor = Hypervisor(self.memory)
         self.space = AddressSpace(self.memory)
         self.frames = FrameTable(self.memory, strict=strict)
@@ -117,9 +118,9 @@ class Domain:
         self.frames.flush = self.flush
         self.frames.forget = self.space.forget
         self.clock = Clock()
-        self.vcpu = Vcpu(self.memory, self.abi)
+        self.vcpu = Vcpu(self.memory)
         self.vcpu.mask_all()
-        self.events = Events(self.memory, self.abi, self.vcpu)
+        self.events = Events(self.memory, self.vcpu)
         self.events.bind_backend(STORE_PORT, "xenstore")
         self.events.bind_backend(CONSOLE_PORT, "console")
         self.timer = Timer(self.clock, self.events)
@@ -175,6 +176,15 @@ class Domain:
         if self.vcpu.in_kernel:
             self.cpu.set_root(self.root_address())
 
+    def pack_words(self, words: Iterable[int]) -> bytes:
+        """Numbers as words of the guest, one behind the other."""
+        return b"".join(map(WORD[self.width].pack, words))
+
+    def set_vm_assist(self, assists: int) -> None:
+        """Turn on exactly these guest assists (bits by VMASST_TYPE)."""
+        self.vm_assist = assists
+        self.frames.extended_cr3 = bool(assists >> VMASST_TYPE_PAE_EXTENDED_CR3 & 1)
+
     # --- grants
 
     def _grow_grant_table(self, frames: int) -> None:
@@ -191,7 +201,9 @@ class Domain:
 
     def seed_grant(self, reference: int, mfn: int) -> None:
         """The toolstack's entries for console and xenstore: domain 0 may map the ring."""
-        self.memory.write(self.memory.grant_mfn, reference * 8, GRANT_ENTRY_V1.pack(PERMIT_ACCESS, 0, mfn))
+        self.memory.write(
+            self.memory.grant_mfn, reference * GRANT_ENTRY_V1.size, GRANT_ENTRY_V1.pack(GTF_PERMIT_ACCESS, 0, mfn)
+        )
 
     def attach_ring(self, mfn: int) -> int:
         """Count domain 0's writable mapping of a ring frame; 0 or -errno."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
+from pvboot.xen.paging import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
 
 # Flags a domain without devices may not set: PWT, PCD, PAT/PSE; G only in L1.
 L1_FORBIDDEN = 0x098

@@ -5,17 +5,11 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from pvboot.machine.abi import SHARED_INFO_PENDING, VIRQ_COUNT, VIRQ_TIMER, Abi
 from pvboot.machine.clock import Clock
 from pvboot.machine.memory import Memory
 from pvboot.machine.vcpu import Vcpu
-
-# EVTCHNSTAT_*
-STATUS_CLOSED = 0
-STATUS_UNBOUND = 1
-STATUS_INTERDOMAIN = 2
-STATUS_VIRQ = 4
-STATUS_IPI = 5
+from pvboot.xen._formats import SHARED_INFO_OFFSETS
+from pvboot.xen.constants import EVTCHNSTAT_INTERDOMAIN, EVTCHNSTAT_VIRQ, NR_VIRQS, VIRQ_TIMER
 
 DEFAULT_PERIOD_NS = 10_000_000  # Xen gives every new vCPU a 100 Hz tick
 TIMER_SLOP_NS = 20_000
@@ -34,13 +28,15 @@ class Port:
 class Events:
     """The guest's ports and their bits in shared_info."""
 
-    def __init__(self, memory: Memory, abi: Abi, vcpu: Vcpu) -> None:
+    def __init__(self, memory: Memory, vcpu: Vcpu) -> None:
         self._mm = memory.mm
-        self._abi = abi
+        self._port_bits = memory.width  # ports in one selector word
         self._vcpu = vcpu
         shared = memory.shared_info_mfn << 12
-        self._pending = shared + SHARED_INFO_PENDING
-        self._mask = shared + abi.shared_mask
+        at = SHARED_INFO_OFFSETS[memory.width]
+        self._pending = shared + at.evtchn_pending
+        self._mask = shared + at.evtchn_mask
+        self.port_count = 8 * (at.evtchn_mask - at.evtchn_pending)
         self.ports: dict[int, Port] = {}
         self._virqs: dict[int, int] = {}
         self._lowest_free = 1
@@ -49,7 +45,7 @@ class Events:
 
     def _bit(self, port: int) -> tuple[int, int, int]:
         """Byte offset in the bitmap, bit in that byte, selector word."""
-        return port >> 3, 1 << (port & 7), port // self._abi.port_bits
+        return port >> 3, 1 << (port & 7), port // self._port_bits
 
     def is_pending(self, port: int) -> bool:
         """Whether the port's pending bit is set."""
@@ -83,7 +79,7 @@ class Events:
         number = self._lowest_free
         while number in self.ports:
             number += 1
-        if number >= self._abi.port_count:
+        if number >= self.port_count:
             return -errno.ENOSPC
         self._lowest_free = number + 1
         self.ports[number] = port
@@ -91,15 +87,15 @@ class Events:
 
     def bind_backend(self, number: int, backend: str) -> None:
         """The toolstack's ports: connected to a back end in domain 0 before the guest starts."""
-        self.ports[number] = Port(STATUS_INTERDOMAIN, 0, number, backend)
+        self.ports[number] = Port(EVTCHNSTAT_INTERDOMAIN, 0, number, backend)
 
     def bind_virq(self, virq: int) -> int:
         """EVTCHNOP_bind_virq on vCPU 0: the port or -errno."""
-        if virq >= VIRQ_COUNT:
+        if virq >= NR_VIRQS:
             return -errno.EINVAL
         if virq in self._virqs:
             return -errno.EEXIST
-        number = self.bind(Port(STATUS_VIRQ, virq))
+        number = self.bind(Port(EVTCHNSTAT_VIRQ, virq))
         if number > 0:
             self._virqs[virq] = number
         return number
@@ -109,7 +105,7 @@ class Events:
         port = self.ports.pop(number, None)
         if port is None:
             return -errno.EINVAL
-        if port.status == STATUS_VIRQ:
+        if port.status == EVTCHNSTAT_VIRQ:
             self._virqs.pop(port.detail, None)
         offset, bit, _ = self._bit(number)
         self._mm[self._pending + offset] &= ~bit & 0xFF

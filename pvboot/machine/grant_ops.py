@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import errno
 
-from pvboot.machine import abi as xen
-from pvboot.machine.domain import Domain
+from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.memory import GRANT_FRAMES_MAX
-from pvboot.machine.mmu import OWN_DOMAINS
-
-SETUP_TABLE, QUERY_SIZE, SET_VERSION, GET_VERSION = 2, 6, 8, 10
-STATUS_GENERAL_ERROR = -1
-STATUS_NO_SPACE = -8
+from pvboot.xen import constants as xen
+from pvboot.xen._formats import GNTTAB_QUERY_SIZE, GNTTAB_SETUP_TABLE
 
 
 class GrantOps:
@@ -20,39 +16,34 @@ class GrantOps:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._space = domain.space
-        self._abi = domain.abi
 
     def grant_table_op(self, command: int, address: int, count: int) -> int:
         """Version 1 only, one operation a call: no back end takes grants from here yet."""
         if count != 1:
             return -errno.ENOSYS if count else 0
-        if command == SET_VERSION:
-            wanted = int.from_bytes(self._space.read(address, 4), "little")
-            self._space.write(address, (1).to_bytes(4, "little"))
+        if command == xen.GNTTABOP_SET_VERSION:
+            wanted = self._space.read_int(address)
+            self._space.write_int(address, 1)
             return 0 if wanted == 1 else -errno.EINVAL
-        if command == GET_VERSION:
-            self._space.write(address + 4, (1).to_bytes(4, "little"))
+        if command == xen.GNTTABOP_GET_VERSION:
+            self._space.write_int(address + 4, 1)
             return 0
-        if command == QUERY_SIZE:
-            own, _, _, _ = self._space.unpack(xen.GRANT_QUERY_SIZE, address)
-            limits = (own, self._domain.grant_frames, GRANT_FRAMES_MAX, 0)
-            self._space.write(address, xen.GRANT_QUERY_SIZE.pack(*limits))
+        if command == xen.GNTTABOP_QUERY_SIZE:
+            own = self._space.read_int(address, 2)
+            limits = GNTTAB_QUERY_SIZE.pack(own, self._domain.grant_frames, GRANT_FRAMES_MAX, xen.GNTST_OKAY)
+            self._space.write(address, limits)
             return 0
-        if command == SETUP_TABLE:
-            return self._setup(address)
-        return -errno.ENOSYS
+        return self._setup(address) if command == xen.GNTTABOP_SETUP_TABLE else -errno.ENOSYS
 
     def _setup(self, address: int) -> int:
-        layout = self._abi.grant_setup_table
+        layout = GNTTAB_SETUP_TABLE[self._domain.width]
         own, count, _, target = self._space.unpack(layout, address)
-        status = 0
+        status = xen.GNTST_OKAY
         if own not in OWN_DOMAINS:
-            status = STATUS_GENERAL_ERROR
+            status = xen.GNTST_GENERAL_ERROR
+        elif (frames := self._domain.grant_table_frames(count)) is None:
+            status = xen.GNTST_PERMISSION_DENIED
         else:
-            frames = self._domain.grant_table_frames(count)
-            if frames is None:
-                status = STATUS_NO_SPACE
-            else:
-                self._space.write(target, b"".join(map(self._abi.word.pack, frames)))
+            self._space.write(target, self._domain.pack_words(frames))
         self._space.write(address, layout.pack(own, count, status, target))
         return 0

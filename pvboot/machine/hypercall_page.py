@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pvboot.machine.abi import IRET, PAGE_BYTES
+from pvboot.xen.constants import HYPERCALL_NUMBERS
+from pvboot.xen.paging import PAGE_SIZE
 
+IRET = HYPERCALL_NUMBERS["iret"]
 SLOT_BYTES = 32
-SLOTS = PAGE_BYTES // SLOT_BYTES
+SLOTS = PAGE_SIZE // SLOT_BYTES
 TRAP_FILL = b"\xcc"
 
 

@@ -10,27 +10,29 @@ import errno
 import time
 from collections.abc import Callable
 
-from pvboot.machine import abi as xen
 from pvboot.machine.channel_ops import EventChannelOps
-from pvboot.machine.cpuid import XEN_VERSION_MAJOR, XEN_VERSION_MINOR
+from pvboot.machine.cpuid import XEN_VERSION
 from pvboot.machine.domain import Call, Domain
 from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.grant_ops import GrantOps
 from pvboot.machine.mmu import Mmu
-from pvboot.machine.vcpu import Callback, TrapHandler
+from pvboot.machine.vcpu import Handler
 from pvboot.machine.vcpu_ops import VcpuOps
+from pvboot.xen import constants as xen
+from pvboot.xen._formats import CALLBACK_REGISTER, MULTICALL_ENTRY, SCHED_POLL, TRAP_INFO
+from pvboot.xen.paging import PAGE_SIZE
 
-Handler = Callable[..., int]
+Hypercall = Callable[..., int]
 
-# XENFEAT_* as Xen reports them to a PV domU: mmu_pt_update_preserve_ad, highmem_assist, gnttab_map_avail_bits,
-# memory_op_vnode_supported, linux_rsdp_unrestricted; and, once the assist is on, pae_pgdir_above_4gb.
-FEATURES = 1 << 5 | 1 << 6 | 1 << 7 | 1 << 13 | 1 << 17
-FEATURE_PAE_ABOVE_4GB = 1 << 4
-VM_ASSIST_PAE_EXTENDED_CR3 = 3
-VM_ASSIST_MAX = 5
-
-SHUTDOWN_REASONS = {0: "poweroff", 1: "reboot", 2: "suspend", 3: "crash", 4: "watchdog"}
-SCHED_YIELD, SCHED_BLOCK, SCHED_SHUTDOWN, SCHED_POLL = range(4)
+# What Xen reports to a PV domU; PAE_PGDIR_ABOVE_4GB comes to it once the guest has turned the assist on.
+FEATURES = (
+    1 << xen.XENFEAT_MMU_PT_UPDATE_PRESERVE_AD
+    | 1 << xen.XENFEAT_HIGHMEM_ASSIST
+    | 1 << xen.XENFEAT_GNTTAB_MAP_AVAIL_BITS
+    | 1 << xen.XENFEAT_MEMORY_OP_VNODE_SUPPORTED
+    | 1 << xen.XENFEAT_DIRECT_MAPPED
+)
+DEBUG_REGISTERS = (0, 1, 2, 3, 6, 7)
 POLL_PORTS_MAX = 128
 CONSOLE_IO_MAX = 1 << 16
 
@@ -45,7 +47,7 @@ class Hypercalls:
         self._space = domain.space
         self._vcpu = domain.vcpu
         self._events = domain.events
-        self._abi = domain.abi
+        self._width = domain.width
         self.mmu = Mmu(domain)
         self._vcpu_ops = VcpuOps(domain)
         self._channel_ops = EventChannelOps(domain)
@@ -54,38 +56,45 @@ class Hypercalls:
         self._in_multicall = False
         self._table = self._make_table()
 
-    def _make_table(self) -> dict[int, tuple[str, int, Handler]]:
-        """Number -> name, how many arguments the handler takes, handler."""
+    def _make_table(self) -> dict[int, tuple[str, int, Hypercall]]:
+        """Number -> name, how many argument words the handler takes, handler.
+
+        Arguments are words, "d" marks those of 64 bits, which a 32-bit guest passes as two.
+        """
         mmu, wide = self.mmu, self._domain.wide
-        handlers: dict[str, tuple[int, Handler]] = {
-            "set_trap_table": (1, self.set_trap_table),
-            "mmu_update": (4, mmu.mmu_update),
-            "set_gdt": (2, mmu.set_gdt),
-            "stack_switch": (2, self.stack_switch),
-            "set_callbacks": (3, self.set_callbacks) if wide else (4, self.set_callbacks32),
-            "fpu_taskswitch": (1, self.fpu_taskswitch),
-            "set_debugreg": (2, self.set_debugreg),
-            "get_debugreg": (1, self.get_debugreg),
-            "update_descriptor": (2, mmu.update_descriptor) if wide else (4, mmu.update_descriptor_halves),
-            "memory_op": (2, mmu.memory_op),
-            "multicall": (2, self.multicall),
-            "update_va_mapping": (3, mmu.update_va_mapping) if wide else (4, mmu.update_va_mapping_halves),
-            "set_timer_op": (1, self._vcpu_ops.set_timer) if wide else (2, self._vcpu_ops.set_timer32),
-            "xen_version": (2, self.xen_version),
-            "console_io": (3, self.console_io),
-            "grant_table_op": (3, self._grant_ops.grant_table_op),
-            "vm_assist": (2, self.set_vm_assist),
-            "vcpu_op": (3, self._vcpu_ops.vcpu_op),
-            "mmuext_op": (4, mmu.mmuext_op),
-            "sched_op": (2, self.sched_op),
-            "callback_op": (2, self.callback_op),
-            "event_channel_op": (2, self._channel_ops.event_channel_op),
-            "physdev_op": (2, self.physdev_op),
+        handlers: dict[str, tuple[str, Hypercall]] = {
+            "set_trap_table": ("w", self.set_trap_table),
+            "mmu_update": ("wwww", mmu.mmu_update),
+            "set_gdt": ("ww", mmu.set_gdt),
+            "stack_switch": ("ww", self.stack_switch),
+            "set_callbacks": ("www", self.set_callbacks) if wide else ("wwww", self.set_callbacks32),
+            "fpu_taskswitch": ("w", self.fpu_taskswitch),
+            "set_debugreg": ("ww", self.set_debugreg),
+            "get_debugreg": ("w", self.get_debugreg),
+            "update_descriptor": ("dd", mmu.update_descriptor),
+            "memory_op": ("ww", mmu.memory_op),
+            "multicall": ("ww", self.multicall),
+            "update_va_mapping": ("wdw", mmu.update_va_mapping),
+            "set_timer_op": ("d", self._vcpu_ops.set_timer),
+            "xen_version": ("ww", self.xen_version),
+            "console_io": ("www", self.console_io),
+            "grant_table_op": ("www", self._grant_ops.grant_table_op),
+            "vm_assist": ("ww", self.set_vm_assist),
+            "vcpu_op": ("www", self._vcpu_ops.vcpu_op),
+            "mmuext_op": ("wwww", mmu.mmuext_op),
+            "sched_op": ("ww", self.sched_op),
+            "callback_op": ("ww", self.callback_op),
+            "event_channel_op": ("ww", self._channel_ops.event_channel_op),
+            "physdev_op": ("ww", self.physdev_op),
         }
         if wide:
-            handlers["set_segment_base"] = (2, self.set_segment_base)
-        numbers = {name: number for number, name in xen.HYPERCALL_NAMES.items()}
-        return {numbers[name]: (name, arity, handler) for name, (arity, handler) in handlers.items()}
+            handlers["set_segment_base"] = ("ww", self.set_segment_base)
+        table = {}
+        for name, (shape, handler) in handlers.items():
+            words = [2 if kind == "d" and not wide else 1 for kind in shape]
+            joined = handler if max(words) == 1 else _joining(handler, words)
+            table[xen.HYPERCALL_NUMBERS[name]] = (name, sum(words), joined)
+        return table
 
     def call(self, number: int, arguments: tuple[int, ...]) -> int:
         """Perform one hypercall; the result as a signed number."""
@@ -109,8 +118,8 @@ class Hypercalls:
         """A list of hypercalls, each with its own result."""
         if self._in_multicall:
             return -errno.EINVAL
-        layout = self._abi.multicall_entry
-        size = self._abi.word_bytes
+        layout = MULTICALL_ENTRY[self._width]
+        size = self._domain.word_bytes
         self._in_multicall = True
         try:
             for index in range(count & 0xFFFFFFFF):
@@ -119,7 +128,7 @@ class Hypercalls:
                 at = address + index * layout.size
                 number, _, *arguments = self._space.unpack(layout, at)
                 result = self.call(number, tuple(arguments))
-                self._space.write(at + size, self._abi.result.pack(_wrap(result, self._abi.width)))
+                self._space.write_int(at + size, result & self._domain.word_mask, size)
         finally:
             self._in_multicall = False
         return 0
@@ -131,54 +140,48 @@ class Hypercalls:
         if not address:
             self._vcpu.traps.clear()
             return 0
-        layout = self._abi.trap_info
+        layout = TRAP_INFO[self._width]
         for index in range(257):
             vector, flags, selector, handler = self._space.unpack(layout, address + index * layout.size)
             if not handler:
                 break
-            masks = bool(flags & xen.TRAP_MASKS_EVENTS)
-            self._vcpu.traps[vector] = TrapHandler(handler, selector, flags & 3, masks)
+            self._vcpu.traps[vector] = Handler(handler, selector, bool(flags & xen.TI_MASKS_EVENTS), flags & 3)
         return 0
 
     def set_callbacks(self, event: int, failsafe: int, syscall: int) -> int:
         """The old way to register the three callbacks (64-bit)."""
-        self._vcpu.callbacks[xen.CALLBACK_EVENT] = Callback(event, 0, True)
-        self._vcpu.callbacks[xen.CALLBACK_FAILSAFE] = Callback(failsafe, 0, False)
-        self._vcpu.callbacks[xen.CALLBACK_SYSCALL] = Callback(syscall, 0, False)
-        return 0
+        self._vcpu.callbacks[xen.CALLBACKTYPE_SYSCALL] = Handler(syscall, 0, False)
+        return self.set_callbacks32(0, event, 0, failsafe)
 
     def set_callbacks32(self, event_cs: int, event: int, failsafe_cs: int, failsafe: int) -> int:
         """The old way to register the two callbacks (32-bit)."""
-        self._vcpu.callbacks[xen.CALLBACK_EVENT] = Callback(event, event_cs, True)
-        self._vcpu.callbacks[xen.CALLBACK_FAILSAFE] = Callback(failsafe, failsafe_cs, False)
+        self._vcpu.callbacks[xen.CALLBACKTYPE_EVENT] = Handler(event, event_cs, True)
+        self._vcpu.callbacks[xen.CALLBACKTYPE_FAILSAFE] = Handler(failsafe, failsafe_cs, False)
         return 0
 
     def callback_op(self, command: int, address: int) -> int:
         """CALLBACKOP_register and _unregister."""
-        if command == 0:
-            kind, flags, *where = self._space.unpack(self._abi.callback_register, address)
-            selector, handler = (0, where[0]) if self._domain.wide else (where[0], where[1])
-        elif command == 1:
-            kind, flags, selector, handler = *self._read_halves(address), 0, 0
+        selector = handler = 0
+        if command == xen.CALLBACKOP_REGISTER:
+            kind, flags, *selectors, handler = self._space.unpack(CALLBACK_REGISTER[self._width], address)
+            selector = selectors[0] if selectors else 0
+        elif command == xen.CALLBACKOP_UNREGISTER:
+            kind, flags = self._space.read_ints(address, 2, 2)
         else:
             return -errno.ENOSYS
-        kinds = [xen.CALLBACK_EVENT, xen.CALLBACK_FAILSAFE, xen.CALLBACK_NMI, xen.CALLBACK_SYSENTER]
+        kinds = {xen.CALLBACKTYPE_EVENT, xen.CALLBACKTYPE_FAILSAFE, xen.CALLBACKTYPE_NMI, xen.CALLBACKTYPE_SYSENTER}
         if self._domain.wide:
-            kinds += [xen.CALLBACK_SYSCALL, xen.CALLBACK_SYSCALL32]
+            kinds |= {xen.CALLBACKTYPE_SYSCALL, xen.CALLBACKTYPE_SYSCALL32}
         if kind not in kinds:
             return -errno.ENOSYS
-        if command == 1:
-            if kind != xen.CALLBACK_NMI:
+        if command == xen.CALLBACKOP_UNREGISTER:
+            if kind != xen.CALLBACKTYPE_NMI:
                 return -errno.EINVAL  # Xen lets only the NMI callback go
             self._vcpu.callbacks.pop(kind, None)
             return 0
-        masks = bool(flags & xen.CALLBACK_MASKS_EVENTS) or kind == xen.CALLBACK_EVENT
-        self._vcpu.callbacks[kind] = Callback(handler, selector, masks)
+        masks = bool(flags & xen.CALLBACKF_MASK_EVENTS) or kind == xen.CALLBACKTYPE_EVENT
+        self._vcpu.callbacks[kind] = Handler(handler, selector, masks)
         return 0
-
-    def _read_halves(self, address: int) -> tuple[int, int]:
-        data = self._space.read(address, 4)
-        return int.from_bytes(data[:2], "little"), int.from_bytes(data[2:], "little")
 
     def stack_switch(self, selector: int, pointer: int) -> int:
         """The stack on which traps from user mode arrive."""
@@ -188,16 +191,16 @@ class Hypercalls:
 
     def set_segment_base(self, which: int, base: int) -> int:
         """FS base, user GS base, kernel GS base, or the user's GS selector."""
-        if which < 3 and not self._space.is_guest_address(base):
+        if which != xen.SEGBASE_GS_USER_SEL and not self._space.is_guest_address(base):
             return -errno.EINVAL
-        if which == 0:
+        if which == xen.SEGBASE_FS:
             self._domain.cpu.write("fs_base", base)
-        elif which == 1:
+        elif which == xen.SEGBASE_GS_USER:
             self._vcpu.user_gs_base = base
-        elif which == 2:
+        elif which == xen.SEGBASE_GS_KERNEL:
             self._vcpu.kernel_gs_base = base
             self._domain.cpu.write("gs_base", base)
-        elif which != 3:
+        elif which != xen.SEGBASE_GS_USER_SEL:
             return -errno.EINVAL
         return 0
 
@@ -209,46 +212,47 @@ class Hypercalls:
 
     def set_debugreg(self, register: int, value: int) -> int:
         """Stored only: the machine sets no hardware breakpoints."""
-        if register not in (0, 1, 2, 3, 6, 7):
+        if register not in DEBUG_REGISTERS:
             return -errno.EINVAL
         self._vcpu.debug_registers[register] = value
         return 0
 
     def get_debugreg(self, register: int) -> int:
         """The stored value."""
-        if register not in (0, 1, 2, 3, 6, 7):
+        if register not in DEBUG_REGISTERS:
             return -errno.EINVAL
         return self._vcpu.debug_registers.get(register, 0)
 
     def set_vm_assist(self, command: int, kind: int) -> int:
         """Enable or disable a guest assist."""
-        if command not in (0, 1) or kind > VM_ASSIST_MAX:
+        if command not in (xen.VMASST_CMD_ENABLE, xen.VMASST_CMD_DISABLE):
             return -errno.ENOSYS
-        bit = 1 << kind
-        self._domain.vm_assist = self._domain.vm_assist | bit if command == 0 else self._domain.vm_assist & ~bit
-        self._domain.frames.extended_cr3 = bool(self._domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
+        if kind > xen.VMASST_TYPE_RUNSTATE_UPDATE_FLAG:
+            return -errno.ENOSYS
+        assists = self._domain.vm_assist & ~(1 << kind)
+        self._domain.set_vm_assist(assists | 1 << kind if command == xen.VMASST_CMD_ENABLE else assists)
         return 0
 
     # --- information
 
     def xen_version(self, command: int, address: int) -> int:
         """Version, names, features."""
-        if command == 0:
-            return XEN_VERSION_MAJOR << 16 | XEN_VERSION_MINOR
-        if command == 6:
+        if command == xen.XENVER_VERSION:
+            return XEN_VERSION
+        if command == xen.XENVER_GET_FEATURES:
             return self._features(address)
-        if command == 7:
-            return xen.PAGE_BYTES
-        if command == 5:
-            self._space.write(address, self._abi.word.pack(self._domain.hypervisor.m2p_va))
+        if command == xen.XENVER_PAGESIZE:
+            return PAGE_SIZE
+        if command == xen.XENVER_PLATFORM_PARAMETERS:
+            self._space.write_int(address, self._domain.hypervisor.m2p_va, self._domain.word_bytes)
             return 0
         texts = {
-            1: b".0-pvboot".ljust(16, b"\0"),
-            2: b"python".ljust(64, b"\0") + b"pvboot".ljust(16, b"\0") + bytes(64),
-            3: (self._abi.capability + b" ").ljust(1024, b"\0"),
-            4: b"unavailable".ljust(64, b"\0"),
-            8: self._domain.guest_handle,
-            9: bytes(1024),
+            xen.XENVER_EXTRAVERSION: b".0-pvboot".ljust(16, b"\0"),
+            xen.XENVER_COMPILE_INFO: b"python".ljust(64, b"\0") + b"pvboot".ljust(16, b"\0") + bytes(64),
+            xen.XENVER_CAPABILITIES: f"{xen.GUEST_TYPES[self._width]} ".encode().ljust(1024, b"\0"),
+            xen.XENVER_CHANGESET: b"unavailable".ljust(64, b"\0"),
+            xen.XENVER_GUEST_HANDLE: self._domain.guest_handle,
+            xen.XENVER_COMMANDLINE: bytes(1024),
         }
         if command not in texts:
             return -errno.ENOSYS
@@ -256,18 +260,15 @@ class Hypercalls:
         return 0
 
     def _features(self, address: int) -> int:
-        index = int.from_bytes(self._space.read(address, 4), "little")
         features = 0
-        if index == 0:
-            features = FEATURES
-            if self._domain.frames.extended_cr3:
-                features |= FEATURE_PAE_ABOVE_4GB
-        self._space.write(address + 4, features.to_bytes(4, "little"))
+        if self._space.read_int(address) == 0:  # the only word of bits
+            features = FEATURES | self._domain.frames.extended_cr3 << xen.XENFEAT_PAE_PGDIR_ABOVE_4GB
+        self._space.write_int(address + 4, features)
         return 0
 
     def console_io(self, command: int, count: int, address: int) -> int:
         """The emergency console: early output of kernels before their ring driver runs."""
-        if command != 0:
+        if command != xen.CONSOLEIO_WRITE:
             return 0
         count &= 0xFFFFFFFF
         for offset in range(0, count, CONSOLE_IO_MAX):
@@ -278,36 +279,36 @@ class Hypercalls:
 
     def physdev_op(self, command: int, address: int) -> int:
         """I/O privilege is granted in name only: every port access traps anyway."""
-        return 0 if command in (6, 7) else -errno.ENOSYS
+        return 0 if command in (xen.PHYSDEVOP_SET_IOPL, xen.PHYSDEVOP_SET_IOBITMAP) else -errno.ENOSYS
 
     # --- scheduling
 
     def sched_op(self, command: int, address: int) -> int:
         """Yield, block, poll, shut down."""
         domain = self._domain
-        if command == SCHED_YIELD:
+        if command == xen.SCHEDOP_YIELD:
             domain.serve_backends()
             return 0
-        if command == SCHED_BLOCK:
+        if command == xen.SCHEDOP_BLOCK:
             self._vcpu.mask = 0
             self._sleep(lambda: self._vcpu.upcall_pending, None)
             return 0
-        if command == SCHED_SHUTDOWN:
-            code = int.from_bytes(self._space.read(address, 4), "little")
+        if command == xen.SCHEDOP_SHUTDOWN:
+            code = self._space.read_int(address)
             domain.serve_backends()
-            domain.end(SHUTDOWN_REASONS.get(code, "crash"), code)
+            domain.end(xen.SHUTDOWN_REASONS.get(code, "crash"), code)
             return 0
-        if command == SCHED_POLL:
-            ports_address, count, timeout = self._space.unpack(self._abi.sched_poll, address)
-            if count > POLL_PORTS_MAX:
-                return -errno.EINVAL
-            data = self._space.read(ports_address, 4 * count) if count else b""
-            ports = [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data), 4)]
-            if any(port >= self._abi.port_count for port in ports):
-                return -errno.EINVAL
-            self._sleep(lambda: any(map(self._events.is_pending, ports)), timeout or None)
-            return 0
-        return -errno.ENOSYS
+        return self._poll(address) if command == xen.SCHEDOP_POLL else -errno.ENOSYS
+
+    def _poll(self, address: int) -> int:
+        ports_address, count, timeout = self._space.unpack(SCHED_POLL[self._width], address)
+        if count > POLL_PORTS_MAX:
+            return -errno.EINVAL
+        ports = self._space.read_ints(ports_address, count, 4)
+        if any(port >= self._events.port_count for port in ports):
+            return -errno.EINVAL
+        self._sleep(lambda: any(map(self._events.is_pending, ports)), timeout or None)
+        return 0
 
     def _sleep(self, awake: Callable[[], bool], timeout: int | None) -> None:
         """Serve back ends and timer until something has happened, or until the absolute time `timeout` (ns).
@@ -336,7 +337,11 @@ class Hypercalls:
             time.sleep(min(wait, SLEEP_STEP_SECONDS))
 
 
-def _wrap(value: int, width: int) -> int:
-    """A result as the signed word that fits the guest's register."""
-    value &= (1 << width) - 1
-    return value - (1 << width) if value >> (width - 1) else value
+def _joining(handler: Hypercall, words: list[int]) -> Hypercall:
+    """A handler for the same arguments given as words: 1 each, or 2 (low, high) for those of 64 bits."""
+
+    def call(*arguments: int) -> int:
+        left = iter(arguments)
+        return handler(*(next(left) | next(left) << 32 if count == 2 else next(left) for count in words))
+
+    return call

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from pvboot.machine.abi import (
-    FIRST_XEN_L2_SLOT32,
-    FIRST_XEN_L4_SLOT,
-    LAST_XEN_L4_SLOT,
-    M2P_VA32,
-    M2P_VA64,
-    PTE_ACCESSED,
-    PTE_DIRTY,
-    PTE_NX,
-    PTE_PRESENT,
-    PTE_RW,
-    PTE_SUPERPAGE,
-    PTE_USER,
-    RESERVED_GDT_PAGES,
-)
 from pvboot.machine.errors import MachineError
 from pvboot.machine.memory import M2P_MFN, SUPERPAGE_FRAMES, Memory
+from pvboot.xen.constants import (
+    FIRST_RESERVED_GDT_PAGE,
+    FLAT_RING1_CS,
+    FLAT_RING1_DS,
+    FLAT_RING3_CS32,
+    FLAT_RING3_CS64,
+    FLAT_RING3_SS64,
+)
+from pvboot.xen.paging import (
+    FIRST_XEN_L2_SLOT,
+    FIRST_XEN_L4_SLOT,
+    HYPERVISOR_VIRT_START,
+    LAST_XEN_L4_SLOT,
+    PTE_ACCESSED,
+    PTE_DIRTY,
+    PTE_FRAME,
+    PTE_NX,
+    PTE_PRESENT,
+    PTE_SUPERPAGE,
+    PTE_USER,
+    TABLE_PROT,
+)
 
-GDT_VA64 = 0xFFFF_8200_0000_0000  # Xen's per-domain area, L4 slot 260
+# Xen's per-domain area, L4 slot 260; for 32-bit guests the last L2 slot, at which their M2P window ends.
+GDT_VA = {64: 0xFFFF_8200_0000_0000, 32: 0xFFE0_0000}
 GDT_L4_SLOT = 260
-GDT_VA32 = 0xFFE0_0000  # the last L2 slot: the M2P window of 32-bit guests ends there
 ENTRY_PAGE = 16  # page number within the area; 14 and 15 are the reserved GDT pages
 GDT_LIMIT = 16 * 4096 - 0x1001
 
@@ -41,23 +48,22 @@ RING0_DATA = 0xE010
 # Selector -> descriptor (base 0, limit 4 GiB, accessed).
 FLAT_SEGMENTS = {
     64: {
-        0xE008: 0x00AF9B000000FFFF,  # ring 0, 64-bit code
-        0xE010: 0x00CF93000000FFFF,  # ring 0 data
-        0xE023: 0x00CFFB000000FFFF,  # ring 3, 32-bit code
-        0xE02B: 0x00CFF3000000FFFF,  # ring 3 data
-        0xE033: 0x00AFFB000000FFFF,  # ring 3, 64-bit code
+        RING0_CODE: 0x00AF9B000000FFFF,
+        RING0_DATA: 0x00CF93000000FFFF,
+        FLAT_RING3_CS32: 0x00CFFB000000FFFF,
+        FLAT_RING3_SS64: 0x00CFF3000000FFFF,
+        FLAT_RING3_CS64: 0x00AFFB000000FFFF,
     },
     32: {
-        0xE008: 0x00CF9B000000FFFF,
-        0xE010: 0x00CF93000000FFFF,
-        0xE019: 0x00CFBB000000FFFF,  # ring 1 code
-        0xE021: 0x00CFB3000000FFFF,  # ring 1 data
-        0xE02B: 0x00CFFB000000FFFF,  # ring 3 code
-        0xE033: 0x00CFF3000000FFFF,  # ring 3 data
+        RING0_CODE: 0x00CF9B000000FFFF,
+        RING0_DATA: 0x00CF93000000FFFF,
+        FLAT_RING1_CS: 0x00CFBB000000FFFF,
+        FLAT_RING1_DS: 0x00CFB3000000FFFF,
+        0xE02B: 0x00CFFB000000FFFF,  # FLAT_RING3_CS of 32-bit guests
+        0xE033: 0x00CFF3000000FFFF,  # FLAT_RING3_DS of 32-bit guests
     },
 }
 
-LINK = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY
 PRIVATE_LEAF = PTE_PRESENT | PTE_ACCESSED | PTE_DIRTY
 
 
@@ -67,9 +73,9 @@ class Hypervisor:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self.wide = memory.width == 64
-        self.gdt_va = GDT_VA64 if self.wide else GDT_VA32
+        self.gdt_va = GDT_VA[memory.width]
         self.entry_va = self.gdt_va + ENTRY_PAGE * 4096
-        self.m2p_va = M2P_VA64 if self.wide else M2P_VA32
+        self.m2p_va = HYPERVISOR_VIRT_START[memory.width]
         self._zero = memory.private_frame()
         self._segments = memory.private_frame()
         self.entry_mfn = memory.private_frame()
@@ -81,12 +87,12 @@ class Hypervisor:
 
     def _fill_area(self) -> None:
         words = self._memory.words
-        for page in range(RESERVED_GDT_PAGES + 2):
+        for page in range(FIRST_RESERVED_GDT_PAGE + 2):
             words[self._area_l1 * 512 + page] = self._zero << 12 | PRIVATE_LEAF
-        words[self._area_l1 * 512 + RESERVED_GDT_PAGES] = self._segments << 12 | PRIVATE_LEAF
+        words[self._area_l1 * 512 + FIRST_RESERVED_GDT_PAGE] = self._segments << 12 | PRIVATE_LEAF
         # The guest's ring must be able to fetch here: the engine enters and stops at addresses in this page.
         words[self._area_l1 * 512 + ENTRY_PAGE] = self.entry_mfn << 12 | PRIVATE_LEAF | PTE_USER
-        first = RESERVED_GDT_PAGES * 512
+        first = FIRST_RESERVED_GDT_PAGE * 512
         for selector, descriptor in FLAT_SEGMENTS[self._memory.width].items():
             words[self._segments * 512 + (selector >> 3) - first] = descriptor
         iret = b"\x48\xcf" if self.wide else b"\xcf"
@@ -105,15 +111,15 @@ class Hypervisor:
             raise MachineError("the guest is too large for the machine's M2P")
         memory.frames[m2p_l2, : len(entries)] = entries
         memory.words[m2p_l3 * 512] = m2p_l2 << 12 | PTE_PRESENT | PTE_ACCESSED | PTE_USER
-        memory.words[area_l2 * 512] = self._area_l1 << 12 | LINK
-        memory.words[area_l3 * 512] = area_l2 << 12 | LINK
+        memory.words[area_l2 * 512] = self._area_l1 << 12 | TABLE_PROT
+        memory.words[area_l3 * 512] = area_l2 << 12 | TABLE_PROT
         slots = np.zeros(LAST_XEN_L4_SLOT - FIRST_XEN_L4_SLOT + 1, dtype=np.uint64)
-        slots[0] = m2p_l3 << 12 | LINK
-        slots[GDT_L4_SLOT - FIRST_XEN_L4_SLOT] = area_l3 << 12 | LINK
+        slots[0] = m2p_l3 << 12 | TABLE_PROT
+        slots[GDT_L4_SLOT - FIRST_XEN_L4_SLOT] = area_l3 << 12 | TABLE_PROT
         return slots
 
     def _pae_slots(self) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        slots = np.zeros(512 - FIRST_XEN_L2_SLOT32, dtype=np.uint64)
+        slots = np.zeros(512 - FIRST_XEN_L2_SLOT, dtype=np.uint64)
         entries = self._superpages(PTE_PRESENT | PTE_ACCESSED | PTE_NX)
         if len(entries) >= len(slots):
             raise MachineError("the guest is too large for a 32-bit guest's M2P")
@@ -124,7 +130,7 @@ class Hypervisor:
 
     def map_gdt(self, frames: list[int]) -> None:
         """Let the first pages of the descriptor area be these frames, the rest empty."""
-        for page in range(RESERVED_GDT_PAGES):
+        for page in range(FIRST_RESERVED_GDT_PAGE):
             mfn = frames[page] if page < len(frames) else self._zero
             self._memory.words[self._area_l1 * 512 + page] = mfn << 12 | PRIVATE_LEAF
 
@@ -135,5 +141,5 @@ class Hypervisor:
         """
         words = self._memory.words
         for index in range(4):
-            words[self.pae_root_mfn * 512 + index] = words[mfn * 512 + index] & 0x000F_FFFF_FFFF_F001
+            words[self.pae_root_mfn * 512 + index] = words[mfn * 512 + index] & (PTE_FRAME | PTE_PRESENT)
         return self.pae_root_mfn << 12

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pvboot.kexec.vcpu import VcpuContext
-from pvboot.machine.domain import CONSOLE_PORT, GRANT_CONSOLE, GRANT_XENSTORE, STORE_PORT, Domain
+from pvboot.machine.domain import CONSOLE_PORT, STORE_PORT, Domain
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
-from pvboot.machine.hypercalls import VM_ASSIST_PAE_EXTENDED_CR3, Hypercalls
+from pvboot.machine.hypercalls import Hypercalls
 from pvboot.machine.outcome import Limits, Outcome
 from pvboot.machine.xenstore_tree import preset_domain
+from pvboot.xen.constants import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 
 if TYPE_CHECKING:
     from pvboot.machine.run import Runner
@@ -111,8 +112,7 @@ class Machine:
         if context.width != self.width:
             raise MachineError("the context is for another width", expected=str(self.width), found=str(context.width))
         domain = self.domain
-        domain.vm_assist |= context.vm_assist
-        domain.frames.extended_cr3 = bool(domain.vm_assist >> VM_ASSIST_PAE_EXTENDED_CR3 & 1)
+        domain.set_vm_assist(domain.vm_assist | context.vm_assist)
         result = self.hypercalls.mmu.new_base(context.cr3_mfn)
         if result:
             raise RefusedError(f"top-level table in frame {context.cr3_mfn:#x}", -result, where="vCPU context")
@@ -124,12 +124,12 @@ class Machine:
 
     def attach_console(self, mfn: int) -> None:
         """Serve the console ring in this frame and seed grant entry 0.  Raises RefusedError if it cannot be mapped."""
-        self._attach("console", mfn, GRANT_CONSOLE)
+        self._attach("console", mfn, GNTTAB_RESERVED_CONSOLE)
         self.domain.console.attach(mfn)
 
     def attach_xenstore(self, mfn: int) -> None:
         """Serve the xenstore ring in this frame and seed grant entry 1.  Raises RefusedError if it cannot be mapped."""
-        self._attach("store", mfn, GRANT_XENSTORE)
+        self._attach("store", mfn, GNTTAB_RESERVED_XENSTORE)
         self.domain.xenstore.attach(mfn)
 
     def _attach(self, which: str, mfn: int, reference: int) -> None:

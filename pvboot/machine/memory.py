@@ -11,8 +11,8 @@ import mmap
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import PAGE_BYTES, WORDS_PER_FRAME
 from pvboot.machine.errors import MachineError
+from pvboot.xen.paging import ENTRIES, PAGE_SIZE
 
 MAP_NORESERVE = 0x4000  # not in the mmap module before Python 3.13
 M2P_MFN = 512
@@ -41,14 +41,12 @@ class Memory:
         self.guest_base = M2P_MFN + m2p_frames + SUPERPAGE_FRAMES
         self.total = self.guest_base + nr_pages
         self.m2p_frames = m2p_frames
-        self.size_bytes = self.total * PAGE_BYTES
+        self.size_bytes = self.total * PAGE_SIZE
         try:
             self.mm = mmap.mmap(-1, self.size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
         except (OSError, ValueError, OverflowError) as err:
             raise MachineError("cannot reserve the guest's memory", found=f"{self.size_bytes} bytes: {err}") from err
-        self.frames: npt.NDArray[np.uint64] = np.frombuffer(self.mm, dtype=np.uint64).reshape(
-            self.total, WORDS_PER_FRAME
-        )
+        self.frames: npt.NDArray[np.uint64] = np.frombuffer(self.mm, dtype=np.uint64).reshape(self.total, ENTRIES)
         self.words = memoryview(self.mm).cast("Q")
         self.bytes = memoryview(self.mm)
         self.p2m: npt.NDArray[np.uint64] = np.arange(self.guest_base, self.guest_base + nr_pages, dtype=np.uint64)
@@ -63,13 +61,13 @@ class Memory:
     def _m2p_frames(nr_pages: int, entry_bytes: int) -> int:
         """Frames of an M2P that also describes itself, in whole 2 MiB pages."""
         frames = SUPERPAGE_FRAMES
-        while frames * PAGE_BYTES < (M2P_MFN + frames + SUPERPAGE_FRAMES + nr_pages) * entry_bytes:
+        while frames * PAGE_SIZE < (M2P_MFN + frames + SUPERPAGE_FRAMES + nr_pages) * entry_bytes:
             frames += SUPERPAGE_FRAMES
         return frames
 
     def _m2p_view(self, entry_bytes: int) -> npt.NDArray[np.unsignedinteger]:
         dtype = np.uint64 if entry_bytes == 8 else np.uint32
-        return np.frombuffer(self.mm, dtype=dtype, offset=M2P_MFN * PAGE_BYTES, count=self.total)
+        return np.frombuffer(self.mm, dtype=dtype, offset=M2P_MFN * PAGE_SIZE, count=self.total)
 
     def private_frame(self) -> int:
         """A zeroed frame for the hypervisor's own use (tables, entry page)."""
@@ -81,14 +79,14 @@ class Memory:
 
     def read(self, mfn: int, offset: int, size: int) -> bytes:
         """Bytes of one or more consecutive machine frames."""
-        start = mfn * PAGE_BYTES + offset
+        start = mfn * PAGE_SIZE + offset
         return self.mm[start : start + size]
 
     def write(self, mfn: int, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Overwrite bytes of consecutive machine frames."""
-        start = mfn * PAGE_BYTES + offset
+        start = mfn * PAGE_SIZE + offset
         self.bytes[start : start + len(data)] = data
 
     def page(self, mfn: int) -> memoryview:
         """A writable view of one frame."""
-        return self.bytes[mfn * PAGE_BYTES : (mfn + 1) * PAGE_BYTES]
+        return self.bytes[mfn * PAGE_SIZE : (mfn + 1) * PAGE_SIZE]

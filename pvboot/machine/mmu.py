@@ -7,32 +7,29 @@ The executor of a plan calls `update_entries` and `extended_ops` directly, in th
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import E820_ENTRY, GDT_ENTRIES_GUEST, MMU_UPDATE, PAGE_BYTES
 from pvboot.machine.descriptors import fix_descriptor
-from pvboot.machine.domain import Domain
+from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.errors import GuestFaultError
-from pvboot.machine.tables import NONE, SEGMENTS, WRITABLE
+from pvboot.machine.tables import GUEST, NONE, SEGMENTS, WRITABLE
+from pvboot.xen import constants as xen
+from pvboot.xen._formats import (
+    E820ENTRY,
+    MMU_UPDATE,
+    MMUEXT_OP,
+    XEN_MACHPHYS_MAPPING,
+    XEN_MEMORY_MAP,
+    XEN_MEMORY_RESERVATION,
+)
+from pvboot.xen.paging import PAGE_SIZE
 
-NORMAL_UPDATE, MACHPHYS_UPDATE, PRESERVE_AD_UPDATE, NO_TRANSLATE_UPDATE = range(4)
-
-PIN_L1, PIN_L4, UNPIN, NEW_BASEPTR = 0, 3, 4, 5
-TLB_FLUSH_LOCAL, INVLPG_LOCAL, TLB_FLUSH_MULTI, INVLPG_MULTI, TLB_FLUSH_ALL, INVLPG_ALL, FLUSH_CACHE = range(6, 13)
-SET_LDT, NEW_USER_BASEPTR, CLEAR_PAGE, COPY_PAGE, FLUSH_CACHE_GLOBAL = 13, 15, 16, 17, 18
-
-FLUSH_TYPES = 3  # UVMF_TLB_FLUSH, UVMF_INVLPG
-
-INCREASE_RESERVATION, DECREASE_RESERVATION, MAXIMUM_RAM_PAGE, CURRENT_RESERVATION, MAXIMUM_RESERVATION = range(5)
-POPULATE_PHYSMAP, MEMORY_MAP, MACHPHYS_MAPPING = 6, 9, 12
-MEMORY_OP_MASK = 63
+FLUSHES = frozenset(range(xen.MMUEXT_TLB_FLUSH_LOCAL, xen.MMUEXT_INVLPG_ALL + 1))
 EXTENT_ORDER_MAX = 9
-
-DOMID_SELF = 0x7FF0
-OWN_DOMAINS = (DOMID_SELF, 1)
 PREEMPTED = 1 << 31
 CHUNK = 512
 
@@ -44,18 +41,21 @@ class Mmu:
         self._domain = domain
         self._frames = domain.frames
         self._space = domain.space
-        self._abi = domain.abi
+        self._width = domain.width
 
     # --- mmu_update
 
     def mmu_update(self, address: int, count: int, done_address: int, domain: int) -> int:
         """HYPERVISOR_mmu_update of the guest."""
-        if domain >> 16 or domain not in OWN_DOMAINS:
+        if domain not in OWN_DOMAINS:
             return -errno.ESRCH
-        count &= ~PREEMPTED & 0xFFFFFFFF
-        done, result = self.update_entries(self._guest_updates(address, count))
-        if done_address:
-            self._space.write(done_address, done.to_bytes(4, "little"))
+        return self._store_done(done_address, self.update_entries(self._guest_updates(address, _length(count))))
+
+    def _store_done(self, address: int, outcome: tuple[int, int]) -> int:
+        """Tell the guest how many requests were done, if it wants to know; the result."""
+        done, result = outcome
+        if address:
+            self._space.write_int(address, done)
         return result
 
     def _guest_updates(self, address: int, count: int) -> Iterator[tuple[int, int]]:
@@ -65,44 +65,35 @@ class Mmu:
             return
         first = address
         while count and (address == first or not self._domain.cut_short()):
-            step = min(count, CHUNK, (PAGE_BYTES - (address & 0xFFF)) // 16 or 1)
+            step = min(count, CHUNK, (PAGE_SIZE - (address & 0xFFF)) // 16 or 1)
             yield from MMU_UPDATE.iter_unpack(self._space.read(address, 16 * step))
             address += 16 * step
             count -= step
 
     def update_entries(self, updates: Iterable[tuple[int, int]]) -> tuple[int, int]:
         """Apply requests (ptr, val) in order; how many were done, and 0 or the -errno of the first refused one."""
-        done = 0
-        update = self._frames.update_entry
-        try:
-            for pointer, value in updates:
-                command = pointer & 7
-                if command in (NORMAL_UPDATE, NO_TRANSLATE_UPDATE):
-                    result = update(pointer & ~7, value)
-                elif command == PRESERVE_AD_UPDATE:
-                    result = update(pointer & ~7, value, preserve_ad=True)
-                elif command == MACHPHYS_UPDATE:
-                    result = self._frames.update_machphys(pointer >> 12, value)
-                else:
-                    result = -errno.ENOSYS
-                if result:
-                    return done, result
-                done += 1
-        except GuestFaultError:
-            return done, -errno.EFAULT
-        return done, 0
+        return _in_order(updates, self._update)
+
+    def _update(self, pointer: int, value: int) -> int:
+        command = pointer & 7
+        if command in (xen.MMU_NORMAL_PT_UPDATE, xen.MMU_PT_UPDATE_NO_TRANSLATE):
+            return self._frames.update_entry(pointer & ~7, value)
+        if command == xen.MMU_PT_UPDATE_PRESERVE_AD:
+            return self._frames.update_entry(pointer & ~7, value, preserve_ad=True)
+        if command == xen.MMU_MACHPHYS_UPDATE:
+            return self._frames.update_machphys(pointer >> 12, value)
+        return -errno.ENOSYS
 
     def update_array(self, updates: npt.NDArray[np.uint64]) -> int:
         """`update_entries` for an array [n, 2]; machine-to-physical updates of owned frames go in one step."""
         pointers, values = updates[:, 0], updates[:, 1]
         mfns = (pointers >> np.uint64(12)).astype(np.int64)
         commands = pointers & np.uint64(7)
-        if len(updates) and (commands == MACHPHYS_UPDATE).all() and int(mfns.max()) < self._domain.memory.total:
-            owned = self._frames.owner[mfns] == 1
-            m2p = self._domain.memory.m2p
-            if owned.all():
-                m2p[mfns] = values.astype(m2p.dtype)
-                return 0
+        memory = self._domain.memory
+        numbers_only = len(updates) and (commands == xen.MMU_MACHPHYS_UPDATE).all() and int(mfns.max()) < memory.total
+        if numbers_only and (self._frames.owner[mfns] == GUEST).all():
+            memory.m2p[mfns] = values.astype(memory.m2p.dtype)
+            return 0
         return self.update_entries((int(pointer), int(value)) for pointer, value in updates)[1]
 
     # --- update_va_mapping
@@ -113,13 +104,9 @@ class Mmu:
         if slot is None or not self._frames.is_l1(slot[0] >> 9):
             return -errno.EINVAL
         result = self._frames.update_entry(slot[0] << 3, value)
-        if not result and flags & FLUSH_TYPES:
+        if not result and flags & xen.UVMF_FLUSHTYPE_MASK:
             self._domain.flush()
         return result
-
-    def update_va_mapping_halves(self, address: int, low: int, high: int, flags: int) -> int:
-        """The same with a 32-bit guest's two words."""
-        return self.update_va_mapping(address, low | high << 32, flags)
 
     # --- mmuext_op
 
@@ -128,14 +115,10 @@ class Mmu:
         the rest is read through the new tables."""
         if domain not in OWN_DOMAINS:
             return -errno.ESRCH
-        count &= ~PREEMPTED & 0xFFFFFFFF
-        done, result = self.extended_ops(self._guest_ops(address, count))
-        if done_address:
-            self._space.write(done_address, done.to_bytes(4, "little"))
-        return result
+        return self._store_done(done_address, self.extended_ops(self._guest_ops(address, _length(count))))
 
     def _guest_ops(self, address: int, count: int) -> Iterator[tuple[int, int, int]]:
-        layout = self._abi.mmuext_op
+        layout = MMUEXT_OP[self._width]
         for index in range(count):
             if index and not index & 255 and self._domain.cut_short():
                 return
@@ -144,54 +127,42 @@ class Mmu:
 
     def extended_ops(self, ops: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
         """Apply operations (cmd, arg1, arg2); how many were done, and 0 or the -errno of the first refused one."""
-        done = 0
-        try:
-            for command, first, second in ops:
-                result = self._extended_op(command, first, second)
-                if result:
-                    return done, result
-                done += 1
-        except GuestFaultError:
-            return done, -errno.EFAULT
-        return done, 0
+        return _in_order(ops, self._extended_op)
 
     def _extended_op(self, command: int, first: int, second: int) -> int:
-        if command == NEW_BASEPTR:
+        if command == xen.MMUEXT_NEW_BASEPTR:
             return self.new_base(first)
-        if command == NEW_USER_BASEPTR:
+        if command == xen.MMUEXT_NEW_USER_BASEPTR:
             return self._new_user_base(first)
-        if command in (TLB_FLUSH_LOCAL, TLB_FLUSH_MULTI, TLB_FLUSH_ALL, INVLPG_LOCAL, INVLPG_MULTI, INVLPG_ALL):
+        if command in FLUSHES:
             self._domain.flush()
             return 0
-        if PIN_L1 <= command <= PIN_L4:
+        if xen.MMUEXT_PIN_L1_TABLE <= command <= xen.MMUEXT_PIN_L4_TABLE:
             return self._frames.pin(first, command + 1)
-        if command == UNPIN:
+        if command == xen.MMUEXT_UNPIN_TABLE:
             return self._frames.unpin(first)
-        if command in (FLUSH_CACHE, FLUSH_CACHE_GLOBAL):
+        if command in (xen.MMUEXT_FLUSH_CACHE, xen.MMUEXT_FLUSH_CACHE_GLOBAL):
             return -errno.EACCES  # only for domains with devices
-        if command == SET_LDT:
+        if command == xen.MMUEXT_SET_LDT:
             return self._set_ldt(second & 0xFFFFFFFF)
-        if command == CLEAR_PAGE:
-            return self._fill_page(first, None)
-        if command == COPY_PAGE:
-            return self._fill_page(first, second)
+        if command in (xen.MMUEXT_CLEAR_PAGE, xen.MMUEXT_COPY_PAGE):
+            return self._fill_page(first, second if command == xen.MMUEXT_COPY_PAGE else None)
         return -errno.ENOSYS
 
     def new_base(self, mfn: int) -> int:
         """MMUEXT_NEW_BASEPTR: take a reference on the new top table, drop the old one's."""
-        old = self._domain.vcpu.kernel_root
-        if mfn == old:
-            self._domain.set_kernel_root(mfn)
-            return 0
-        result = self._frames.get_type(mfn, self._frames.top_kind)
-        if result:
+        domain = self._domain
+        old = domain.vcpu.kernel_root
+        if mfn != old and (result := self._frames.get_type(mfn, self._frames.top_kind)):
             return result
-        self._domain.set_kernel_root(mfn)
+        domain.set_kernel_root(mfn)
+        if mfn == old:
+            return 0
         if old:
             self._frames.put_type(old)
-        if self._domain.on_first_new_base is not None:
-            self._domain.on_first_new_base(mfn)
-            self._domain.on_first_new_base = None
+        if domain.on_first_new_base is not None:
+            domain.on_first_new_base(mfn)
+            domain.on_first_new_base = None
         return 0
 
     def _new_user_base(self, mfn: int) -> int:
@@ -200,32 +171,28 @@ class Mmu:
             return -errno.EINVAL
         if mfn == vcpu.user_root:
             return 0
-        if mfn:
-            result = self._frames.get_type(mfn, self._frames.top_kind)
-            if result:
-                return result
+        if mfn and (result := self._frames.get_type(mfn, self._frames.top_kind)):
+            return result
         old, vcpu.user_root = vcpu.user_root, mfn
         if old:
             self._frames.put_type(old)
         return 0
 
     def _set_ldt(self, entries: int) -> int:
-        """No LDT is the only one there is: refuse others loudly rather than run with wrong segments."""
+        """Only the empty LDT is supported: refuse others loudly rather than run with wrong segments."""
         if entries:
             self._domain.counters["local descriptor tables refused"] += 1
             return -errno.EINVAL
         return 0
 
     def _fill_page(self, mfn: int, source: int | None) -> int:
-        frames = self._frames
+        """Clear a page that is not in use as a table, or copy another one to it."""
+        frames, memory = self._frames, self._domain.memory.frames
         if not frames.owns(mfn) or frames.kind[mfn] not in (NONE, WRITABLE):
             return -errno.EINVAL
-        if source is None:
-            self._domain.memory.frames[mfn] = 0
-        elif not frames.owns(source):
+        if source is not None and not frames.owns(source):
             return -errno.EINVAL
-        else:
-            self._domain.memory.frames[mfn] = self._domain.memory.frames[source]
+        memory[mfn] = 0 if source is None else memory[source]
         return 0
 
     # --- descriptors
@@ -233,12 +200,10 @@ class Mmu:
     def set_gdt(self, address: int, entries: int) -> int:
         """HYPERVISOR_set_gdt: the frames become descriptor frames, their descriptors are checked and adjusted."""
         entries &= 0xFFFFFFFF
-        if entries > GDT_ENTRIES_GUEST:
+        if entries > xen.FIRST_RESERVED_GDT_ENTRY:
             return -errno.EINVAL
-        pages = (entries * 8 + PAGE_BYTES - 1) // PAGE_BYTES
-        size = self._abi.word_bytes
-        data = self._space.read(address, pages * size) if pages else b""
-        frames = [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+        pages = (entries * 8 + PAGE_SIZE - 1) // PAGE_SIZE
+        frames = self._space.read_ints(address, pages, self._domain.word_bytes)
         for index, mfn in enumerate(frames):
             if self._frames.get_type(mfn, SEGMENTS):
                 for taken in frames[:index]:
@@ -262,62 +227,58 @@ class Mmu:
         self._domain.memory.words[address >> 3] = fixed
         return 0
 
-    def update_descriptor_halves(self, low: int, high: int, first: int, second: int) -> int:
-        """The same with a 32-bit guest's words."""
-        return self.update_descriptor(low | high << 32, first | second << 32)
-
     # --- memory_op
 
     def memory_op(self, command: int, address: int) -> int:
         """HYPERVISOR_memory_op: reservations, M2P window, memory map."""
-        command &= MEMORY_OP_MASK
+        command &= xen.MEMOP_CMD_MASK
         memory = self._domain.memory
-        if command == MACHPHYS_MAPPING:
+        if command == xen.XENMEM_MACHPHYS_MAPPING:
             start = self._domain.hypervisor.m2p_va
-            end = start + memory.m2p_frames * PAGE_BYTES
-            self._space.write(address, self._abi.machphys_mapping.pack(start, end, memory.total - 1))
+            end = start + memory.m2p_frames * PAGE_SIZE
+            self._space.write(address, XEN_MACHPHYS_MAPPING[self._width].pack(start, end, memory.total - 1))
             return 0
-        if command == MAXIMUM_RAM_PAGE:
+        if command == xen.XENMEM_MAXIMUM_RAM_PAGE:
             return memory.total - 1
-        if command == CURRENT_RESERVATION:
+        if command == xen.XENMEM_CURRENT_RESERVATION:
             return memory.nr_pages - len(self._domain.free_frames)
-        if command == MAXIMUM_RESERVATION:
+        if command == xen.XENMEM_MAXIMUM_RESERVATION:
             return memory.nr_pages
-        if command == MEMORY_MAP:
+        if command == xen.XENMEM_MEMORY_MAP:
             return self._memory_map(address)
-        if command in (INCREASE_RESERVATION, DECREASE_RESERVATION, POPULATE_PHYSMAP):
+        if command in (xen.XENMEM_INCREASE_RESERVATION, xen.XENMEM_DECREASE_RESERVATION, xen.XENMEM_POPULATE_PHYSMAP):
             return self._reservation(command, address)
         return -errno.ENOSYS
 
     def _memory_map(self, address: int) -> int:
         """One region of RAM, as the toolstack sets it for a domain without devices."""
-        entries, buffer = self._space.unpack(self._abi.memory_map, address)
+        entries, buffer = self._space.unpack(XEN_MEMORY_MAP[self._width], address)
         if not entries:
             return -errno.EINVAL
-        self._space.write(buffer, E820_ENTRY.pack(0, self._domain.memory.nr_pages * PAGE_BYTES, 1))
-        self._space.write(address, (1).to_bytes(4, "little"))
+        self._space.write(buffer, E820ENTRY.pack(0, self._domain.memory.nr_pages * PAGE_SIZE, 1))
+        self._space.write_int(address, 1)
         return 0
 
     def _reservation(self, command: int, address: int) -> int:
         """Give back or take frames; the number of extents done, as Xen reports partial success."""
-        start, count, order, _, domain = self._space.unpack(self._abi.memory_reservation, address)
+        start, count, order, _, domain = self._space.unpack(XEN_MEMORY_RESERVATION[self._width], address)
         if domain not in OWN_DOMAINS:
             return -errno.ESRCH
         if order > EXTENT_ORDER_MAX:
             return -errno.EPERM
-        if order and command != DECREASE_RESERVATION:
+        if order and command != xen.XENMEM_DECREASE_RESERVATION:
             return 0  # no contiguous frames are kept back
-        word = self._abi.word
+        size = self._domain.word_bytes
         for index in range(count):
             if index and not index & 255 and self._domain.cut_short():
                 return index
-            at = start + index * word.size
+            at = start + index * size
             try:
-                if command == DECREASE_RESERVATION:
-                    (mfn,) = self._space.unpack(word, at)
+                if command == xen.XENMEM_DECREASE_RESERVATION:
+                    mfn = self._space.read_int(at, size)
                     done = all(self._give_back(mfn + part) for part in range(1 << order))
                 else:
-                    pfn = self._space.unpack(word, at)[0] if command == POPULATE_PHYSMAP else None
+                    pfn = self._space.read_int(at, size) if command == xen.XENMEM_POPULATE_PHYSMAP else None
                     done = self._take_frame(at, pfn)
             except GuestFaultError:
                 done = False
@@ -341,7 +302,7 @@ class Mmu:
         for position in range(len(free) - 1, max(len(free) - 1 - CHUNK, -1), -1):
             mfn = free[position]
             if self._frames.unused(mfn):
-                self._space.write(address, self._abi.word.pack(mfn))
+                self._space.write_int(address, mfn, self._domain.word_bytes)
                 del free[position]
                 self._domain.memory.frames[mfn] = 0
                 self._frames.own(mfn)
@@ -349,3 +310,22 @@ class Mmu:
                     self._frames.update_machphys(mfn, pfn)
                 return True
         return False
+
+
+def _length(count: int) -> int:
+    """The number of requests in a count word, whose top bit marks a continued call."""
+    return count & ~PREEMPTED & 0xFFFFFFFF
+
+
+def _in_order(requests: Iterable[Any], perform: Callable[..., int]) -> tuple[int, int]:
+    """Perform requests in order; how many were done, and 0 or the -errno of the first refused one."""
+    done = 0
+    try:
+        for request in requests:
+            result = perform(*request)
+            if result:
+                return done, result
+            done += 1
+    except GuestFaultError:
+        return done, -errno.EFAULT
+    return done, 0

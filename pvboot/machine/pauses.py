@@ -11,13 +11,21 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import HYPERVISOR_END64, HYPERVISOR_START64, M2P_VA32, PTE_ADDRESS, PTE_NX, PTE_PRESENT
 from pvboot.machine.memory import Memory
+from pvboot.xen.paging import (
+    ENTRIES,
+    PTE_FRAME,
+    PTE_NX,
+    PTE_PRESENT,
+    canonical,
+    is_guest_address,
+    level_shift,
+    levels_of,
+)
 
 PAUSE = b"\xf3\x90"
 SITES_MAX = 4000
 SEARCHED_BYTES_MAX = 512 << 20
-CANONICAL_HIGH = 0xFFFF_0000_0000_0000
 
 
 class PauseSearch:
@@ -61,26 +69,22 @@ def _executable_runs(memory: Memory, va: int, table: int) -> Iterator[tuple[int,
 
 
 def _frames_of(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    return ((entries & np.uint64(PTE_ADDRESS)) >> np.uint64(12)).astype(np.int64)
+    return ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
 
 
 def l1_tables(memory: Memory, root: int) -> Iterator[tuple[int, int]]:
     """First virtual address and frame of every L1 table in the guest's part of the address space."""
-    yield from _tables_below(memory, root, 4 if memory.width == 64 else 3, 0)
+    yield from _tables_below(memory, root, levels_of(memory.width), 0)
 
 
 def _tables_below(memory: Memory, table: int, level: int, va: int) -> Iterator[tuple[int, int]]:
     if level == 1:
         yield va, table
         return
-    wide = memory.width == 64
-    entries = memory.frames[table, : 512 if wide or level == 2 else 4]
+    entries = memory.frames[table, : 4 if memory.width == 32 and level == 3 else ENTRIES]
     present = np.flatnonzero(entries & np.uint64(PTE_PRESENT))
     for index, target in zip(present, _frames_of(entries[present]), strict=True):
-        start = va | int(index) << (3 + 9 * level)
-        if wide and start >> 47:
-            start |= CANONICAL_HIGH
-        hypervisor = HYPERVISOR_START64 <= start < HYPERVISOR_END64 if wide else start >= M2P_VA32
+        start = canonical(memory.width, va | int(index) << level_shift(level))
         # A table that contains itself would lead back up.
-        if not hypervisor and target < memory.total and target != table:
+        if is_guest_address(memory.width, start) and target < memory.total and target != table:
             yield from _tables_below(memory, int(target), level - 1, start)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from pvboot.machine.domain import Cpu, Domain
 from pvboot.machine.mmu import Mmu
+from pvboot.machine.pagewrite import REGISTERS
+from pvboot.xen.paging import cr3_to_pfn, pfn_to_cr3
 
 PREFIXES = frozenset(b"\x66\x67\xf2\xf3\x2e\x36\x3e\x26\x64\x65")
 PREFIXES_MAX = 4
-REGISTERS = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{number}" for number in range(8, 16)))
 
-MSR_EFER, MSR_APIC_BASE, MSR_PAT, MSR_TSC, MSR_UCODE_REVISION, MSR_MTRR_CAP = (
-    0xC000_0080,
-    0x1B,
-    0x277,
-    0x10,
-    0x8B,
-    0xFE,
-)
 MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE = 0xC000_0100, 0xC000_0101, 0xC000_0102
-EFER_VALUE = 0xD01
-PAT_VALUE = 0x0007_0106_0007_0106
+MSR_PAT, MSR_UCODE_REVISION = 0x277, 0x8B
+# Model-specific registers with their initial values; those that the guest may write are kept in the vCPU.
+MSRS = {
+    0xC000_0080: 0xD01,  # EFER
+    0x1B: 0xFEE0_0900,  # APIC_BASE
+    MSR_PAT: 0x0007_0106_0007_0106,
+    0x10: 0,  # TSC
+    MSR_UCODE_REVISION: 0,
+    0xFE: 0,  # MTRR_CAP
+}
 CR0_VALUE = 0x8005_0033
 CR0_TASK_SWITCHED = 8
 
@@ -76,19 +77,15 @@ class PrivilegedInstructions:
 
     def _read_cr(self, number: int, register: str) -> bool:
         vcpu = self._vcpu
-        if number == 0:
-            value = CR0_VALUE | (CR0_TASK_SWITCHED if vcpu.task_switched else 0)
-        elif number == 2:
-            value = vcpu.fault_address
-        elif number == 3:
-            mfn = vcpu.kernel_root
-            value = mfn << 12 if self._domain.wide else (mfn << 12 | mfn >> 20) & 0xFFFFFFFF
-        elif number == 4:
-            value = vcpu.cr4
-        else:
-            return False
-        self._cpu.write(register, value)
-        return True
+        values = {
+            0: CR0_VALUE | (CR0_TASK_SWITCHED if vcpu.task_switched else 0),
+            2: vcpu.fault_address,
+            3: pfn_to_cr3(self._domain.width, vcpu.kernel_root),
+            4: vcpu.cr4,
+        }
+        if number in values:
+            self._cpu.write(register, values[number])
+        return number in values
 
     def _write_cr(self, number: int, register: str) -> bool:
         value = self._cpu.read(register)
@@ -101,8 +98,7 @@ class PrivilegedInstructions:
         elif number == 2:
             vcpu.fault_address = value
         elif number == 3:
-            mfn = value >> 12 if self._domain.wide else (value >> 12 | value << 20) & 0xFFFFFFFF
-            return self._mmu.new_base(mfn) == 0
+            return self._mmu.new_base(cr3_to_pfn(self._domain.width, value)) == 0
         elif number == 4:
             vcpu.cr4 = value
         else:
@@ -119,20 +115,14 @@ class PrivilegedInstructions:
 
     def _read_msr(self) -> bool:
         number = self._cpu.read("cx") & 0xFFFFFFFF
-        values = {
-            MSR_EFER: EFER_VALUE,
-            MSR_APIC_BASE: 0xFEE0_0900,
-            MSR_PAT: PAT_VALUE,
-            MSR_TSC: 0,
-            MSR_UCODE_REVISION: 0,
-            MSR_MTRR_CAP: 0,
-            MSR_GS_BASE: self._vcpu.kernel_gs_base,
-            MSR_KERNEL_GS_BASE: self._vcpu.user_gs_base,
-        }
         if number == MSR_FS_BASE and self._domain.wide:
             value = self._cpu.read("fs_base")
-        elif number in values:
-            value = self._vcpu.msrs.get(number, values[number])
+        elif number == MSR_GS_BASE:
+            value = self._vcpu.kernel_gs_base
+        elif number == MSR_KERNEL_GS_BASE:
+            value = self._vcpu.user_gs_base
+        elif number in MSRS:
+            value = self._vcpu.msrs.get(number, MSRS[number])
         else:
             return False
         self._cpu.write("ax", value & 0xFFFFFFFF)

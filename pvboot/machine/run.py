@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from dataclasses import replace
 
 import numpy as np
 
 from pvboot.kexec.vcpu import VcpuContext
-from pvboot.machine.abi import PTE_DIRTY, PTE_RW
 from pvboot.machine.clock import measure
 from pvboot.machine.domain import Domain, Ending
 from pvboot.machine.engine import Engine
@@ -29,6 +27,8 @@ from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
 from pvboot.machine.watcher import Watcher
+from pvboot.xen._formats import SHARED_INFO_OFFSETS
+from pvboot.xen.paging import PTE_DIRTY, PTE_RW
 
 STACK_WORDS = 16
 RESUMABLE = ("until", "stopped")
@@ -67,21 +67,24 @@ class Runner:
         scale, origin_ns = measure(lambda: self.engine.tsc(code))
         domain.clock.start(origin_ns)
         domain.vcpu.write_time(scale.base, 0, scale.multiplier, scale.shift)
-        wall = time.time_ns()
-        shared = domain.memory.shared_info_mfn << 12
-        abi = domain.abi
-        seconds, nanoseconds = divmod(wall, 10**9)
-        struct.pack_into("<III", domain.memory.mm, shared + abi.shared_wallclock, 2, seconds & 0xFFFFFFFF, nanoseconds)
-        struct.pack_into("<I", domain.memory.mm, shared + abi.shared_wallclock_high, seconds >> 32)
+        at = SHARED_INFO_OFFSETS[domain.width]
+        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+        clock = {
+            at.wc_version: 2,
+            at.wc_sec: seconds & 0xFFFFFFFF,
+            at.wc_nsec: nanoseconds,
+            at.wc_sec_hi: seconds >> 32,
+        }
+        for offset, value in clock.items():
+            domain.memory.write(domain.memory.shared_info_mfn, offset, value.to_bytes(4, "little"))
 
     def _enter(self, context: VcpuContext) -> None:
         """Prepare the entry page's iret to start the guest: the engine cannot lower its privilege otherwise."""
         domain, engine = self.domain, self.engine
         flags = context.rflags | 0x202  # Xen forces interrupts on: masking is by upcall_mask only
         ring = 3 if domain.wide else 1
-        layout = "<5Q" if domain.wide else "<5I"
-        frame = struct.pack(layout, context.ip, context.cs | ring, flags, context.sp, context.ss | ring)
-        domain.memory.write(domain.hypervisor.entry_mfn, ENTRY_FRAME_OFFSET, frame)
+        frame = (context.ip, context.cs | ring, flags, context.sp, context.ss | ring)
+        domain.memory.write(domain.hypervisor.entry_mfn, ENTRY_FRAME_OFFSET, domain.pack_words(frame))
         if not domain.wide:
             for name in ("ds", "es", "fs", "gs"):
                 engine.write(name, context.ds)
@@ -233,7 +236,7 @@ class Runner:
         )
 
     def _stack(self) -> tuple[int, ...]:
-        size = self.domain.abi.word_bytes
+        size = self.domain.word_bytes
         try:
             data = self.domain.space.prefix(self.engine.read("sp"), STACK_WORDS * size)
         except GuestFaultError:

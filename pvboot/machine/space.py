@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from struct import Struct
 
-from pvboot.machine.abi import (
-    HYPERVISOR_END64,
-    HYPERVISOR_START64,
-    M2P_VA32,
-    PAGE_BYTES,
-    PTE_ADDRESS,
+from pvboot.machine.errors import GuestFaultError
+from pvboot.machine.memory import Memory
+from pvboot.xen.paging import (
+    PAGE_SIZE,
+    PTE_FRAME,
     PTE_PRESENT,
     PTE_RW,
     PTE_SUPERPAGE,
+    is_guest_address,
+    level_shift,
+    levels_of,
 )
-from pvboot.machine.errors import GuestFaultError
-from pvboot.machine.memory import Memory
-
-CANONICAL_LOW_END = 1 << 47
-CANONICAL_HIGH_START = (1 << 64) - (1 << 47)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,11 @@ class AddressSpace:
         self._words = memory.words
         self._mm = memory.mm
         self._limit = memory.size_bytes
-        self._wide = memory.width == 64
+        self._width = memory.width
         # level, shift and mask of the table index
-        self._levels: tuple[tuple[int, int, int], ...] = (
-            ((4, 39, 511), (3, 30, 511), (2, 21, 511), (1, 12, 511))
-            if self._wide
-            else ((3, 30, 3), (2, 21, 511), (1, 12, 511))
+        self._levels = tuple(
+            (level, level_shift(level), 3 if level == 3 and memory.width == 32 else 511)
+            for level in range(levels_of(memory.width), 0, -1)
         )
         self._readable: dict[int, int] = {}
         self._writable: dict[int, int] = {}
@@ -67,11 +63,7 @@ class AddressSpace:
 
     def is_guest_address(self, address: int) -> bool:
         """Whether the address is the guest's to use: canonical and outside the hypervisor's range."""
-        if not self._wide:
-            return 0 <= address < M2P_VA32
-        if address < CANONICAL_LOW_END:
-            return address >= 0
-        return CANONICAL_HIGH_START <= address < 1 << 64 and not (HYPERVISOR_START64 <= address < HYPERVISOR_END64)
+        return is_guest_address(self._width, address)
 
     def walk(self, address: int, root: int | None = None) -> list[WalkStep]:
         """The entries met on the way to an address, top down; ends at the first non-present one or at the leaf."""
@@ -85,7 +77,7 @@ class AddressSpace:
             steps.append(WalkStep(level, table, index, entry))
             if not entry & PTE_PRESENT or (level == 2 and entry & PTE_SUPERPAGE):
                 break
-            table = (entry & PTE_ADDRESS) >> 12
+            table = (entry & PTE_FRAME) >> 12
         return steps
 
     def leaf(self, address: int, root: int | None = None) -> tuple[int, int] | None:
@@ -99,8 +91,8 @@ class AddressSpace:
                 return slot, entry
             if not entry & PTE_PRESENT or entry & PTE_SUPERPAGE:
                 return None
-            table = (entry & PTE_ADDRESS) >> 12
-            if table * PAGE_BYTES >= self._limit:
+            table = (entry & PTE_FRAME) >> 12
+            if table * PAGE_SIZE >= self._limit:
                 return None
         return None
 
@@ -122,11 +114,11 @@ class AddressSpace:
             entry = self._words[table * 512 + ((address >> shift) & mask)]
             if not entry & PTE_PRESENT or (level != 1 and entry & PTE_SUPERPAGE):
                 raise GuestFaultError(address, write=write)
-            table = (entry & PTE_ADDRESS) >> 12
+            table = (entry & PTE_FRAME) >> 12
             # PAE top-level entries carry no permission bits.
-            if level != 3 or self._wide:
+            if level != 3 or self._width == 64:
                 permissions &= entry
-            if table * PAGE_BYTES >= self._limit:
+            if table * PAGE_SIZE >= self._limit:
                 raise GuestFaultError(address, write=write)
         if write and not permissions:
             raise GuestFaultError(address, write=True)
@@ -134,12 +126,12 @@ class AddressSpace:
 
     def read(self, address: int, size: int) -> bytes:
         """Copy bytes from the guest; GuestFaultError if any of them is not readable."""
-        if (address & 0xFFF) + size <= PAGE_BYTES:
+        if (address & 0xFFF) + size <= PAGE_SIZE:
             start = self.machine_address(address)
             return self._mm[start : start + size]
         parts = []
         while size:
-            count = min(size, PAGE_BYTES - (address & 0xFFF))
+            count = min(size, PAGE_SIZE - (address & 0xFFF))
             start = self.machine_address(address)
             parts.append(self._mm[start : start + count])
             address += count
@@ -150,7 +142,7 @@ class AddressSpace:
         """Copy bytes to the guest; GuestFaultError if any page is not writable (earlier pages are then written)."""
         position = 0
         while position < len(data):
-            count = min(len(data) - position, PAGE_BYTES - (address & 0xFFF))
+            count = min(len(data) - position, PAGE_SIZE - (address & 0xFFF))
             start = self.machine_address(address, write=True)
             self._mm[start : start + count] = data[position : position + count]
             address += count
@@ -160,9 +152,22 @@ class AddressSpace:
         """Read one structure."""
         return layout.unpack(self.read(address, layout.size))
 
+    def read_int(self, address: int, size: int = 4) -> int:
+        """Read one unsigned number."""
+        return int.from_bytes(self.read(address, size), "little")
+
+    def read_ints(self, address: int, count: int, size: int) -> list[int]:
+        """Read `count` unsigned numbers of `size` bytes each; the caller bounds the count."""
+        data = self.read(address, count * size) if count else b""
+        return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+
+    def write_int(self, address: int, value: int, size: int = 4) -> None:
+        """Write one unsigned number."""
+        self.write(address, value.to_bytes(size, "little"))
+
     def prefix(self, address: int, size: int) -> bytes:
         """As many of `size` bytes from the address on as are readable (instruction bytes at a page's end)."""
-        count = min(size, PAGE_BYTES - (address & 0xFFF))
+        count = min(size, PAGE_SIZE - (address & 0xFFF))
         data = self.read(address, count)
         if count < size:
             try:

@@ -17,17 +17,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.machine.abi import (
-    FIRST_XEN_L2_SLOT32,
-    FIRST_XEN_L4_SLOT,
-    LAST_XEN_L4_SLOT,
-    PTE_ACCESSED,
-    PTE_ADDRESS,
-    PTE_DIRTY,
-    PTE_PRESENT,
-    PTE_RW,
-    WORDS_PER_FRAME,
-)
 from pvboot.machine.descriptors import fix_descriptor_frame
 from pvboot.machine.entries import (
     L1_FORBIDDEN,
@@ -38,6 +27,17 @@ from pvboot.machine.entries import (
     forbidden_flags,
 )
 from pvboot.machine.memory import Memory
+from pvboot.xen.paging import (
+    ENTRIES,
+    FIRST_XEN_L2_SLOT,
+    FIRST_XEN_L4_SLOT,
+    LAST_XEN_L4_SLOT,
+    PTE_ACCESSED,
+    PTE_DIRTY,
+    PTE_FRAME,
+    PTE_PRESENT,
+    PTE_RW,
+)
 
 NONE = 0
 L1 = 1
@@ -67,7 +67,7 @@ FREE = 3  # given back by the guest
 
 EXTENDED_CR3_LIMIT = 1 << 20  # a PAE top table at or above 4 GiB needs pae_extended_cr3
 BATCH_TABLES = 256
-WORDS = WORDS_PER_FRAME
+WORDS = ENTRIES
 
 U64 = np.uint64
 
@@ -105,7 +105,7 @@ class FrameTable:
         self._validators = {
             L1: lambda mfn: self._validate_l1s(np.array([mfn])),
             L2: lambda mfn: self._validate_l2(mfn, WORDS),
-            L2_XEN: lambda mfn: self._validate_l2(mfn, FIRST_XEN_L2_SLOT32),
+            L2_XEN: lambda mfn: self._validate_l2(mfn, FIRST_XEN_L2_SLOT),
             L3: self._validate_l3,
             L4: self._validate_l4,
             SEGMENTS: self._validate_segments,
@@ -241,7 +241,7 @@ class FrameTable:
             return 0
         if (entries & _int(L1_FORBIDDEN)).any():
             return -errno.EINVAL
-        targets = ((entries & _int(PTE_ADDRESS)) >> _int(12)).astype(np.int64)
+        targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
         writable = (entries & _int(PTE_RW)) != 0
         result = self._check_mapped(targets, writable)
         if result:
@@ -258,7 +258,7 @@ class FrameTable:
         for start in range(0, len(mfns), BATCH_TABLES):
             tables = self.memory.frames[mfns[start : start + BATCH_TABLES]]
             entries = tables[(tables & _int(PTE_PRESENT)) != 0]
-            targets = ((entries & _int(PTE_ADDRESS)) >> _int(12)).astype(np.int64)
+            targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
             np.subtract.at(self.references, targets, 1)
             if self.strict:
                 writable = targets[(entries & _int(PTE_RW)) != 0]
@@ -269,7 +269,7 @@ class FrameTable:
         """Present entries of an L2's guest slots and the frames they name; linear self-maps are left out."""
         table = self.memory.frames[mfn, :slots]
         entries = table[(table & _int(PTE_PRESENT)) != 0]
-        targets = ((entries & _int(PTE_ADDRESS)) >> _int(12)).astype(np.int64)
+        targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
         linear = (targets == mfn) & ((entries & _int(PTE_RW)) == 0)
         return entries, targets[~linear]
 
@@ -332,14 +332,14 @@ class FrameTable:
         """A read-only entry of a table for the table itself (linear page table), which Xen allows uncounted."""
         if kind == L3 and not self.wide:
             return False
-        return (entry & PTE_ADDRESS) >> 12 == mfn and not entry & PTE_RW
+        return (entry & PTE_FRAME) >> 12 == mfn and not entry & PTE_RW
 
     def _get_entries(self, mfn: int, kind: int) -> int:
         """Take the references of an L3's or L4's entries and adjust the entries; undone if one is refused."""
         taken: list[int] = []
         words = self.memory.words
         for index, entry in self._upper_entries(mfn, kind):
-            target = (entry & PTE_ADDRESS) >> 12
+            target = (entry & PTE_FRAME) >> 12
             below = L2_XEN if not self.wide and index == 3 else kind - 1
             if entry & forbidden_flags(kind, wide=self.wide):
                 result = -errno.EINVAL
@@ -379,13 +379,13 @@ class FrameTable:
 
     def _release_upper(self, mfn: int, kind: int) -> None:
         if kind in (L2, L2_XEN):
-            targets = self._l2_targets(mfn, WORDS if kind == L2 else FIRST_XEN_L2_SLOT32)[1]
+            targets = self._l2_targets(mfn, WORDS if kind == L2 else FIRST_XEN_L2_SLOT)[1]
             if len(targets):
                 self._put_l1s(targets)
             return
         for _, entry in self._upper_entries(mfn, kind):
             if not self._is_linear(entry, mfn, kind):
-                self.put_type((entry & PTE_ADDRESS) >> 12)
+                self.put_type((entry & PTE_FRAME) >> 12)
 
     # --- single entries
 
@@ -415,22 +415,22 @@ class FrameTable:
                 return -errno.EINVAL
             if self.wide:
                 value = adjust_l1_entry(value)
-            if old & PTE_PRESENT and not (old ^ value) & (PTE_ADDRESS | PTE_RW):
+            if old & PTE_PRESENT and not (old ^ value) & (PTE_FRAME | PTE_RW):
                 words[slot] = value
                 return 0
-            result = self.get_mapping((value & PTE_ADDRESS) >> 12, value & PTE_RW)
+            result = self.get_mapping((value & PTE_FRAME) >> 12, value & PTE_RW)
             if result:
                 return result
         words[slot] = value
         if old & PTE_PRESENT:
-            self.put_mapping((old & PTE_ADDRESS) >> 12, old & PTE_RW)
+            self.put_mapping((old & PTE_FRAME) >> 12, old & PTE_RW)
             self.forget()
         return 0
 
     def get_mapping(self, target: int, writable: int) -> int:
         """Count one mapping of a frame, by an L1 entry or by the hypervisor; 0 or -errno."""
         if target >= self.memory.total:
-            return -errno.EINVAL if target == PTE_ADDRESS >> 12 else -errno.EPERM
+            return -errno.EINVAL if target == PTE_FRAME >> 12 else -errno.EPERM
         if self._owner[target] not in (GUEST, SHARED):
             return -errno.EBUSY
         if writable and self.strict:
@@ -456,7 +456,7 @@ class FrameTable:
             return -errno.EINVAL
         if kind == L3 and not self.wide and index >= 3:
             return -errno.EINVAL
-        if kind == L2_XEN and index >= FIRST_XEN_L2_SLOT32:
+        if kind == L2_XEN and index >= FIRST_XEN_L2_SLOT:
             return -errno.EPERM
         return 0
 
@@ -467,12 +467,12 @@ class FrameTable:
         words = self.memory.words
         old = words[slot]
         level = LEVEL_OF[kind]
-        target = (value & PTE_ADDRESS) >> 12
+        target = (value & PTE_FRAME) >> 12
         if value & PTE_PRESENT:
             if value & forbidden_flags(level, wide=self.wide):
                 return -errno.EINVAL
             value = adjust_upper_entry(value, level, wide=self.wide)
-            same = old & PTE_PRESENT and not (old ^ value) & (PTE_ADDRESS | PTE_RW)
+            same = old & PTE_PRESENT and not (old ^ value) & (PTE_FRAME | PTE_RW)
             if not same and not self._is_linear(value, mfn, level):
                 result = self.get_type(target, level - 1)
                 if result:
@@ -481,7 +481,7 @@ class FrameTable:
             same = 0
         words[slot] = value
         if old & PTE_PRESENT and not same and not self._is_linear(old, mfn, level):
-            self.put_type((old & PTE_ADDRESS) >> 12)
+            self.put_type((old & PTE_FRAME) >> 12)
         self.flush()
         return 0
 

@@ -5,9 +5,6 @@ Frames are those of Xen's create_bounce_frame (xen/arch/x86/x86_64/entry.S, comp
 
 from __future__ import annotations
 
-import struct
-
-from pvboot.machine import abi as xen
 from pvboot.machine.cpuid import cpuid
 from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
@@ -25,6 +22,9 @@ from pvboot.machine.pagewrite import (
     logic_flags,
 )
 from pvboot.machine.privileged import PrivilegedInstructions
+from pvboot.xen import constants as xen
+from pvboot.xen._formats import IRET_CONTEXT
+from pvboot.xen.paging import PTE_FRAME, PTE_RW
 
 VECTOR_DEBUG, VECTOR_INVALID, VECTOR_NO_FPU, VECTOR_PROTECTION, VECTOR_PAGE_FAULT = 1, 6, 7, 13, 14
 WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17))
@@ -37,19 +37,9 @@ FLAG_ALWAYS = 2
 FLAGS_IOPL = 0x3000
 FLAGS_CLEARED_FOR_HANDLER = 0x100 | 0x4000 | 0x10000 | 0x20000 | 0x40000  # TF, NT, RF, VM, AC
 FLAGS_FROM_GUEST = 0x3F4FD7 & ~FLAGS_IOPL & ~0x20000
-IRET_IN_SYSCALL = 0x100
 
-USER_CODE_SELECTOR = 0xE033
-USER_STACK_SELECTOR = 0xE02B
+IRET = xen.HYPERCALL_NUMBERS["iret"]
 CPUID_MARKER = b"\x0f\x0bxen\x0f\xa2"  # ud2, "xen", cpuid: Xen's forced emulation prefix
-
-FRAME64 = struct.Struct("<QQQQQ")
-IRET64 = struct.Struct("<9Q")
-ERROR64 = struct.Struct("<Q")
-PAIR64 = struct.Struct("<QQ")
-FRAME32 = struct.Struct("<III")
-IRET32 = struct.Struct("<IIII")
-ERROR32 = struct.Struct("<I")
 
 
 class Traps:
@@ -76,7 +66,7 @@ class Traps:
             self._call = engine.batch("ax", "bx", "cx", "dx", "si", "di", "bp")
             self._state = engine.batch("sp", "ip", "flags")
             self._return = engine.batch("ax", "sp", "flags", "ip")
-        self._frame = engine.batch("sp", "flags", "ip")
+        self._registers = engine.batch("sp", "flags", "ip")
 
     # --- frames
 
@@ -86,48 +76,39 @@ class Traps:
         `state` replaces the CPU's sp, ip, flags (and cx, r11) when those are not up to date.
         """
         state = self._state.read() if state is None else state
-        saved = self.vcpu.mask
-        build = self._frame64 if self.domain.wide else self._frame32
+        in_kernel, saved_mask = self.vcpu.in_kernel, self.vcpu.mask
+        frame, top = self._frame_of(state, saved_mask, code)
+        stack = (top - len(frame)) & self.domain.word_mask
         try:
-            stack, frame_user = build(state, saved, code)
+            self.domain.space.write(stack, frame)  # the address space is always the kernel's
         except GuestFaultError as fault:
             raise GuestCrashError(f"no stack to deliver a trap on: {fault}") from fault
-        if frame_user:
+        if not in_kernel:
             self._enter_kernel()
         if mask:
             self.vcpu.mask = 1
         flags = (state[2] & ~FLAGS_CLEARED_FOR_HANDLER & ~FLAGS_IOPL) | FLAG_INTERRUPTS | FLAG_ALWAYS
-        self._frame.write(stack, flags, self._target(handler))
+        self._registers.write(stack, flags, self._target(handler))
 
     def _target(self, address: int) -> int:
-        return (address - self.engine.ip_bias) & self.domain.abi.word_mask
+        return (address - self.engine.ip_bias) & self.domain.word_mask
 
-    def _frame64(self, state: list[int], saved: int, code: int | None) -> tuple[int, bool]:
-        pointer, address, flags, cx, r11 = state
+    def _frame_of(self, state: list[int], saved_mask: int, code: int | None) -> tuple[bytes, int]:
+        """The frame for a handler, and where the stack begins that it is pushed to."""
+        pointer, address, flags = state[:3]
+        flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved_mask else FLAG_INTERRUPTS)
+        error = [] if code is None else [code]
         vcpu = self.vcpu
+        if not self.domain.wide:
+            words = [*error, address, xen.FLAT_RING1_CS | saved_mask << 16, flags]
+            return self.domain.pack_words(words), pointer
         if vcpu.in_kernel:
-            top, code_selector, stack_selector = pointer, USER_CODE_SELECTOR & ~3, USER_STACK_SELECTOR & ~3
+            top, selectors = pointer, (xen.FLAT_RING3_CS64 & ~3, xen.FLAT_RING3_SS64 & ~3)
         else:
-            top, code_selector, stack_selector = (vcpu.kernel_stack, vcpu.user_code_selector, vcpu.user_stack_selector)
-        flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved else FLAG_INTERRUPTS)
-        frame = FRAME64.pack(address, code_selector | saved << 32, flags, pointer, stack_selector)
-        if code is not None:
-            frame = ERROR64.pack(code) + frame
-        frame = PAIR64.pack(cx, r11) + frame
-        stack = ((top & ~15) - len(frame)) & self.domain.abi.word_mask
-        # `space` always walks the kernel's tables.
-        self.domain.space.write(stack, frame)
-        return stack, not vcpu.in_kernel
-
-    def _frame32(self, state: list[int], saved: int, code: int | None) -> tuple[int, bool]:
-        pointer, address, flags = state
-        flags = (flags & ~FLAG_INTERRUPTS) | (0 if saved else FLAG_INTERRUPTS)
-        frame = FRAME32.pack(address, 0xE019 | saved << 16, flags)
-        if code is not None:
-            frame = ERROR32.pack(code) + frame
-        stack = (pointer - len(frame)) & self.domain.abi.word_mask
-        self.domain.space.write(stack, frame)
-        return stack, False
+            top, selectors = vcpu.kernel_stack, (vcpu.user_code_selector, vcpu.user_stack_selector)
+        cx, r11 = state[3:]
+        words = [cx, r11, *error, address, selectors[0] | saved_mask << 32, flags, pointer, selectors[1]]
+        return self.domain.pack_words(words), top & ~15
 
     def _enter_kernel(self) -> None:
         self.vcpu.in_kernel = True
@@ -152,7 +133,7 @@ class Traps:
             domain.console.serve()
         if not self.vcpu.pending:
             return False
-        callback = self.vcpu.callbacks.get(xen.CALLBACK_EVENT)
+        callback = self.vcpu.callbacks.get(xen.CALLBACKTYPE_EVENT)
         if callback is None or not callback.address:
             return False
         domain.counters["upcalls"] += 1
@@ -181,7 +162,7 @@ class Traps:
         number = ax & 0xFFFFFFFF
         if not self.vcpu.in_kernel:
             self._user_syscall(sp, ip + 2, flags)
-        elif number == xen.IRET:
+        elif number == IRET:
             self.domain.counters["iret"] += 1
             self._iret64(sp)
         else:
@@ -204,22 +185,28 @@ class Traps:
 
     def _user_syscall(self, sp: int, after: int, flags: int) -> None:
         self.domain.counters["user system calls"] += 1
-        callback = self.vcpu.callbacks.get(xen.CALLBACK_SYSCALL)
+        callback = self.vcpu.callbacks.get(xen.CALLBACKTYPE_SYSCALL)
         if callback is None or not callback.address:
             self._deliver(VECTOR_INVALID, None, [sp, after - 2, flags, after, flags])
             return
         self.bounce(callback.address, None, mask=callback.masks_events, state=[sp, after, flags, after, flags])
 
-    def _iret64(self, sp: int) -> None:
+    def _iret_frame(self, sp: int) -> tuple[int, ...]:
         try:
-            frame = self.domain.space.unpack(IRET64, sp)
+            return self.domain.space.unpack(IRET_CONTEXT[self.domain.width], sp)
         except GuestFaultError as fault:
             raise GuestCrashError(f"iret without a frame: {fault}") from fault
-        ax, r11, cx, how, ip, code_selector, flags, new_sp, stack_selector = frame
-        if how & IRET_IN_SYSCALL:
-            cx, r11 = ip, flags
+
+    def _guest_flags(self, flags: int) -> int:
+        """The flags that an iret may set; the interrupt flag is the guest's event mask instead."""
         self.vcpu.mask = 0 if flags & FLAG_INTERRUPTS else 1
-        flags = (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
+        return (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
+
+    def _iret64(self, sp: int) -> None:
+        ax, r11, cx, how, ip, code_selector, flags, new_sp, stack_selector = self._iret_frame(sp)
+        if how & xen.VGCF_IN_SYSCALL:
+            cx, r11 = ip, flags
+        flags = self._guest_flags(flags)
         if code_selector & 3 == 3:
             self._check_user_selectors(code_selector, stack_selector)
             self._enter_user()
@@ -229,7 +216,7 @@ class Traps:
             self.engine.write("ax", ax)
 
     def _check_user_selectors(self, code_selector: int, stack_selector: int) -> None:
-        if code_selector & 0xFFFF not in (USER_CODE_SELECTOR, 0x33):
+        if code_selector & 0xFFFF not in (xen.FLAT_RING3_CS64, 0x33):
             self.domain.counters["returns to foreign code segments"] += 1
             raise GuestCrashError(f"return to user code selector {code_selector:#x}: only 64-bit code runs here")
         self.vcpu.user_code_selector = code_selector & 0xFFFF
@@ -237,7 +224,7 @@ class Traps:
 
     def _hypercall32(self) -> None:
         ax, bx, cx, dx, si, di, bp = self._call.read()
-        if ax == xen.IRET:
+        if ax == IRET:
             self.domain.counters["iret"] += 1
             self._iret32()
             return
@@ -248,18 +235,15 @@ class Traps:
 
     def _iret32(self) -> None:
         sp = self.engine.read("sp")
-        try:
-            ax, ip, code_selector, flags = self.domain.space.unpack(IRET32, sp)
-        except GuestFaultError as fault:
-            raise GuestCrashError(f"iret without a frame: {fault}") from fault
+        ax, ip, code_selector, flags = self._iret_frame(sp)
         if code_selector & 3 != 1:
             raise GuestCrashError(f"return to code selector {code_selector:#x}: 32-bit user programs do not run here")
-        self.vcpu.mask = 0 if flags & FLAG_INTERRUPTS else 1
-        flags = (flags & FLAGS_FROM_GUEST) | FLAG_INTERRUPTS | FLAG_ALWAYS
-        if self.deliver_events([sp + IRET32.size, ip, flags]):
+        flags = self._guest_flags(flags)
+        sp += IRET_CONTEXT[32].size
+        if self.deliver_events([sp, ip, flags]):
             self.engine.write("ax", ax)
         else:
-            self._return.write(ax, sp + IRET32.size, flags, self._target(ip))
+            self._return.write(ax, sp, flags, self._target(ip))
 
     # --- exceptions
 
@@ -346,7 +330,7 @@ class Traps:
         if leaf is None or not self.domain.space.is_guest_address(address):
             return False
         entry = leaf[1]
-        return not entry & xen.PTE_RW and self.domain.frames.is_l1((entry & xen.PTE_ADDRESS) >> 12)
+        return not entry & PTE_RW and self.domain.frames.is_l1((entry & PTE_FRAME) >> 12)
 
     # --- stores to page tables
 

@@ -9,25 +9,18 @@ from struct import Struct
 from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
 from pvboot.machine.xenstore_tree import GUEST_DOMAIN, Store, StoreError
+from pvboot.xen import constants as xen
 
-RING_BYTES = 1024
 RESPONSE_OFFSET = 1024
 INDEXES_OFFSET = 2048
 INDEXES = Struct("<IIII")  # req_cons, req_prod, rsp_cons, rsp_prod
 HEADER = Struct("<IIII")  # type, req_id, tx_id, payload bytes
-PAYLOAD_MAX = 4096
-PATH_MAX = 3072
-RELATIVE_PATH_MAX = 2048
 WATCHES_MAX = 128
 # No more requests are taken while this much waits for the guest to read it.
 BACKLOG_MAX = 64 << 10
 OUTPUT_MAX = 4 << 20
 
-CONTROL, DIRECTORY, READ, GET_PERMS, WATCH, UNWATCH, TRANSACTION_START, TRANSACTION_END = range(8)
-INTRODUCE, RELEASE, GET_DOMAIN_PATH, WRITE, MKDIR, RM, SET_PERMS, WATCH_EVENT, ERROR = range(8, 17)
-IS_DOMAIN_INTRODUCED, RESUME, SET_TARGET = range(17, 20)
-RESET_WATCHES, DIRECTORY_PART = 21, 22
-
+PRIVILEGED = (xen.XS_CONTROL, xen.XS_INTRODUCE, xen.XS_RELEASE, xen.XS_RESUME, xen.XS_SET_TARGET)
 PATH_PATTERN = re.compile(r"/?(?:[A-Za-z0-9@:_+-][A-Za-z0-9@:_+.,-]*/)*[A-Za-z0-9@:_+-][A-Za-z0-9@:_+.,-]*|/", re.ASCII)
 PERMISSION_PATTERN = re.compile(r"[nrwb][0-9]{1,5}", re.ASCII)
 DOMAIN_PATH = f"/local/domain/{GUEST_DOMAIN}"
@@ -50,7 +43,7 @@ def _decimal(data: bytes) -> int:
 def absolute_path(data: bytes) -> str:
     """A request's path made absolute; relative ones are below the domain's own directory."""
     path = _text(data)
-    limit = PATH_MAX if path.startswith("/") else RELATIVE_PATH_MAX
+    limit = xen.XENSTORE_ABS_PATH_MAX if path.startswith("/") else xen.XENSTORE_REL_PATH_MAX
     if not path or len(path) > limit or not PATH_PATTERN.fullmatch(path):
         raise StoreError("EINVAL")
     return path if path.startswith("/") else f"{DOMAIN_PATH}/{path}"
@@ -64,21 +57,21 @@ class XenstoreServer:
         self._send = send
         self._watches: dict[tuple[bytes, bytes], str] = {}  # (path as given, token) -> absolute path
         self._handlers: dict[int, Callable[[bytes, int], bytes | None]] = {
-            DIRECTORY: self._directory,
-            READ: lambda body, number: self._store.read(self._one_path(body), number),
-            GET_PERMS: self._get_permissions,
-            WATCH: self._watch,
-            UNWATCH: self._unwatch,
-            TRANSACTION_START: self._transaction_start,
-            TRANSACTION_END: self._transaction_end,
-            GET_DOMAIN_PATH: self._domain_path,
-            WRITE: self._write,
-            MKDIR: lambda body, number: self._changed(self._store.mkdir(self._one_path(body), number)),
-            RM: lambda body, number: self._changed(self._store.remove(self._one_path(body), number)),
-            SET_PERMS: self._set_permissions,
-            IS_DOMAIN_INTRODUCED: self._is_introduced,
-            RESET_WATCHES: self._reset_watches,
-            DIRECTORY_PART: self._directory_part,
+            xen.XS_DIRECTORY: self._directory,
+            xen.XS_READ: lambda body, number: self._store.read(self._one_path(body), number),
+            xen.XS_GET_PERMS: self._get_permissions,
+            xen.XS_WATCH: self._watch,
+            xen.XS_UNWATCH: self._unwatch,
+            xen.XS_TRANSACTION_START: self._transaction_start,
+            xen.XS_TRANSACTION_END: self._transaction_end,
+            xen.XS_GET_DOMAIN_PATH: self._domain_path,
+            xen.XS_WRITE: self._write,
+            xen.XS_MKDIR: lambda body, number: self._changed(self._store.mkdir(self._one_path(body), number)),
+            xen.XS_RM: lambda body, number: self._changed(self._store.remove(self._one_path(body), number)),
+            xen.XS_SET_PERMS: self._set_permissions,
+            xen.XS_IS_DOMAIN_INTRODUCED: self._is_introduced,
+            xen.XS_RESET_WATCHES: self._reset_watches,
+            xen.XS_DIRECTORY_PART: self._directory_part,
         }
         self._after: list[Callable[[], None]] = []
 
@@ -88,14 +81,13 @@ class XenstoreServer:
         self._after = []
         try:
             if handler is None:
-                privileged = kind in (CONTROL, INTRODUCE, RELEASE, RESUME, SET_TARGET)
-                raise StoreError("EACCES" if privileged else "ENOSYS")
+                raise StoreError("EACCES" if kind in PRIVILEGED else "ENOSYS")
             answer = handler(body, transaction)
             payload = b"OK\0" if answer is None else answer
-            if len(payload) > PAYLOAD_MAX:
+            if len(payload) > xen.XENSTORE_PAYLOAD_MAX:
                 raise StoreError("E2BIG")
         except StoreError as error:
-            kind, payload = ERROR, error.name.encode() + b"\0"
+            kind, payload = xen.XS_ERROR, error.name.encode() + b"\0"
         self._send(HEADER.pack(kind, request_id, transaction, len(payload)) + payload)
         for action in self._after:
             action()
@@ -122,7 +114,7 @@ class XenstoreServer:
 
     def _send_event(self, path: bytes, token: bytes) -> None:
         payload = path + b"\0" + token + b"\0"
-        self._send(HEADER.pack(WATCH_EVENT, 0, 0, len(payload)) + payload)
+        self._send(HEADER.pack(xen.XS_WATCH_EVENT, 0, 0, len(payload)) + payload)
 
     def _directory(self, body: bytes, number: int) -> bytes:
         return b"".join(name.encode() + b"\0" for name in self._store.directory(self._one_path(body), number))
@@ -133,7 +125,7 @@ class XenstoreServer:
         names = b"".join(n.encode() + b"\0" for n in self._store.directory(absolute_path(path), number))
         if offset > len(names):
             raise StoreError("EINVAL")
-        room = PAYLOAD_MAX - 32
+        room = xen.XENSTORE_PAYLOAD_MAX - 32
         part = names[offset : offset + room]
         return b"0\0" + part + (b"\0" if offset + len(part) >= len(names) else b"")
 
@@ -234,23 +226,23 @@ class XenstoreRing:
 
     def _take(self) -> bool:
         assert self._page is not None
-        if len(self._input) >= HEADER.size + PAYLOAD_MAX or len(self._output) >= BACKLOG_MAX:
+        if len(self._input) >= HEADER.size + xen.XENSTORE_PAYLOAD_MAX or len(self._output) >= BACKLOG_MAX:
             return False
         consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
         count = (produced - consumed) & 0xFFFFFFFF
-        if count > RING_BYTES:
+        if count > xen.XENSTORE_RING_SIZE:
             self.broken = f"request ring indexes {consumed}, {produced}"
             return False
         if not count:
             return False
-        self._input += ring_bytes(self._page, 0, RING_BYTES, consumed, count)
+        self._input += ring_bytes(self._page, 0, xen.XENSTORE_RING_SIZE, consumed, count)
         INDEX.pack_into(self._page, INDEXES_OFFSET, produced)
         return True
 
     def _answer(self) -> None:
         while len(self._input) >= HEADER.size and len(self._output) < BACKLOG_MAX:
             kind, request_id, transaction, size = HEADER.unpack_from(self._input)
-            if size > PAYLOAD_MAX:
+            if size > xen.XENSTORE_PAYLOAD_MAX:
                 self.broken = f"request of {size} bytes"
                 return
             if len(self._input) < HEADER.size + size:
@@ -266,13 +258,13 @@ class XenstoreRing:
             return False
         _, _, consumed, produced = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
         used = (produced - consumed) & 0xFFFFFFFF
-        if used > RING_BYTES:
+        if used > xen.XENSTORE_RING_SIZE:
             self.broken = f"response ring indexes {consumed}, {produced}"
             return False
-        data = bytes(self._output[: RING_BYTES - used])
+        data = bytes(self._output[: xen.XENSTORE_RING_SIZE - used])
         if not data:
             return False
         del self._output[: len(data)]
-        ring_store(self._page, RESPONSE_OFFSET, RING_BYTES, produced, data)
+        ring_store(self._page, RESPONSE_OFFSET, xen.XENSTORE_RING_SIZE, produced, data)
         INDEX.pack_into(self._page, INDEXES_OFFSET + 12, (produced + len(data)) & 0xFFFFFFFF)
         return True

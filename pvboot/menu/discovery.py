@@ -42,11 +42,8 @@ def find(
     """
     if config is not None:
         return _find_named(devices, config)
-    if devices.menu_file is not None:
-        return FoundMenu(None, devices.menu_file, dialect_of(devices.menu_file), None)
-    if devices.fetched_menu is not None:
-        fetched = devices.fetched_menu
-        return FoundMenu(fetched.device, fetched.path, dialect_of(fetched.path), fetched.file)
+    if devices.menu is not None:
+        return FoundMenu(devices.menu.device, devices.menu.path, dialect_of(devices.menu.path), devices.menu.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
     problem: PvbootError | fs_errors.FsError | None = None
@@ -170,15 +167,8 @@ def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[by
     Raises `FsError`, `MenuError`.
     """
     if found.file is None:
-        if found.device is not None:
-            return b"", True  # a directory, or a loader: there is no text
-        try:
-            with open(found.path, "rb") as file:
-                data = file.read(limit_bytes + 1)
-        except OSError as err:
-            raise fs_errors.SourceError(f"cannot be read: {err.strerror}", where=found.path) from err
-    else:
-        data = found.file.read_at(0, limit_bytes + 1)
+        return b"", True  # a directory, or a loader: there is no text
+    data = found.file.read_at(0, limit_bytes + 1)
     if data.startswith(_GZIP_MAGIC):
         data = _unpack(data, found, limit_bytes)
     if len(data) <= limit_bytes:

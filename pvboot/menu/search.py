@@ -99,7 +99,7 @@ class Search:
                     continue
                 except fs_errors.FsError as err:
                     if isinstance(err, NetworkError):
-                        if not _is_unlisted(err):
+                        if not err.unlisted:
                             raise  # a server that is in trouble with one name would be with all of them
                         unlisted = True
                         continue
@@ -109,12 +109,6 @@ class Search:
                 yield FoundMenu(device, path, dialect, file, tuple(self.passed))
         if unlisted and not found:
             self.passed.append(MenuWarning(f"{device}: no menu in a usual place is in the list of checksums"))
-
-
-def _is_unlisted(err: NetworkError) -> bool:
-    from pvboot.fetch.errors import UnlistedError  # where the network was used, it has been imported already
-
-    return isinstance(err, UnlistedError)
 
 
 def _open(filesystem: Filesystem, path: str, *, directory: bool) -> File | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def build_tree(config: Config, store: ImageStore) -> TreeContent:
     """All mounts of the configuration."""
     parts: dict[str, Part] = {}
-    for mount in config.mounts:
+    for mount in config.content:
         if mount.kind == "directory":
             parts[mount.path] = Directory(mount.target)
         elif mount.kind == "images":
@@ -29,7 +29,7 @@ def build_tree(config: Config, store: ImageStore) -> TreeContent:
         else:
             from pvboot.serve.stores import Store
 
-            limits = config.server_limits
+            limits = config.limits.server
             parts[mount.path] = Store(mount.target, mount.options, limits.object_bytes, limits.spool_bytes)
     return TreeContent(parts)
 
@@ -39,16 +39,16 @@ class Assembly:
 
     def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
         """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
-        self._mounts = config.mounts
-        self.store = ImageStore(nursery, config.image_limits)
+        self._mounts = config.content
+        self.store = ImageStore(nursery, config.limits.images)
         self.content: Content = build_tree(config, self.store)
         self.handlers: tuple[Handler, ...] = ()
         self.further: Journal | None = None
         self._state: ServerState | None = None
-        if config.tables:  # clients and profiles need a database: there is none without a table of theirs
-            from pvboot.serve.state.server import build_state
+        if config.has_state:  # clients and profiles need a database: there is none without a key of theirs
+            from pvboot.serve.state.server import ServerState
 
-            self._state = state = build_state(config.tables, self.content, base_urls=bases)
+            self._state = state = ServerState(config, self.content, bases)
             self.content, self.handlers, self.further = state.content, state.handlers, state.journal
 
     def warnings(self) -> list[str]:

@@ -1,7 +1,4 @@
-"""The server's configuration file (TOML): read, checked, and turned into values.
-
-Profiles, clients and the API's settings are handed on as they are written: `state` knows what they mean.
-"""
+"""The server's configuration file (TOML): the models of its tables, and reading it."""
 
 from __future__ import annotations
 
@@ -10,187 +7,47 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fsdrivers.errors import SourceError
+from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.images import ImageLimits
 from pvboot.serve.limits import ServerLimits
-from pvboot.serve.tables import ConfigError, Source, Table
+from pvboot.serve.state.settings import StateSettings
+from pvboot.serve.tftp.limits import TftpLimits
+from pvboot.validation import ConfigError, Items, Mistake, Model, TomlFile, refusal, refuse, show, text_of
 
 __all__ = ["Config", "ConfigError", "Mount", "load_config", "read_config"]
 
 PROTOCOLS = ("tftp", "http", "https")
-LOG_FORMATS = ("logfmt", "json")
-MOUNT_KINDS = ("directory", "images", "image", "url")
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
-
-# The API, the page and the metrics: on this host only, unless the configuration says otherwise.
-ADMIN = ("127.0.0.1:8069",)
 _SUN_PATH_BYTES = 107  # sun_path of unix(7), less its NUL
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 Address = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """Something that is served below `path`: `kind` is one of `MOUNT_KINDS`, `target` where it lies.
-
-    `raw` adds the whole image as a file, `options` are those of the fsspec store.
-    """
-
-    path: str
-    kind: str
-    target: str
-    raw: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+def _from_folder(path: str, info: ValidationInfo) -> str:
+    """A path as it counts from the file's directory."""
+    assert isinstance(info.context, TomlFile)
+    return os.path.join(info.context.folder, path) if path else ""
 
 
-@dataclass(frozen=True, slots=True)
-class DhcpSettings:
-    """What `--print-dhcp` needs besides; texts are empty where nothing was said."""
-
-    subnet: str = ""
-    first: str = ""
-    last: str = ""
-    router: str = ""
-    server: str = ""
-    menu: str = "/boot/menu.lst"
-    bootfile: str = ""
-    efi_bootfile: str = ""
-    ipxe_script: str = ""
-    lease_seconds: int = 3600
-    interface: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A whole configuration.  `tables` are those that `state` reads; `host` is by what clients reach this server.
-
-    `listen` are the addresses for guests by protocol, `admin` those for the API, the page and the metrics: a `Path` is
-    that of a Unix socket.
-    """
-
-    name: str
-    listen: Mapping[str, tuple[Address, ...]]
-    admin: tuple[Address | Path, ...]
-    mounts: tuple[Mount, ...]
-    host: str
-    user: str | None
-    group: str | None
-    certificate: str | None
-    key: str | None
-    log_format: str
-    server_limits: ServerLimits
-    image_limits: ImageLimits
-    tftp_limits: Any
-    http_limits: Any
-    dhcp: DhcpSettings
-    tables: Mapping[str, Any]
-    source: Source
-
-
-# Top-level keys that `state` reads.
-STATE_TABLES = ("state", "default", "menus", "api", "profiles", "clients")
-
-
-def load_config(path: str) -> Config:
-    """Read a configuration file.  Relative paths in it count from its directory.  Raises `ConfigError`."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except (OSError, ValueError) as err:
-        raise SourceError(f"cannot be read: {getattr(err, 'strerror', err)}", where=path) from err
-    return read_config(data, path)
-
-
-def read_config(data: bytes, name: str) -> Config:
-    """The configuration in a file's bytes.  Raises `ConfigError` for the first mistake."""
-    from pvboot.serve.http.limits import HttpLimits
-    from pvboot.serve.tftp.limits import TftpLimits
-
-    source = Source(name, data)
-    top = Table(source, "", source.document)
-    base = os.path.dirname(os.path.abspath(name))
-    listening = top.table("listen")
-    admin = _read_admin(listening, base)
-    listen = _read_listen(listening)
-    tls = top.table("tls")
-    certificate, key = (_path(base, tls.take(name, str, "")) for name in ("certificate", "key"))
-    tls.done()
-    if bool(certificate) != bool(key):
-        tls.fail("only one of certificate and key", "certificate" if certificate else "key")
-    if listen["https"] and not certificate:
-        top.fail("https needs a certificate", "listen.https", expected="[tls] certificate and key")
-    log = top.table("log")
-    log_format = log.take("format", str, LOG_FORMATS[0])
-    if log_format not in LOG_FORMATS:
-        log.fail("unknown format", "format", expected=" or ".join(LOG_FORMATS), found=repr(log_format))
-    log.done()
-    limits = top.table("limits")
-    config = Config(
-        name,
-        listen,
-        admin,
-        _read_mounts(top, base),
-        _read_host(top, listen),
-        top.take("user", str, "") or None,
-        top.take("group", str, "") or None,
-        certificate,
-        key,
-        log_format,
-        limits.numbers("server", ServerLimits),
-        limits.numbers("images", ImageLimits),
-        limits.numbers("tftp", TftpLimits),
-        limits.numbers("http", HttpLimits),
-        _read_dhcp(top.table("dhcp")),
-        {name: top.take(name, object, None) for name in STATE_TABLES if name in source.document},
-        source,
-    )
-    limits.done()
-    # So that a misspelt one is compared with them, too.
-    for known in STATE_TABLES:
-        top.take(known, object, None)
-    top.done()
-    return config
-
-
-def _path(base: str, path: str) -> str | None:
-    return os.path.join(base, path) if path else None
+LocalPath = Annotated[str, AfterValidator(_from_folder)]
 
 
 # --- addresses --------------------------------------------------------------------------------------------
-
-
-def _read_listen(table: Table) -> dict[str, tuple[Address, ...]]:
-    listen = {}
-    for protocol in PROTOCOLS:
-        texts = table.take_list(protocol, str)
-        addresses = []
-        for index, text in enumerate(texts):
-            address = read_address(text)
-            if address is None:
-                table.fail(
-                    "not an address", f"{protocol}[{index}]", expected="HOST:PORT or [IPv6]:PORT", found=repr(text)
-                )
-            addresses.append(address)
-        listen[protocol] = tuple(addresses)
-    table.done()
-    return listen
-
-
-def _read_admin(table: Table, base: str) -> tuple[Address | Path, ...]:
-    """Addresses as for guests, or `unix:PATH`; `[]` is none at all."""
-    found: list[Address | Path] = []
-    for index, text in enumerate(table.take_list("admin", str, ADMIN)):
-        path = os.path.join(base, text.removeprefix("unix:"))
-        place: Address | Path | None = Path(path) if text.startswith("unix:") else read_address(text)
-        if place is None or text == "unix:" or "\0" in text or len(os.fsencode(path)) > _SUN_PATH_BYTES:
-            expected = f"HOST:PORT, [IPv6]:PORT or unix:PATH of at most {_SUN_PATH_BYTES} bytes"
-            table.fail("not an address", f"admin[{index}]", expected=expected, found=repr(text))
-        found.append(place)
-    return tuple(found)
 
 
 def read_address(text: str) -> Address | None:
@@ -209,105 +66,263 @@ def read_address(text: str) -> Address | None:
     return (host, int(port)) if bracketed == (version == 6) else None
 
 
-def _read_host(top: Table, listen: Mapping[str, tuple[Address, ...]]) -> str:
-    """By what clients call this server: said, or the first address that is one, and reachable for others if any is."""
-    host = top.take("host", str, "")
-    if host:
-        if not _HOST_NAME.fullmatch(host) and read_address(f"[{host}]:0") is None:
-            top.fail("not a host name or address", "host", found=repr(host))
-        return host
-    hosts = [host for addresses in listen.values() for host, _ in addresses]
-    outer = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
-    named = [host for host in outer or hosts if host not in ("0.0.0.0", "::")]
-    return named[0] if named else socket.gethostname()
+def _address(value: object) -> Address:
+    address = read_address(text_of(value))
+    if address is None:
+        raise refuse("not an address", expected="HOST:PORT or [IPv6]:PORT", found=show(value))
+    return address
+
+
+def _admin_address(value: object, info: ValidationInfo) -> Address | Path:
+    text = text_of(value)
+    if not text.startswith("unix:"):
+        return _address(text)
+    path = _from_folder(text.removeprefix("unix:"), info)
+    if not path or "\0" in path or len(os.fsencode(path)) > _SUN_PATH_BYTES:
+        expected = f"HOST:PORT, [IPv6]:PORT or unix:PATH of at most {_SUN_PATH_BYTES} bytes"
+        raise refuse("not an address", expected=expected, found=show(value))
+    return Path(path)
+
+
+Addresses = Items[Annotated[Address, BeforeValidator(_address, json_schema_input_type=str)]]
+AdminAddresses = Items[Annotated[Address | Path, BeforeValidator(_admin_address, json_schema_input_type=str)]]
+
+
+class Listen(Model):
+    """`[listen]`: the addresses for guests, and in `admin` those for the API, the page and the metrics: on this host
+    only unless the configuration says otherwise.  A `Path` is that of a Unix socket."""
+
+    tftp: Addresses = ()
+    http: Addresses = ()
+    https: Addresses = ()
+    admin: AdminAddresses = (("127.0.0.1", 8069),)
+
+    def guests(self, protocol: str) -> tuple[Address, ...]:
+        """The addresses of one of `PROTOCOLS`."""
+        addresses: tuple[Address, ...] = getattr(self, protocol)
+        return addresses
+
+
+class Tls(Model):
+    """`[tls]`"""
+
+    certificate: LocalPath = ""
+    key: LocalPath = ""
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if bool(self.certificate) != bool(self.key):
+            raise refusal(Mistake("only one of certificate and key", "certificate" if self.certificate else "key"))
+        return self
+
+
+class Log(Model):
+    """`[log]`"""
+
+    format: Literal["logfmt", "json"] = "logfmt"
+
+
+class Limits(Model):
+    """`[limits]`"""
+
+    server: ServerLimits = ServerLimits()
+    images: ImageLimits = ImageLimits()
+    tftp: TftpLimits = TftpLimits()
+    http: HttpLimits = HttpLimits()
 
 
 # --- content ----------------------------------------------------------------------------------------------
 
-
-def _read_mounts(top: Table, base: str) -> tuple[Mount, ...]:
-    mounts: dict[str, Mount] = {}
-    for table in top.tables("content"):
-        mount = _read_mount(table, base)
-        if mount.path in mounts:
-            table.fail("two contents at one path", "path", found=mount.path)
-        mounts[mount.path] = mount
-    return tuple(mounts.values())
+MountKind = Literal["directory", "images", "image", "url"]
+MOUNT_KINDS: tuple[MountKind, ...] = get_args(MountKind)
 
 
-def _read_mount(table: Table, base: str) -> Mount:
-    path = table.take("path", str, "/")
+def _clean(path: str) -> str:
     parts = path.split("/")[1:]
     clean = path == "/" or (path.startswith("/") and all(part not in ("", ".", "..") for part in parts))
     if not clean or not path.isprintable():
-        table.fail("not a clean absolute path", "path", expected="/NAME", found=repr(path))
-    given = {kind: table.take(kind, str, "") for kind in MOUNT_KINDS}
-    named = [kind for kind in MOUNT_KINDS if given[kind]]
-    raw = table.take("raw", bool, False)
-    options = table.take("options", dict, {})
-    table.done()
-    if len(named) != 1:
-        table.fail(
-            "a content has exactly one source",
-            named[1] if named else "path",
-            expected=" or ".join(MOUNT_KINDS),
-            found=", ".join(named) or "none",
-        )
-    kind, target = named[0], given[named[0]]
-    if raw and kind not in ("images", "image"):
-        table.fail("only images have a raw form", "raw")
-    if kind == "url":
-        scheme, separator, _rest = target.partition("://")
-        if not separator or scheme in ("file", "local", "dir") or "::" in target:
-            table.fail(
-                "not the URL of a store",
-                "url",
-                expected="s3://..., http://...; directory = for local files",
-                found=repr(target),
-            )
-        return Mount(path, kind, target, False, options)
-    if options:
-        table.fail("only a url has options", "options")
-    target = os.path.join(base, target)
-    if kind == "image" and os.path.isdir(target):
-        table.fail("is a directory", kind, expected="an image; images = for a directory of them", found=target)
-    if kind != "image" and not os.path.isdir(target):
-        table.fail("no such directory", kind, found=target)
-    if kind == "image" and not os.path.exists(target):
-        table.fail("no such image", kind, found=target)
-    return Mount(path, kind, target, raw)
+        raise refuse("not a clean absolute path", expected="/NAME", found=show(path))
+    return path
+
+
+class Mount(Model):
+    """`[[content]]`: something that is served below `path`.
+
+    `raw` adds the whole image as a file, `options` are those of the fsspec store.
+    """
+
+    path: Annotated[str, AfterValidator(_clean)] = "/"
+    directory: LocalPath = ""
+    images: LocalPath = ""
+    image: LocalPath = ""
+    url: str = ""
+    raw: bool = False
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def kind(self) -> MountKind:
+        """The key that names the source."""
+        return next(kind for kind in MOUNT_KINDS if getattr(self, kind))
+
+    @property
+    def target(self) -> str:
+        """The place of the source: a path or a URL."""
+        return str(getattr(self, self.kind))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        named = [kind for kind in MOUNT_KINDS if getattr(self, kind)]
+        if len(named) != 1:
+            at, found = named[1] if named else "path", ", ".join(named) or "none"
+            raise refusal(Mistake("a content has exactly one source", at, " or ".join(MOUNT_KINDS), found))
+        mistakes = self._check_url() if self.url else self._check_local()
+        if self.raw and self.kind not in ("images", "image"):
+            mistakes.append(Mistake("only images have a raw form", "raw"))
+        if self.options and not self.url:
+            mistakes.append(Mistake("only a url has options", "options"))
+        if mistakes:
+            raise refusal(*mistakes)
+        return self
+
+    def _check_url(self) -> list[Mistake]:
+        scheme, separator, _rest = self.url.partition("://")
+        if separator and scheme not in ("file", "local", "dir") and "::" not in self.url:
+            return []
+        expected = "s3://..., http://...; directory = for local files"
+        return [Mistake("not the URL of a store", "url", expected, show(self.url))]
+
+    def _check_local(self) -> list[Mistake]:
+        is_directory, target = os.path.isdir(self.target), self.target
+        if self.kind != "image":
+            return [] if is_directory else [Mistake("no such directory", self.kind, "", target)]
+        if is_directory:
+            return [Mistake("is a directory", "image", "an image; images = for a directory of them", target)]
+        return [] if os.path.exists(target) else [Mistake("no such image", "image", "", target)]
+
+
+def _one_a_path(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    paths = [mount.path for mount in mounts]
+    twice = [at for at, path in enumerate(paths) if path in paths[:at]]
+    if twice:
+        raise refusal(*(Mistake("two contents at one path", f"[{at}].path", "", paths[at]) for at in twice))
+    return mounts
 
 
 # --- DHCP -------------------------------------------------------------------------------------------------
 
 
-def _read_dhcp(table: Table) -> DhcpSettings:
-    values: dict[str, Any] = {}
-    for name in ("subnet", "router", "server", "bootfile", "efi_bootfile", "ipxe_script", "interface"):
-        values[name] = table.take(name, str, "")
-    values["menu"] = table.take("menu", str, "/boot/menu.lst")
-    values["lease_seconds"] = table.take("lease_seconds", int, 3600)
-    bounds = table.take_list("range", str)
-    table.done()
-    if bounds and len(bounds) != 2:
-        table.fail("a range has two addresses", "range", found=str(len(bounds)))
-    values["first"], values["last"] = bounds or ("", "")
-    for name, value in values.items():
-        # Quotes, separators and comments: the values are printed into other programs' configurations.
-        if any(letter in str(value) for letter in "\"\\;{}'#, ") or not str(value).isprintable():
-            table.fail("a character that no DHCP server's configuration takes", name, found=repr(value))
+def _plain(text: str) -> str:
+    """Refuse quotes, separators and comments: the values are printed into other programs' configurations."""
+    if any(letter in text for letter in "\"\\;{}'#, ") or not text.isprintable():
+        raise refuse("a character that no DHCP server's configuration takes", found=show(text))
+    return text
+
+
+def _network(text: str) -> str:
     try:
-        network = ipaddress.IPv4Network(values["subnet"]) if values["subnet"] else None
+        return str(ipaddress.IPv4Network(text)) if text else ""
     except ValueError:
-        table.fail("not an IPv4 network", "subnet", expected="such as 192.0.2.0/24", found=repr(values["subnet"]))
-    for name in ("router", "server", "first", "last"):
-        key = "range" if name in ("first", "last") else name
-        try:
-            address = ipaddress.IPv4Address(values[name]) if values[name] else None
-        except ValueError:
-            table.fail("not an IPv4 address", key, found=repr(values[name]))
-        if network is not None and name != "server" and address is not None and address not in network:
-            table.fail("outside the subnet", key, expected=str(network), found=str(address))
-    if not 60 <= values["lease_seconds"] <= 1 << 31:
-        table.fail("out of range", "lease_seconds", expected="60 or more", found=str(values["lease_seconds"]))
-    return DhcpSettings(**values)
+        raise refuse("not an IPv4 network", expected="such as 192.0.2.0/24", found=show(text)) from None
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text)) if text else ""
+    except ValueError:
+        raise refuse("not an IPv4 address", found=show(text)) from None
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+Ipv4 = Annotated[Plain, AfterValidator(_ipv4)]
+
+
+class DhcpSettings(Model):
+    """`[dhcp]`, for `--print-dhcp`; texts are empty where nothing was said."""
+
+    subnet: Annotated[Plain, AfterValidator(_network)] = ""
+    range: Items[Ipv4] = ()
+    router: Ipv4 = ""
+    server: Ipv4 = ""
+    menu: Plain = "/boot/menu.lst"
+    bootfile: Plain = ""
+    efi_bootfile: Plain = ""
+    ipxe_script: Plain = ""
+    lease_seconds: Annotated[int, Field(ge=60, le=1 << 31)] = 3600
+    interface: Plain = ""
+
+    @model_validator(mode="after")
+    def _check_subnet(self) -> Self:
+        mistakes = []
+        if len(self.range) not in (0, 2):
+            mistakes.append(Mistake("a range has two addresses", "range", "", str(len(self.range))))
+        network = ipaddress.IPv4Network(self.subnet or "0.0.0.0/0")
+        for key, address in (("router", self.router), *(("range", address) for address in self.range)):
+            if address and ipaddress.IPv4Address(address) not in network:
+                mistakes.append(Mistake("outside the subnet", key, self.subnet, address))
+        if mistakes:
+            raise refusal(*mistakes)
+        return self
+
+
+# --- the whole --------------------------------------------------------------------------------------------
+
+
+class Config(StateSettings):
+    """A whole configuration.  `host` is by what clients reach this server, "" for what `public_host` finds."""
+
+    host: str = ""
+    user: str = ""
+    group: str = ""
+    tls: Tls = Tls()
+    listen: Listen = Listen()
+    log: Log = Log()
+    content: Annotated[Items[Mount], AfterValidator(_one_a_path)] = ()
+    limits: Limits = Limits()
+    dhcp: DhcpSettings = DhcpSettings()
+    _file: TomlFile = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the file that the values come from."""
+        self._file = context
+
+    @property
+    def file(self) -> TomlFile:
+        """The file, to say where in it something is wrong."""
+        return self._file
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if host and not _HOST_NAME.fullmatch(host) and read_address(f"[{host}]:0") is None:
+            raise refuse("not a host name or address", found=show(host))
+        return host
+
+    @field_validator("listen")
+    @classmethod
+    def _check_https(cls, listen: Listen, info: ValidationInfo) -> Listen:
+        if listen.https and "tls" in info.data and not info.data["tls"].certificate:
+            raise refusal(Mistake("https needs a certificate", "https", "[tls] certificate and key"))
+        return listen
+
+    @cached_property
+    def public_host(self) -> str:
+        """`host`, or the first listening address that names this host, one that others reach if there is one."""
+        hosts = [host for protocol in PROTOCOLS for host, _ in self.listen.guests(protocol)]
+        outer = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
+        named = [host for host in outer or hosts if host not in ("0.0.0.0", "::")]
+        return self.host or (named[0] if named else socket.gethostname())
+
+
+def load_config(path: str) -> Config:
+    """Read a configuration file.  Raises `ConfigError`, `SourceError`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (OSError, ValueError) as err:
+        raise SourceError(f"cannot be read: {getattr(err, 'strerror', err)}", where=path) from err
+    return read_config(data, path)
+
+
+def read_config(data: bytes, name: str) -> Config:
+    """The configuration in a file's bytes; relative paths in it count from its directory.  Raises `ConfigError`."""
+    return TomlFile(name, data).read(Config)

@@ -84,7 +84,7 @@ class Supervisor:
         self._config = config
         self._announce = announce
         self._private = set(private)
-        self._log = LogWriter(config.log_format)
+        self._log = LogWriter(config.log.format)
         self._board = Board(SLOTS)
         self._counters = Counters({"start_time_seconds": time.time()})
         self._processes: dict[int, _Process] = {}
@@ -101,7 +101,7 @@ class Supervisor:
         if not listeners:
             raise UsageError(
                 "nothing to listen on",
-                where=self._config.name,
+                where=self._config.file.name,
                 expected="[listen] tftp, http or https, or sockets from systemd",
             )
         tls = load_tls(self._config)
@@ -258,7 +258,7 @@ class Supervisor:
             run_worker(post, send)
         os.close(send)
         now = time.monotonic()
-        late = now + generation.config.server_limits.start_seconds
+        late = now + generation.config.limits.server.start_seconds
         process = _Process(kind, pid, slot, receive, now, kill_at=late)
         self._processes[pid] = process
         generation.places[kind].process = process
@@ -279,7 +279,7 @@ class Supervisor:
     def _start_all(self, generation: _Generation) -> str:
         """Start a generation's workers and wait until all serve; "" or why one does not."""
         fresh = [self._start(generation, kind) for kind in generation.places]
-        deadline = time.monotonic() + generation.config.server_limits.start_seconds
+        deadline = time.monotonic() + generation.config.limits.server.start_seconds
         problem = ""
         while not problem and not all(process.is_ready for process in fresh):
             waiting = {process.ready_fd: process for process in fresh if process.ready_fd >= 0}
@@ -334,11 +334,10 @@ class Supervisor:
     def _take_over(self) -> None:
         old = self._generation
         config = load_config(self._path)
-        check_state_tables(config)
         tls = load_tls(config)
         listeners = sockets.bind(config, self._inherited, old.listeners)
         if not listeners:
-            raise UsageError("nothing to listen on", where=config.name)
+            raise UsageError("nothing to listen on", where=config.file.name)
         generation = self._new_generation(config, listeners, tls)
         problem = self._start_all(generation)
         if problem:
@@ -347,7 +346,7 @@ class Supervisor:
                     listener.sock.close()
             raise PvbootError(f"the new workers do not start: {problem}")
         self._generation = generation
-        self._leave(old, RETIRE, old.config.server_limits.retire_seconds)
+        self._leave(old, RETIRE, old.config.limits.server.retire_seconds)
         for listener in old.listeners:
             if listener not in listeners:
                 listener.sock.close()
@@ -356,7 +355,7 @@ class Supervisor:
         """Ask all workers to finish; kill those that take too long, and all at the second signal."""
         self._stopping = True
         sockets.notify("STOPPING=1")
-        seconds = self._generation.config.server_limits.drain_seconds
+        seconds = self._generation.config.limits.server.drain_seconds
         for listener in self._generation.listeners:
             listener.sock.close()
         for process in self._processes.values():
@@ -377,41 +376,28 @@ class Supervisor:
 # --- small parts ------------------------------------------------------------------------------------------
 
 
-def check_state_tables(config: Config) -> None:
-    """Raises `ConfigError` for a mistake in the tables of clients, profiles, API and state."""
-    if not config.tables:
-        return
-    from pvboot.serve.state import settings
-    from pvboot.serve.state.errors import DescriptionError
-
-    try:
-        settings.load(config.tables)
-    except DescriptionError as err:
-        config.source.fail(err.what, err.where, expected=err.expected, found=err.found)
-
-
 def check_user(config: Config) -> None:
     """Raises `ConfigError` if root could not become the user that the configuration names."""
     if os.geteuid() == 0:
         try:
             look_up(config.user, config.group)
         except UsageError as err:
-            config.source.fail(err.what, err.where, expected=err.expected, found=err.found)
+            raise config.file.error(err.what, err.where, err.expected, err.found) from err
 
 
 def load_tls(config: Config) -> ssl.SSLContext | None:
     """The certificate and key; TLS 1.2 or newer.  Raises `UsageError`."""
-    if config.certificate is None or config.key is None:
+    if not config.tls.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(config.certificate, config.key, password=_no_password)
+        context.load_cert_chain(config.tls.certificate, config.tls.key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as err:
         # At a reload, what root alone may read is out of reach.
         expected = f"files that user {os.geteuid()} may read" if isinstance(err, PermissionError) else ""
         raise UsageError(
             "the certificate or its key cannot be used",
-            where=f"{config.certificate}, {config.key}",
+            where=f"{config.tls.certificate}, {config.tls.key}",
             expected=expected,
             found=str(err),
         ) from err
@@ -433,7 +419,7 @@ def _bases(config: Config, listeners: list[Listener]) -> dict[str, str]:
     for listener in listeners:
         port = listener.address[1]
         ending = "" if port == usual[listener.protocol] else f":{port}"
-        bases.setdefault(listener.protocol, f"{listener.protocol}://{sockets.as_url_host(config.host)}{ending}")
+        bases.setdefault(listener.protocol, f"{listener.protocol}://{sockets.as_url_host(config.public_host)}{ending}")
     return bases
 
 

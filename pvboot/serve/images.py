@@ -18,16 +18,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from fsdrivers.api import Extent
 from fsdrivers.errors import NotFound, SourceError
 from pvboot.serve import reader_wire as wire
 from pvboot.serve.content_types import content_type_of
+from pvboot.serve.limits import Count, Seconds
 from pvboot.serve.nursery import Nursery
 from pvboot.serve.reader import ReaderJob
 from pvboot.serve.reader_wire import AnswerLimits, Found, FoundDirectory, FoundFile, ImageError
+from pvboot.validation import Model
 
 _START_MESSAGE = struct.Struct("=II")
 _START_LIMIT_BYTES = 64 << 10
@@ -35,24 +36,23 @@ SLOW_SECONDS = 0.3  # CPU time of an answer; nearly all take less than a hundred
 _DEVICE_SECONDS = 5  # a block device's content changes without its times: it is read anew so often
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
+class ImageLimits(Model):
     """`readers` are images (and processes) at once; `think_seconds` of CPU and `wall_seconds` for one answer,
     `cpu_seconds` and `memory_bytes` for one reader; `runs`, `data_bytes` and `names` as in `AnswerLimits`; of each
     image `cache_bytes` of answers are remembered.  After `failures` in a row an image is left alone for
     `pause_seconds`."""
 
-    readers: int = 32
-    think_seconds: float = 1.5
-    wall_seconds: float = 10.0
-    cpu_seconds: int = 600
-    memory_bytes: int = 256 << 20
-    runs: int = 1 << 17
-    data_bytes: int = 64 << 20
-    names: int = 100_000
-    cache_bytes: int = 4 << 20
-    failures: int = 3
-    pause_seconds: float = 30.0
+    readers: Count = 32
+    think_seconds: Seconds = 1.5
+    wall_seconds: Seconds = 10.0
+    cpu_seconds: Count = 600
+    memory_bytes: Count = 256 << 20
+    runs: Count = 1 << 17
+    data_bytes: Count = 64 << 20
+    names: Count = 100_000
+    cache_bytes: Count = 4 << 20
+    failures: Count = 3
+    pause_seconds: Seconds = 30.0
 
 
 # Device, inode, size, mtime and ctime in nanoseconds: another one is another image.

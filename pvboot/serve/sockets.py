@@ -46,7 +46,7 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
             if protocol in inherited:
                 bound += inherited[protocol]
                 continue
-            for asked in config.listen[protocol]:
+            for asked in config.listen.guests(protocol):
                 old = next((one for one in unused if (one.protocol, one.asked) == (protocol, asked)), None)
                 if old is not None:
                     unused.remove(old)

@@ -13,7 +13,7 @@ DEFAULT_USER = "nobody"
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def look_up(user: str | None, group: str | None) -> tuple[str, int, int]:
+def look_up(user: str, group: str) -> tuple[str, int, int]:
     """Name, uid and gid to become.  Raises `UsageError` for an unknown one and for root."""
     name = user or DEFAULT_USER
     try:
@@ -27,7 +27,7 @@ def look_up(user: str | None, group: str | None) -> tuple[str, int, int]:
     return name, entry.pw_uid, gid
 
 
-def become(user: str | None, group: str | None) -> str:
+def become(user: str, group: str) -> str:
     """Root becomes `user` (nobody by default) with that user's groups, for good; others stay who they are.
 
     Returns who it is now.  Raises `UsageError`.

@@ -65,13 +65,13 @@ def preload(config: Config) -> None:
         "pvboot.serve.http.server",
         "pvboot.serve.tftp.server",
     ]
-    if any(mount.kind == "url" for mount in config.mounts):
+    if any(mount.kind == "url" for mount in config.content):
         wanted += ["pvboot.serve.stores", "fsspec", "fsspec.implementations.memory"]
-    if config.tables:
+    if config.has_state:
         from pvboot.serve import state
 
         wanted += ["sqlalchemy.dialects.sqlite", "sqlite3.dbapi2"]
-        if str(config.tables.get("state", "")).startswith("postgres"):
+        if config.state.startswith("postgres"):
             wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
     import_drivers()
@@ -81,11 +81,11 @@ def preload(config: Config) -> None:
         except ImportError as err:
             raise UsageError(
                 "a library that this configuration needs is not installed",
-                where=config.name,
+                where=config.file.name,
                 expected=f"pip install 'pvboot[{_extra(name)}]'",
                 found=str(err),
             ) from err
-    if config.tables:
+    if config.has_state:
         from pvboot.serve.state import page
 
         page.preload()
@@ -101,7 +101,7 @@ def _extra(module: str) -> str:
 def run_worker(post: Post, ready_fd: int) -> NoReturn:
     """The life of the forked process; it says on `ready_fd` that it serves, or why it does not."""
     code = 1
-    writer = LogWriter(post.config.log_format, process=f"{post.kind}[{os.getpid()}]")
+    writer = LogWriter(post.config.log.format, process=f"{post.kind}[{os.getpid()}]")
     try:
         die_with_parent(post.parent)
         name_process(f"pvboot-{post.kind}")
@@ -196,9 +196,9 @@ class _Worker:
     def _run_tftp(self, ready_fd: int) -> None:
         from pvboot.serve.tftp.server import TftpServer
 
-        limits = self.post.config.server_limits
+        limits = self.post.config.limits.server
         sockets = [listener.sock for listener in self.post.listeners]
-        server = TftpServer(sockets, self.assembly.content, self.journal, self.post.config.tftp_limits)
+        server = TftpServer(sockets, self.assembly.content, self.journal, self.post.config.limits.tftp)
         signal.signal(signal.SIGTERM, lambda *_: server.stop(limits.drain_seconds))
         signal.signal(RETIRE, lambda *_: server.stop(limits.retire_seconds))
         _tell_ready(ready_fd)
@@ -209,8 +209,8 @@ class _Worker:
     async def _run_http(self, ready_fd: int) -> None:
         from pvboot.serve.http.server import HttpServer
 
-        limits = self.post.config.server_limits
-        server = HttpServer(self.assembly.content, self.journal, self._handlers(), self.post.config.http_limits)
+        limits = self.post.config.limits.server
+        server = HttpServer(self.assembly.content, self.journal, self._handlers(), self.post.config.limits.http)
         plain = [listener.sock for listener in self.post.listeners if listener.protocol == "http"]
         secure = [listener.sock for listener in self.post.listeners if listener.protocol == "https"]
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from pvboot.shell.state import Shell
 from pvboot.shell.table import command
 
 if TYPE_CHECKING:
-    from pvboot.fetch.network import Network
+    from pvboot.devices import Network
 
 WITH_CONFIGFILE = "--with-configfile"
 
@@ -33,7 +33,7 @@ def _network(shell: Shell) -> Network:
 
 def _configure(shell: Shell, args: str) -> Outcome | None:
     network = _network(shell)
-    shell.out(f"Server: {network.default_server}  (nd) is {network.base().base}")
+    shell.out(f"Server: {network.default_server}  (nd) is {network.url}")
     if not args.startswith(WITH_CONFIGFILE):
         return None
     if network.config is None:
@@ -74,7 +74,7 @@ def ifconfig(shell: Shell, args: str) -> Outcome | None:
         else:
             _address(value)
     if not words:
-        shell.out(f"Server: {network.default_server}  (nd) is {network.base().base}")
+        shell.out(f"Server: {network.default_server}  (nd) is {network.url}")
     return None
 
 

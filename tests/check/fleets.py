@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceError, SourceResult
+from pvboot.check.model import Finding, SourceError, SourceResult
 
 GOOD_MENU = "default 0\ntimeout 5\ntitle Debian\nroot (hd0,0)\nkernel /boot/vmlinuz root=/dev/xvda1 ro console=hvc0\n"
 BAD_MENU = GOOD_MENU.replace("default 0", "default 7").replace("\n", "\r\n")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.make_images import KERNELS
-from pvboot.check.api import RULES, Finding
+from pvboot.check.api import RULES
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, Finding
 from pvboot.check.target import parse_target
 from tests.oracle.images import TinyKernel, bzimage, compress, patch
 

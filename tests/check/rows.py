@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pvboot.check.engine import check_source
-from pvboot.check.options import DEFAULTS, CheckOptions, Target
+from pvboot.check.model import DEFAULTS, CheckOptions, Target
 
 BOOTS = "root (hd0,0)\nkernel /vmlinuz root=/dev/xvda1 ro\n"
 HEAD = "default 0\ntimeout 5\n"

@@ -9,7 +9,7 @@ import pytest
 
 from grammars.menu_lst import parse_line
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions
 from pvboot.menu.words import WORDS
 from tests.check.rows import HEAD
 from tests.grub_oracle.shell import GrubShell, make_disk

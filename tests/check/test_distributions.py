@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions, Target
+from pvboot.check.model import CheckOptions, Target
 from tests.check.distributions import MENUS
 from tests.menu import corpus, grub_corpus
 from tests.menu import test_distributions as others

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsdrivers.errors import Corrupt
-from pvboot.check.api import RULES, Finding, Problem, Rule
+from pvboot.check.api import RULES, Problem, Rule
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, Finding
 from pvboot.check.rules import load_rules
 from pvboot.check.subject import Subject
 from tests.check.distributions import MENUS
@@ -201,9 +201,9 @@ def test_a_text_beyond_the_limit_is_no_menu(tmp_path: Path) -> None:
 
 
 def engine_limit() -> int:
-    from pvboot.check.subject import TEXT_LIMIT_BYTES
+    from pvboot.sources import MENU_LIMIT_BYTES
 
-    return TEXT_LIMIT_BYTES
+    return MENU_LIMIT_BYTES
 
 
 # --- hostile menus ----------------------------------------------------------------------------------------

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from pvboot.check import confine, wire
 from pvboot.check.confine import FleetLimits, check_confined
-from pvboot.check.engine import SourceResult, check_source
+from pvboot.check.engine import check_source
 from pvboot.check.fleet import run_fleet
 from pvboot.check.journal import StateFile, key_of
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.check.progress import bar
 from pvboot.check.recurse import sources_below
 from pvboot.errors import UsageError

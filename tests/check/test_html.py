@@ -16,9 +16,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceResult
 from pvboot.check.html_report import LISTED, html_report
+from pvboot.check.model import Finding, SourceResult
 from tests.check.fleets import BAD_MENU, MENU, RESULTS, make_guest
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceResult, check_source
+from pvboot.check.engine import check_source
 from pvboot.check.ignore import read_ignores
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions, Finding, SourceResult
 from pvboot.check.settings import FILE_NAME, Settings, override, read_settings, settings_file
 from pvboot.errors import UsageError
 

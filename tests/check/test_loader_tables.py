@@ -11,7 +11,7 @@ import pytest
 from pvboot.check.loaders import LOADERS
 from pvboot.check.volumes import ext_superblock, unreadable_features
 from pvboot.device_names import Device
-from pvboot.devices import open_devices
+from pvboot.sources import open_devices
 from tests.check.guests import TINY64, make_ext, menu_lst, plant
 from tests.libxl.pygrub.conftest import Loader, pygrub
 

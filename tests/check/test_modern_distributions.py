@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import open_devices
 from pvboot.menu import find, load
+from pvboot.sources import open_devices
 from tests.check.guests import Tree, check, linux, make_ext, plant, rules_of
 from tests.check.test_initrd import newc
 from tests.libxl.pygrub.conftest import Loader, pygrub

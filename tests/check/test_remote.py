@@ -17,7 +17,7 @@ from fsdrivers.errors import SourceError, Unsupported
 from fsdrivers.remote import BLOCK_BYTES, CACHED_BLOCKS, RemoteSource, open_remote
 from pvboot.check.engine import check_source
 from pvboot.check.journal import key_of
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions
 from tests.check.fleets import BAD_MENU, GOOD_MENU, make_guest
 
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]

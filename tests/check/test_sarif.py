@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceResult, check_source
+from pvboot.check.engine import check_source
+from pvboot.check.model import Finding, SourceResult
 from pvboot.check.sarif import plain_text, sarif_document, sarif_report
 from tests.check.fleets import BAD_MENU, MENU, RESULTS, make_guest
 

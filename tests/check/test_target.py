@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pvboot.check.loaders import BUILDER_CODECS, LOADERS, capabilities_of, codecs_of, unpacks_ramdisks
-from pvboot.check.options import Target
+from pvboot.check.model import Target
 from pvboot.check.target import parse_target
 from pvboot.errors import UsageError
 from pvboot.kernel.codecs import PAYLOAD_CODECS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pvboot.check.engine import check_source
-from pvboot.check.options import CheckOptions
+from pvboot.check.model import CheckOptions
 from tests.check.rows import BOOTS, ENTRY, HEAD, LINUX, found
 from tests.menu.trees import plant
 

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.check.api import Finding
-from pvboot.check.engine import SourceError, SourceResult
+from pvboot.check.model import Finding, SourceError, SourceResult
 from pvboot.check.report import ReportSettings, reporter
 from pvboot.check.report_text import cells, excerpt
 from pvboot.screen.safe_text import safe

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.check.engine import SourceResult, check_source
+from pvboot.check.engine import check_source
+from pvboot.check.model import SourceResult
 from tests.check.guests import TINY64, Tree, menu_lst, plant
 from tests.fetch.servers import Served, http_server
 

@@ -15,8 +15,8 @@ from pvboot import __version__
 from pvboot.cli.ls import walk
 from pvboot.cli.main import VERBS, main, verb_parser
 from pvboot.device_names import Device
-from pvboot.devices import open_devices
 from pvboot.errors import PvbootError
+from pvboot.sources import open_devices
 from tests.conftest import RunCli
 
 HEAVY = {"requests", "tftpy", "unicorn", "numpy", "asyncio", "rich", "construct"}

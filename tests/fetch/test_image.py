@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from fsdrivers.api import BlockSource
 from fsdrivers.errors import NotFound, SourceError, Unsupported
-from pvboot.devices import open_devices
 from pvboot.fetch.errors import FetchError
 from pvboot.fetch.fetch import Fetcher
 from pvboot.fetch.image import BLOCK_BYTES, HttpRangeSource, NoRangesError
-from pvboot.fetch.source import open_disk
+from pvboot.fetch.settings import NetOptions, NetSettings
 from pvboot.fetch.urls import parse_url
 from pvboot.menu import find, load
+from pvboot.sources import open_devices
 from tests.conftest import RunCli
 from tests.fetch.conftest import QUICK, quick, sha256
 from tests.fetch.servers import Handler, Served, nginx
@@ -37,6 +38,12 @@ def image(web: Served, image_bytes: bytes) -> str:
 
 def source(url: str, **options: int) -> HttpRangeSource:
     return HttpRangeSource(Fetcher(QUICK), parse_url(url), **options)
+
+
+def open_disk(settings: NetSettings, url: str) -> BlockSource:
+    disk = open_devices(url, net=NetOptions((), settings)).disks[0]
+    assert disk.source is not None
+    return disk.source
 
 
 def test_reads_anywhere(image: str, image_bytes: bytes) -> None:
@@ -166,31 +173,31 @@ def test_a_server_without_ranges(web: Served, image: str, image_bytes: bytes, mo
     web.ranges = False
     with pytest.raises(NoRangesError):
         source(image)
-    whole = open_disk(Fetcher(QUICK), parse_url(image))
+    whole = open_disk(QUICK, image)
     assert not isinstance(whole, HttpRangeSource) and whole.read_at(5, 5) == image_bytes[5:10]  # type: ignore[union-attr]
     monkeypatch.setattr("pvboot.fetch.source.DOWNLOAD_LIMIT_BYTES", SIZE - 1)
     with pytest.raises(FetchError, match="too large"):
-        open_disk(Fetcher(QUICK), parse_url(image))
+        open_disk(QUICK, image)
 
 
 def test_an_image_with_a_checksum_is_fetched_whole(web: Served, image: str, image_bytes: bytes) -> None:
-    whole = open_disk(Fetcher(QUICK), parse_url(f"{image}#sha256={sha256(image_bytes)}"))
+    whole = open_disk(QUICK, f"{image}#sha256={sha256(image_bytes)}")
     assert not isinstance(whole, HttpRangeSource) and web.sent == SIZE
     with pytest.raises(FetchError, match="checksum is wrong"):
-        open_disk(Fetcher(QUICK), parse_url(f"{image}#sha256={'0' * 64}"))
+        open_disk(QUICK, f"{image}#sha256={'0' * 64}")
     with pytest.raises(FetchError, match="not in the list"):
-        open_disk(Fetcher(quick(sums={})), parse_url(image))
+        open_disk(quick(sums={}), image)
 
 
 def test_containers_are_named(web: Served) -> None:
     (web.root / "x.qcow2").write_bytes(b"QFI\xfb" + bytes(2 << 20))
     with pytest.raises(Unsupported, match="qcow2"):
-        open_disk(Fetcher(QUICK), parse_url(f"{web.url}/x.qcow2"))
+        open_disk(QUICK, f"{web.url}/x.qcow2")
 
 
 def test_absent(web: Served) -> None:
     with pytest.raises(NotFound):
-        open_disk(Fetcher(QUICK), parse_url(f"{web.url}/none.img"))
+        open_disk(QUICK, f"{web.url}/none.img")
 
 
 def test_nginx(tmp_path: Path, image_bytes: bytes) -> None:

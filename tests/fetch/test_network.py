@@ -13,15 +13,16 @@ import pytest
 
 from fixtures.make_images import make_ext
 from pvboot.device_names import Device, read_device
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.errors import BootError, PvbootError, UsageError
-from pvboot.fetch.source import NetOptions
+from pvboot.fetch.settings import NetOptions
 from pvboot.grub_errors import GrubError
 from pvboot.menu import Menu, find, load
 from pvboot.shell.interpreter import run_line
 from pvboot.shell.request import BootRequest, OpenMenu
 from pvboot.shell.session import boot_menu
 from pvboot.shell.state import Console, Shell, new_shell
+from pvboot.sources import open_devices
 from tests.fetch.conftest import QUICK, quick, sha256
 from tests.fetch.servers import Served, http_server, tftpd_hpa
 
@@ -349,7 +350,7 @@ def test_a_password_of_the_url_is_for_its_server(web: Served, top: Path) -> None
 def shell_of(source: str, *net: str):  # type: ignore[no-untyped-def]
     said: list[str] = []
     with devices_of(source, *net) as devices:
-        menu = loaded(devices) if devices.menu_file is None else None
+        menu = loaded(devices) if devices.menu is None else None
         shell = new_shell(devices, menu, console=Console(said.append))
         yield shell, said
 

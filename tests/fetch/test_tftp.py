@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fsdrivers.errors import NotFound
@@ -327,6 +327,7 @@ packets = st.one_of(
 
 @settings(max_examples=150)
 @given(st.lists(packets, max_size=4))
+@example([b"\0\5\0\0\n\1"])
 def test_any_packets_end_in_a_file_or_one_error(sent: list[bytes]) -> None:
     def script(server: ScriptedTftp) -> None:
         for packet in sent:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,61 @@ def test_damage_is_found(what: str, tmp_path: Path) -> None:
     }[what]
     with pytest.raises(Corrupt, match=f"checksum of the {what}"):
         open_ext(patched(image, (place, bytes([raw[place] ^ 1])))).open("/file")
+
+
+NAMES = 4000  # an index of two levels
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory whose index root has the bytes of an old tail at its end, as where Linux turned entries into it."""
+    folder = tmp_path_factory.mktemp("indexed")
+    (folder / "t/d").mkdir(parents=True)
+    for number in range(NAMES):
+        (folder / f"t/d/{number:040}").touch()
+    image = image_of(folder, "-t ext4 -b 1024", tree=folder / "t")
+    subprocess.run(["e2fsck", "-fyD", image], capture_output=True)
+    root, inode = blocks_of(image)[0], open_ext(open_source(image)).lookup("/d").inode
+    raw = image.read_bytes()
+    block = raw[root : root + 1024]
+    assert struct.unpack_from("<IHH", block, 12)[1] == 1024 - 12  # ".." fills the block: an index
+    limit, count = struct.unpack_from("<HH", block, 32)
+    assert limit > count and 32 + 8 * limit + 8 == 1024
+    # The checksum covers the entries, and the reserved word in front of it, where the record length and type stood.
+    tail = bytes(4) + b"\x0c\0\0\xde"
+    filesystem = open_ext(open_source(image))
+    seed = filesystem._checksums._inode_seed(filesystem.inode(inode))  # type: ignore[union-attr]
+    crc = crc32c(seed, block[: 32 + 8 * count] + tail[4:] + bytes(4))
+    image.write_bytes(raw[: root + 1012] + tail + struct.pack("<I", crc) + raw[root + 1024 :])
+    subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)
+    return image
+
+
+def blocks_of(image: Path) -> list[int]:
+    """The bytes where the blocks of /d begin."""
+    filesystem = open_ext(open_source(image))
+    runs = filesystem.runs(filesystem.inode(filesystem.lookup("/d").inode))
+    return [(run.disk_block + block) * 1024 for run in runs for block in range(run.blocks)]
+
+
+def test_index_block_with_an_old_tail_is_good(indexed: Path) -> None:
+    filesystem = open_ext(open_source(indexed))
+    assert len(list(filesystem.names("/d"))) == NAMES
+    assert filesystem.lookup(f"/d/{7:040}").kind == "file"
+
+
+@pytest.mark.parametrize("at", [32 + 8 + 4, 1024 - 8, 1024 - 1])
+@pytest.mark.parametrize("level", ["root", "node"])
+def test_damaged_index_block_is_found(level: str, at: int, indexed: Path) -> None:
+    raw = indexed.read_bytes()
+    node = next((block for block in blocks_of(indexed)[1:] if raw[block + 4 : block + 6] == b"\0\x04"), None)
+    assert node is not None
+    place = (blocks_of(indexed)[0] if level == "root" else node) + at
+    with pytest.raises(Corrupt, match="checksum of the directory index block"):
+        list(open_ext(patched(indexed, (place, bytes([raw[place] ^ 1])))).names("/d"))
+
+
+def test_index_block_without_room_for_its_checksum(indexed: Path) -> None:
+    place = blocks_of(indexed)[0] + 32
+    with pytest.raises(Corrupt, match="no room for its checksum"):
+        list(open_ext(patched(indexed, (place, b"\xff\xff"))).names("/d"))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -237,3 +239,21 @@ def test_random_bytes(seed: int) -> None:
             exercise(probe(volume.source))
     except FsError:
         pass
+
+
+def test_error_about_an_extent_does_not_crash_the_collector() -> None:
+    """An iterator over a memoryview that a traceback's cycle holds crashes CPython when it is collected."""
+    code = """
+import gc, struct
+from fsdrivers.errors import Corrupt
+from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs
+node = struct.pack("<HHHHI", 0xF30A, 2, 4, 0, 0) + struct.pack("<IHHIIHHI", 5, 1, 0, 9, 1, 1, 0, 9) + bytes(24)
+for _ in range(10):
+    try:
+        extent_runs(node, MapReader(lambda block: bytes(1024), 1024, 100, "node", Limits()), 100)
+    except Corrupt as err:
+        err.held = err
+    gc.collect()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from pvboot.errors import BootError
 from pvboot.handoff.machine import start_by_kexec, start_direct
-from pvboot.kexec.formats import TRAMPOLINE_DATA
+from pvboot.kexec._formats import TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, plan_layout
 from pvboot.kexec.relocate import KexecPlan
 from pvboot.machine.machine import Machine
+from pvboot.xen.constants import MMUEXT_NEW_BASEPTR, MMUEXT_PIN_L1_TABLE, MMUEXT_UNPIN_TABLE
 from tests.kexec.kernels import make_kernel
-
-MMUEXT_PIN_L1, MMUEXT_UNPIN, MMUEXT_NEW_BASEPTR = 0, 4, 5
 
 
 def run_trampoline(machine: Machine, plan: KexecPlan) -> list[int]:
@@ -26,7 +25,7 @@ def run_trampoline(machine: Machine, plan: KexecPlan) -> list[int]:
     new_root, old_root, target, pte = values[1], values[4], values[6], values[7]
     return [
         machine.update_va_mapping(target, pte, 2),
-        machine.mmuext_op([(MMUEXT_NEW_BASEPTR, new_root, 0), (MMUEXT_UNPIN, old_root, 0)]),
+        machine.mmuext_op([(MMUEXT_NEW_BASEPTR, new_root, 0), (MMUEXT_UNPIN_TABLE, old_root, 0)]),
     ]
 
 
@@ -75,7 +74,7 @@ def test_the_model_refuses_a_writable_mapping_of_a_table(width: int) -> None:
     free = int(plan.image.p2m[-100])
     for flags, accepted in ((0x67, False), (0x65, True)):
         machine.write(free, 0, (int(plan.image.p2m[leaf]) << 12 | flags).to_bytes(8, "little"))
-        assert (machine.mmuext_op([(MMUEXT_PIN_L1, free, 0)]) == 0) is accepted
+        assert (machine.mmuext_op([(MMUEXT_PIN_L1_TABLE, free, 0)]) == 0) is accepted
 
 
 @pytest.mark.parametrize("width", [64, 32])

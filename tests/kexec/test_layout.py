@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvboot.errors import PlanError
-from pvboot.kernel.image import FEATURE_AUTO_TRANSLATED_PHYSMAP, Piece
+from pvboot.kernel.features import AUTO_TRANSLATED_PHYSMAP
+from pvboot.kernel.image import Piece
 from pvboot.kexec.build import build_domain
 from pvboot.kexec.contents import kernel_pages
 from pvboot.kexec.layout import BytesBlob, plan_layout
@@ -36,7 +37,7 @@ HIGH = 0xFFFFFFFF80000000
         ({"p2m_base": HIGH - 4096}, 16384, "runs into the kernel's mapping"),
         ({"hypercall_page": HIGH + (1 << 30)}, 16384, "hypercall page"),
         ({"hypercall_page": HIGH - 4096}, 16384, "hypercall page"),
-        ({"features_required": FEATURE_AUTO_TRANSLATED_PHYSMAP}, 16384, "auto_translated_physmap"),
+        ({"features_required": AUTO_TRANSLATED_PHYSMAP}, 16384, "auto_translated_physmap"),
     ],
 )
 def test_what_cannot_be_a_domain_is_refused(changes: dict[str, Any], pages: int, reason: str) -> None:

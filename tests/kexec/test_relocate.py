@@ -11,14 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pvboot.errors import PlanError
+from pvboot.kexec._formats import TRAMPOLINE_DATA
 from pvboot.kexec.build import build_domain
-from pvboot.kexec.formats import START_INFO, START_INFO_FIELDS, TRAMPOLINE_DATA
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
-from pvboot.kexec.pagetables import PTE_RW, levels_of, va_mask
 from pvboot.kexec.relocate import EnterTrampoline, KexecPlan, MmuUpdate, PinTable, PointOfNoReturn, plan_relocation
 from pvboot.kexec.report import plan_report
 from pvboot.kexec.source import SourceDomain, running_loader
 from pvboot.kexec.verify import violations
+from pvboot.xen._formats import START_INFO
+from pvboot.xen.paging import PTE_RW, level_shift, levels_of, va_mask
 from tests.kexec.kernels import PAGE, built, frames, make_kernel, make_loader
 from tests.kexec.walk import walk_leaves
 
@@ -212,7 +213,7 @@ def test_09_the_trampoline_lies_at_one_address_in_both_address_spaces(case: tupl
         assert (space.find(level, va) is None) == (level in added)
     for above, below in zip(plan.loader_tables, plan.loader_tables[1:], strict=False):
         assert above.entry >> 12 == below.mfn
-        assert above.entry_index == va >> (12 + 9 * (above.level - 1)) & 511
+        assert above.entry_index == va >> level_shift(above.level) & 511
 
 
 @PROPERTY
@@ -223,23 +224,23 @@ def test_10_start_info_matches_the_layout_with_frames_through_the_new_p2m(
     plan = planned(case)
     layout, p2m = plan.layout, plan.image.p2m
     page = memory_after(plan)[plan.image.mfn_of("start_info")]
-    info = dict(zip(START_INFO_FIELDS, START_INFO[layout.width].unpack_from(page), strict=True))
-    assert info["magic"].rstrip(b"\0").decode() == layout.kernel.guest_type
-    assert info["nr_pages"] == layout.nr_pages
-    assert info["shared_info"] == (plan.source.shared_info_mfn << 12) % (1 << layout.width)
-    assert info["store_mfn"] == p2m[layout.segment("xenstore").pfn]
-    assert info["console_mfn"] == p2m[layout.segment("console").pfn]
-    assert (info["store_evtchn"], info["console_evtchn"]) == (plan.source.store_port, plan.source.console_port)
-    assert info["pt_base"] == layout.va_of(layout.segment("pgtables").pfn)
-    assert info["cmd_line"] == layout.cmdline.ljust(1024, b"\0")
+    info = START_INFO[layout.width](bytes(page))
+    assert info.magic.rstrip(b"\0").decode() == layout.kernel.guest_type
+    assert info.nr_pages == layout.nr_pages
+    assert info.shared_info == (plan.source.shared_info_mfn << 12) % (1 << layout.width)
+    assert info.store_mfn == p2m[layout.segment("xenstore").pfn]
+    assert info.console_mfn == p2m[layout.segment("console").pfn]
+    assert (info.store_evtchn, info.console_evtchn) == (plan.source.store_port, plan.source.console_port)
+    assert info.pt_base == layout.va_of(layout.segment("pgtables").pfn)
+    assert info.cmd_line == layout.cmdline.ljust(1024, b"\0")
     assert len(layout.cmdline) <= 1023
     if layout.ramdisk is None:
-        assert (info["mod_start"], info["mod_len"]) == (0, 0)
+        assert (info.mod_start, info.mod_len) == (0, 0)
     elif layout.kernel.unmapped_initrd:
-        assert info["mod_start"] == layout.segment("ramdisk").pfn
+        assert info.mod_start == layout.segment("ramdisk").pfn
     else:
-        assert info["mod_start"] == layout.va_of(layout.segment("ramdisk").pfn)
-        assert info["mod_len"] == layout.ramdisk.size
+        assert info.mod_start == layout.va_of(layout.segment("ramdisk").pfn)
+        assert info.mod_len == layout.ramdisk.size
 
 
 @PROPERTY

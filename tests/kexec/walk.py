@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pvboot.kexec.pagetables import ENTRIES, PTE_FRAME, PTE_PRESENT, levels_of
+from pvboot.xen.paging import ENTRIES, PTE_FRAME, PTE_PRESENT, level_shift, levels_of
 
 
 def walk_leaves(
@@ -24,7 +24,7 @@ def walk_leaves(
             entry = int(entries[index])
             if not entry & PTE_PRESENT:
                 continue
-            va = base | index << (12 + 9 * (level - 1))
+            va = base | index << level_shift(level)
             if level == 4 and index >= 256:
                 va |= 0xFFFF << 48
             child = slot_of((entry & PTE_FRAME) >> 12)

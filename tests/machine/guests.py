@@ -12,9 +12,9 @@ from pvboot.handoff.machine import start_direct
 from pvboot.kernel.image import KernelImage, Piece
 from pvboot.kexec.build import DomainImage
 from pvboot.kexec.layout import plan_layout
-from pvboot.machine.abi import HYPERCALL_NAMES
 from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import Limits, Outcome
+from pvboot.xen.constants import HYPERCALL_NUMBERS
 
 PAGE = 4096
 BASE = {64: 0xFFFF_FFFF_8000_0000, 32: 0xC000_0000}
@@ -24,8 +24,6 @@ DATA_PAGE = 8  # buffers
 SPARE_PAGE = 16  # mapped pages that nothing uses
 IMAGE_PAGES = 32
 NR_PAGES = 2048
-NUMBERS = {name: number for number, name in HYPERCALL_NAMES.items()}
-DOMID_SELF = 0x7FF0
 
 PRELUDE = {
     64: """
@@ -241,7 +239,7 @@ def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> lis
         values = [mask] * 8
         if index < len(calls):
             name, arguments = calls[index]
-            number = NUMBERS[name] if isinstance(name, str) else name
+            number = HYPERCALL_NUMBERS[name] if isinstance(name, str) else name
             values = [number, *(argument & mask for argument in arguments)]
             values += [0] * (8 - len(values))
         entry = b"".join(value.to_bytes(guest.word, "little") for value in values)

@@ -6,11 +6,12 @@ import errno
 
 import pytest
 
-from pvboot.machine.abi import SHARED_INFO_PENDING, abi_for
 from pvboot.machine.clock import Clock, scale_for
-from pvboot.machine.events import STATUS_IPI, STATUS_UNBOUND, Events, Port, Timer
+from pvboot.machine.events import Events, Port, Timer
 from pvboot.machine.memory import Memory
 from pvboot.machine.vcpu import Vcpu
+from pvboot.xen._formats import SHARED_INFO_OFFSETS, VCPU_INFO_OFFSETS, WORD
+from pvboot.xen.constants import EVTCHNSTAT_IPI, EVTCHNSTAT_UNBOUND
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
@@ -20,21 +21,23 @@ class Channel:
 
     def __init__(self, width: int) -> None:
         self.memory = Memory(width, 16)
-        self.abi = abi_for(width)
-        self.vcpu = Vcpu(self.memory, self.abi)
-        self.events = Events(self.memory, self.abi, self.vcpu)
+        self.vcpu = Vcpu(self.memory)
+        self.events = Events(self.memory, self.vcpu)
+        self.word = WORD[width]
+        self.at = SHARED_INFO_OFFSETS[width]
+        self.selector_at = VCPU_INFO_OFFSETS[width].evtchn_pending_sel
         self.shared = self.memory.shared_info_mfn << 12
 
     def mask(self, port: int, masked: bool) -> None:
-        at = self.shared + self.abi.shared_mask + port // 8
+        at = self.shared + self.at.evtchn_mask + port // 8
         bit = 1 << port % 8
         self.memory.mm[at] = self.memory.mm[at] | bit if masked else self.memory.mm[at] & ~bit & 0xFF
 
     def clear_pending(self, port: int) -> None:
-        self.memory.mm[self.shared + SHARED_INFO_PENDING + port // 8] &= ~(1 << port % 8) & 0xFF
+        self.memory.mm[self.shared + self.at.evtchn_pending + port // 8] &= ~(1 << port % 8) & 0xFF
 
     def selector(self) -> int:
-        return int(self.abi.word.unpack_from(self.memory.mm, self.vcpu.info + self.abi.vcpu_pending_sel)[0])
+        return int(self.word.unpack_from(self.memory.mm, self.vcpu.info + self.selector_at)[0])
 
 
 @BOTH
@@ -51,7 +54,7 @@ def test_raising_selects_the_word_and_the_upcall(width: int) -> None:
 @BOTH
 def test_a_masked_port_stays_silent_until_unmasked(width: int) -> None:
     channel = Channel(width)
-    port = channel.events.bind(Port(STATUS_IPI))
+    port = channel.events.bind(Port(EVTCHNSTAT_IPI))
     channel.mask(port, True)
     channel.events.raise_port(port)
     assert channel.events.is_pending(port) and not channel.vcpu.upcall_pending
@@ -67,7 +70,7 @@ def test_a_pending_port_is_not_raised_twice(width: int) -> None:
     channel.events.raise_port(5)
     assert not channel.vcpu.upcall_pending
     channel.clear_pending(5)
-    channel.abi.word.pack_into(channel.memory.mm, channel.vcpu.info + channel.abi.vcpu_pending_sel, 0)
+    channel.word.pack_into(channel.memory.mm, channel.vcpu.info + channel.selector_at, 0)
     channel.events.raise_port(5)
     assert channel.vcpu.upcall_pending
 
@@ -77,22 +80,22 @@ def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
     events = Channel(width).events
     events.bind_backend(1, "xenstore")
     events.bind_backend(2, "console")
-    assert [events.bind(Port(STATUS_UNBOUND)) for _ in range(3)] == [3, 4, 5]
+    assert [events.bind(Port(EVTCHNSTAT_UNBOUND)) for _ in range(3)] == [3, 4, 5]
     assert events.close(4) == 0 and events.close(4) == -errno.EINVAL
-    assert events.bind(Port(STATUS_IPI)) == 4
+    assert events.bind(Port(EVTCHNSTAT_IPI)) == 4
     assert events.unmask(77) == -errno.EINVAL
 
 
 @BOTH
 def test_ports_run_out(width: int) -> None:
     channel = Channel(width)
-    count = channel.abi.port_count
-    numbers = [channel.events.bind(Port(STATUS_IPI)) for _ in range(count)]
+    count = channel.events.port_count
+    numbers = [channel.events.bind(Port(EVTCHNSTAT_IPI)) for _ in range(count)]
     assert numbers[-2:] == [count - 1, -errno.ENOSPC]
     channel.events.raise_port(count - 1)
     assert channel.selector() >> (width - 1) == 1
     channel.events.reset()
-    assert not channel.events.ports and channel.events.bind(Port(STATUS_IPI)) == 1
+    assert not channel.events.ports and channel.events.bind(Port(EVTCHNSTAT_IPI)) == 1
 
 
 @BOTH
@@ -114,7 +117,7 @@ def test_a_moved_vcpu_info_keeps_events(width: int) -> None:
     target = (channel.memory.guest_base + 3) << 12 | 0x140
     channel.vcpu.move_info(target)
     assert channel.vcpu.upcall_pending and channel.vcpu.mask == 1
-    assert channel.selector() == channel.abi.word_mask  # everything is looked at again
+    assert channel.selector() == (1 << width) - 1  # everything is looked at again
 
 
 class FixedClock(Clock):

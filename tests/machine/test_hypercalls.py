@@ -8,8 +8,17 @@ from errno import EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ESRCH
 import numpy as np
 import pytest
 
-from pvboot.machine.abi import PTE_GLOBAL, PTE_GUEST_KERNEL, abi_for
-from tests.machine.guests import DATA_PAGE, DOMID_SELF, PAGE, SPARE_PAGE, Guest, caller, perform
+from pvboot.xen._formats import (
+    GNTTAB_QUERY_SIZE,
+    GNTTAB_SETUP_TABLE,
+    MMUEXT_OP,
+    MULTICALL_ENTRY,
+    XEN_MEMORY_MAP,
+    XEN_MEMORY_RESERVATION,
+)
+from pvboot.xen.constants import DOMID_SELF
+from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL
+from tests.machine.guests import DATA_PAGE, PAGE, SPARE_PAGE, Guest, caller, perform
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 NOWHERE = 0x1000_0000  # mapped in neither width
@@ -67,7 +76,7 @@ def test_m2p_window(width: int) -> None:
 @BOTH
 def test_memory_map(width: int) -> None:
     guest = caller(width)
-    layout = abi_for(width).memory_map
+    layout = XEN_MEMORY_MAP[width]
     guest.poke(DATA_PAGE, 0, layout.pack(8, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE + 2, 0, layout.pack(0, guest.va(DATA_PAGE + 1)))
     results = perform(
@@ -137,7 +146,7 @@ def test_update_va_mapping(width: int) -> None:
 
 
 def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE) -> tuple[int, ...]:
-    layout = abi_for(guest.width).mmuext_op
+    layout = MMUEXT_OP[guest.width]
     guest.poke(page, 0, b"".join(layout.pack(*op) for op in ops))
     return guest.va(page), len(ops), guest.va(page, 2048), DOMID_SELF
 
@@ -186,7 +195,7 @@ def test_mmuext_op(width: int, name: str, ops: list[tuple[int | str, ...]], resu
 @BOTH
 def test_multicall(width: int) -> None:
     guest = caller(width)
-    layout = abi_for(width).multicall_entry
+    layout = MULTICALL_ENTRY[width]
     numbers = [(17, 0, 0), (63, 0, 0), (13, guest.va(DATA_PAGE), 1), (17, 1, NOWHERE), (18, 0, 3)]
     text = guest.va(DATA_PAGE + 1)
     entries = [layout.pack(number, 0x55, first, second, text, 0, 0, 0) for number, first, second in numbers]
@@ -194,7 +203,7 @@ def test_multicall(width: int) -> None:
     guest.poke(DATA_PAGE + 1, 0, b"abc")
     assert perform(guest, [("multicall", (guest.va(DATA_PAGE), 5)), ("multicall", (NOWHERE, 5))]) == [0, -EFAULT]
     places = [index * layout.size + guest.word for index in range(5)]
-    results = [abi_for(width).result.unpack(guest.peek(DATA_PAGE, place, guest.word))[0] for place in places]
+    results = [int.from_bytes(guest.peek(DATA_PAGE, place, guest.word), "little", signed=True) for place in places]
     assert results == [4 << 16 | 17, -ENOSYS, -EINVAL, -EFAULT, 0]
     assert guest.printed == b"abc"
 
@@ -287,9 +296,9 @@ def test_vcpu_op(width: int) -> None:
 @BOTH
 def test_grant_table(width: int) -> None:
     guest = caller(width)
-    layout = abi_for(width).grant_setup_table
+    layout = GNTTAB_SETUP_TABLE[width]
     guest.poke(DATA_PAGE, 0, (1).to_bytes(4, "little"))
-    guest.poke(DATA_PAGE, 64, struct.pack("<H2xIIh2x", DOMID_SELF, 0, 0, 9))
+    guest.poke(DATA_PAGE, 64, GNTTAB_QUERY_SIZE.pack(DOMID_SELF, 0, 0, 9))
     guest.poke(DATA_PAGE, 128, layout.pack(DOMID_SELF, 4, 9, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE, 192, layout.pack(DOMID_SELF, 400, 9, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE, 256, (2).to_bytes(4, "little"))
@@ -305,7 +314,7 @@ def test_grant_table(width: int) -> None:
         ],
     )
     assert results == [0, 0, 0, 0, -EINVAL, -ENOSYS]
-    assert struct.unpack("<H2xIIh2x", guest.peek(DATA_PAGE, 64, 16))[3] == 0
+    assert GNTTAB_QUERY_SIZE.unpack(guest.peek(DATA_PAGE, 64, 16))[3] == 0
     assert layout.unpack(guest.peek(DATA_PAGE, 128, layout.size))[2] == 0
     assert layout.unpack(guest.peek(DATA_PAGE, 192, layout.size))[2] == -8
     first = guest.words(DATA_PAGE + 1, 0, 4)[0]
@@ -317,7 +326,7 @@ def test_grant_table(width: int) -> None:
 @BOTH
 def test_balloon(width: int) -> None:
     guest = caller(width)
-    layout = abi_for(width).memory_reservation
+    layout = XEN_MEMORY_RESERVATION[width]
     word = guest.word
     frames = [guest.mfn(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1), 2]
     guest.poke(DATA_PAGE, 0, layout.pack(guest.va(DATA_PAGE, 256), 3, 0, 0, DOMID_SELF))

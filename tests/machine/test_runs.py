@@ -8,10 +8,10 @@ import time
 import pytest
 
 from pvboot.kexec.vcpu import VcpuContext
-from pvboot.machine.abi import PTE_GUEST_KERNEL, PTE_USER
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import Limits, describe
+from pvboot.xen.paging import PTE_GUEST_KERNEL, PTE_USER
 from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, SPARE_PAGE, Guest
 
 BOTH = pytest.mark.parametrize("width", [64, 32])

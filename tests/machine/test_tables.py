@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvboot.machine import tables
-from pvboot.machine.abi import PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_NX, PTE_PRESENT, PTE_RW, PTE_USER
+from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_NX, PTE_PRESENT, PTE_RW, PTE_USER
 from tests.machine.worlds import LINK, READ_ONLY, WRITABLE, World, assert_consistent
 
 BOTH = pytest.mark.parametrize("width", [64, 32])

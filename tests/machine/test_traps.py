@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from pvboot.machine.abi import PTE_GUEST_KERNEL
 from pvboot.machine.outcome import describe
+from pvboot.xen.paging import PTE_GUEST_KERNEL
 from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, PAGE, SPARE_PAGE, Guest
 
 BOTH = pytest.mark.parametrize("width", [64, 32])

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine import xenstore as xs
 from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
-from pvboot.machine.xenstore import HEADER, INDEXES, INDEXES_OFFSET, RING_BYTES, XenstoreRing, XenstoreServer
+from pvboot.machine.xenstore import HEADER, INDEXES, INDEXES_OFFSET, WATCHES_MAX, XenstoreRing, XenstoreServer
 from pvboot.machine.xenstore_tree import NODES_MAX, Store, preset_domain
+from pvboot.xen import constants as xen
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -31,76 +31,76 @@ class Client:
 
     def receive(self, message: bytes) -> None:
         kind, request, transaction, size = HEADER.unpack_from(message)
-        assert len(message) == HEADER.size + size <= HEADER.size + xs.PAYLOAD_MAX
+        assert len(message) == HEADER.size + size <= HEADER.size + xen.XENSTORE_PAYLOAD_MAX
         self.messages.append((kind, request, transaction, message[HEADER.size :]))
 
     def ask(self, kind: int, body: bytes, transaction: int = 0) -> bytes:
         """The answer to one request; an error as b"!NAME".  Watch events are left in `events`."""
         self.messages.clear()
         self.server.request(kind, 42, transaction, body)
-        answers = [message for message in self.messages if message[0] != xs.WATCH_EVENT]
+        answers = [message for message in self.messages if message[0] != xen.XS_WATCH_EVENT]
         assert len(answers) == 1
         answer_kind, request, answer_transaction, payload = answers[0]
         assert (request, answer_transaction) == (42, transaction)
-        if answer_kind == xs.ERROR:
+        if answer_kind == xen.XS_ERROR:
             return b"!" + payload.rstrip(b"\0")
         assert answer_kind == kind
         return payload
 
     @property
     def events(self) -> list[bytes]:
-        return [payload for kind, request, _, payload in self.messages if kind == xs.WATCH_EVENT and not request]
+        return [payload for kind, request, _, payload in self.messages if kind == xen.XS_WATCH_EVENT and not request]
 
 
 # request, body, answer
 SIMPLE = [
-    (xs.READ, b"domid\0", b"1"),
-    (xs.READ, b"/local/domain/1/name\0", b"guest"),
-    (xs.READ, b"memory/target\0", b"65536"),
-    (xs.READ, b"console/ring-ref\0", b"101"),
-    (xs.READ, b"store/port\0", b"1"),
-    (xs.READ, b"nothing\0", b"!ENOENT"),
-    (xs.READ, b"/local/domain/0\0", b"!EACCES"),
-    (xs.READ, b"no terminator", b"!EINVAL"),
-    (xs.READ, b"\0", b"!EINVAL"),
-    (xs.READ, b"bad//path\0", b"!EINVAL"),
-    (xs.READ, b"bad/path/\0", b"!EINVAL"),
-    (xs.READ, b"b\xc3\xa4d\0", b"!EINVAL"),
-    (xs.READ, b"/" + b"x" * 3072 + b"\0", b"!EINVAL"),
-    (xs.READ, b"x" * 2049 + b"\0", b"!EINVAL"),
-    (xs.DIRECTORY, b"store\0", b"port\0ring-ref\0"),
-    (xs.DIRECTORY, b"device\0", b"suspend\0"),
-    (xs.DIRECTORY, b"memory/target\0", b""),
-    (xs.GET_PERMS, b"control/shutdown\0", b"n1\0"),
-    (xs.GET_PERMS, b"name\0", b"n0\0r1\0"),
-    (xs.WRITE, b"control/shutdown\0poweroff", b"OK\0"),
-    (xs.WRITE, b"name\0mine", b"!EACCES"),
-    (xs.WRITE, b"data/a/b/c\0deep", b"OK\0"),
-    (xs.WRITE, b"data/x\0" + b"v" * 2049, b"!ENOSPC"),
-    (xs.WRITE, b"data/x", b"!EINVAL"),
-    (xs.MKDIR, b"data/new\0", b"OK\0"),
-    (xs.MKDIR, b"device/vbd\0", b"!EACCES"),
-    (xs.RM, b"data\0", b"OK\0"),
-    (xs.RM, b"data/missing\0", b"OK\0"),
-    (xs.RM, b"data/missing/below\0", b"!ENOENT"),
-    (xs.RM, b"name\0", b"!EACCES"),
-    (xs.RM, b"/\0", b"!EINVAL"),
-    (xs.SET_PERMS, b"data\0n1\0r0\0", b"OK\0"),
-    (xs.SET_PERMS, b"data\0n0\0", b"!EPERM"),
-    (xs.SET_PERMS, b"data\0x9\0", b"!EINVAL"),
-    (xs.SET_PERMS, b"name\0n1\0", b"!EACCES"),
-    (xs.GET_DOMAIN_PATH, b"7\0", b"/local/domain/7\0"),
-    (xs.GET_DOMAIN_PATH, b"seven\0", b"!EINVAL"),
-    (xs.IS_DOMAIN_INTRODUCED, b"1\0", b"T\0"),
-    (xs.IS_DOMAIN_INTRODUCED, b"9\0", b"F\0"),
-    (xs.RESET_WATCHES, b"\0", b"OK\0"),
-    (xs.UNWATCH, b"data\0t\0", b"!ENOENT"),
-    (xs.WATCH, b"@other\0t\0", b"!EINVAL"),
-    (xs.WATCH, b"data\0no end", b"!EINVAL"),
-    (xs.TRANSACTION_END, b"T\0", b"!ENOENT"),
-    (xs.TRANSACTION_END, b"maybe\0", b"!EINVAL"),
-    (xs.INTRODUCE, b"1\0", b"!EACCES"),
-    (xs.CONTROL, b"help\0", b"!EACCES"),
+    (xen.XS_READ, b"domid\0", b"1"),
+    (xen.XS_READ, b"/local/domain/1/name\0", b"guest"),
+    (xen.XS_READ, b"memory/target\0", b"65536"),
+    (xen.XS_READ, b"console/ring-ref\0", b"101"),
+    (xen.XS_READ, b"store/port\0", b"1"),
+    (xen.XS_READ, b"nothing\0", b"!ENOENT"),
+    (xen.XS_READ, b"/local/domain/0\0", b"!EACCES"),
+    (xen.XS_READ, b"no terminator", b"!EINVAL"),
+    (xen.XS_READ, b"\0", b"!EINVAL"),
+    (xen.XS_READ, b"bad//path\0", b"!EINVAL"),
+    (xen.XS_READ, b"bad/path/\0", b"!EINVAL"),
+    (xen.XS_READ, b"b\xc3\xa4d\0", b"!EINVAL"),
+    (xen.XS_READ, b"/" + b"x" * 3072 + b"\0", b"!EINVAL"),
+    (xen.XS_READ, b"x" * 2049 + b"\0", b"!EINVAL"),
+    (xen.XS_DIRECTORY, b"store\0", b"port\0ring-ref\0"),
+    (xen.XS_DIRECTORY, b"device\0", b"suspend\0"),
+    (xen.XS_DIRECTORY, b"memory/target\0", b""),
+    (xen.XS_GET_PERMS, b"control/shutdown\0", b"n1\0"),
+    (xen.XS_GET_PERMS, b"name\0", b"n0\0r1\0"),
+    (xen.XS_WRITE, b"control/shutdown\0poweroff", b"OK\0"),
+    (xen.XS_WRITE, b"name\0mine", b"!EACCES"),
+    (xen.XS_WRITE, b"data/a/b/c\0deep", b"OK\0"),
+    (xen.XS_WRITE, b"data/x\0" + b"v" * 2049, b"!ENOSPC"),
+    (xen.XS_WRITE, b"data/x", b"!EINVAL"),
+    (xen.XS_MKDIR, b"data/new\0", b"OK\0"),
+    (xen.XS_MKDIR, b"device/vbd\0", b"!EACCES"),
+    (xen.XS_RM, b"data\0", b"OK\0"),
+    (xen.XS_RM, b"data/missing\0", b"OK\0"),
+    (xen.XS_RM, b"data/missing/below\0", b"!ENOENT"),
+    (xen.XS_RM, b"name\0", b"!EACCES"),
+    (xen.XS_RM, b"/\0", b"!EINVAL"),
+    (xen.XS_SET_PERMS, b"data\0n1\0r0\0", b"OK\0"),
+    (xen.XS_SET_PERMS, b"data\0n0\0", b"!EPERM"),
+    (xen.XS_SET_PERMS, b"data\0x9\0", b"!EINVAL"),
+    (xen.XS_SET_PERMS, b"name\0n1\0", b"!EACCES"),
+    (xen.XS_GET_DOMAIN_PATH, b"7\0", b"/local/domain/7\0"),
+    (xen.XS_GET_DOMAIN_PATH, b"seven\0", b"!EINVAL"),
+    (xen.XS_IS_DOMAIN_INTRODUCED, b"1\0", b"T\0"),
+    (xen.XS_IS_DOMAIN_INTRODUCED, b"9\0", b"F\0"),
+    (xen.XS_RESET_WATCHES, b"\0", b"OK\0"),
+    (xen.XS_UNWATCH, b"data\0t\0", b"!ENOENT"),
+    (xen.XS_WATCH, b"@other\0t\0", b"!EINVAL"),
+    (xen.XS_WATCH, b"data\0no end", b"!EINVAL"),
+    (xen.XS_TRANSACTION_END, b"T\0", b"!ENOENT"),
+    (xen.XS_TRANSACTION_END, b"maybe\0", b"!EINVAL"),
+    (xen.XS_INTRODUCE, b"1\0", b"!EACCES"),
+    (xen.XS_CONTROL, b"help\0", b"!EACCES"),
     (99, b"", b"!ENOSYS"),
 ]
 
@@ -112,21 +112,21 @@ def test_answers(kind: int, body: bytes, answer: bytes) -> None:
 
 def test_written_values_are_read_back_and_belong_to_the_writer() -> None:
     client = Client()
-    client.ask(xs.WRITE, b"data/a/b\0\x00raw\xff")
-    assert client.ask(xs.READ, b"data/a/b\0") == b"\x00raw\xff"
-    assert client.ask(xs.READ, b"data/a\0") == b""
-    assert client.ask(xs.GET_PERMS, b"data/a/b\0") == b"n1\0"
-    client.ask(xs.RM, b"data/a\0")
-    assert client.ask(xs.READ, b"data/a/b\0") == b"!ENOENT"
+    client.ask(xen.XS_WRITE, b"data/a/b\0\x00raw\xff")
+    assert client.ask(xen.XS_READ, b"data/a/b\0") == b"\x00raw\xff"
+    assert client.ask(xen.XS_READ, b"data/a\0") == b""
+    assert client.ask(xen.XS_GET_PERMS, b"data/a/b\0") == b"n1\0"
+    client.ask(xen.XS_RM, b"data/a\0")
+    assert client.ask(xen.XS_READ, b"data/a/b\0") == b"!ENOENT"
 
 
 def test_watch_events_come_at_once_and_on_changes() -> None:
     client = Client()
-    assert client.ask(xs.WATCH, b"data\0token 1\0") == b"OK\0"
+    assert client.ask(xen.XS_WATCH, b"data\0token 1\0") == b"OK\0"
     assert client.events == [b"data\0token 1\0"]
-    assert client.ask(xs.WATCH, b"data\0token 1\0") == b"!EEXIST"
-    client.ask(xs.WATCH, b"/local/domain/1/data/x\0abs\0")
-    client.ask(xs.WRITE, b"data/x/y\0v")
+    assert client.ask(xen.XS_WATCH, b"data\0token 1\0") == b"!EEXIST"
+    client.ask(xen.XS_WATCH, b"/local/domain/1/data/x\0abs\0")
+    client.ask(xen.XS_WRITE, b"data/x/y\0v")
     # Both nodes are new; relative watches get relative paths.
     assert client.events == [
         b"data/x\0token 1\0",
@@ -134,40 +134,40 @@ def test_watch_events_come_at_once_and_on_changes() -> None:
         b"data/x/y\0token 1\0",
         b"/local/domain/1/data/x/y\0abs\0",
     ]
-    client.ask(xs.UNWATCH, b"data\0token 1\0")
-    client.ask(xs.RM, b"data/x\0")
+    client.ask(xen.XS_UNWATCH, b"data\0token 1\0")
+    client.ask(xen.XS_RM, b"data/x\0")
     assert b"/local/domain/1/data/x\0abs\0" in client.events and len(client.events) == 2
-    client.ask(xs.RESET_WATCHES, b"\0")
-    client.ask(xs.WRITE, b"data/x\0v")
+    client.ask(xen.XS_RESET_WATCHES, b"\0")
+    client.ask(xen.XS_WRITE, b"data/x\0v")
     assert client.events == []
 
 
 def test_special_watches_are_accepted() -> None:
     client = Client()
-    assert client.ask(xs.WATCH, b"@releaseDomain\0t\0") == b"OK\0"
+    assert client.ask(xen.XS_WATCH, b"@releaseDomain\0t\0") == b"OK\0"
     assert client.events == [b"@releaseDomain\0t\0"]
 
 
 def test_watch_quota() -> None:
     client = Client()
-    answers = [client.ask(xs.WATCH, b"data\0%d\0" % number) for number in range(xs.WATCHES_MAX + 1)]
+    answers = [client.ask(xen.XS_WATCH, b"data\0%d\0" % number) for number in range(WATCHES_MAX + 1)]
     assert answers[-2:] == [b"OK\0", b"!ENOSPC"]
 
 
 def test_node_quota() -> None:
     client = Client()
-    answers = {client.ask(xs.WRITE, b"data/%d\0" % number) for number in range(NODES_MAX + 10)}
+    answers = {client.ask(xen.XS_WRITE, b"data/%d\0" % number) for number in range(NODES_MAX + 10)}
     assert answers == {b"OK\0", b"!ENOSPC"}
 
 
 def test_a_directory_too_large_for_one_message() -> None:
     client = Client()
     for number in range(120):
-        client.ask(xs.WRITE, b"data/%s%d\0" % (b"n" * 40, number))
-    assert client.ask(xs.DIRECTORY, b"data\0") == b"!E2BIG"
+        client.ask(xen.XS_WRITE, b"data/%s%d\0" % (b"n" * 40, number))
+    assert client.ask(xen.XS_DIRECTORY, b"data\0") == b"!E2BIG"
     names, offset = b"", 0
     while not names.endswith(b"\0\0"):
-        generation, _, part = client.ask(xs.DIRECTORY_PART, b"data\0%d\0" % offset).partition(b"\0")
+        generation, _, part = client.ask(xen.XS_DIRECTORY_PART, b"data\0%d\0" % offset).partition(b"\0")
         assert generation == b"0"
         names += part
         offset += len(part)
@@ -175,49 +175,49 @@ def test_a_directory_too_large_for_one_message() -> None:
 
 
 def start_transaction(client: Client) -> int:
-    return int(client.ask(xs.TRANSACTION_START, b"\0").rstrip(b"\0"))
+    return int(client.ask(xen.XS_TRANSACTION_START, b"\0").rstrip(b"\0"))
 
 
 def test_transactions_are_private_until_committed() -> None:
     client = Client()
-    client.ask(xs.WATCH, b"data\0t\0")
+    client.ask(xen.XS_WATCH, b"data\0t\0")
     number = start_transaction(client)
-    assert client.ask(xs.WRITE, b"data/x\0inside", number) == b"OK\0" and client.events == []
-    assert client.ask(xs.READ, b"data/x\0", number) == b"inside"
-    assert client.ask(xs.READ, b"data/x\0") == b"!ENOENT"
-    assert client.ask(xs.TRANSACTION_END, b"T\0", number) == b"OK\0"
+    assert client.ask(xen.XS_WRITE, b"data/x\0inside", number) == b"OK\0" and client.events == []
+    assert client.ask(xen.XS_READ, b"data/x\0", number) == b"inside"
+    assert client.ask(xen.XS_READ, b"data/x\0") == b"!ENOENT"
+    assert client.ask(xen.XS_TRANSACTION_END, b"T\0", number) == b"OK\0"
     assert client.events == [b"data/x\0t\0"]
-    assert client.ask(xs.READ, b"data/x\0") == b"inside"
-    assert client.ask(xs.READ, b"data/x\0", number) == b"!ENOENT"
+    assert client.ask(xen.XS_READ, b"data/x\0") == b"inside"
+    assert client.ask(xen.XS_READ, b"data/x\0", number) == b"!ENOENT"
 
 
 def test_aborted_transactions_leave_nothing() -> None:
     client = Client()
     number = start_transaction(client)
-    client.ask(xs.RM, b"data\0", number)
-    assert client.ask(xs.TRANSACTION_END, b"F\0", number) == b"OK\0"
-    assert client.ask(xs.READ, b"data\0") == b""
+    client.ask(xen.XS_RM, b"data\0", number)
+    assert client.ask(xen.XS_TRANSACTION_END, b"F\0", number) == b"OK\0"
+    assert client.ask(xen.XS_READ, b"data\0") == b""
 
 
 def test_conflicting_transactions_must_try_again() -> None:
     client = Client()
     number = start_transaction(client)
-    client.ask(xs.READ, b"data\0", number)
-    client.ask(xs.WRITE, b"attr\0unrelated")
-    client.ask(xs.WRITE, b"data\0moved")
-    client.ask(xs.WRITE, b"feature\0v", number)
-    assert client.ask(xs.TRANSACTION_END, b"T\0", number) == b"!EAGAIN"
+    client.ask(xen.XS_READ, b"data\0", number)
+    client.ask(xen.XS_WRITE, b"attr\0unrelated")
+    client.ask(xen.XS_WRITE, b"data\0moved")
+    client.ask(xen.XS_WRITE, b"feature\0v", number)
+    assert client.ask(xen.XS_TRANSACTION_END, b"T\0", number) == b"!EAGAIN"
     number = start_transaction(client)
-    client.ask(xs.WRITE, b"feature\0v", number)
-    client.ask(xs.WRITE, b"attr\0unrelated again")
-    assert client.ask(xs.TRANSACTION_END, b"T\0", number) == b"OK\0"
+    client.ask(xen.XS_WRITE, b"feature\0v", number)
+    client.ask(xen.XS_WRITE, b"attr\0unrelated again")
+    assert client.ask(xen.XS_TRANSACTION_END, b"T\0", number) == b"OK\0"
 
 
 def test_transaction_quota_and_nesting() -> None:
     client = Client()
     number = start_transaction(client)
-    assert client.ask(xs.TRANSACTION_START, b"\0", number) == b"!EBUSY"
-    answers = [client.ask(xs.TRANSACTION_START, b"\0") for _ in range(12)]
+    assert client.ask(xen.XS_TRANSACTION_START, b"\0", number) == b"!EBUSY"
+    answers = [client.ask(xen.XS_TRANSACTION_START, b"\0") for _ in range(12)]
     assert answers[-1] == b"!ENOSPC"
 
 
@@ -244,8 +244,8 @@ class RingGuest:
     def send(self, data: bytes) -> None:
         while data:
             consumed, produced, _, _ = self.indexes()
-            part = data[: RING_BYTES - (produced - consumed & 0xFFFFFFFF)]
-            ring_store(self.page, 0, RING_BYTES, produced, part)
+            part = data[: xen.XENSTORE_RING_SIZE - (produced - consumed & 0xFFFFFFFF)]
+            ring_store(self.page, 0, xen.XENSTORE_RING_SIZE, produced, part)
             INDEX.pack_into(self.page, INDEXES_OFFSET + 4, produced + len(part) & 0xFFFFFFFF)
             data = data[len(part) :]
             self.ring.serve()
@@ -257,7 +257,7 @@ class RingGuest:
             count = produced - consumed & 0xFFFFFFFF
             if not count:
                 return
-            self.answers += ring_bytes(self.page, 1024, RING_BYTES, consumed, count)
+            self.answers += ring_bytes(self.page, 1024, xen.XENSTORE_RING_SIZE, consumed, count)
             INDEX.pack_into(self.page, INDEXES_OFFSET + 8, produced)
             self.ring.serve()
 
@@ -269,16 +269,16 @@ def test_messages_of_any_size_pass_the_ring_from_any_index(start: int, size: int
     value = bytes(number % 251 for number in range(size))
     for number in range(repeat):
         body = b"data\0" + value
-        guest.send(HEADER.pack(xs.WRITE, number, 0, len(body)) + body)
-        guest.send(HEADER.pack(xs.READ, number + 100, 0, 5) + b"data\0")
+        guest.send(HEADER.pack(xen.XS_WRITE, number, 0, len(body)) + body)
+        guest.send(HEADER.pack(xen.XS_READ, number + 100, 0, 5) + b"data\0")
     expected = b"".join(
-        HEADER.pack(xs.WRITE, number, 0, 3) + b"OK\0" + HEADER.pack(xs.READ, number + 100, 0, size) + value
+        HEADER.pack(xen.XS_WRITE, number, 0, 3) + b"OK\0" + HEADER.pack(xen.XS_READ, number + 100, 0, size) + value
         for number in range(repeat)
     )
     assert guest.answers == expected and guest.notified
 
 
-@given(values=st.tuples(indexes, indexes, indexes, indexes), data=st.binary(max_size=RING_BYTES))
+@given(values=st.tuples(indexes, indexes, indexes, indexes), data=st.binary(max_size=xen.XENSTORE_RING_SIZE))
 @settings(max_examples=200, deadline=None)
 def test_no_index_is_trusted(values: tuple[int, int, int, int], data: bytes) -> None:
     guest = RingGuest()
@@ -286,7 +286,7 @@ def test_no_index_is_trusted(values: tuple[int, int, int, int], data: bytes) -> 
     INDEXES.pack_into(guest.page, INDEXES_OFFSET, *values)
     for _ in range(3):
         guest.ring.serve()
-    if (values[1] - values[0]) & 0xFFFFFFFF > RING_BYTES:
+    if (values[1] - values[0]) & 0xFFFFFFFF > xen.XENSTORE_RING_SIZE:
         assert guest.ring.broken
 
 
@@ -307,19 +307,19 @@ def test_any_request_gets_one_answer(kind: int, transaction: int, body: bytes) -
 
 def test_an_oversized_message_closes_the_connection() -> None:
     guest = RingGuest()
-    guest.send(HEADER.pack(xs.READ, 0, 0, 4097))
+    guest.send(HEADER.pack(xen.XS_READ, 0, 0, 4097))
     assert guest.ring.broken
 
 
 def test_a_guest_that_reads_no_answers_is_not_served_without_end() -> None:
     guest = RingGuest()
-    request = HEADER.pack(xs.DIRECTORY, 0, 0, 6) + b"store\0"
+    request = HEADER.pack(xen.XS_DIRECTORY, 0, 0, 6) + b"store\0"
     served = 0
     for _ in range(20_000):
         consumed, produced, _, _ = guest.indexes()
-        if RING_BYTES - (produced - consumed & 0xFFFFFFFF) < len(request):
+        if xen.XENSTORE_RING_SIZE - (produced - consumed & 0xFFFFFFFF) < len(request):
             break
-        ring_store(guest.page, 0, RING_BYTES, produced, request)
+        ring_store(guest.page, 0, xen.XENSTORE_RING_SIZE, produced, request)
         INDEX.pack_into(guest.page, INDEXES_OFFSET + 4, produced + len(request) & 0xFFFFFFFF)
         guest.ring.serve()
         served += 1

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pvboot.machine import tables
-from pvboot.machine.abi import PTE_ADDRESS, PTE_PRESENT, PTE_RW
 from pvboot.machine.memory import Memory
 from pvboot.machine.tables import FrameTable
+from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
 
 READ_ONLY = 0x21
 WRITABLE = 0x23
@@ -110,7 +110,7 @@ def recount(world: World) -> tuple[dict[int, int], dict[int, int], dict[int, int
             entry = memory.words[mfn * 512 + slot]
             if not entry & PTE_PRESENT:
                 continue
-            target = (entry & PTE_ADDRESS) >> 12
+            target = (entry & PTE_FRAME) >> 12
             linear = target == mfn and not entry & PTE_RW and (wide or kind != tables.L3)
             if kind == tables.L1:
                 references[target] = references.get(target, 0) + 1

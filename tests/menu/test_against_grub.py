@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.menu import Menu, find, load
+from pvboot.sources import open_devices
 from tests.grub_oracle.shell import GrubShell, make_disk
 from tests.menu import corpus
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.device_names import Device
-from pvboot.devices import open_devices
 from pvboot.menu import bls
 from pvboot.menu.bls import BlsEntry, entries, expand
 from pvboot.menu.model import MenuWarning
+from pvboot.sources import open_devices
 from tests.menu.trees import load_tree, messages, plant, shown
 
 HERE = "/loader/entries"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fsdrivers.errors import FsError
-from pvboot.devices import open_devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.menu import Menu, find, load
 from pvboot.menu.discovery import MENU_LIMIT_BYTES
+from pvboot.sources import open_devices
 
 MENU = b"title A\nboot\n"
 NAMES = ["boot/grub/menu.lst", "boot/grub/grub.conf", "grub/menu.lst", "grub/grub.conf"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.errors import BootError, PvbootError
 from pvboot.menu import Menu, find, load
 from pvboot.menu.dialects import MenuContext
@@ -16,6 +16,7 @@ from pvboot.menu.grub2_rules import join_arguments
 from pvboot.menu.grub_cfg import HypervisorEntryError, build
 from pvboot.menu.grub_env import read_block
 from pvboot.menu.model import BootFiles, Password
+from pvboot.sources import open_devices
 
 ABC = "menuentry A --id a {linux /a}\nmenuentry B --id b {linux /b}\nmenuentry C --id c {linux /c}\n"
 NESTED = "menuentry A {linux /a}\nsubmenu S --id s { menuentry X {linux /x}; menuentry Y --id y {linux /y} }\n"

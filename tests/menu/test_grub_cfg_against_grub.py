@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import open_devices
 from pvboot.errors import PvbootError
 from pvboot.menu import Menu, find, load
 from pvboot.menu.grub2_rules import read_device_name
 from pvboot.menu.grub_cfg import HypervisorEntryError
+from pvboot.sources import open_devices
 from tests.grub_oracle.emu import Call, EmuEntry, GrubEmu, make_emu_disk
 from tests.menu.grub_corpus import WRITTEN, Case, generated
 

@@ -10,13 +10,14 @@ import pytest
 
 from fsdrivers.api import File
 from pvboot.device_names import Device
-from pvboot.devices import LOOP_LIMIT, Devices, open_devices
+from pvboot.devices import LOOP_LIMIT, Devices
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError
 from pvboot.libxl.pygrub.guest import open_entry
 from pvboot.menu import Menu, find, load
 from pvboot.shell.interpreter import run_entry
 from pvboot.shell.request import BootRequest
+from pvboot.sources import open_devices
 from tests.conftest import RunCli
 
 KERNEL = b"kernel of the disc" * 1000

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import open_devices
 from pvboot.errors import MenuError
 from pvboot.menu import find, load
 from pvboot.menu.dialects import DIALECTS, dialect_of, search_order
+from pvboot.sources import open_devices
 from tests.conftest import RunCli
 from tests.menu.trees import load_tree, messages, plant
 

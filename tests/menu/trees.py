@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pvboot.devices import open_devices
 from pvboot.menu import Menu, find, load
 from pvboot.menu.model import BootFiles
+from pvboot.sources import open_devices
 
 
 def plant(root: Path, files: Mapping[str, str | bytes]) -> Path:

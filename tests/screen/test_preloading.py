@@ -12,7 +12,7 @@ from tests import REPOSITORY
 SCRIPT = """
 import os, pty, sys
 from importlib import import_module
-from pvboot.devices import open_devices
+from pvboot.sources import open_devices
 from pvboot.menu import find, load
 from pvboot.screen import SCREEN_MODULES, choose
 

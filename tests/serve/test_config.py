@@ -68,13 +68,13 @@ MISTAKES = [
         "[limits.http]\nconections = 1\n",
         "serve.toml:4: limits.http.conections: unknown key (expected connections?)",
     ),
-    (LISTEN, "[limits.tftp]\nblksize = 99999\n", "serve.toml:3: limits.tftp: blksize: TFTP limit out of range"),
+    (LISTEN, "[limits.tftp]\nblksize = 99999\n", "serve.toml:4: limits.tftp.blksize: out of range"),
     (LISTEN, "[limits.images]\nreaders = true\n", "serve.toml:4: limits.images.readers: wrong kind of value"),
     (LISTEN, "[limits.images]\nreaders = -1\n", "serve.toml:4: limits.images.readers: out of range"),
     (
         LISTEN,
         '[log]\nformat = "xml"\n',
-        "serve.toml:4: log.format: unknown format (expected logfmt or json, found 'xml')",
+        "serve.toml:4: log.format: unknown value (expected logfmt or json, found 'xml')",
     ),
     (LISTEN, '[dhcp]\nsubnet = "192.0.2.0/33"\n', "serve.toml:4: dhcp.subnet: not an IPv4 network"),
     (
@@ -100,8 +100,36 @@ def test_mistakes_in_clients_have_their_line_too(run_cli: Callable[..., Any], tm
     config.write_text(LISTEN + '[profiles.x]\nkernel = "/k"\n[clients.a]\nmac = "zz"\n')
     done = run_cli("serve", config, "--check-config")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"pvboot: {config}:6: clients.a.mac: is no MAC")
+    assert done.stderr.startswith(f"pvboot: {config}:6: clients.a.mac: not a MAC address")
     assert done.stderr.count("\n") == 1
+
+
+def test_check_config_prints_all_mistakes_in_the_order_of_the_file(run_cli: Callable[..., Any], tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(
+        '[listen]\ntftp = ["x"]\nhttps = ["[::1]:443"]\n[[content]]\npath = "x"\nurl = 1\n'
+        '[profiles."a.b"]\nkernle = "/k"\nargs = "\\u0007"\n[clients.a]\nmac = "zz"\n[frob]\n'
+    )
+    done = run_cli("serve", config, "--check-config")
+    places = [line.removeprefix(f"pvboot: {config}:").split(": ")[:2] for line in done.stderr.splitlines()]
+    assert places == [
+        ["2", "listen.tftp[0]"],
+        ["5", "content[0].path"],
+        ["6", "content[0].url"],
+        ["8", "profiles.a.b.kernle"],
+        ["9", "profiles.a.b.args"],
+        ["11", "clients.a.mac"],
+        ["12", "frob"],
+    ]
+    assert done.returncode == 2
+    assert done.stdout == ""
+    served = run_cli("serve", config)
+    assert (served.returncode, served.stderr.count("\n")) == (2, 1)
+
+
+def test_a_name_with_brackets_has_the_line_of_its_table(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^serve.toml: clients.a\[b.mac: not a MAC"):
+        read_config(b'[clients."a[b"]\nmac = "zz"\n', "serve.toml")
 
 
 def test_check_config_says_good(run_cli: Callable[..., Any], tmp_path: Path) -> None:
@@ -125,9 +153,9 @@ def test_relative_paths_count_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     text = LISTEN + '[[content]]\ndirectory = "here"\n[limits.tftp]\nports = [2000, 2100]\nsession_seconds = 5\n'
     config = read_config(text.encode(), str(tmp_path / "serve.toml"))
-    assert [mount.target for mount in config.mounts] == [str(tmp_path / "here")]
-    assert config.tftp_limits.ports == (2000, 2100)
-    assert config.tftp_limits.session_seconds == 5.0
+    assert [mount.target for mount in config.content] == [str(tmp_path / "here")]
+    assert config.limits.tftp.ports == (2000, 2100)
+    assert config.limits.tftp.session_seconds == 5.0
 
 
 @pytest.mark.parametrize(
@@ -182,7 +210,7 @@ def test_check_config_names_the_extra_that_is_missing(
 )
 def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host: str) -> None:
     listen = f'[listen]\nhttp = ["{http}"]\nhttps = ["{https}"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
-    assert read_config(listen.encode(), "serve.toml").host == host
+    assert read_config(listen.encode(), "serve.toml").public_host == host
 
 
 @pytest.mark.parametrize(
@@ -195,7 +223,7 @@ def test_the_host_in_menus_is_one_that_others_reach(http: str, https: str, host:
     ],
 )
 def test_the_api_has_a_listener_of_its_own(line: str, admin: list[object]) -> None:
-    assert list(read_config((LISTEN + line).encode(), "/etc/pvboot/serve.toml").admin) == admin
+    assert list(read_config((LISTEN + line).encode(), "/etc/pvboot/serve.toml").listen.admin) == admin
 
 
 @given(

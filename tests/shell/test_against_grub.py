@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from fixtures.make_images import Link
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.grub_errors import GrubError
 from pvboot.shell.interpreter import run_line
 from pvboot.shell.state import Console, new_shell
+from pvboot.sources import open_devices
 from tests.grub_oracle.shell import GrubShell, make_disk
 
 TREE = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import open_devices
 from pvboot.grub_errors import GrubError
 from pvboot.shell.completion import NAMES_LISTED, complete
 from pvboot.shell.state import Shell, new_shell
+from pvboot.sources import open_devices
 
 
 @pytest.fixture

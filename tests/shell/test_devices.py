@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fsdrivers.blocks import MemorySource
 from pvboot.blocklist import open_block_list
 from pvboot.device_names import Device, read_device
-from pvboot.devices import open_devices
 from pvboot.grub_errors import GrubError, read_number
+from pvboot.sources import open_devices
 
 ROOT = Device("hd", 1, 2)
 

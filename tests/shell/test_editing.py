@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.errors import BootError
 from pvboot.grub_errors import GrubError
 from pvboot.menu import Menu, find, load
@@ -17,6 +17,7 @@ from pvboot.shell.interpreter import run_entry, run_lines
 from pvboot.shell.request import BootRequest, Outcome, PowerControl
 from pvboot.shell.session import Choice, boot_menu
 from pvboot.shell.state import Console
+from pvboot.sources import open_devices
 
 FILES = BootFiles("/k", "ro  quiet", ("/i", "(hd0)/m"), (), "(hd0)")
 

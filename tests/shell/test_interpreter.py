@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import make_images
-from pvboot.devices import Devices, open_devices
+from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError
 from pvboot.grub_errors import GrubError
 from pvboot.menu import Menu, find, load
@@ -22,6 +22,7 @@ from pvboot.shell.request import BootRequest, OpenMenu, PowerControl
 from pvboot.shell.session import Choice, boot_menu
 from pvboot.shell.state import Console, new_shell
 from pvboot.shell.table import COMMANDS
+from pvboot.sources import open_devices
 
 
 @pytest.fixture

@@ -60,9 +60,9 @@ def complain(text: str) -> None:
 
 
 def _run(options: Options) -> None:
-    from pvboot.libxl.netboot.sources import open_source
+    from pvboot.libxl.netboot.sources import open_location
 
-    source = open_source(options)
+    source = open_location(options)
     output = sys.stdout.fileno() if options.output is None else os.open(options.output, os.O_WRONLY)
     with contextlib.ExitStack() as undo:
         directory = options.output_directory.rstrip("/") + "/"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +16,7 @@ from fsdrivers.copy import copy_to_fd
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError
 from pvboot.libxl.netboot import trees
+from pvboot.sources import is_on_server
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pvboot.sandbox import Channel
 
 FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-FETCHED = ("http", "https", "tftp")
 
 # (confined, network, descriptors that the child keeps)
 Rights = tuple[bool, bool, tuple[int, ...]]
@@ -44,36 +42,32 @@ class Source(Protocol):
         """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`, `FsError`."""
 
 
-def open_source(options: Options) -> Source:
+def open_location(options: Options) -> Source:
     """The place that the options name.  Raises `BootError` for one that cannot be fetched from, `FsError`."""
     location = options.location
     if location is None:
         assert options.kernel is not None
         return Separate(options.kernel, options.ramdisk)
-    scheme = scheme_of(location)
-    if scheme in FETCHED:
+    if is_on_server(location):
         from pvboot.fetch.urls import parse_url
 
         return Remote(parse_url(location.rstrip("/") + "/"), options.kernel, options.ramdisk)
     path = location
-    if scheme == "file":
-        path = location.partition(":")[2]
-        path = path[2:] if path.startswith("//") else path
+    scheme, colon, rest = location.partition(":")
+    if colon and scheme.lower() == "file":
+        path = rest.removeprefix("//")
         if not path.startswith("/"):
             raise BootError("a file URL names a host", where=location, expected="file:///path")
-    elif scheme is not None and not os.path.exists(location):
+    elif colon and "/" not in scheme and not os.path.exists(location):
         raise BootError(
-            "cannot fetch from here", where=location, expected="http, https, tftp or a local path", found=f"{scheme}:"
+            "cannot fetch from here",
+            where=location,
+            expected="http, https, tftp or a local path",
+            found=f"{scheme.lower()}:",
         )
     if os.path.isdir(path):
         return Directory(path, options.kernel, options.ramdisk)
     return Image(path, options.kernel, options.ramdisk)
-
-
-def scheme_of(text: str) -> str | None:
-    """The scheme of a URL in lower case, None for a path."""
-    found = _SCHEME.match(text)
-    return found[1].lower() if found else None
 
 
 def deliver(kernel: File, ramdisk: File | None, outputs: tuple[int, int], channel: Channel) -> None:
@@ -189,7 +183,7 @@ class Remote:
     def _below(self, name: str) -> Url:
         from pvboot.fetch.urls import parse_url, read_checksum
 
-        if scheme_of(name) in FETCHED:
+        if is_on_server(name):
             return parse_url(name)
         path, _mark, fragment = name.partition("#")
         below = self.url.child(tuple(trees.join("", path)[1:].split("/")))
@@ -206,7 +200,7 @@ class Separate:
     @property
     def rights(self) -> Rights:
         """As for a server if one of them is fetched."""
-        fetched = any(scheme_of(name) in FETCHED for name in (self.kernel, self.ramdisk or ""))
+        fetched = is_on_server(self.kernel) or is_on_server(self.ramdisk or "")
         if fetched:
             _import_network()
         return fetched, fetched, ()
@@ -219,7 +213,7 @@ class Separate:
 
 
 def _one(name: str, fetcher: Fetcher) -> File:
-    if scheme_of(name) in FETCHED:
+    if is_on_server(name):
         from pvboot.fetch.urls import parse_url
 
         return fetcher.fetch(parse_url(name))

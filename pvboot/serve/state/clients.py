@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pvboot.serve.state import checks
-from pvboot.serve.state.errors import DescriptionError
-from pvboot.serve.state.identity import KINDS, Identity, check_identity
+from pydantic import ConfigDict, Field, model_validator
 
+from pvboot.serve.state.bodies import Line, Name, read_body
+from pvboot.serve.state.identity import KINDS, Identity
+from pvboot.validation import refuse
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """`profile` None is the default profile.  A client that is not `enabled` boots its own disk.
-
-    `source` is "config" (changed by editing the file) or "api"; `version` counts the changes of the latter.
-    """
-
-    name: str
-    identity: Identity
-    profile: str | None = None
-    enabled: bool = True
-    note: str = ""
-    source: str = "api"
-    version: int = 0
+Origin = Literal["config", "api"]
 
 
-def read_client(name: str, value: Any, where: str, source: str) -> Client:
-    """The client in a TOML table or a JSON body; at least one identity.  `DescriptionError` if anything is wrong."""
-    checks.name(name, where)
-    given = checks.table(value, where, (*KINDS, "profile", "enabled", "note"))
-    found = {
-        kind: check_identity(kind, checks.text(given[kind], f"{where}.{kind}", limit=253), f"{where}.{kind}")
-        for kind in KINDS
-        if given.get(kind) is not None
-    }
-    if not found:
-        raise DescriptionError("nothing tells the client from others", where=where, expected=" or ".join(KINDS))
-    profile = given.get("profile")
-    return Client(
-        name,
-        Identity(**found),
-        None if profile is None else checks.name(profile, f"{where}.profile"),
-        checks.yes_or_no(given.get("enabled", True), f"{where}.enabled"),
-        checks.text(given.get("note", ""), f"{where}.note", empty=True, limit=1000),
-        source,
+class ClientBody(Identity):
+    """At least one of mac, uuid, address and hostname."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [kind], "properties": {kind: {"type": "string"}}} for kind in KINDS]}
     )
 
+    profile: Annotated[Name | None, Field(description="null: the default profile")] = None
+    enabled: Annotated[bool, Field(description="false: boots its own disk")] = True
+    note: Annotated[Line, Field(max_length=1000)] = ""
 
-def describe(client: Client) -> dict[str, Any]:
-    """The client as JSON, in the form that `read_client` takes."""
-    identities = {kind: client.identity.get(kind) for kind in KINDS}
-    return {**identities, "profile": client.profile, "enabled": client.enabled, "note": client.note}
+    @model_validator(mode="after")
+    def _check_identity(self) -> Self:
+        if not any(self.get(kind) for kind in KINDS):
+            raise refuse("nothing tells the client from others", expected=" or ".join(KINDS))
+        return self
+
+
+class Client(ClientBody):
+    """A client of the configuration (`source` "config": changed there only) or of the database ("api").
+
+    `version` counts the changes of the latter.
+    """
+
+    name: Name
+    source: Origin = "api"
+    version: Annotated[int, Field(ge=0)] = 0
+
+
+def read_client(name: str, value: Any) -> Client:
+    """The client in a JSON body.  Raises `DescriptionError`."""
+    return named_client(name, read_body(ClientBody, value, "client"), "api")
+
+
+def named_client(name: str, body: ClientBody, source: Origin) -> Client:
+    """The client of that name.  Raises `DescriptionError` if it cannot be a name."""
+    return read_body(Client, {**body.__dict__, "name": name, "source": source}, "client")

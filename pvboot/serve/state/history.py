@@ -1,4 +1,4 @@
-"""Boots and transfers in the database: what was given to whom, what came of it, and what is under way.
+"""Boots and transfers in the database: who was served which menu, what came of it, and what is under way.
 
 A boot begins with a menu.  Files that the same address fetches afterwards and that the menu named are its progress:
 `menu-given`, `kernel-fetched`, `complete` (the kernel and all files of one entry), or `failed` when the last try of one
@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
+from pydantic import Field
 from sqlalchemy import Connection, Row, and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pvboot.serve.state.database import Database
+from pvboot.serve.state.names import Dialect
 from pvboot.serve.state.profiles import Profile
 from pvboot.serve.state.tables import BOOTS, TRANSFERS
+from pvboot.validation import Items, Model
 
-GIVEN, KERNEL, COMPLETE, FAILED = "menu-given", "kernel-fetched", "complete", "failed"
-OUTCOMES = (GIVEN, KERNEL, COMPLETE, FAILED)
+Outcome = Literal["menu-given", "kernel-fetched", "complete", "failed"]
+OUTCOMES = GIVEN, KERNEL, COMPLETE, FAILED = get_args(Outcome)
 
 BOOT_SECONDS = 3600  # files fetched later than this after the last sign of a boot are not its own
 _OPEN_BOOTS = 5000  # how many boots are looked through for the owner of a file
@@ -30,9 +33,13 @@ _FINISHED_SECONDS = 3600
 _FINISHED_LIMIT = 1000
 
 
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[float, Field(description="seconds since 1970")]
+
+
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A menu that was given to somebody."""
+class MenuServed:
+    """A menu that somebody was sent."""
 
     client: str | None
     mac: str | None
@@ -44,37 +51,55 @@ class Given:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """A transfer; `outcome` is "" while it lives, `size` and `sent` in bytes."""
+class Boot(Model):
+    """A boot as it went so far; `fetched` are the files that arrived whole."""
+
+    id: Count
+    client: str | None
+    mac: str | None
+    address: str
+    protocol: str
+    dialect: Dialect | Literal["pixiecore"]
+    profile: str
+    next_boot: bool
+    path: str
+    fetched: Items[str]
+    outcome: Outcome
+    detail: str
+    started: Time
+    changed: Time
+
+
+class Transfer(Model):
+    """A transfer; `size` and `sent` in bytes."""
 
     process: str
-    number: int
+    number: Count
     address: str
     protocol: str
     path: str
     size: int
-    sent: int
-    outcome: str
-    started: float
-    changed: float
+    sent: Count
+    outcome: Annotated[str, Field(description="empty while it lives")]
+    started: Time
+    changed: Time
 
 
-def add_boot(database: Database, given: Given) -> None:
-    """A boot begins."""
+def add_boot(database: Database, menu: MenuServed) -> None:
+    """Record the beginning of a boot."""
     now = time.time()
     with database.writing(durable=False) as connection:
         connection.execute(
             BOOTS.insert().values(
-                client=given.client,
-                mac=given.mac,
-                address=given.address,
-                protocol=given.protocol,
-                dialect=given.dialect,
-                profile=given.profile.name,
-                next_boot=given.next_boot,
-                path=given.path,
-                entries=json.dumps([list(entry.files) for entry in given.profile.entries]),
+                client=menu.client,
+                mac=menu.mac,
+                address=menu.address,
+                protocol=menu.protocol,
+                dialect=menu.dialect,
+                profile=menu.profile.name,
+                next_boot=menu.next_boot,
+                path=menu.path,
+                entries=json.dumps([list(entry.files) for entry in menu.profile.entries]),
                 fetched="[]",
                 outcome=GIVEN,
                 detail="",
@@ -99,7 +124,7 @@ def _save(connection: Connection, transfers: Sequence[Transfer]) -> None:
     statement = insert(TRANSFERS)
     changed = {key: statement.excluded[key] for key in ("sent", "outcome", "changed")}
     statement = statement.on_conflict_do_update(index_elements=["process", "number"], set_=changed)
-    connection.execute(statement, [asdict(transfer) for transfer in transfers])
+    connection.execute(statement, [transfer.model_dump() for transfer in transfers])
 
 
 def _credit(connection: Connection, finished: Sequence[Transfer]) -> None:
@@ -172,7 +197,7 @@ def _keep_newest(connection: Connection, order: Any, table: Any, which: Any, lim
         connection.execute(table.delete().where(condition if which is None else and_(condition, which)))
 
 
-def boots(database: Database, *, client: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+def boots(database: Database, *, client: str | None = None, limit: int = 100) -> list[Boot]:
     """The last boots, the newest first."""
     query = select(BOOTS).order_by(BOOTS.c.id.desc()).limit(limit)
     if client is not None:
@@ -181,9 +206,9 @@ def boots(database: Database, *, client: str | None = None, limit: int = 100) ->
         return [_boot(row) for row in connection.execute(query)]
 
 
-def _boot(row: Row[Any]) -> dict[str, Any]:
-    plain = {key: value for key, value in row._mapping.items() if key != "entries"}
-    return {**plain, "fetched": json.loads(row.fetched)}
+def _boot(row: Row[Any]) -> Boot:
+    values = {**row._mapping, "fetched": tuple(json.loads(row.fetched))}
+    return Boot.model_construct(**{key: values[key] for key in Boot.model_fields})
 
 
 def live_transfers(database: Database, limit: int = 500) -> list[Transfer]:
@@ -201,7 +226,7 @@ def finished_transfers(database: Database, limit: int = 100) -> list[Transfer]:
 
 def _transfers(database: Database, query: Any) -> list[Transfer]:
     with database.reading() as connection:
-        return [Transfer(**row._mapping) for row in connection.execute(query)]
+        return [Transfer.model_construct(**row._mapping) for row in connection.execute(query)]
 
 
 def forget_process(database: Database, process: str) -> None:

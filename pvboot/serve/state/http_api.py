@@ -14,10 +14,12 @@ from typing import Any
 
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Request, Response
+from pvboot.serve.state.bodies import read_body
 from pvboot.serve.state.identity import read_address
 from pvboot.serve.state.problems import ApiError, problem_of
-from pvboot.serve.state.routes import OPENAPI_PATH, ROUTES, Call, Route, World
-from pvboot.serve.state.settings import Settings, digest
+from pvboot.serve.state.route import ApiContext, ApiRequest, Route
+from pvboot.serve.state.routes import OPENAPI_PATH, ROUTES
+from pvboot.serve.state.settings import StateSettings, digest
 
 BODY_LIMIT_BYTES = 64 << 10
 _PREFIX = "/api"
@@ -27,8 +29,8 @@ _BEARER = re.compile(r"bearer +([!-~]{1,512})", re.IGNORECASE)
 class HttpApi:
     """A `Handler` for everything below `/api/`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
 
     def __call__(self, request: Request) -> Response | None:
         """The answer; every error becomes a problem document."""
@@ -41,16 +43,18 @@ class HttpApi:
 
     def _answer(self, request: Request) -> Response:
         route, names = _find(request)
-        authorize(request, self._world.registry.settings, writes=route.writes, public=route.path == OPENAPI_PATH)
+        authorize(request, self._context.registry.settings, writes=route.writes, public=route.path == OPENAPI_PATH)
         _refuse_odd_text(names.values(), 404)
         for values in request.query.values():
             _refuse_odd_text(values, 400)
         unknown = sorted(set(request.query) - set(route.query))
         if unknown:
             raise ApiError(400, f"unknown parameter {unknown[0][:40]!a}")
-        body = _read_body(request) if route.body else None
+        body = _read_json(request) if route.body else None
         version = _read_version(request) if route.versioned and route.writes else None
-        return route.call(Call(self._world, names, request.query, body, version))
+        if route.body is not None:
+            body = read_body(route.body, body, "body")
+        return route.call(ApiRequest(self._context, names, request.query, body, version))
 
 
 def _refuse_odd_text(values: Iterable[str], status: int) -> None:
@@ -75,18 +79,18 @@ def _find(request: Request) -> tuple[Route, dict[str, str]]:
     raise ApiError(405, f"{method} is no method of it", {"Allow": ", ".join(sorted(allowed))})
 
 
-def authorize(request: Request, settings: Settings, *, writes: bool, public: bool = False) -> None:
+def authorize(request: Request, settings: StateSettings, *, writes: bool, public: bool = False) -> None:
     """Let it pass or raise `ApiError` 401 (no or a wrong token) or 403 (nobody, or nobody from there, may)."""
     address = read_address(request.who.address)
-    if address is None or not any(ipaddress.ip_address(address) in network for network in settings.api_networks):
+    if address is None or not any(ipaddress.ip_address(address) in network for network in settings.api.answered):
         raise ApiError(403, f"the API does not answer {address}, which is not in api.networks of the configuration")
-    if public or (not writes and settings.read_open):
+    if public or (not writes and settings.api.read == "open"):
         return
-    if writes and settings.write_token is None:
+    if writes and settings.api.writer is None:
         raise ApiError(403, "no token for writing is configured, so nobody writes")
     given = _BEARER.fullmatch(request.headers.get("authorization", "").strip())
     found = digest(given[1]) if given else b""
-    good = [settings.write_token] if writes else [settings.write_token, settings.read_token]
+    good = [settings.api.writer] if writes else [settings.api.writer, settings.api.reader]
     # Digests in constant time: how long it takes says nothing about a token.
     if not any(hmac.compare_digest(found, token) for token in good if token is not None):
         raise ApiError(
@@ -96,7 +100,7 @@ def authorize(request: Request, settings: Settings, *, writes: bool, public: boo
         )
 
 
-def _read_body(request: Request) -> Any:
+def _read_json(request: Request) -> Any:
     if len(request.body) > BODY_LIMIT_BYTES:
         raise ApiError(413, f"the body has more than {BODY_LIMIT_BYTES} bytes")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -6,13 +6,12 @@ import ipaddress
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
-from pvboot.serve.state.errors import DescriptionError
+from pydantic import AfterValidator, Field
 
-# Kinds of identity in the order in which they are looked up: the most particular first.
-KINDS = ("mac", "uuid", "address", "hostname")
+from pvboot.validation import Model, refuse, show
 
 _HEX12 = re.compile(r"[0-9a-f]{12}")
 _MAC_SPELLINGS = re.compile(
@@ -22,25 +21,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What is known about who asks or who is described; None where nothing is.  Spellings are canonical."""
-
-    mac: str | None = None
-    uuid: str | None = None
-    address: str | None = None
-    hostname: str | None = None
-
-    def get(self, kind: str) -> str | None:
-        """The identity of one of `KINDS`."""
-        return {"mac": self.mac, "uuid": self.uuid, "address": self.address, "hostname": self.hostname}[kind]
-
-
-NOBODY = Identity()
-
-
 def read_mac(text: str) -> str | None:
-    """`aa:bb:cc:dd:ee:ff` from any usual spelling (colons, dashes, Cisco's dots, bare); None if it is no MAC.
+    """`aa:bb:cc:dd:ee:ff` from any usual spelling (colons, dashes, Cisco's dots, bare); None for other texts.
 
     PXELINUX and GRUB put the hardware type 01 (Ethernet, RFC 1700) in front: `01-aa-bb-cc-dd-ee-ff`.
     """
@@ -57,14 +39,14 @@ def read_mac(text: str) -> str | None:
 
 
 def read_uuid(text: str) -> str | None:
-    """The UUID with dashes in lower case; None if it is none."""
+    """The UUID with dashes in lower case; None for other texts."""
     lower = text.lower().removeprefix("{").removesuffix("}")
     return str(uuid.UUID(lower)) if _UUID.fullmatch(lower) else None
 
 
 @lru_cache(maxsize=4096)
 def read_address(text: str) -> str | None:
-    """The IP address as `ipaddress` writes it, IPv4 mapped into IPv6 as IPv4; None if it is none."""
+    """The IP address as `ipaddress` writes it, IPv4 mapped into IPv6 as IPv4; None for other texts."""
     try:
         address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:
@@ -74,31 +56,53 @@ def read_address(text: str) -> str | None:
 
 
 def read_hostname(text: str) -> str | None:
-    """The host name in lower case without a last dot; None if it is none."""
+    """The host name in lower case without a last dot; None for other texts."""
     lower = text.lower().removesuffix(".")
     labels = lower.split(".")
     return lower if lower and len(lower) <= 253 and all(_LABEL.fullmatch(label) for label in labels) else None
 
 
-_READERS: dict[str, Callable[[str], str | None]] = {
-    "mac": read_mac,
-    "uuid": read_uuid,
-    "address": read_address,
-    "hostname": read_hostname,
-}
+def _spelled(read: Callable[[str], str | None], what: str) -> AfterValidator:
+    """Validate an identity, and spell it the one way."""
+
+    def check(text: str) -> str:
+        found = read(text)
+        if found is None:
+            raise refuse(f"not {what}", found=show(text))
+        return found
+
+    return AfterValidator(check)
+
+
+_Text = Annotated[str, Field(max_length=253)]
+Mac = Annotated[
+    _Text, Field(description="any usual spelling; answered with colons"), _spelled(read_mac, "a MAC address")
+]
+Uuid = Annotated[_Text, _spelled(read_uuid, "a UUID")]
+Address = Annotated[_Text, Field(description="IPv4 or IPv6"), _spelled(read_address, "an address")]
+Hostname = Annotated[_Text, _spelled(read_hostname, "a host name")]
+
+
+class Identity(Model):
+    """What is known about who asks or who is described; None where nothing is.  Spellings are canonical."""
+
+    mac: Mac | None = None
+    uuid: Uuid | None = None
+    address: Address | None = None
+    hostname: Hostname | None = None
+
+    def get(self, kind: str) -> str | None:
+        """The identity of one of `KINDS`."""
+        value: str | None = getattr(self, kind)
+        return value
+
+
+# Kinds of identity in the order in which they are looked up: the most particular first.
+KINDS = tuple(Identity.model_fields)
+NOBODY = Identity()
 
 
 def read_identity(claims: Mapping[str, str], address: str = "") -> Identity:
     """The identity in a request's claims and its sender's address; what makes no sense is left out."""
-    found = {kind: _READERS[kind](claims[kind]) if claims.get(kind) else None for kind in ("mac", "uuid", "hostname")}
-    return Identity(address=read_address(address), **found)
-
-
-def check_identity(kind: str, text: str, where: str) -> str:
-    """As the readers, but what makes no sense is a `DescriptionError`."""
-    found = _READERS[kind](text)
-    if found is None:
-        raise DescriptionError(
-            f"is no {kind.upper() if kind in ('mac', 'uuid') else kind}", where=where, found=ascii(text[:80])
-        )
-    return found
+    mac, uuid, name = read_mac(claims.get("mac", "")), read_uuid(claims.get("uuid", "")), claims.get("hostname", "")
+    return Identity(mac=mac, uuid=uuid, address=read_address(address), hostname=read_hostname(name))

@@ -1,4 +1,4 @@
-"""The journal of a process: what the protocol loops say, on its way to the database that all processes share.
+"""The journal of a process: events of the protocol loops on their way to the database that all processes share.
 
 The loops only change a dictionary; one thread writes twice a second what has changed.  However many transfers there
 are, a round writes a bounded number of rows: `LIVE_LIMIT` live ones and `FINISHED_LIMIT` finished ones.  Files of boots
@@ -150,16 +150,16 @@ class StateJournal:
     def _row(self, live: _Live, outcome: str) -> history.Transfer:
         address = read_address(live.who.address) or _text(live.who.address, 45)
         return history.Transfer(
-            self.process,
-            live.number,
-            address,
-            live.who.protocol[:8],
-            _text(live.path),
-            live.size,
-            live.sent,
-            _text(outcome),
-            live.started,
-            time.time(),
+            process=self.process,
+            number=live.number,
+            address=address,
+            protocol=live.who.protocol[:8],
+            path=_text(live.path),
+            size=live.size,
+            sent=live.sent,
+            outcome=_text(outcome),
+            started=live.started,
+            changed=time.time(),
         )
 
     def close(self) -> None:
@@ -174,5 +174,5 @@ class StateJournal:
 
 
 def _text(text: str, limit: int = _TEXT_LIMIT) -> str:
-    """What every database takes: no surrogates (bytes that are no UTF-8), no NUL, bounded."""
+    """A text that every database takes: no surrogates (bytes that are not UTF-8), no NUL, bounded."""
     return text.encode("utf-8", "backslashreplace").decode()[:limit].replace("\0", "")

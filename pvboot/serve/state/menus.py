@@ -1,4 +1,4 @@
-"""Menus as content: who asks under which name gets his own; everything else is the wrapped content's."""
+"""Menus as content: each client gets its own under the name that it asks for; all else is the wrapped content's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from fsdrivers.api import Extent
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Content, Requester, ServedDirectory, ServedFile
-from pvboot.serve.state.history import Given
+from pvboot.serve.state.history import MenuServed
 from pvboot.serve.state.identity import Identity, read_identity
 from pvboot.serve.state.names import MenuName, read_name
-from pvboot.serve.state.registry import Choice, Registry
-from pvboot.serve.state.render import Place, render
+from pvboot.serve.state.registry import Assignment, Registry
+from pvboot.serve.state.render import FetchContext, render
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,28 +58,28 @@ class MenuContent:
     """
 
     def __init__(
-        self, base: Content, registry: Registry, bases: Mapping[str, str], record: Callable[[Given], None]
+        self, base: Content, registry: Registry, bases: Mapping[str, str], record: Callable[[MenuServed], None]
     ) -> None:
         self._base, self._registry, self._bases, self._record = base, registry, bases, record
 
     def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
         """As `Content.open`; a file of the wrapped content never hides a menu."""
-        name = read_name(path, self._registry.settings.menus)
+        name = read_name(path, self._registry.settings.menus.path)
         menu = self._menu(path, name, who) if name is not None else None
         return menu if menu is not None else self._base.open(path, who)
 
     def _menu(self, path: str, name: MenuName, who: Requester) -> MadeFile | None:
         identity = asker(name, who)
         peek = bool(who.claims.get("peek"))
-        choice = self._registry.choose(identity, take=not peek, only_known=name.searched)
-        if choice is None:
+        assigned = self._registry.choose(identity, take=not peek, only_known=name.searched)
+        if assigned is None:
             return None
-        text = render(choice.profile, name.dialect, Place(who.protocol, self._bases)).text
+        text = render(assigned.profile, name.dialect, FetchContext(who.protocol, self._bases)).text
         if not peek:
-            self._tell(given(choice, identity, who, name.dialect, path))
+            self._save(menu_served(assigned, identity, who, name.dialect, path))
         return MadeFile(text.encode())
 
-    def _tell(self, menu: Given) -> None:
+    def _save(self, menu: MenuServed) -> None:
         try:
             self._record(menu)
         except PvbootError as err:
@@ -90,23 +90,23 @@ class MenuContent:
 def asker(name: MenuName, who: Requester) -> Identity:
     """Whom a menu is for: the one whom its name names; of names that are not searched for, else the sender."""
     if name.searched:
-        return name.speaks_of
-    sent, named = read_identity(who.claims, who.address), name.speaks_of
-    return Identity(named.mac or sent.mac, named.uuid or sent.uuid, named.address or sent.address, sent.hostname)
+        return name.named
+    sent, named = read_identity(who.claims, who.address), name.named
+    return sent.model_copy(update=named.model_dump(exclude_none=True))
 
 
-def given(choice: Choice, identity: Identity, who: Requester, dialect: str, path: str) -> Given:
-    """What the history is told."""
-    client = choice.client
-    mac = identity.mac or (client.identity.mac if client else None)
+def menu_served(assigned: Assignment, identity: Identity, who: Requester, dialect: str, path: str) -> MenuServed:
+    """The beginning of a boot, for the history."""
+    client = assigned.client
+    mac = identity.mac or (client.mac if client else None)
     address = read_identity({}, who.address).address or who.address[:45]
-    return Given(
+    return MenuServed(
         client.name if client else None,
         mac,
         address,
         who.protocol,
         dialect,
-        choice.profile,
-        choice.once,
+        assigned.profile,
+        assigned.once,
         path.encode("utf-8", "backslashreplace").decode()[:1000],
     )

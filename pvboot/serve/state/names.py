@@ -1,4 +1,4 @@
-"""The names under which menus are asked for: which dialect, and whom the name itself speaks of.
+"""The names under which menus are asked for: the dialect, and the client that the name itself names.
 
 Loaders build these names: PXELINUX and GRUB 2 try one after the other until one is there (`searched`), PV-GRUB and iPXE
 ask for one only.
@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from pvboot.serve.state.identity import NOBODY, Identity, read_address, read_mac, read_uuid
 
-MENU_LST, GRUB_CFG, PXELINUX, IPXE = "menu.lst", "grub.cfg", "pxelinux", "ipxe"
-DIALECTS = (MENU_LST, GRUB_CFG, PXELINUX, IPXE)
+Dialect = Literal["menu.lst", "grub.cfg", "pxelinux", "ipxe"]
+DIALECTS = MENU_LST, GRUB_CFG, PXELINUX, IPXE = get_args(Dialect)
 
 _HEX_ADDRESS = re.compile(r"[0-9A-F]{1,8}")
 
@@ -24,17 +25,17 @@ _HEX_ADDRESS = re.compile(r"[0-9A-F]{1,8}")
 class MenuName:
     """A menu that is asked for.
 
-    `speaks_of` is whom the name itself names.  `searched`: the loader goes on to the next name when this one does not
-    exist, so nobody but the named client gets an answer.
+    `named` is who asks according to the name itself.  `searched`: the loader goes on to the next name when this one
+    does not exist, so nobody but the named client gets an answer.
     """
 
     dialect: str
-    speaks_of: Identity = NOBODY
+    named: Identity = NOBODY
     searched: bool = False
 
 
 def read_name(path: str, prefix: str) -> MenuName | None:
-    """The menu that `path` asks for; None if it is no name of a menu.  `prefix` is "/boot" or another directory."""
+    """The menu that `path` asks for, None for other files.  `prefix` is "/boot" or another directory."""
     if not path.startswith(f"{prefix}/"):
         return None
     name = path[len(prefix) + 1 :]
@@ -68,4 +69,4 @@ def _read_searched(dialect: str, rest: str, last_name: str) -> MenuName | None:
 
 def _read_who(text: str) -> Identity | None:
     mac, uuid, address = read_mac(text), read_uuid(text), read_address(text)
-    return Identity(mac, uuid, address) if mac or uuid or address else None
+    return Identity(mac=mac, uuid=uuid, address=address) if mac or uuid or address else None

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pvboot
-from pvboot.serve.state.routes import ROUTES, Route
-from pvboot.serve.state.schemas import SCHEMAS
+from pvboot.serve.state.route import Route
+from pvboot.serve.state.schemas import Problem, schemas
+from pvboot.validation import Model
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """OpenAPI 3.1 of these routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "pvboot serve", "version": pvboot.__version__, "license": {"name": "GPL-2.0-or-later"}},
         "paths": paths,
-        "components": {"schemas": SCHEMAS, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {"schemas": schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -64,9 +66,10 @@ def _responses(route: Route) -> dict[str, Any]:
         responses = {"200": good}
         if route.versioned and route.method == "PUT":
             responses["201"] = {**good, "description": "Made"}
-    problem = _content("Problem", "application/problem+json")
+    problem = _content(Problem, "application/problem+json")
     return {**responses, "default": {"description": "A problem", "content": problem}}
 
 
-def _content(schema: str, kind: str = "application/json") -> dict[str, Any]:
-    return {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"} if schema else {"type": "object"}}}
+def _content(model: type, media_type: str = "application/json") -> dict[str, Any]:
+    named = {"$ref": f"#/components/schemas/{model.__name__}"} if issubclass(model, Model) else {"type": "object"}
+    return {media_type: {"schema": named}}

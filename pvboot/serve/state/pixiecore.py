@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Request, Response
 from pvboot.serve.state.errors import InexpressibleError
-from pvboot.serve.state.history import Given
+from pvboot.serve.state.history import MenuServed
 from pvboot.serve.state.identity import Identity, read_mac
-from pvboot.serve.state.menus import given
+from pvboot.serve.state.menus import menu_served
 from pvboot.serve.state.problems import ApiError, json_response, problem_of
 from pvboot.serve.state.profiles import Profile
 from pvboot.serve.state.registry import Registry
-from pvboot.serve.state.render import Place, file_url
+from pvboot.serve.state.render import FetchContext, file_url
 
 DIALECT = "pixiecore"
 _PREFIX = "/v1/boot/"
@@ -26,7 +26,7 @@ _PREFIX = "/v1/boot/"
 class Pixiecore:
     """A `Handler`.  Anybody may ask: what it says is what the menus say, too."""
 
-    def __init__(self, registry: Registry, bases: Mapping[str, str], record: Callable[[Given], None]) -> None:
+    def __init__(self, registry: Registry, bases: Mapping[str, str], record: Callable[[MenuServed], None]) -> None:
         self._registry, self._bases, self._record = registry, bases, record
 
     def __call__(self, request: Request) -> Response | None:
@@ -45,25 +45,25 @@ class Pixiecore:
         if mac is None:
             raise ApiError(404, "no MAC address in the path")
         take = request.method == "GET"
-        choice = self._registry.choose(Identity(mac=mac), take=take)
-        if choice is None or choice.profile.entries[choice.profile.default].kernel is None:
+        assigned = self._registry.choose(Identity(mac=mac), take=take)
+        if assigned is None or assigned.profile.entries[assigned.profile.default].local:
             raise ApiError(404, "nothing for this machine from here")
-        answer = describe(choice.profile, Place("https" if "http" not in self._bases else "http", self._bases))
+        answer = describe(assigned.profile, FetchContext("https" if "http" not in self._bases else "http", self._bases))
         if take:
-            self._record(given(choice, Identity(mac=mac), request.who, DIALECT, request.path))
+            self._record(menu_served(assigned, Identity(mac=mac), request.who, DIALECT, request.path))
         return json_response(200, answer)
 
 
-def describe(profile: Profile, place: Place) -> dict[str, object]:
+def describe(profile: Profile, context: FetchContext) -> dict[str, object]:
     """The profile's default entry in pixiecore's words; `InexpressibleError` if it has none."""
     entry = profile.entries[profile.default]
-    if entry.kernel is None or entry.modules:
+    if entry.local or entry.modules:
         raise InexpressibleError("pixiecore boots a kernel and initrds only", where=f"entry {entry.title!r}")
     if "{{" in entry.args:
         raise InexpressibleError("pixiecore reads {{ as a template", where=f"entry {entry.title!r}")
     return {
-        "kernel": file_url(entry.kernel, place),
-        "initrd": [file_url(file, place) for file in entry.initrds],
+        "kernel": file_url(entry.kernel, context),
+        "initrd": [file_url(file, context) for file in entry.initrd],
         "cmdline": entry.args,
         "message": entry.title,
     }

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: one JSON document (RFC 9457) and an honest status."""
+"""Errors as HTTP answers: one JSON document (RFC 9457) and its status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Response
 from pvboot.serve.state import errors
+from pvboot.validation import Model
 
 _STATUS: tuple[tuple[type[PvbootError], int], ...] = (
     (errors.StaleError, 412),
@@ -31,8 +32,9 @@ class ApiError(Exception):
 
 
 def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer; nothing of it may be kept by caches."""
-    body = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+    """A JSON answer out of a model or plain values; nothing of it may be kept by caches."""
+    plain = value.model_dump(mode="json", by_alias=True) if isinstance(value, Model) else value
+    body = json.dumps(plain, ensure_ascii=True, separators=(",", ":")).encode()
     return Response(status, body, "application/json", {**NO_STORE, **(headers or {})})
 
 

@@ -8,60 +8,46 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
+from pvboot.serve.state.bodies import read_body
 from pvboot.serve.state.clients import Client
 from pvboot.serve.state.database import Database
 from pvboot.serve.state.errors import ConflictError, StaleError, StateError, UnknownRecordError
 from pvboot.serve.state.identity import KINDS, Identity
-from pvboot.serve.state.profiles import LOCAL, Profile, describe, read_profile
-from pvboot.serve.state.settings import Settings
+from pvboot.serve.state.profiles import LOCAL, Profile, ProfileBody, describe, named_profile
+from pvboot.serve.state.schemas import NextBoot
+from pvboot.serve.state.settings import StateSettings
 from pvboot.serve.state.tables import CLIENTS, NEXT_BOOTS, PROFILES
 
 CLIENT_LIMIT = 100_000  # records in the database
 PROFILE_LIMIT = 1_000
+_CLIENT_COLUMNS = tuple(Client.model_fields.keys() - {"source"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What somebody is given.  `client` is None for one who is not described; `once`: it was a next boot."""
+class Assignment:
+    """The profile that somebody boots; `client` is None for an unknown one, `once` marks a next boot."""
 
     profile: Profile
     client: Client | None
     once: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NextBoot:
-    """A profile for one boot."""
-
-    profile: str
-    set_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredProfile:
-    """A profile and where it comes from ("config" or "api"); `version` counts the changes of the latter."""
-
-    profile: Profile
-    source: str
-    version: int = 0
-
-
 class Registry:
     """Thread-safe; `settings` is replaced as a whole when the configuration is read again."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: StateSettings) -> None:
         self._database = database
         self.settings = settings
 
     # --- choosing -------------------------------------------------------------------------------------------
 
-    def choose(self, identity: Identity, *, take: bool, only_known: bool = False) -> Choice | None:
+    def choose(self, identity: Identity, *, take: bool, only_known: bool = False) -> Assignment | None:
         """What `identity` boots; None if there is nothing for it.
 
         The next boot comes first, and with `take` it is used up: of any number of askers exactly one gets it.
@@ -73,27 +59,27 @@ class Registry:
             waiting = client is not None and client.enabled and _next_boot(connection, client.name) is not None
         if client is None:
             profile = None if only_known else self._default(settings)
-            return Choice(profile, None) if profile else None
+            return Assignment(profile, None) if profile else None
         if not client.enabled:
-            return Choice(LOCAL, client)
+            return Assignment(LOCAL, client)
         if waiting:
             once = self._take(client.name) if take else self.next_boot(client.name)
             if once is not None:
-                return Choice(self.profile(once.profile).profile, client, once=True)
+                return Assignment(self.profile(once.profile), client, once=True)
         if client.profile is None:
             profile = self._default(settings)
-            return Choice(profile, client) if profile else None
-        return Choice(self.profile(client.profile).profile, client)
+            return Assignment(profile, client) if profile else None
+        return Assignment(self.profile(client.profile), client)
 
-    def _default(self, settings: Settings) -> Profile | None:
-        return None if settings.default_profile is None else self.profile(settings.default_profile).profile
+    def _default(self, settings: StateSettings) -> Profile | None:
+        return None if settings.default is None else self.profile(settings.default)
 
     def _take(self, client: str) -> NextBoot | None:
         """One statement decides who gets it, whichever server or thread asks."""
         statement = NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == client)
         with self._database.writing() as connection:
             row = connection.execute(statement.returning(NEXT_BOOTS.c.profile, NEXT_BOOTS.c.set_at)).first()
-        return None if row is None else NextBoot(row.profile, row.set_at)
+        return None if row is None else _read_next_boot(row)
 
     # --- clients --------------------------------------------------------------------------------------------
 
@@ -130,10 +116,9 @@ class Registry:
             now = _check_version(row, version)
             if row is None:
                 _refuse_full(connection, CLIENTS, CLIENT_LIMIT)
-            new = replace(client, version=now + 1, source="api")
-            values: dict[str, Any] = {kind: new.identity.get(kind) for kind in KINDS}
-            values |= {"profile": new.profile, "enabled": new.enabled, "note": new.note, "version": new.version}
-            _upsert(connection, CLIENTS, new.name, row is not None, {**values, "changed": time.time()})
+            new = client.model_copy(update={"version": now + 1, "source": "api"})
+            values = new.model_dump(exclude={"name", "source"}) | {"changed": time.time()}
+            _upsert(connection, CLIENTS, new.name, row is not None, values)
         return new
 
     def delete_client(self, name: str, version: int | None = None) -> None:
@@ -157,13 +142,13 @@ class Registry:
     def next_boots(self) -> dict[str, NextBoot]:
         """All, by the name of the client."""
         with self._database.reading() as connection:
-            return {row.client: NextBoot(row.profile, row.set_at) for row in connection.execute(select(NEXT_BOOTS))}
+            return {row.client: _read_next_boot(row) for row in connection.execute(select(NEXT_BOOTS))}
 
     def set_next_boot(self, client: str, profile: str) -> NextBoot:
         """Durably; replaces one that waits.  `UnknownRecordError` if there is no such client or profile."""
         self.client(client)
         self.profile(profile)
-        new = NextBoot(profile, time.time())
+        new = NextBoot(profile=profile, set_at=time.time())
         with self._database.writing() as connection:
             # Delete and insert are one transaction; two of them at once would meet at the primary key.
             connection.execute(NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == client))
@@ -177,24 +162,24 @@ class Registry:
 
     # --- profiles -------------------------------------------------------------------------------------------
 
-    def profiles(self) -> list[StoredProfile]:
+    def profiles(self) -> list[Profile]:
         """All, sorted by name."""
         with self._database.reading() as connection:
             stored = {row.name: _profile(row) for row in connection.execute(select(PROFILES))}
-        stored |= {name: StoredProfile(profile, "config") for name, profile in self.settings.profiles.items()}
+        stored |= self.settings.profiles
         return [profile for _, profile in sorted(stored.items())]
 
-    def profile(self, name: str) -> StoredProfile:
+    def profile(self, name: str) -> Profile:
         """`UnknownRecordError` if there is none."""
         if name in self.settings.profiles:
-            return StoredProfile(self.settings.profiles[name], "config")
+            return self.settings.profiles[name]
         with self._database.reading() as connection:
             row = connection.execute(select(PROFILES).where(PROFILES.c.name == name)).first()
         if row is None:
             raise UnknownRecordError("there is no such profile", found=ascii(name))
         return _profile(row)
 
-    def put_profile(self, profile: Profile, version: int | None = None) -> StoredProfile:
+    def put_profile(self, profile: Profile, version: int | None = None) -> Profile:
         """Store a profile durably; errors as `put_client`."""
         self._refuse_config(self.settings.profiles, profile.name, "profile")
         with self._database.writing() as connection:
@@ -204,12 +189,12 @@ class Registry:
                 _refuse_full(connection, PROFILES, PROFILE_LIMIT)
             values = {"description": json.dumps(describe(profile)), "version": now + 1, "changed": time.time()}
             _upsert(connection, PROFILES, profile.name, row is not None, values)
-        return StoredProfile(profile, "api", now + 1)
+        return profile.model_copy(update={"version": now + 1, "source": "api"})
 
     def delete_profile(self, name: str, version: int | None = None) -> None:
         """`ConflictError` while a client or a next boot needs it."""
         self._refuse_config(self.settings.profiles, name, "profile")
-        if name == self.settings.default_profile or any(c.profile == name for c in self.settings.clients.values()):
+        if name == self.settings.default or any(c.profile == name for c in self.settings.clients.values()):
             raise ConflictError("the configuration needs the profile", found=ascii(name))
         with self._database.writing() as connection:
             row = connection.execute(select(PROFILES).where(PROFILES.c.name == name).with_for_update()).first()
@@ -225,8 +210,8 @@ class Registry:
     def check_references(self) -> list[str]:
         """Profiles that the configuration names and nobody describes; one of them makes `choose` fail."""
         wanted = {f"clients.{c.name}.profile": c.profile for c in self.settings.clients.values()}
-        wanted["default"] = self.settings.default_profile
-        known = {stored.profile.name for stored in self.profiles()}
+        wanted["default"] = self.settings.default
+        known = {profile.name for profile in self.profiles()}
         return [f"{where}: no profile {name!r}" for where, name in wanted.items() if name and name not in known]
 
     @staticmethod
@@ -235,7 +220,7 @@ class Registry:
             raise ConflictError(f"the {kind} is in the configuration file and is changed there", found=ascii(name))
 
 
-def _match(connection: Connection, settings: Settings, identity: Identity) -> Client | None:
+def _match(connection: Connection, settings: StateSettings, identity: Identity) -> Client | None:
     """The client with the first of the identities in the order of `KINDS`; the configuration's before the others."""
     for kind in KINDS:
         value = identity.get(kind)
@@ -249,22 +234,26 @@ def _match(connection: Connection, settings: Settings, identity: Identity) -> Cl
     return None
 
 
+def _read_next_boot(row: Any) -> NextBoot:
+    return NextBoot.model_construct(profile=row.profile, set_at=row.set_at)
+
+
 def _next_boot(connection: Connection, client: str) -> NextBoot | None:
     row = connection.execute(select(NEXT_BOOTS).where(NEXT_BOOTS.c.client == client)).first()
-    return None if row is None else NextBoot(row.profile, row.set_at)
+    return None if row is None else _read_next_boot(row)
 
 
 def _client(row: Row[Any]) -> Client:
-    identity = Identity(row.mac, row.uuid, row.address, row.hostname)
-    return Client(row.name, identity, row.profile, row.enabled, row.note, "api", row.version)
+    return Client.model_construct(source="api", **{key: row._mapping[key] for key in _CLIENT_COLUMNS})
 
 
-def _profile(row: Row[Any]) -> StoredProfile:
+def _profile(row: Row[Any]) -> Profile:
     try:
         description = json.loads(row.description)
     except ValueError as err:
         raise StateError("a profile in the database is damaged", where=ascii(row.name)) from err
-    return StoredProfile(read_profile(row.name, description, f"profiles.{row.name}"), "api", row.version)
+    body = read_body(ProfileBody, description, f"profiles.{row.name}")
+    return named_profile(row.name, body, "api", row.version)
 
 
 def _check_version(row: Row[Any] | None, version: int | None) -> int:
@@ -274,9 +263,9 @@ def _check_version(row: Row[Any] | None, version: int | None) -> int:
     return now
 
 
-def _refuse_taken(settings: Settings, new: Client) -> None:
+def _refuse_taken(settings: StateSettings, new: Client) -> None:
     for kind in KINDS:
-        owner = settings.identities.get((kind, new.identity.get(kind) or ""))
+        owner = settings.identities.get((kind, new.get(kind) or ""))
         if owner is not None:
             raise ConflictError(f"another client has this {kind}", found=ascii(owner))
 

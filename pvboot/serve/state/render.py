@@ -1,4 +1,4 @@
-"""From a profile to the text of a menu, in the dialect that was asked for.
+"""Render a profile as the text of a menu, in the dialect that was asked for.
 
 Each dialect has its own ways of quoting and its own gaps.  What it cannot say is an `InexpressibleError`; what it says
 with less effect than the profile means is a warning.
@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.names import GRUB_CFG, IPXE, MENU_LST, PXELINUX
-from pvboot.serve.state.profiles import Profile, ProfileEntry
+from pvboot.serve.state.profiles import Entry, Profile
 
 LEGACY_LINE_LIMIT = 1500  # characters GRUB Legacy keeps of a line; the rest is silently lost
 CMDLINE_LIMIT = 1023  # characters of Xen's start_info.cmd_line
@@ -31,20 +31,20 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the client fetches from: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
+class FetchContext:
+    """How the client fetches: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
     protocol ("http": "http://192.0.2.1:8080"), without a last slash."""
 
     protocol: str
     bases: Mapping[str, str]
 
 
-def render(profile: Profile, dialect: str, place: Place) -> Rendered:
+def render(profile: Profile, dialect: str, context: FetchContext) -> Rendered:
     """The profile as a menu.  `InexpressibleError` names the entry and what it is about."""
-    return _RENDERERS[dialect](profile, place)
+    return _RENDERERS[dialect](profile, context)
 
 
-def check_cmdline(entry: ProfileEntry) -> Iterator[str]:
+def check_cmdline(entry: Entry) -> Iterator[str]:
     """Warnings about arguments that a Xen guest would not get whole."""
     if len(entry.args.encode()) > CMDLINE_LIMIT:
         yield f"entry {entry.title!r}: a Xen guest gets {CMDLINE_LIMIT} bytes of arguments, the rest is lost"
@@ -54,7 +54,7 @@ def _refuse(dialect: str, entry: str, what: str, found: str = "") -> Inexpressib
     return InexpressibleError(f"{dialect} has no way to say it: {what}", where=f"entry {entry!r}", found=found)
 
 
-def _path_only(dialect: str, entry: ProfileEntry, file: str, forbidden: str = " ") -> str:
+def _path_only(dialect: str, entry: Entry, file: str, forbidden: str = " ") -> str:
     """A file of this server by its path; loaders that end names at a blank get no such names."""
     if not file.startswith("/"):
         raise _refuse(dialect, entry.title, "a file of another server", ascii(file))
@@ -67,9 +67,9 @@ def _path_only(dialect: str, entry: ProfileEntry, file: str, forbidden: str = " 
 # --- GRUB Legacy ------------------------------------------------------------------------------------------
 
 
-def _menu_lst(profile: Profile, place: Place) -> Rendered:
+def _menu_lst(profile: Profile, context: FetchContext) -> Rendered:
     lines = [f"default {profile.default}"]
-    if profile.timeout is not None:
+    if profile.timeout >= 0:
         lines.append(f"timeout {profile.timeout}")
     if profile.fallback:
         lines.append("fallback " + " ".join(map(str, profile.fallback)))
@@ -83,23 +83,23 @@ def _menu_lst(profile: Profile, place: Place) -> Rendered:
     return Rendered("\n".join(lines) + "\n", tuple(warnings))
 
 
-def _menu_lst_entry(entry: ProfileEntry) -> Iterator[str]:
+def _menu_lst_entry(entry: Entry) -> Iterator[str]:
     if entry.title.startswith("="):
         raise _refuse(MENU_LST, entry.title, "a title that begins with =")
     for text in (entry.title, entry.args, *(module.args for module in entry.modules)):
         if text.endswith("\\"):
             raise _refuse(MENU_LST, entry.title, "a backslash at the end of a line joins lines")
     yield f"title {entry.title}"
-    if entry.kernel is None:
+    if entry.local:
         yield "configfile (hd0,0)/boot/grub/menu.lst"
         return
-    if len(entry.initrds) > 1:
+    if len(entry.initrd) > 1:
         raise _refuse(MENU_LST, entry.title, "several initrds")
-    if entry.initrds and entry.modules:
+    if entry.initrd and entry.modules:
         raise _refuse(MENU_LST, entry.title, "an initrd together with modules")
     yield "root (nd)"
     yield f"kernel (nd){_path_only(MENU_LST, entry, entry.kernel)} {entry.args}".rstrip()
-    for initrd in entry.initrds:
+    for initrd in entry.initrd:
         yield f"initrd (nd){_path_only(MENU_LST, entry, initrd)}"
     for module in entry.modules:
         yield f"module (nd){_path_only(MENU_LST, entry, module.file)} {module.args}".rstrip()
@@ -108,36 +108,36 @@ def _menu_lst_entry(entry: ProfileEntry) -> Iterator[str]:
 # --- GRUB 2 -----------------------------------------------------------------------------------------------
 
 
-def _grub_cfg(profile: Profile, place: Place) -> Rendered:
-    lines = [f"set default={profile.default}", f"set timeout={-1 if profile.timeout is None else profile.timeout}"]
+def _grub_cfg(profile: Profile, context: FetchContext) -> Rendered:
+    lines = [f"set default={profile.default}", f"set timeout={profile.timeout}"]
     if profile.fallback:
         lines.append(f"set fallback='{' '.join(map(str, profile.fallback))}'")
     warnings: list[str] = []
     for index, entry in enumerate(profile.entries):
         lines += ["", f"menuentry {_grub_word(entry.title)} --id entry{index} {{"]
-        lines += [f"    {line}" for line in _grub_entry(entry, place)]
+        lines += [f"    {line}" for line in _grub_entry(entry, context)]
         lines.append("}")
         warnings += check_cmdline(entry)
-    if place.protocol in place.bases and urlsplit(place.bases[place.protocol]).port not in (None, 80, 69):
+    if context.protocol in context.bases and urlsplit(context.bases[context.protocol]).port not in (None, 80, 69):
         warnings.append("GRUB 2.06 and older know no port in a device's name")
     return Rendered("\n".join(lines) + "\n", tuple(warnings))
 
 
-def _grub_entry(entry: ProfileEntry, place: Place) -> Iterator[str]:
-    if entry.kernel is None:
+def _grub_entry(entry: Entry, context: FetchContext) -> Iterator[str]:
+    if entry.local:
         yield "exit"
         return
     multiboot = bool(entry.modules)
     words = [_grub_word(word) for word in _grub_arguments(entry, entry.args)]
     load = "multiboot" if multiboot else "linux"
-    yield " ".join([load, _grub_word(_grub_file(entry, entry.kernel, place)), *words])
-    if multiboot and entry.initrds:
+    yield " ".join([load, _grub_word(_grub_file(entry, entry.kernel, context)), *words])
+    if multiboot and entry.initrd:
         raise _refuse(GRUB_CFG, entry.title, "an initrd together with modules")
-    if entry.initrds:
-        yield " ".join(["initrd", *(_grub_word(_grub_file(entry, file, place)) for file in entry.initrds)])
+    if entry.initrd:
+        yield " ".join(["initrd", *(_grub_word(_grub_file(entry, file, context)) for file in entry.initrd)])
     for module in entry.modules:
         words = [_grub_word(word) for word in _grub_arguments(entry, module.args)]
-        yield " ".join(["module", _grub_word(_grub_file(entry, module.file, place)), *words])
+        yield " ".join(["module", _grub_word(_grub_file(entry, module.file, context)), *words])
 
 
 def _grub_word(text: str) -> str:
@@ -145,7 +145,7 @@ def _grub_word(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _grub_arguments(entry: ProfileEntry, args: str) -> list[str]:
+def _grub_arguments(entry: Entry, args: str) -> list[str]:
     """The words that GRUB joins to the command line again.
 
     It puts double quotes round a word with a blank, so `a="b c"` is handed over as the word `a=b c` and reaches the
@@ -163,10 +163,10 @@ def _grub_arguments(entry: ProfileEntry, args: str) -> list[str]:
     return [word.replace('"', "") for word in found]
 
 
-def _grub_file(entry: ProfileEntry, file: str, place: Place) -> str:
+def _grub_file(entry: Entry, file: str, context: FetchContext) -> str:
     """`(http,host)/path`; without a known address `(http)`, which GRUB completes with the server it came from."""
     if file.startswith("/"):
-        base, path = place.bases.get(place.protocol, f"{place.protocol}:"), file
+        base, path = context.bases.get(context.protocol, f"{context.protocol}:"), file
     else:
         parts = urlsplit(file)
         base, path = f"{parts.scheme}://{parts.netloc}", parts.path or "/"
@@ -186,10 +186,10 @@ def _grub_file(entry: ProfileEntry, file: str, place: Place) -> str:
 # --- PXELINUX (and U-Boot, extlinux) ----------------------------------------------------------------------
 
 
-def _pxelinux(profile: Profile, place: Place) -> Rendered:
+def _pxelinux(profile: Profile, context: FetchContext) -> Rendered:
     warnings: list[str] = []
-    lines = [f"DEFAULT entry{profile.default}", f"PROMPT {int(profile.timeout is None)}"]
-    if profile.timeout is not None:
+    lines = [f"DEFAULT entry{profile.default}", f"PROMPT {int(profile.timeout < 0)}"]
+    if profile.timeout >= 0:
         # 0 would wait for ever: the shortest wait is a tenth of a second.
         lines.append(f"TIMEOUT {profile.timeout * 10 or 1}")
     lines.append(f"MENU TITLE {_no_caret(profile.title, profile.title)}")
@@ -208,15 +208,15 @@ def _no_caret(text: str, entry: str) -> str:
     return text
 
 
-def _pxelinux_entry(entry: ProfileEntry) -> Iterator[str]:
-    if entry.kernel is None:
+def _pxelinux_entry(entry: Entry) -> Iterator[str]:
+    if entry.local:
         yield "LOCALBOOT 0"
         return
     if entry.modules:
         raise _refuse(PXELINUX, entry.title, "modules")
     yield f"LINUX {_path_only(PXELINUX, entry, entry.kernel)}"
-    if entry.initrds:
-        yield "INITRD " + ",".join(_path_only(PXELINUX, entry, file, " ,") for file in entry.initrds)
+    if entry.initrd:
+        yield "INITRD " + ",".join(_path_only(PXELINUX, entry, file, " ,") for file in entry.initrd)
     if entry.args == "-":
         raise _refuse(PXELINUX, entry.title, "a single - as arguments means none")
     if any(word.startswith("initrd=") for word in entry.args.split()):
@@ -230,40 +230,40 @@ def _pxelinux_entry(entry: ProfileEntry) -> Iterator[str]:
 # --- iPXE -------------------------------------------------------------------------------------------------
 
 
-def _ipxe(profile: Profile, place: Place) -> Rendered:
+def _ipxe(profile: Profile, context: FetchContext) -> Rendered:
     warnings: list[str] = []
     lines = ["#!ipxe", ""]
     if len(profile.entries) > 1 and profile.timeout != 0:
         lines += [f"menu {_ipxe_text(profile.title, profile.title)}"]
         lines += [f"item entry{i} {_ipxe_text(entry.title, entry.title)}" for i, entry in enumerate(profile.entries)]
-        timeout = f" --timeout {profile.timeout * 1000}" if profile.timeout else ""
+        timeout = f" --timeout {profile.timeout * 1000}" if profile.timeout > 0 else ""
         lines += [f"choose --default entry{profile.default}{timeout} chosen && goto ${{chosen}} || exit"]
     else:
         lines += [f"goto entry{profile.default}"]
     for index, entry in enumerate(profile.entries):
         after = profile.fallback.index(index) + 1 if index in profile.fallback else 0
         goal = f"goto entry{profile.fallback[after]}" if after < len(profile.fallback) else "exit 1"
-        lines += ["", f":entry{index}", *_ipxe_entry(entry, place, goal)]
+        lines += ["", f":entry{index}", *_ipxe_entry(entry, context, goal)]
         warnings += check_cmdline(entry)
     return Rendered("\n".join(lines) + "\n", tuple(warnings))
 
 
-def _ipxe_entry(entry: ProfileEntry, place: Place, on_failure: str) -> Iterator[str]:
-    if entry.kernel is None:
+def _ipxe_entry(entry: Entry, context: FetchContext, on_failure: str) -> Iterator[str]:
+    if entry.local:
         yield "exit"
         return
     yield "imgfree"
-    if entry.modules and entry.initrds:
+    if entry.modules and entry.initrd:
         raise _refuse(IPXE, entry.title, "an initrd together with modules")
     # A kernel started as an EFI program finds its initrds by these words; others ignore them.
-    named = "".join(f" initrd=initrd{index}" for index in range(len(entry.initrds)))
+    named = "".join(f" initrd=initrd{index}" for index in range(len(entry.initrd)))
     args = f" {_ipxe_text(entry.args, entry.title)}" if entry.args else ""
-    yield f"kernel {_ipxe_file(entry, entry.kernel, place)}{named}{args} || {on_failure}"
-    for index, initrd in enumerate(entry.initrds):
-        yield f"initrd --name initrd{index} {_ipxe_file(entry, initrd, place)} || {on_failure}"
+    yield f"kernel {_ipxe_file(entry, entry.kernel, context)}{named}{args} || {on_failure}"
+    for index, initrd in enumerate(entry.initrd):
+        yield f"initrd --name initrd{index} {_ipxe_file(entry, initrd, context)} || {on_failure}"
     for module in entry.modules:
         words = f" {_ipxe_text(module.args, entry.title)}" if module.args else ""
-        yield f"module {_ipxe_file(entry, module.file, place)}{words} || {on_failure}"
+        yield f"module {_ipxe_file(entry, module.file, context)}{words} || {on_failure}"
     yield f"boot || {on_failure}"
 
 
@@ -279,20 +279,20 @@ def _ipxe_text(text: str, entry: str) -> str:
     return text
 
 
-def _ipxe_file(entry: ProfileEntry, file: str, place: Place) -> str:
-    return _ipxe_text(file_url(file, place), entry.title)
+def _ipxe_file(entry: Entry, file: str, context: FetchContext) -> str:
+    return _ipxe_text(file_url(file, context), entry.title)
 
 
-def file_url(file: str, place: Place) -> str:
+def file_url(file: str, context: FetchContext) -> str:
     """The file as a URL; a path of this server without a known address stays a path."""
     if not file.startswith("/"):
         return file
-    base = place.bases.get(place.protocol, "")
+    base = context.bases.get(context.protocol, "")
     # "$" is encoded too: iPXE would read a setting out of it.
     return base + quote(file, safe=_URL_SAFE.replace("$", "").replace("'", ""))
 
 
-_RENDERERS: dict[str, Callable[[Profile, Place], Rendered]] = {
+_RENDERERS: dict[str, Callable[[Profile, FetchContext], Rendered]] = {
     MENU_LST: _menu_lst,
     GRUB_CFG: _grub_cfg,
     PXELINUX: _pxelinux,

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pvboot.serve.api import Content, Handler
-from pvboot.serve.state import history, settings
+from pvboot.serve.state import history
 from pvboot.serve.state.database import Database
 from pvboot.serve.state.http_api import HttpApi
 from pvboot.serve.state.journal import StateJournal
-from pvboot.serve.state.limits import check_files, check_prefix
 from pvboot.serve.state.menus import MenuContent
 from pvboot.serve.state.page import serve_page
 from pvboot.serve.state.pixiecore import Pixiecore
+from pvboot.serve.state.pv_grub import check_files, check_prefix
 from pvboot.serve.state.registry import Registry
-from pvboot.serve.state.routes import World
+from pvboot.serve.state.route import ApiContext
+from pvboot.serve.state.settings import StateSettings
 
 
 class ServerState:
     """`content` wraps the base content with menus; `handlers` are for the HTTP server; `journal` is told of transfers.
 
-    One a process, made after the fork: several processes and servers share a database, never an object.
+    One a process, made after the fork: several processes and servers share a database, never an object.  `bases` are
+    the URLs by which clients reach this server, by protocol ("tftp", "http", "https"), as "http://192.0.2.1:8080";
+    a protocol that is not served is left out.  Making one raises `StateError` (the database).
     """
 
-    def __init__(self, wanted: settings.Settings, base_content: Content, bases: Mapping[str, str]) -> None:
+    def __init__(self, settings: StateSettings, base_content: Content, bases: Mapping[str, str]) -> None:
         self._base, self._bases = base_content, {key: url.rstrip("/") for key, url in bases.items()}
-        self._database = Database(wanted.database)
-        self._registry = Registry(self._database, wanted)
-        self.journal = StateJournal(self._database, wanted.history_boots, wanted.history_days)
+        self._database = Database(settings.state)
+        self._registry = Registry(self._database, settings)
+        self.journal = StateJournal(self._database, settings.menus.history_boots, settings.menus.history_days)
         self.content = MenuContent(base_content, self._registry, self._bases, self._record)
-        world = World(self._database, self._registry, self.journal, base_content, self._bases)
+        context = ApiContext(self._database, self._registry, self.journal, base_content, self._bases)
         pixiecore = Pixiecore(self._registry, self._bases, self._record)
-        self.handlers: tuple[Handler, ...] = (HttpApi(world), pixiecore, serve_page)
+        self.handlers: tuple[Handler, ...] = (HttpApi(context), pixiecore, serve_page)
 
-    def _record(self, given: history.Given) -> None:
-        history.add_boot(self._database, given)
+    def _record(self, menu: history.MenuServed) -> None:
+        history.add_boot(self._database, menu)
 
     def warnings(self) -> list[str]:
-        """What the operator should know about the configuration: missing profiles and files, PV-GRUB's limits."""
-        found = [*check_prefix(self._registry.settings.menus), *self._registry.check_references()]
-        for stored in self._registry.profiles():
-            lines = check_files(stored.profile, self._base, frozenset(self._bases))
-            found += [f"profiles.{stored.profile.name}: {line}" for line in lines]
+        """Warnings about the configuration: missing profiles and files, PV-GRUB's limits."""
+        found = [*check_prefix(self._registry.settings.menus.path), *self._registry.check_references()]
+        for profile in self._registry.profiles():
+            lines = check_files(profile, self._base, frozenset(self._bases))
+            found += [f"profiles.{profile.name}: {line}" for line in lines]
         return found
 
     def check(self) -> None:
@@ -53,12 +55,3 @@ class ServerState:
         """Write what is still to be written and give everything back."""
         self.journal.close()
         self._database.close()
-
-
-def build_state(config: Mapping[str, Any], base_content: Content, *, base_urls: Mapping[str, str]) -> ServerState:
-    """The state for a whole configuration.  `base_urls`: how clients reach this server, by protocol ("tftp", "http",
-    "https"), as "http://192.0.2.1:8080"; a protocol that is not served is left out.
-
-    Raises `DescriptionError` (the configuration) and `StateError` (the database).
-    """
-    return ServerState(settings.load(config), base_content, base_urls)

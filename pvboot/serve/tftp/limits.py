@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Self
 
-from pvboot.errors import UsageError
+from pydantic import Field, Strict, model_validator
+
+from pvboot.validation import Mistake, Model, refusal
 
 # RFC 2348: 8 to 65464 bytes of data a block.
 MIN_BLKSIZE = 8
 MAX_BLKSIZE = 65464
 DEFAULT_BLKSIZE = 512
 
+Sessions = Annotated[int, Field(ge=1, le=1 << 20)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
-@dataclass(frozen=True, slots=True)
-class TftpLimits:
+
+class TftpLimits(Model):
     """Bounds of a server.
 
     * `sessions`, `sessions_per_address`: transfers at once, requests that are still being opened included;
@@ -30,39 +34,31 @@ class TftpLimits:
     * `ports`: first and last port to send from, None for the system's choice.
     """
 
-    sessions: int = 2048
-    sessions_per_address: int = 256
-    open_threads: int = 4
-    blksize: int = MAX_BLKSIZE
+    sessions: Sessions = 2048
+    sessions_per_address: Sessions = 256
+    open_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    blksize: Annotated[int, Field(ge=MIN_BLKSIZE, le=MAX_BLKSIZE)] = MAX_BLKSIZE
     fragment: bool = False
-    windowsize: int = 64
-    window_bytes: int = 128 << 10
-    timeout: float = 1.0
-    timeout_min: float = 0.2
-    timeout_max: float = 4.0
-    retries: int = 10
-    half_open_seconds: float = 15.0
-    session_seconds: float | None = None
-    netascii_bytes: int = 1 << 20
-    ports: tuple[int, int] | None = None
+    windowsize: Annotated[int, Field(ge=1, le=65535)] = 64
+    window_bytes: Annotated[int, Field(ge=4096, le=64 << 20)] = 128 << 10
+    timeout: Annotated[float, Field(le=255)] = 1.0
+    timeout_min: Annotated[float, Field(ge=0.01, le=255)] = 0.2
+    timeout_max: Annotated[float, Field(le=255)] = 4.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 10
+    half_open_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
+    session_seconds: Annotated[float | None, Field(ge=0)] = None
+    netascii_bytes: Annotated[int, Field(ge=0)] = 1 << 20
+    ports: Annotated[tuple[Port, Port], Strict(False)] | None = None
 
-    def __post_init__(self) -> None:
-        _within("blksize", self.blksize, MIN_BLKSIZE, MAX_BLKSIZE)
-        _within("windowsize", self.windowsize, 1, 65535)
-        _within("window_bytes", self.window_bytes, 4096, 64 << 20)
-        _within("sessions", self.sessions, 1, 1 << 20)
-        _within("sessions_per_address", self.sessions_per_address, 1, 1 << 20)
-        _within("open_threads", self.open_threads, 1, 256)
-        _within("retries", self.retries, 0, 100)
-        _within("timeout_min", self.timeout_min, 0.01, 255)
-        _within("timeout", self.timeout, self.timeout_min, 255)
-        _within("timeout_max", self.timeout_max, self.timeout, 255)
-        _within("half_open_seconds", self.half_open_seconds, 0.1, 3600)
-        if self.ports is not None:
-            _within("first of ports", self.ports[0], 1, 65535)
-            _within("last of ports", self.ports[1], self.ports[0], 65535)
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise UsageError("TFTP limit out of range", where=name, expected=f"{low} to {high}", found=str(value))
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        wrong = []
+        if self.timeout < self.timeout_min:
+            wrong.append(Mistake("out of range", "timeout", f"at least {self.timeout_min}", str(self.timeout)))
+        if self.timeout_max < self.timeout:
+            wrong.append(Mistake("out of range", "timeout_max", f"at least {self.timeout}", str(self.timeout_max)))
+        if self.ports is not None and self.ports[0] > self.ports[1]:
+            wrong.append(Mistake("not a range of ports", "ports", "the first and the last", str(self.ports)))
+        if wrong:
+            raise refusal(*wrong)
+        return self

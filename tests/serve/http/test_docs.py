@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 from pvboot.serve.http.limits import HttpLimits
@@ -14,7 +13,7 @@ SOURCE = "".join(path.read_text() for path in (REPOSITORY / "pvboot" / "serve" /
 
 def test_the_page_has_every_limit_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
-    defaults = dataclasses.asdict(HttpLimits())
+    defaults = HttpLimits().model_dump()
     assert rows == {name: str(int(value)) for name, value in defaults.items()}
 
 

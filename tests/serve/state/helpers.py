@@ -11,7 +11,8 @@ from typing import Any
 from fsdrivers.errors import NotFound
 from pvboot.serve.api import Request, Requester, Response, ServedDirectory, ServedFile
 from pvboot.serve.state.menus import MadeFile
-from pvboot.serve.state.server import ServerState, build_state
+from pvboot.serve.state.server import ServerState
+from pvboot.serve.state.settings import load
 
 TOKEN = "a token for the tests"
 BASES = {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1"}
@@ -53,7 +54,7 @@ FILES = dict.fromkeys(("/k", "/i", "/debian/vmlinuz", "/debian/initrd"), b"x" * 
 def state_in(folder: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Iterator[ServerState]:
     """A state with a SQLite file in `folder`."""
     whole = {"state": str(folder / "state.db"), **config, **more}
-    state = build_state(whole, MemoryContent(FILES), base_urls=BASES)
+    state = ServerState(load(whole), MemoryContent(FILES), BASES)
     try:
         yield state
     finally:

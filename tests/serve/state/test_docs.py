@@ -9,7 +9,7 @@ from pathlib import Path
 from pvboot.serve.state.history import OUTCOMES
 from pvboot.serve.state.names import read_name
 from pvboot.serve.state.routes import ROUTES
-from pvboot.serve.state.settings import _API_KEYS, _MENU_KEYS, load
+from pvboot.serve.state.settings import ApiSettings, MenuSettings, load
 from tests import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -31,13 +31,15 @@ def test_the_reference_names_every_outcome() -> None:
 def test_the_examples_are_configurations(tmp_path: Path) -> None:
     example, api = re.findall(r"```toml\n(.*?)```", PROFILES, re.DOTALL)
     (tmp_path / "token").write_text("0123456789abcdef\n")
-    assert load(tomllib.loads(api.replace("/etc/pvboot/token", str(tmp_path / "token")))).write_token is not None
+    assert load(tomllib.loads(api.replace("/etc/pvboot/token", str(tmp_path / "token")))).api.writer is not None
     settings = load(tomllib.loads(example))
     assert (set(settings.profiles), set(settings.clients)) == ({"rescue", "web"}, {"web1", "db1"})
 
 
 def test_every_key_of_the_configuration_is_described() -> None:
-    keys = [f"api.{key}" for key in _API_KEYS if not key.endswith("_file")] + [f"menus.{key}" for key in _MENU_KEYS]
+    keys = [f"api.{key}" for key in ApiSettings.model_fields if not key.endswith("_file")] + [
+        f"menus.{key}" for key in MenuSettings.model_fields
+    ]
     assert [key for key in keys if f"`{key}`" not in PROFILES] == []
 
 

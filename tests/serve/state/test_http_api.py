@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from pvboot.serve.api import Request
+from pvboot.serve.state.clients import ClientBody
 from pvboot.serve.state.errors import DescriptionError
 from pvboot.serve.state.openapi import document
-from pvboot.serve.state.profiles import read_profile
+from pvboot.serve.state.profiles import ProfileBody, read_profile
 from pvboot.serve.state.routes import ROUTES
-from pvboot.serve.state.schemas import SCHEMAS
+from pvboot.serve.state.schemas import NextBootBody, schemas
 from pvboot.serve.state.server import ServerState
 from tests.serve.state.helpers import AUTHORIZED, CONFIG, MAC, OTHER_MAC, ask, call, read, request, state_in, who
 
@@ -34,7 +35,7 @@ def state(tmp_path: Path) -> Iterator[ServerState]:
 
 def check(schema: str, value: Any) -> None:
     """Hold a value to a schema of the document."""
-    whole = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS}}
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": schemas()}}
     jsonschema.Draft202012Validator(whole).validate(value)
 
 
@@ -44,17 +45,17 @@ def check(schema: str, value: Any) -> None:
 def test_document_is_valid_openapi(state: ServerState) -> None:
     status, body = ask(state, "GET", "/api/v1/openapi.json", token=False)
     OpenAPIV31SpecValidator(body).validate()
-    assert (status, body) == (200, json.loads(json.dumps(document())))
+    assert (status, body) == (200, json.loads(json.dumps(document(ROUTES))))
 
 
 def test_document_has_every_route_and_no_other() -> None:
-    described = {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
+    described = {(method.upper(), path) for path, methods in document(ROUTES)["paths"].items() for method in methods}
     assert described == {(route.method, route.path) for route in ROUTES}
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("schema", schemas())
 def test_every_schema_is_used(schema: str) -> None:
-    assert json.dumps(document()).count(f'"#/components/schemas/{schema}"')
+    assert json.dumps(document(ROUTES)).count(f'"#/components/schemas/{schema}"')
 
 
 def test_every_answer_is_as_the_document_says(state: ServerState) -> None:
@@ -62,15 +63,15 @@ def test_every_answer_is_as_the_document_says(state: ServerState) -> None:
     read(state, f"/boot/menu.lst.{MAC}", who())
     state.journal.begin(who(), "/k", 100)
     state.journal.flush()
-    bodies = {"ClientBody": NEW, "NextBootBody": {"profile": "rescue"}, "ProfileBody": {"kernel": "/k"}}
+    bodies = {ClientBody: NEW, NextBootBody: {"profile": "rescue"}, ProfileBody: {"kernel": "/k"}}
     order = ["putClient", "putProfile", "setNextBoot", "get", "list", "clearNextBoot", "deleteClient", "deleteProfile"]
     for route in sorted(ROUTES, key=lambda one: next(i for i, name in enumerate(order) if one.name.startswith(name))):
         path = route.path.replace("{client}", "new").replace("{profile}", "mine")
-        status, body = ask(state, route.method, path, bodies.get(route.body or ""))
-        documented = document()["paths"][route.path][route.method.lower()]["responses"]
+        status, body = ask(state, route.method, path, bodies[route.body] if route.body else None)
+        documented = document(ROUTES)["paths"][route.path][route.method.lower()]["responses"]
         assert str(status) in documented, (route.name, status, body)
-        if route.reply:
-            check(route.reply, body)
+        if route.reply not in (None, dict):
+            check(route.reply.__name__, body)
 
 
 _PROFILE_BODIES = st.fixed_dictionaries(

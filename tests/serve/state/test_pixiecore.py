@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.serve.state.server import ServerState, build_state
+from pvboot.serve.state.server import ServerState
+from pvboot.serve.state.settings import load
 from tests.serve.state.helpers import BASES, CONFIG, FILES, MAC, OTHER_MAC, MemoryContent, ask, call, state_in
 
 UNKNOWN = "52:54:00:99:99:99"
@@ -83,7 +84,7 @@ def test_only_reading(state: ServerState) -> None:
 def test_without_an_address_of_ours_urls_are_relative(tmp_path: Path) -> None:
     whole = {**CONFIG, "state": str(tmp_path / "state.db")}
     bases = {"tftp": BASES["tftp"]}
-    state = build_state(whole, MemoryContent(FILES), base_urls=bases)
+    state = ServerState(load(whole), MemoryContent(FILES), bases)
     try:
         body = boot(state, MAC)[1]
         assert isinstance(body, dict)

@@ -13,8 +13,9 @@ import pytest
 from pvboot.serve.state.history import COMPLETE
 from pvboot.serve.state.names import PXELINUX
 from pvboot.serve.state.profiles import read_profile
-from pvboot.serve.state.render import Place, render
-from pvboot.serve.state.server import build_state
+from pvboot.serve.state.render import FetchContext, render
+from pvboot.serve.state.server import ServerState
+from pvboot.serve.state.settings import load
 from tests.serve.state.helpers import MAC, MemoryContent, ask
 from tests.serve.state.web_server import web_server
 
@@ -37,7 +38,7 @@ def boot(folder: Path, parts: Parts, profile: Mapping[str, Any], bases: Mapping[
         "clients": {"it": {"mac": MAC, "profile": "p"}},
         "default": "other",
     }
-    state = build_state(config, MemoryContent(files), base_urls=bases)
+    state = ServerState(load(config), MemoryContent(files), bases)
     try:
         with web_server(state) as url:
             log = run_machine(network(url.rpartition(":")[2]))
@@ -134,7 +135,7 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
     profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1}, "p")
     packages = parts("pxelinux/root")
     (tmp_path / "pxelinux.cfg").mkdir()
-    (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, Place("tftp", {})).text)
+    (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, FetchContext("tftp", {})).text)
     files = {
         "pxelinux.0": packages / "usr/lib/PXELINUX/pxelinux.0",
         "vmlinuz": parts("vmlinuz-6.1"),

@@ -16,7 +16,7 @@ from pvboot.serve.state.database import Database
 from pvboot.serve.state.errors import ConflictError, StaleError, StateError, UnknownRecordError
 from pvboot.serve.state.identity import Identity
 from pvboot.serve.state.profiles import LOCAL, read_profile
-from pvboot.serve.state.registry import Choice, Registry
+from pvboot.serve.state.registry import Assignment, Registry
 from pvboot.serve.state.settings import load
 from pvboot.serve.state.tables import NEXT_BOOTS, STEPS, migrate
 from tests.serve.state.helpers import MAC, OTHER_MAC
@@ -43,7 +43,7 @@ def registry(place: str) -> Iterator[Registry]:
 
 
 def put(registry: Registry, name: str = "web", version: int | None = None, **given: Any) -> int:
-    return registry.put_client(read_client(name, given, "client", "api"), version).version
+    return registry.put_client(read_client(name, given), version).version
 
 
 def chosen(registry: Registry, **identity: str) -> str | None:
@@ -92,7 +92,7 @@ def test_known_client_without_a_profile_boots_the_default_one(registry: Registry
 def test_disabled_client_boots_its_own_disk_and_keeps_its_next_boot(registry: Registry) -> None:
     put(registry, mac=MAC, enabled=False)
     registry.set_next_boot("web", "install")
-    assert registry.choose(Identity(mac=MAC), take=True) == Choice(LOCAL, registry.client("web"))
+    assert registry.choose(Identity(mac=MAC), take=True) == Assignment(LOCAL, registry.client("web"))
     assert registry.next_boot("web") is not None
 
 
@@ -119,7 +119,7 @@ def test_client_comes_back_as_it_was_put(registry: Registry) -> None:
         enabled=False,
     )
     found = registry.client("ü<b>")
-    assert found.identity == Identity(MAC, UUID, "2001:db8::1", "web")
+    assert (found.mac, found.uuid, found.address, found.hostname) == (MAC, UUID, "2001:db8::1", "web")
     assert (found.profile, found.enabled, found.note, found.source, found.version) == ("usual", False, "x", "api", 1)
 
 
@@ -176,7 +176,7 @@ def test_stored_profile_is_kept_while_somebody_needs_it(registry: Registry) -> N
         registry.delete_profile("mine")
     registry.clear_next_boot("fixed")
     registry.delete_profile("mine")
-    assert "mine" not in [one.profile.name for one in registry.profiles()]
+    assert "mine" not in [one.name for one in registry.profiles()]
 
 
 def test_deleted_client_takes_its_next_boot_with_it(registry: Registry) -> None:

@@ -17,10 +17,10 @@ from pvboot.menu.model import BootFiles, Menu
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.names import DIALECTS, GRUB_CFG, IPXE, MENU_LST, PXELINUX
 from pvboot.serve.state.profiles import Profile, read_profile
-from pvboot.serve.state.render import Place, render
+from pvboot.serve.state.render import FetchContext, render
 
-TFTP = Place("tftp", {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1:8080"})
-HTTP = Place("http", TFTP.bases)
+TFTP = FetchContext("tftp", {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1:8080"})
+HTTP = FetchContext("http", TFTP.bases)
 TWO: dict[str, Any] = {
     "title": "Choose",
     "entries": [
@@ -55,8 +55,8 @@ def files_of(menu: Menu, index: int = 0) -> BootFiles:
     return files()
 
 
-def made(one: Profile, dialect: str, place: Place = TFTP) -> Menu:
-    return menu_of(dialect, render(one, dialect, place).text)
+def made(one: Profile, dialect: str, context: FetchContext = TFTP) -> Menu:
+    return menu_of(dialect, render(one, dialect, context).text)
 
 
 def check_grub(text: str) -> None:
@@ -110,10 +110,11 @@ def test_menu_lst_goes_on_with_the_local_menu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "device"), [(TFTP, "(tftp,192.0.2.1)"), (HTTP, "(http,192.0.2.1:8080)"), (Place("http", {}), "(http)")]
+    ("context", "device"),
+    [(TFTP, "(tftp,192.0.2.1)"), (HTTP, "(http,192.0.2.1:8080)"), (FetchContext("http", {}), "(http)")],
 )
-def test_grub_cfg_names_the_server(place: Place, device: str) -> None:
-    text = render(entry(args="a b", initrd=["/i", "/j"]), GRUB_CFG, place).text
+def test_grub_cfg_names_the_server(context: FetchContext, device: str) -> None:
+    text = render(entry(args="a b", initrd=["/i", "/j"]), GRUB_CFG, context).text
     assert f"    linux '{device}/k' 'a' 'b'\n    initrd '{device}/i' '{device}/j'\n" in text
 
 

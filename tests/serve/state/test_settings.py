@@ -20,12 +20,12 @@ from tests.serve.state.helpers import CONFIG
 def test_whole_configuration() -> None:
     settings = load(CONFIG)
     assert set(settings.profiles) == {"rescue", "debian"}
-    assert settings.clients["web"].identity.mac == "52:54:00:00:00:01"
-    assert (settings.default_profile, settings.menus, settings.read_open) == ("rescue", "/boot", True)
+    assert settings.clients["web"].mac == "52:54:00:00:00:01"
+    assert (settings.default, settings.menus.path, settings.api.read) == ("rescue", "/boot", "open")
 
 
 def test_nothing_is_a_configuration() -> None:
-    assert load({}).default_profile is None
+    assert load({}).default is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_nothing_is_a_configuration() -> None:
         ({"default": "a/b"}, "default"),
         ({"menus": {"path": "boot"}}, "menus.path"),
         ({"menus": {"path": "/a/../b"}}, "menus.path"),
-        ({"menus": {"colour": 1}}, "menus"),
+        ({"menus": {"colour": 1}}, "menus.colour"),
         ({"menus": {"history_boots": 0}}, "menus.history_boots"),
         ({"api": {"networks": "127.0.0.1"}}, "api.networks"),
         ({"api": {"networks": ["127.0.0.1", "192.0.2.1/24"]}}, "api.networks[1]"),
@@ -57,8 +57,8 @@ def test_nothing_is_a_configuration() -> None:
         ({"profiles": {"p": {"kernel": "/k", "timeout": True}}}, "profiles.p.timeout"),
         ({"profiles": {"p": {"kernel": "/k", "default": 1}}}, "profiles.p.default"),
         ({"profiles": {"p": {"kernel": "/k", "fallback": [0, 0]}}}, "profiles.p.fallback"),
-        ({"profiles": {"p": {"kernel": "/k", "kernle": "/k"}}}, "profiles.p"),
-        ({"profiles": {"p": {"kernel": "/k", "entries": []}}}, "profiles.p.kernel"),
+        ({"profiles": {"p": {"kernel": "/k", "kernle": "/k"}}}, "profiles.p.kernle"),
+        ({"profiles": {"p": {"kernel": "/k", "entries": [{"title": "x", "local": True}]}}}, "profiles.p.kernel"),
         ({"profiles": {"p": {"entries": []}}}, "profiles.p.entries"),
         ({"profiles": {"p": {"entries": [{"title": "x", "local": True, "args": "a"}]}}}, "profiles.p.entries[0].args"),
         ({"profiles": {"a/b": {"kernel": "/k"}}}, "profiles.a/b"),
@@ -78,7 +78,7 @@ def test_mistake(config: dict[str, Any], where: str) -> None:
 def test_token_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0123456789abcdef\n")
     from_file = load({"api": {"write_token_file": str(tmp_path / "token")}})
-    assert from_file.write_token == load({"api": {"write_token": "0123456789abcdef"}}).write_token
+    assert from_file.api.writer == load({"api": {"write_token": "0123456789abcdef"}}).api.writer
 
 
 _JSON = st.recursive(
