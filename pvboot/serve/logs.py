@@ -1,4 +1,4 @@
-"""Log lines as logfmt or JSON, one an event: a formatter for the standard library's logging, and a queue in front of it.
+"""Log lines as logfmt or JSON, one an event: a formatter for the standard library's logging, and a queue before it.
 
 Events are said by `say`; warnings and errors of other loggers become events named `message`.
 """
@@ -86,29 +86,23 @@ class DescriptorHandler(logging.Handler):
 class _BoundedQueueHandler(QueueHandler):
     """Never waits: what does not fit into the queue is lost and counted."""
 
+    queue: queue.SimpleQueue[Any]
     _lost = 0
 
     def prepare(self, record: logging.LogRecord) -> Any:
         return record  # it stays in this process, so nothing of it has to be pickled
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            if self._lost:
-                lost = _EVENTS.makeRecord(
-                    "", logging.WARNING, "", 0, "log-lines-lost", (), None, extra={"values": {"count": self._lost}}
-                )
-                self.queue.put_nowait(lost)
-                self._lost = 0
-            self.queue.put_nowait(record)
-        except queue.Full:
+        if self.queue.qsize() >= _WAITING_LIMIT:
             self._lost += 1
-
-
-class _PatientQueueListener(QueueListener):
-    """Stops behind what waits, also where the queue is full."""
-
-    def enqueue_sentinel(self) -> None:
-        self.queue.put(None)
+            return
+        if self._lost:
+            values = {"values": {"count": self._lost}}
+            self.queue.put_nowait(
+                _EVENTS.makeRecord("", logging.WARNING, "", 0, "log-lines-lost", (), None, extra=values)
+            )
+            self._lost = 0
+        self.queue.put_nowait(record)
 
 
 def log_to(handler: logging.Handler) -> None:
@@ -126,8 +120,8 @@ def queued(handler: logging.Handler) -> Iterator[None]:
     Start it after the last fork of the process.  At the end what waits is written, for up to two seconds: the reader
     may hang.
     """
-    lines: queue.Queue[Any] = queue.Queue(_WAITING_LIMIT)
-    listener = _PatientQueueListener(lines, handler)
+    lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    listener = QueueListener(lines, handler)
     log_to(_BoundedQueueHandler(lines))
     listener.start()
     try:

@@ -102,6 +102,11 @@ class SharedCounters:
                 total[key] = total.get(key, 0) + value
         return total
 
+    def of_protocols(self) -> dict[str, int]:
+        """Return what the protocols have counted, without the suffix of the metrics."""
+        counted = ((key.removesuffix("_total"), int(value)) for key, value in self.total().items() if "\0" not in key)
+        return {name: value for name, value in counted if name.startswith(("tftp_", "http_"))}
+
 
 def render(values: Mapping[str, float]) -> str:
     """Return the numbers as exposition text."""

@@ -26,7 +26,8 @@ def precondition(request: BaseRequest, etag: str, modified: int | None) -> int |
         if not _matches(request.if_match, etag, weakly=False):
             return 412
     elif request.if_unmodified_since is not None and modified is not None:
-        if modified > request.if_unmodified_since.timestamp():
+        limit = request.if_unmodified_since.timestamp()
+        if modified > limit:
             return 412
     if request.if_none_match is not None:
         return 304 if _matches(request.if_none_match, etag, weakly=True) else None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # closing at once would reset the connection and take the answer with it.
 _LINGER_BYTES: Final = 256 << 10
 _LINGER_SECONDS: Final = 3.0
+_FIRST_REQUEST_SECONDS: Final = 1.0  # of a connection that was accepted when the server stops
 _NEVER_SECONDS: Final = 86_400.0  # `tick` ends idle connections long before
 _SIOCOUTQ: Final = 0x5411  # linux/sockios.h: bytes that the peer has not acknowledged
 _TCP_INFO_BYTES, _BYTES_ACKED = 128, 120  # struct tcp_info of linux/tcp.h, its tcpi_bytes_acked
@@ -41,9 +42,9 @@ class Connection(web.RequestHandler):
 
     def __init__(self, server: HttpServer, requester: Requester) -> None:
         limits = server.limits
-        sizes = {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes, "max_headers": limits.fields}
         options: dict[str, Any] = {"access_log": None, "keepalive_timeout": _NEVER_SECONDS, "auto_decompress": False}
-        super().__init__(server.manager, loop=asyncio.get_running_loop(), **sizes, **options)
+        options |= {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes}
+        super().__init__(server.manager, loop=asyncio.get_running_loop(), max_headers=limits.fields, **options)
         self.requester = requester
         self.opening: asyncio.Task[None] | None = None
         self.waiting = True
@@ -69,7 +70,7 @@ class Connection(web.RequestHandler):
         # An answer counts as sent when the kernel has it.  (With 0, TLS's transport stops for ever.)
         transport.set_write_buffer_limits(high=1, low=0)
         super().connection_made(transport)
-        self._allow(self._server.limits.head_seconds)
+        self._allow(_FIRST_REQUEST_SECONDS if self._server.stopping else self._server.limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
         """Read requests; a head may be no longer than the limits say."""
@@ -204,6 +205,13 @@ class Connection(web.RequestHandler):
             self._deadline = math.inf
             self._server.journal.count("http_timeouts")
             self.end("timeout", drop=True)
+
+    def retire(self) -> None:
+        """End an idle connection; one that has yet to ask for the first time has a second to do so."""
+        if self._request_count:
+            self.end("aborted")
+        elif self._link is not None:
+            self._allow(_FIRST_REQUEST_SECONDS)
 
     def end(self, outcome: str, *, drop: bool = False) -> None:
         """End the connection from this side.

@@ -242,7 +242,7 @@ def _file(request: web.BaseRequest, file: ServedFile) -> Answer:
 
 
 def _modified(mtime: float | None) -> int | None:
-    """Return Last-Modified in seconds; never in the future, whatever a guest's clock said (RFC 9110 section 8.8.2.1)."""
+    """Return Last-Modified in seconds; never in the future, whatever a guest's clock said (RFC 9110 8.8.2.1)."""
     if mtime is None or not 0 <= mtime <= _LAST_SECOND:
         return None
     return min(int(mtime), int(time.time()))

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Final
 
 from aiohttp import web
@@ -34,28 +34,31 @@ class FileResponse(web.StreamResponse):
     _send_headers_immediately = False
 
 
-def pieces(extents: Iterable[Extent], *, copying: bool) -> Iterator[Extent | bytes]:
-    """Yield what is to be sent, in order: long runs of descriptors for sendfile (none if `copying`), bytes for the rest.
+def pieces(extents: Iterable[Extent]) -> Iterator[Extent | bytes]:
+    """Yield what is to be sent, in order: long runs of descriptors for sendfile, bytes for the rest.
 
     Raises `OSError`.
     """
-    gathered: list[bytes] = []
+    for for_sendfile, group in groupby(extents, _for_sendfile):
+        if for_sendfile:
+            yield from group
+        else:
+            yield from gathered(group)
+
+
+def gathered(extents: Iterable[Extent]) -> Iterator[bytes]:
+    """Yield the bytes of extents, small ones together.  Raises `OSError`."""
+    waiting: list[bytes] = []
     size = 0
     for extent in extents:
-        if _for_sendfile(extent) and not copying:
-            if size:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-            yield extent
-            continue
         for data in _contents(extent):
-            gathered.append(data)
+            waiting.append(data)
             size += len(data)
             if size >= GATHER_BYTES:
-                yield b"".join(gathered)
-                gathered, size = [], 0
+                yield b"".join(waiting)
+                waiting, size = [], 0
     if size:
-        yield b"".join(gathered)
+        yield b"".join(waiting)
 
 
 def _for_sendfile(extent: Extent) -> bool:
@@ -92,9 +95,8 @@ class Sender:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has left")
-        copying = request.secure or not any(map(_for_sendfile, self._extents))
-        if copying:
-            for data in pieces(self._extents, copying=True):
+        if request.secure or not any(map(_for_sendfile, self._extents)):
+            for data in gathered(self._extents):
                 await response.write(data)
                 self.sent += len(data)
         else:
@@ -103,7 +105,7 @@ class Sender:
             with sock, _corked(sock):
                 request.writer.send_headers()
                 await request.writer.drain()
-                await _Filling(sock, self, pieces(self._extents, copying=False)).run()
+                await _Filling(sock, self, pieces(self._extents)).run()
         if self.sent != self._length:
             raise ShortFile("the extents are shorter than the file")
 
@@ -178,7 +180,7 @@ class _Filling:
         except OSError as err:
             if err.errno not in _NO_SENDFILE:
                 raise
-            self._pieces, self._piece = chain(pieces([piece], copying=True), self._pieces), None
+            self._pieces, self._piece = chain(gathered([piece]), self._pieces), None
             return True
         if not count:
             raise ShortFile("the file is shorter than its extents")

@@ -83,7 +83,8 @@ class HttpServer:
         for listener in self._listeners:
             listener.sock.close()
         self._listeners.clear()
-        self._end([connection for connection in self._connections if connection.waiting], "aborted")
+        for connection in [connection for connection in self._connections if connection.waiting]:
+            connection.retire()
         await self._gone(drain_seconds)
         self._end(list(self._connections), "error: the server stopped")
         await self._gone(None)

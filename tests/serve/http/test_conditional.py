@@ -80,7 +80,11 @@ def test_a_range_counts_only_for_the_very_same_file(condition: str | None, appli
 
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60))
 def test_any_text_is_a_condition(text: str) -> None:
-    for name, statuses in {"If-None-Match": (304, None), "If-Match": (412, None), "If-Modified-Since": (304, None)}.items():
+    for name, statuses in {
+        "If-None-Match": (304, None),
+        "If-Match": (412, None),
+        "If-Modified-Since": (304, None),
+    }.items():
         request = make_mocked_request("GET", "/", {name: text, "Range": "bytes=0-1", "If-Range": text})
         assert precondition(request, "tag", NOW) in statuses
         assert wanted_range(request, "tag", NOW, 10) in (None, (0, 2))

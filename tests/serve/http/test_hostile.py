@@ -21,6 +21,7 @@ from tests.serve.http.support import Running, Tree, mounted, running
 from tests.serve.http.test_requests import PIECES
 from tests.serve.http.test_server import GOOD, Broken, until
 
+
 def is_well(site: Running) -> None:
     assert get(site.port, b"/small.txt").body == b"0123456789"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fsdrivers.api import Extent
 from fsdrivers.extents import cut
-from pvboot.serve.http.send import GATHER_BYTES, SENDFILE_BYTES, TURN_BYTES, pieces
+from pvboot.serve.http.send import GATHER_BYTES, SENDFILE_BYTES, TURN_BYTES, gathered, pieces
 from tests.serve.http.raw import connect, exchange, receive_all
 from tests.serve.http.support import running
 from tests.serve.http.test_server import GOOD, Broken, until
@@ -61,9 +61,10 @@ def test_pieces_of_a_part_of_a_file_are_its_bytes(disk: int, seed: int, copying:
     start = chance.randrange(len(whole) + 1)
     length = chance.randrange(len(whole) - start + 1)
     sent = b""
-    for piece in pieces(cut(extents, start, length), copying=copying):
+    part = list(cut(extents, start, length))
+    for piece in gathered(part) if copying else pieces(part):
         if isinstance(piece, Extent):
-            assert piece.length >= SENDFILE_BYTES and not copying
+            assert piece.length >= SENDFILE_BYTES
             sent += content([piece])
         else:
             assert len(piece) < 2 * GATHER_BYTES
@@ -117,13 +118,11 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path, length: int) -> None
         os.close(fd)
 
 
-@pytest.mark.parametrize("extents", [[Extent(5)], [Extent(7)]])
-def test_extents_that_do_not_add_up_are_an_error(extents: list[Extent]) -> None:
-    with running(of(extents, 6)) as site, connect(site.port) as sock:
+def test_extents_that_do_not_add_up_are_an_error() -> None:
+    with running(of([Extent(5)], 6)) as site, connect(site.port) as sock:
         sock.sendall(GOOD)
         receive_all(sock)
-        if extents[0].length < 6:
-            assert site.journal.transfers[0].outcome == "error: the extents are shorter than the file"
+        assert site.journal.transfers[0].outcome == "error: the extents are shorter than the file"
 
 
 def test_progress_is_what_the_kernel_took_of_the_body(disk: int) -> None:

@@ -24,7 +24,6 @@ from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
 from tests.serve.http.support import Running, Tree, mounted, running
 
-
 GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
 
 
