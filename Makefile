@@ -28,6 +28,7 @@ generate: .venv/installed
 
 lint: .venv/installed
 	$(PY) -m ruff check .
+	.venv/bin/lint-imports
 	$(PY) -m mypy
 	$(PY) -m mypy fixtures
 
@@ -38,7 +39,7 @@ bench: .venv/installed parts
 	for script in benchmarks/*.py; do $(PY) $$script || exit 1; done
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean

@@ -6,7 +6,6 @@ from fsdrivers.records import Record
 
 
 class MbrEntry(Record):
-    SIZE = 16
     LAYOUT = Struct("<B3xB3x2I")
     flag: int
     type: int
@@ -15,14 +14,12 @@ class MbrEntry(Record):
 
 
 class Mbr(Record):
-    SIZE = 512
     LAYOUT = Struct("<440xI66x2s")
     disk_signature: int
     signature: bytes
 
 
 class GptHeader(Record):
-    SIZE = 92
     LAYOUT = Struct("<8s4x2I4x2Q32xQ3I")
     magic: bytes
     header_bytes: int
@@ -36,7 +33,6 @@ class GptHeader(Record):
 
 
 class GptEntry(Record):
-    SIZE = 128
     LAYOUT = Struct("<16s16s3Q72s")
     type_guid: bytes
     guid: bytes

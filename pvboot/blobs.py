@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,9 +9,9 @@ from typing import Final
 from fsdrivers.api import File
 from pvboot.errors import BootError
 from pvboot.kexec.layout import Blob, BytesBlob
+from pvboot.unpack import ByteStream, TooLargeError, UnpackError, codec_of, unpack
 
 CHUNK_BYTES: Final = 4 << 20
-GZIP_MAGIC: Final = b"\x1f\x8b"
 MAX_UNPACKED_BYTES: Final = 1 << 30  # what Xen's own builder allows a ramdisk to unpack to
 XEN_GZIP_SLACK: Final = 16  # older builders add these zero bytes behind what they unpack
 
@@ -95,41 +93,20 @@ def read_whole(blob: Blob, limit: int, what: str) -> bytearray:
     return data
 
 
-def is_gzip(blob: Blob) -> bool:
-    """Whether a blob starts like a gzip file."""
-    return any(bytes(chunk[:2]) == GZIP_MAGIC for _, chunk in _first(blob))
-
-
-def _first(blob: Blob) -> Iterator[tuple[int, memoryview]]:
-    for item in blob.chunks():
-        yield item
-        return
-
-
 def gunzip(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
     """Unpack a gzip file (all members), at most `limit` bytes; anything else is handed back as it is."""
-    if not is_gzip(blob):
+    packed, output = ByteStream(bytes(chunk) for _, chunk in blob.chunks()), bytearray()
+    if codec_of(packed.peek(2)) != "gzip":
         return blob
-    output = bytearray()
-    engine = zlib.decompressobj(wbits=31)
     try:
-        for _, chunk in blob.chunks():
-            data: bytes | memoryview = chunk
-            while data:
-                output += engine.decompress(data, limit + 1 - len(output))
-                if len(output) > limit:
-                    raise BootError("a compressed file is too large", expected=f"at most {limit} bytes unpacked")
-                data = engine.unconsumed_tail
-                if engine.eof:
-                    data = engine.unused_data
-                    if bytes(data[:2]) != GZIP_MAGIC:
-                        return BytesBlob(bytes(output))
-                    engine = zlib.decompressobj(wbits=31)
-    except zlib.error as err:
-        raise BootError("a gzip file is damaged", found=str(err)) from err
-    if not engine.eof:
-        raise BootError("a gzip file is cut off", found=f"{len(output)} bytes before its end")
-    return BytesBlob(bytes(output))
+        while codec_of(packed.peek(2)) == "gzip":
+            for piece in unpack("gzip", packed, limit - len(output)):
+                output += piece
+    except TooLargeError as err:
+        raise BootError("a compressed file is too large", expected=f"at most {limit} bytes unpacked") from err
+    except UnpackError as err:
+        raise BootError("a gzip file is damaged or cut off", found=f"{err.what}, {err.found}") from err
+    return BytesBlob(memoryview(output))
 
 
 def ramdisk_of_old_builders(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
@@ -139,16 +116,12 @@ def ramdisk_of_old_builders(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob
     or if it does not unpack into the space reserved (the larger of both lengths) and the raw bytes fit.
     """
     data = read_whole(blob, limit, "the ramdisk")
-    if len(data) < 6 or data[:2] != GZIP_MAGIC:
-        return BytesBlob(memoryview(data))
-    unpacked_bytes = struct.unpack_from("<I", data, len(data) - 4)[0]
-    if unpacked_bytes > limit:
+    unpacked_bytes = int.from_bytes(data[-4:], "little")
+    if len(data) < 6 or codec_of(bytes(data[:2])) != "gzip" or unpacked_bytes > limit:
         return BytesBlob(memoryview(data))
     reserved = max(unpacked_bytes + XEN_GZIP_SLACK, len(data))
-    engine = zlib.decompressobj(wbits=31)
     try:
-        output = engine.decompress(data, min(reserved, limit + XEN_GZIP_SLACK))
-        whole = engine.eof
-    except zlib.error:
-        output, whole = b"", False
-    return PaddedBlob(output if whole else data, reserved)
+        pieces = unpack("gzip", ByteStream.of(memoryview(data)), min(reserved, limit + XEN_GZIP_SLACK))
+        return PaddedBlob(b"".join(pieces), reserved)
+    except UnpackError:
+        return PaddedBlob(data, reserved)

@@ -90,6 +90,11 @@ def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> 
         requested_features=options.features,
     )
     del data
+    return loaded_boot(request, kernel, options)
+
+
+def loaded_boot(request: BootRequest, kernel: KernelImage, options: LoadOptions = LoadOptions()) -> LoadedBoot:
+    """Prepare ramdisk or modules for a kernel that was read, join the command line."""
     ramdisk, flags = _ramdisk(request, options)
     return LoadedBoot(request, kernel, ramdisk, append_arguments(request.cmdline, options.append), flags)
 

@@ -182,6 +182,17 @@ class Devices:
             for volume in volumes:
                 yield Device("hd", drive, volume.number - 1 if volume.number else None)
 
+    def find_uuid(self, wanted: str) -> Device | None:
+        """Return the first volume whose file system has this UUID, in any case of letters."""
+        for device in self.candidates():
+            try:
+                uuid = self.mount(device).uuid
+            except fs_errors.FsError:
+                continue
+            if uuid and wanted and uuid.lower() == wanted.lower():
+                return device
+        return None
+
     def locate(self, device: Device) -> tuple[int, int]:
         """The disk's index and the volume's number (0 is the whole disk) behind a name.
 

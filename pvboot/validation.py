@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
@@ -85,6 +85,13 @@ def show(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
+def meant(name: str, known: Iterable[str]) -> str:
+    """The expectation for an unknown name: the known one that was probably meant, else up to 20 known ones."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{close[0]}?" if close else ", ".join(known[:20])
+
+
 # --- pydantic's errors in the house's words ---------------------------------------------------------------
 
 
@@ -132,9 +139,7 @@ def _unknown_key(schema: Mapping[str, Any], place: Sequence[str | int]) -> Mista
     for part in place[:-1]:
         below = table.get("properties", {}).get(part) or table.get("items") or table.get("additionalProperties") or {}
         table = _resolve(schema, below)
-    known = sorted(table.get("properties", {}))
-    close = difflib.get_close_matches(str(place[-1]), known, n=1)
-    return Mistake("unknown key", "", f"{close[0]}?" if close else ", ".join(known))
+    return Mistake("unknown key", "", meant(str(place[-1]), table.get("properties", {})))
 
 
 def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -130,25 +130,20 @@ def commented(line: str, names: list[str]) -> str:
 
 
 def record_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
-    """A record class; with variants their common base, a class each, and their table."""
+    """A record class; with variants their common base and their table."""
     first = next(iter(layouts.values()))
     if any(sorted(layout.names) != sorted(first.names) for layout in layouts.values()):
         raise KeyError("the variants have different fields")
     yield f"class {name}(Record):"
     if None in layouts:
-        yield f"    SIZE = {first.size}"
         yield f'    LAYOUT = Struct("{first.format}")'
     yield from (f"    {field}: {kind}" for field, kind in zip(first.names, first.types, strict=True))
-    if None in layouts:
-        return
-    for number, layout in enumerate(layouts.values()):
-        yield f"class _{name}{number}({name}):"
-        if layout.names != first.names:
-            yield f"    FIELDS = {tuple(layout.names)!r}"
-        yield f"    SIZE = {layout.size}"
-        yield f'    LAYOUT = Struct("{layout.format}")'
-    classes = ", ".join(f"{key!r}: _{name}{number}" for number, key in enumerate(layouts))
-    yield f"{capitals(name)}: Final[dict[{key_type(layouts)}, type[{name}]]] = {{{classes}}}"
+    if None not in layouts:
+        yield f"{capitals(name)}: Final = {{"
+        for key, layout in layouts.items():
+            permuted = "".join(f", {field!r}" for field in layout.names) if layout.names != first.names else ""
+            yield f'{key!r}: {name}.variant(Struct("{layout.format}"){permuted}),'
+        yield "}"
 
 
 def offset_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
@@ -170,12 +165,6 @@ def offset_lines(name: str, layouts: dict[Any, Layout]) -> Iterator[str]:
 def capitals(name: str) -> str:
     """ElfHeader -> ELF_HEADER."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
-
-
-def key_type(layouts: dict[Any, Layout]) -> str:
-    """The type of the variants' keys as an annotation."""
-    key = next(iter(layouts))
-    return f"tuple[{', '.join(type(each).__name__ for each in key)}]" if isinstance(key, tuple) else type(key).__name__
 
 
 def generate(structs: Path) -> str | None:

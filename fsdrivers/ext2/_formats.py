@@ -36,7 +36,6 @@ FAST_COMMIT_HEAD: Final = Struct("<2H2I")  # tag, length, features, transaction
 
 
 class SuperBlock(Record):
-    SIZE = 1024
     LAYOUT = Struct("<2I12x6I12xH18xI8xH2x3I16s16s72x16sI26xH4xI72xI33xB214x2I28xI396x")
     inodes_count: int
     blocks_count_lo: int
@@ -66,7 +65,6 @@ class SuperBlock(Record):
 
 
 class JournalSuperBlock(Record):
-    SIZE = 1024
     LAYOUT = Struct(">2I4x5I4x2I4x16s16xB3xI164xI768x")
     magic: int
     blocktype: int

@@ -15,7 +15,6 @@ ZISOFS_POINTER: Final = Struct("<I")  # offset
 
 
 class VolumeDescriptor(Record):
-    SIZE = 2048
     LAYOUT = Struct("<B5s34x32s16x32s8xH26x34s623x17s17s1201x")
     type: int
     magic: bytes
@@ -28,7 +27,6 @@ class VolumeDescriptor(Record):
 
 
 class SuspContinuation(Record):
-    SIZE = 24
     LAYOUT = Struct("<I4xI4xI4x")
     block_le: int
     offset_le: int
@@ -36,19 +34,16 @@ class SuspContinuation(Record):
 
 
 class RripAttributes(Record):
-    SIZE = 32
     LAYOUT = Struct("<I28x")
     mode_le: int
 
 
 class RripChildLink(Record):
-    SIZE = 8
     LAYOUT = Struct("<I4x")
     block_le: int
 
 
 class RripCompression(Record):
-    SIZE = 12
     LAYOUT = Struct("<2s2BI4x")
     algorithm: bytes
     header_words: int
@@ -57,7 +52,6 @@ class RripCompression(Record):
 
 
 class ZisofsHeader(Record):
-    SIZE = 16
     LAYOUT = Struct("<8sI2B2x")
     magic: bytes
     size: int

@@ -1,7 +1,4 @@
-"""Names and small files of a cpio archive in the "new ASCII" format, read as a stream.
-
-`structs.py` is the readable truth about the header; here are the places of the four fields that a reader needs.
-"""
+"""Names and small files of a cpio archive in the "new ASCII" format, read as a stream."""
 
 from __future__ import annotations
 
@@ -10,12 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pvboot.check._formats import CPIO_HEADER
 from pvboot.errors import PvbootError
+from pvboot.unpack import ByteStream, StreamTooLongError
 
 MAGICS: Final = (b"070701", b"070702")
-HEADER_BYTES: Final = 110
-MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT = 14, 54, 94
-FIELD_BYTES: Final = 8
 NAME_LIMIT_BYTES: Final = 4096  # PATH_MAX, which also Linux allows
 MEMBER_LIMIT: Final = 200_000
 TRAILER: Final = "TRAILER!!!"
@@ -42,90 +38,26 @@ class Member:
         return stat.S_ISREG(self.mode)
 
 
-class ByteStream:
-    """Bytes that come in pieces; `position` counts those taken, `limit` bounds them."""
-
-    def __init__(self, pieces: Iterator[bytes], limit: int) -> None:
-        self._pieces = pieces
-        self._held = b""
-        self._at = 0
-        self.position = 0
-        self.limit = limit
-
-    def peek(self, size: int) -> bytes:
-        """The next `size` bytes, fewer only at the end; they stay."""
-        while len(self._held) - self._at < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            self._held = self._held[self._at :] + piece
-            self._at = 0
-        return self._held[self._at : self._at + size]
-
-    def read(self, size: int) -> bytes:
-        """Take up to `size` bytes.  Raises `StreamTooLong` beyond the limit."""
-        found = self.peek(size)
-        self._take(len(found))
-        return found
-
-    def piece(self) -> bytes:
-        """Take whatever is at hand, b"" at the end."""
-        if self._at == len(self._held):
-            self._held, self._at = next(self._pieces, b""), 0
-        found = self._held[self._at :]
-        self._take(len(found))
-        return found
-
-    def give_back(self, data: bytes) -> None:
-        """Put bytes in front that were taken last."""
-        self._held = data + self._held[self._at :]
-        self._at = 0
-        self.position -= len(data)
-
-    def skip(self, size: int) -> bool:
-        """Pass over `size` bytes; False if there were fewer."""
-        while size:
-            if self._at == len(self._held) and not self.peek(1):
-                return False
-            step = min(size, len(self._held) - self._at)
-            self._take(step)
-            size -= step
-        return True
-
-    def _take(self, size: int) -> None:
-        self._at += size
-        self.position += size
-        if self.position > self.limit:
-            raise StreamTooLongError
-
-
-class StreamTooLongError(Exception):
-    """More bytes than anybody wants to look at; what was seen so far still counts."""
-
-
 def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) -> Iterator[Member]:
     """The members of one archive, its trailer taken.  `wanted(name, size)` says whose data is kept.
 
-    Raises `ArchiveError` for a header that is none or an end in the middle, `StreamTooLongError`.
+    Raises `ArchiveError` for a bad header or an end in the middle, `StreamTooLongError`.
     """
     start = stream.position
     for _ in range(MEMBER_LIMIT):
         at = stream.position
-        header = stream.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES:
+        header = stream.read(CPIO_HEADER.size)
+        if len(header) < CPIO_HEADER.size:
             raise ArchiveError(
                 "the archive ends early",
                 where=f"{where}, byte {at}",
                 expected="a cpio header",
                 found=f"{len(header)} bytes",
             )
-        if header[:6] not in MAGICS:
-            raise ArchiveError(
-                "no cpio header", where=f"{where}, byte {at}", expected="070701", found=header[:6].hex(" ")
-            )
-        mode, size, name_bytes = (
-            _number(header, offset, f"{where}, byte {at}") for offset in (MODE_AT, FILE_SIZE_AT, NAME_SIZE_AT)
-        )
+        magic, *digits = CPIO_HEADER.unpack(header)
+        if magic not in MAGICS:
+            raise ArchiveError("no cpio header", where=f"{where}, byte {at}", expected="070701", found=magic.hex(" "))
+        mode, size, name_bytes = (_number(field, f"{where}, byte {at}") for field in digits)
         if not 1 <= name_bytes <= NAME_LIMIT_BYTES:
             raise ArchiveError(
                 "impossible length of a name",
@@ -148,11 +80,10 @@ def members(stream: ByteStream, wanted: Callable[[str, int], bool], where: str) 
     raise StreamTooLongError
 
 
-def _number(header: bytes, offset: int, where: str) -> int:
-    digits = header[offset : offset + FIELD_BYTES]
+def _number(digits: bytes, where: str) -> int:
     if not all(digit in b"0123456789abcdefABCDEF" for digit in digits):
         raise ArchiveError(
-            "a field of a cpio header is no number", where=where, expected="8 hexadecimal digits", found=repr(digits)
+            "a field of a cpio header is not a number", where=where, expected="8 hexadecimal digits", found=repr(digits)
         )
     return int(digits, 16)
 

@@ -20,7 +20,7 @@ from pvboot.devices import Devices
 from pvboot.errors import PvbootError, UsageError
 from pvboot.menu.dialects import Dialect, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.sources import is_url
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TextIO
 from pvboot.check.model import Finding, SourceResult
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 TEXT_LIMIT = 20_000  # characters a case
 TITLE_LIMIT = 200

@@ -14,19 +14,24 @@ from fsdrivers.errors import FsError
 from pvboot.blobs import FileBlob, read_whole
 from pvboot.check.headers import bzimage_version
 from pvboot.check.initrd import Initrd, looks_like_initrd, read_initrd
+from pvboot.check.loaders import unpacks_ramdisks
 from pvboot.errors import PvbootError
 from pvboot.kernel.image import KernelImage
 from pvboot.kernel.loader import parse_kernel
+from pvboot.shell.request import request_of
 
 if TYPE_CHECKING:
     from fsdrivers.api import File
-    from pvboot.check.loads import NamedFile
     from pvboot.check.subject import Subject
+    from pvboot.kexec.layout import DomainLayout
+    from pvboot.menu.loads import NamedFile
+    from pvboot.menu.model import Entry
 
 KERNEL_LIMIT_BYTES: Final = 256 << 20
 HEAD_BYTES: Final = 64 << 10
 NAMES_LIMIT: Final = 10_000
 BUILTIN_LIMIT_BYTES: Final = 1 << 20
+PAGES_A_MIB: Final = 256
 
 _BANNER: Final = re.compile(rb"Linux version ([0-9][0-9A-Za-z.+_~-]{1,100}) ")
 
@@ -114,6 +119,16 @@ def _pieces(files: list[File]) -> Iterator[bytes]:
         for _offset, chunk in FileBlob(file).chunks():
             yield bytes(chunk)
         yield bytes(-file.size % 4)
+
+
+def layout_of(subject: Subject, entry: Entry, image: KernelImage, memory_mib: int) -> DomainLayout:
+    """Lay out the domain of an entry, as `boot` would.  Raises `PlanError`, `BootError`, `FsError`."""
+    from pvboot.boot import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
+
+    request = request_of(subject.loads(entry))
+    assert request is not None
+    compat = COMPAT_OLD_RAMDISK if unpacks_ramdisks(subject.options.target) else None
+    return loaded_boot(request, image, LoadOptions(compat=compat)).layout(memory_mib * PAGES_A_MIB)
 
 
 # --- modules ----------------------------------------------------------------------------------------------

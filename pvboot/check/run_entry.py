@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from pvboot import sandbox
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.kexec.layout import DomainLayout

@@ -23,7 +23,7 @@ from pvboot.check.model import Finding, SourceResult
 from pvboot.check.report import ReportSettings
 from pvboot.check.report_whole import WholeReporter
 from pvboot.check.rules import load_rules
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.sources import is_url
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from construct import Bytes, Struct
 
+_HEX = Bytes(8)
+
 CPIO_NEWC_HEADER = Struct(
     "magic" / Bytes(6),  # "070701", or "070702" with a checksum
-    "inode" / Bytes(8),
-    "mode" / Bytes(8),
-    "uid" / Bytes(8),
-    "gid" / Bytes(8),
-    "links" / Bytes(8),
-    "mtime" / Bytes(8),
-    "file_size" / Bytes(8),
-    "device_major" / Bytes(8),
-    "device_minor" / Bytes(8),
-    "node_major" / Bytes(8),
-    "node_minor" / Bytes(8),
-    "name_size" / Bytes(8),  # with the NUL at its end
-    "checksum" / Bytes(8),
+    *(name / _HEX for name in ("inode", "mode", "uid", "gid", "links", "mtime", "file_size")),
+    *(name / _HEX for name in ("device_major", "device_minor", "node_major", "node_minor")),
+    "name_size" / _HEX,  # with the NUL at its end
+    "checksum" / _HEX,
 )
+
+FORMATS = {"CPIO_HEADER": (CPIO_NEWC_HEADER, "magic mode file_size name_size")}

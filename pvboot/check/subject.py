@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from grammars.spans import SourceSpan
 from pvboot.check.model import DEFAULTS, CheckOptions
+from pvboot.device_names import read_device
+from pvboot.menu.loads import GRUB, EntryLoads, entry_loads
 from pvboot.menu.model import Entry, Menu
 
 if TYPE_CHECKING:
     from grammars.grub_cfg import Script
     from grammars.lines import Field
     from grammars.menu_lst import MenuFile
-    from pvboot.check.loads import EntryLoads
     from pvboot.check.menu_lst_view import MenuLst
     from pvboot.devices import Devices
 
@@ -136,10 +137,14 @@ class Subject:
         """The files that an entry loads, opened if there are disks and a check of the text alone was not asked for.
         Never raises for what the guest says."""
         if entry.index not in self._loads:
-            from pvboot.check.loads import loads_of
-
-            self._loads[entry.index] = loads_of(self, entry)
+            root = read_device(self.volume)[0] if self.volume else None
+            devices = self.devices if self.options.depth != "text" else None
+            self._loads[entry.index] = entry_loads(entry, root, devices, GRUB)
         return self._loads[entry.index]
+
+    def names(self, entry: Entry) -> EntryLoads:
+        """What an entry loads, whose files need not be opened: only names count."""
+        return entry_loads(entry, None) if entry.files is None else self.loads(entry)
 
     # -- source lines for reports
 

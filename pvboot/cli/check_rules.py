@@ -38,14 +38,16 @@ def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[st
     """The options with the settings that belong to a source; a file of settings is read once."""
     from dataclasses import replace
 
-    from pvboot.check.settings import Settings, load_settings, settings_file
+    from pvboot.check.settings import Settings, settings_file
 
-    read: dict[str | None, Settings] = {}
+    read: dict[str | None, Settings] = {None: Settings()}
 
     def of_source(source: str) -> CheckOptions:
         file = settings_file(source, args.rules_config)
-        if file not in read:
-            read[file] = Settings() if file is None else load_settings(file)
+        if file is not None and file not in read:
+            from pvboot.check.settings_toml import load_settings  # pydantic is slow to import
+
+            read[file] = load_settings(file)
         settings = read[file]
         return replace(
             options,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import open_source, tell_volumes
+from pvboot.cli.common import open_guest as open_guest
 
 if TYPE_CHECKING:
     from pvboot.boot import LoadOptions
@@ -26,13 +26,6 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compat", choices=["xen-4.17"], help="unpack a gzip'd ramdisk, as domain builders before Xen 4.20 do"
     )
-
-
-def open_guest(args: argparse.Namespace) -> Devices:
-    """The guest's disks: SOURCE and --disk."""
-    devices = open_source(args)
-    tell_volumes(args, devices)
-    return devices
 
 
 def load_options(args: argparse.Namespace) -> LoadOptions:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 from pvboot.fetch.settings import Progress
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 SILENT_SECONDS: Final = 1.0  # a short transfer shows nothing
 STEP_SECONDS: Final = 0.2

@@ -3,8 +3,12 @@
 from struct import Struct
 from typing import Final, NamedTuple
 
-# ops_0_cmd, ops_0_arg1, ops_0_arg2, ops_1_cmd, ops_1_arg1, ops_1_arg2, target, pte, stack, start_info, entry
-TRAMPOLINE_DATA: Final = {64: Struct("<I4x2QI4x7Q"), 32: Struct("<7IQ3I")}
+TRAMPOLINE_DATA: Final = {
+    # ops_0_cmd, ops_0_arg1, ops_0_arg2, ops_1_cmd, ops_1_arg1, ops_1_arg2, target, pte, stack, start_info, entry
+    64: Struct("<I4x2QI4x7Q"),
+    # ops_0_cmd, ops_0_arg1, ops_0_arg2, ops_1_cmd, ops_1_arg1, ops_1_arg2, target, pte, stack, start_info, entry
+    32: Struct("<7IQ3I"),
+}
 
 
 class TrampolineOffsets(NamedTuple):

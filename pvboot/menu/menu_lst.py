@@ -55,10 +55,10 @@ def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
             draft.warn("the line is longer than 1500 characters, its end is lost", line)
     for line in tree.lines[:first_title]:
         _run_head_line(draft, line, context.saved_default)
-    entries = _read_entries(draft, tree.lines[first_title:])
+    entries = _read_entries(draft, tree.lines[first_title:], every_title=context.every_title)
     if draft.password is not None:
         entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
-    default, fallback = _settle(draft, len(entries))
+    default, fallback = _settle(draft, len(entries), every_title=context.every_title)
     return Menu(
         context.source,
         context.volume,
@@ -144,8 +144,11 @@ def _set_password(draft: _Draft, line: CommandLine) -> None:
 # --- entries ----------------------------------------------------------------------------------------------
 
 
-def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...]) -> tuple[Entry, ...]:
-    """The entries behind the first title; those without a known command vanish and are not counted."""
+def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...], *, every_title: bool) -> tuple[Entry, ...]:
+    """The entries behind the first title; those without a known command vanish and are not counted.
+
+    With `every_title` they count, but for a title that is the last line of all.
+    """
     entries: list[Entry] = []
     title: CommandLine | None = None
     commands: list[Command] = []
@@ -153,7 +156,7 @@ def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...]) -> tuple[Entry,
     def finish() -> None:
         if title is None:
             return
-        if commands:
+        if commands or (every_title and title is not lines[-1]):
             entries.append(Entry(len(entries), title.argument, tuple(commands), title.span))
         else:
             draft.warn(f"entry {_quoted(title.argument)} has no known command and is left out", title)
@@ -176,8 +179,8 @@ def _needs_password(entry: Entry) -> bool:
     return any(command.name == "lock" for command in entry.commands)
 
 
-def _settle(draft: _Draft, count: int) -> tuple[int, tuple[int, ...]]:
-    """Default and fallbacks after GRUB's checks: a default out of range takes the first valid fallback."""
+def _settle(draft: _Draft, count: int, *, every_title: bool) -> tuple[int, tuple[int, ...]]:
+    """Default and fallbacks after GRUB's checks: a default out of range takes the first valid fallback (pygrub: 0)."""
     if not count:
         return 0, ()
     slots = draft.fallback_slots
@@ -186,7 +189,7 @@ def _settle(draft: _Draft, count: int) -> tuple[int, tuple[int, ...]]:
     default = draft.default
     if default >= count:
         draft.warnings.append(MenuWarning(f"default {default} is beyond the last of {count} entries"))
-        default = fallback.pop(0) if fallback else 0
+        default = fallback.pop(0) if fallback and not every_title else 0
     return default, tuple(fallback)
 
 

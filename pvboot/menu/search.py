@@ -39,8 +39,8 @@ class FoundMenu:
     """A menu file (or directory) that could be opened.
 
     `device` is None for a menu that is a plain file outside of any disk, `file` for that and for a directory.
-    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, and to which
-    dialect, if that had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
+    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, if that
+    had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
     behind its entries.
     """
 
@@ -49,7 +49,7 @@ class FoundMenu:
     dialect: Dialect
     file: File | None
     warnings: tuple[MenuWarning, ...] = ()
-    built: tuple[Dialect, Menu] | None = None
+    built: Menu | None = None
     loaders: tuple[tuple[Device, str], ...] = ()
 
 

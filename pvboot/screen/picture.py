@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 MARKS_PER_CELL = 2  # combining marks that are kept on one character
 

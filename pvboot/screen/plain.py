@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from pvboot.menu.model import Menu
-from pvboot.screen.safe_text import safe, safe_lines
+from pvboot.safe_text import safe, safe_lines
 from pvboot.shell.passwords import matches
 from pvboot.shell.session import Choice
 from pvboot.shell.state import Console

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 _WAITING_LIMIT = 10_000  # lines
 _VALUE_LIMIT = 4096  # characters

@@ -23,7 +23,7 @@ from fsdrivers.probe import probe
 from pvboot import sandbox
 from pvboot.errors import PvbootError
 from pvboot.menu.dialects import search_order
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.serve import reader_wire as wire
 from pvboot.serve.reader_wire import AnswerLimits, ImageError
 

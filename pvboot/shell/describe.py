@@ -1,4 +1,4 @@
-"""What stands behind a device, in words, and which device has a UUID."""
+"""What stands behind a device, in words."""
 
 from __future__ import annotations
 
@@ -27,15 +27,3 @@ def volume_of(devices: Devices, device: Device) -> Volume | None:
         return next((volume for volume in devices.volumes(drive) if volume.number == number), None)
     except (fs_errors.FsError, GrubError):
         return None
-
-
-def find_uuid(devices: Devices, wanted: str) -> Device | None:
-    """The first volume whose file system has this UUID, in any case of letters."""
-    for device in devices.candidates():
-        try:
-            uuid = devices.mount(device).uuid
-        except fs_errors.FsError:
-            continue
-        if uuid and wanted and uuid.lower() == wanted.lower():
-            return device
-    return None

@@ -7,8 +7,8 @@ from pvboot.device_names import read_device
 from pvboot.grub_errors import GrubError, first_word, skip_word
 from pvboot.menu.dialects import dialect_of
 from pvboot.menu.discovery import FoundMenu
-from pvboot.menu.summary import KERNEL_OPTIONS
-from pvboot.shell.describe import describe_volume, find_uuid
+from pvboot.menu.loads import KERNEL_OPTIONS
+from pvboot.shell.describe import describe_volume
 from pvboot.shell.request import BootRequest, Module, OpenMenu, Outcome, PowerControl, encode_cmdline
 from pvboot.shell.state import Shell
 from pvboot.shell.table import command
@@ -43,7 +43,7 @@ def rootnoverify(shell: Shell, args: str) -> Outcome | None:
 @command("uuid UUID", "Make the volume whose file system has this UUID the root device.")
 def uuid(shell: Shell, args: str) -> Outcome | None:
     wanted = first_word(args)
-    device = find_uuid(shell.devices, wanted)
+    device = shell.devices.find_uuid(wanted)
     if device is None:
         raise GrubError(grub_errors.FILE_NOT_FOUND, f"no file system with UUID {wanted!r}")
     shell.root, shell.root_named = device, True

@@ -5,70 +5,79 @@ from typing import Final, NamedTuple
 
 from fsdrivers.records import Record
 
-# value
-WORD: Final = {64: Struct("<Q"), 32: Struct("<I")}
-# flags, user_regs_si, user_regs_ip, user_regs_cs, user_regs_flags, user_regs_sp, user_regs_ss, user_regs_es,
-# user_regs_ds, user_regs_fs, user_regs_gs, kernel_ss, kernel_sp, ctrlreg_3, debugreg_6, debugreg_7, vm_assist
+WORD: Final = {
+    64: Struct("<Q"),  # value
+    32: Struct("<I"),  # value
+}
 VCPU_CONTEXT: Final = {
+    # flags, user_regs_si, user_regs_ip, user_regs_cs, user_regs_flags, user_regs_sp, user_regs_ss, user_regs_es,
+    # user_regs_ds, user_regs_fs, user_regs_gs, kernel_ss, kernel_sp, ctrlreg_3, debugreg_6, debugreg_7, vm_assist
     64: Struct("<512xQ104xQ16xQH6x2QH6xH6xH6xH6xH4254x2Q24xQ80x2Q24xQ24x"),
+    # flags, user_regs_si, user_regs_ip, user_regs_cs, user_regs_flags, user_regs_sp, user_regs_ss, user_regs_es,
+    # user_regs_ds, user_regs_fs, user_regs_gs, kernel_ss, kernel_sp, ctrlreg_3, debugreg_6, debugreg_7, vm_assist
     32: Struct("<512xI12xI16xIH2x2IH2xH2xH2xH2xH2126x2I12xI40x2I16xI"),
 }
-# ptr, val
-MMU_UPDATE: Final = Struct("<2Q")
-# mod_start, mod_end, cmdline, pad
-XEN_MULTIBOOT_MOD_LIST: Final = Struct("<4I")
+MMU_UPDATE: Final = Struct("<2Q")  # ptr, val
+XEN_MULTIBOOT_MOD_LIST: Final = Struct("<4I")  # mod_start, mod_end, cmdline, pad
 # version, pad0, tsc_timestamp, system_time, tsc_to_system_mul, tsc_shift, flags
 VCPU_TIME_INFO: Final = Struct("<2I2QIbB2x")
-# virq, vcpu, port
-EVTCHN_BIND_VIRQ: Final = Struct("<3I")
-# vcpu, port
-EVTCHN_BIND_IPI: Final = Struct("<2I")
-# dom, remote_dom, port
-EVTCHN_ALLOC_UNBOUND: Final = Struct("<2HI")
-# dom, port, status, vcpu, u_dom, u_port
-EVTCHN_STATUS: Final = Struct("<H2x5I")
-# addr, size, type
-E820ENTRY: Final = Struct("<2QI")
-# mfn, offset, rsvd
-VCPU_REGISTER_VCPU_INFO: Final = Struct("<Q2I")
-# flags, domid, frame
-GRANT_ENTRY_V1: Final = Struct("<2HI")
-# dom, nr_frames, max_nr_frames, status
-GNTTAB_QUERY_SIZE: Final = Struct("<H2x2Ih2x")
-# type, req_id, tx_id, len
-XSD_SOCKMSG: Final = Struct("<4I")
-# cmd, arg1, arg2
-MMUEXT_OP: Final = {64: Struct("<I4x2Q"), 32: Struct("<3I")}
-# op, result, args_0, args_1, args_2, args_3, args_4, args_5
-MULTICALL_ENTRY: Final = {64: Struct("<8Q"), 32: Struct("<8I")}
-# vector, flags, cs, address
-TRAP_INFO: Final = {64: Struct("<2BH4xQ"), 32: Struct("<2BHI")}
+EVTCHN_BIND_VIRQ: Final = Struct("<3I")  # virq, vcpu, port
+EVTCHN_BIND_IPI: Final = Struct("<2I")  # vcpu, port
+EVTCHN_ALLOC_UNBOUND: Final = Struct("<2HI")  # dom, remote_dom, port
+EVTCHN_STATUS: Final = Struct("<H2x5I")  # dom, port, status, vcpu, u_dom, u_port
+E820ENTRY: Final = Struct("<2QI")  # addr, size, type
+VCPU_REGISTER_VCPU_INFO: Final = Struct("<Q2I")  # mfn, offset, rsvd
+GRANT_ENTRY_V1: Final = Struct("<2HI")  # flags, domid, frame
+GNTTAB_QUERY_SIZE: Final = Struct("<H2x2Ih2x")  # dom, nr_frames, max_nr_frames, status
+XSD_SOCKMSG: Final = Struct("<4I")  # type, req_id, tx_id, len
+MMUEXT_OP: Final = {
+    64: Struct("<I4x2Q"),  # cmd, arg1, arg2
+    32: Struct("<3I"),  # cmd, arg1, arg2
+}
+MULTICALL_ENTRY: Final = {
+    64: Struct("<8Q"),  # op, result, args_0, args_1, args_2, args_3, args_4, args_5
+    32: Struct("<8I"),  # op, result, args_0, args_1, args_2, args_3, args_4, args_5
+}
+TRAP_INFO: Final = {
+    64: Struct("<2BH4xQ"),  # vector, flags, cs, address
+    32: Struct("<2BHI"),  # vector, flags, cs, address
+}
 IRET_CONTEXT: Final = {
-    # ax, r11, cx, flags, ip, cs, rflags, sp, ss
-    64: Struct("<9Q"),
-    # ax, ip, cs, flags
-    32: Struct("<4I"),
+    64: Struct("<9Q"),  # ax, r11, cx, flags, ip, cs, rflags, sp, ss
+    32: Struct("<4I"),  # ax, ip, cs, flags
 }
 CALLBACK_REGISTER: Final = {
-    # type, flags, address
-    64: Struct("<2H4xQ"),
-    # type, flags, cs, address
-    32: Struct("<2H2I"),
+    64: Struct("<2H4xQ"),  # type, flags, address
+    32: Struct("<2H2I"),  # type, flags, cs, address
 }
-# extent_start, nr_extents, extent_order, mem_flags, domid
-XEN_MEMORY_RESERVATION: Final = {64: Struct("<2Q2IH6x"), 32: Struct("<4IH2x")}
-# v_start, v_end, max_mfn
-XEN_MACHPHYS_MAPPING: Final = {64: Struct("<3Q"), 32: Struct("<3I")}
-# nr_entries, buffer
-XEN_MEMORY_MAP: Final = {64: Struct("<I4xQ"), 32: Struct("<2I")}
-# ports, nr_ports, timeout
-SCHED_POLL: Final = {64: Struct("<QI4xQ"), 32: Struct("<2IQ")}
-# timeout_abs_ns, flags
-VCPU_SET_SINGLESHOT_TIMER: Final = {64: Struct("<QI4x"), 32: Struct("<QI")}
-# state, state_entry_time, time_0, time_1, time_2, time_3
-VCPU_RUNSTATE_INFO: Final = {64: Struct("<i4x5Q"), 32: Struct("<i5Q")}
-# dom, nr_frames, status, frame_list
-GNTTAB_SETUP_TABLE: Final = {64: Struct("<H2xIh6xQ"), 32: Struct("<H2xIh2xI")}
+XEN_MEMORY_RESERVATION: Final = {
+    64: Struct("<2Q2IH6x"),  # extent_start, nr_extents, extent_order, mem_flags, domid
+    32: Struct("<4IH2x"),  # extent_start, nr_extents, extent_order, mem_flags, domid
+}
+XEN_MACHPHYS_MAPPING: Final = {
+    64: Struct("<3Q"),  # v_start, v_end, max_mfn
+    32: Struct("<3I"),  # v_start, v_end, max_mfn
+}
+XEN_MEMORY_MAP: Final = {
+    64: Struct("<I4xQ"),  # nr_entries, buffer
+    32: Struct("<2I"),  # nr_entries, buffer
+}
+SCHED_POLL: Final = {
+    64: Struct("<QI4xQ"),  # ports, nr_ports, timeout
+    32: Struct("<2IQ"),  # ports, nr_ports, timeout
+}
+VCPU_SET_SINGLESHOT_TIMER: Final = {
+    64: Struct("<QI4x"),  # timeout_abs_ns, flags
+    32: Struct("<QI"),  # timeout_abs_ns, flags
+}
+VCPU_RUNSTATE_INFO: Final = {
+    64: Struct("<i4x5Q"),  # state, state_entry_time, time_0, time_1, time_2, time_3
+    32: Struct("<i5Q"),  # state, state_entry_time, time_0, time_1, time_2, time_3
+}
+GNTTAB_SETUP_TABLE: Final = {
+    64: Struct("<H2xIh6xQ"),  # dom, nr_frames, status, frame_list
+    32: Struct("<H2xIh2xI"),  # dom, nr_frames, status, frame_list
+}
 
 
 class StartInfo(Record):
@@ -90,17 +99,10 @@ class StartInfo(Record):
     nr_p2m_frames: int
 
 
-class _StartInfo0(StartInfo):
-    SIZE = 1168
-    LAYOUT = Struct("<32s2QI4xQI4xQI4x5Q1024s2Q")
-
-
-class _StartInfo1(StartInfo):
-    SIZE = 1112
-    LAYOUT = Struct("<32s12I1024s2I")
-
-
-START_INFO: Final[dict[int, type[StartInfo]]] = {64: _StartInfo0, 32: _StartInfo1}
+START_INFO: Final = {
+    64: StartInfo.variant(Struct("<32s2QI4xQI4xQI4x5Q1024s2Q")),
+    32: StartInfo.variant(Struct("<32s12I1024s2I")),
+}
 
 
 class SharedInfoOffsets(NamedTuple):

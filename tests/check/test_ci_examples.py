@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pvboot.check.settings import Settings, read_settings
+from pvboot.check.settings import Settings
+from pvboot.check.settings_toml import read_settings
 from pvboot.cli.main import verb_parser
 from pvboot.menu.dialects import search_order
 from tests import REPOSITORY

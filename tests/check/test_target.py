@@ -10,8 +10,8 @@ from pvboot.check.loaders import BUILDER_CODECS, LOADERS, capabilities_of, codec
 from pvboot.check.model import Target
 from pvboot.check.target import parse_target
 from pvboot.errors import UsageError
-from pvboot.kernel.codecs import PAYLOAD_CODECS
 from pvboot.menu.dialects import DIALECTS
+from pvboot.unpack.codecs import MAGICS
 from tests.check.guests import TINY64, check, grub_cfg, of, plant
 
 
@@ -72,7 +72,7 @@ def test_wrong_options_are_wrong_usage(run_cli, tmp_path: Path, args: tuple[str,
 def test_the_tables_speak_of_what_there_is() -> None:
     dialects = {dialect.name for dialect in DIALECTS} | {"pvboot"}
     assert all(loader.dialects <= dialects for loader in LOADERS.values())
-    assert set(BUILDER_CODECS) == {name for _magic, name, _function in PAYLOAD_CODECS} | {"none"}
+    assert set(BUILDER_CODECS) == {name for _magic, name in MAGICS} | {"none"}
     assert all(loader.codecs is None or loader.codecs <= set(BUILDER_CODECS) for loader in LOADERS.values())
 
 

@@ -100,7 +100,7 @@ REASONS = {
     "bz-xz-corrupt": "xz payload.*damaged",
     "bz-zstd-cut": "zstd payload",
     "bz-zstd-corrupt": "zstd payload.*damaged",
-    "bz-zstd-nosize": "zstd payload.*damaged or cut",
+    "bz-zstd-nosize": "zstd payload.*ends early",
     "bz-short": "cut inside its setup header.*0x250.*0x230",
     "vmlinuz-cut": "payload lies outside the file.*0x400000",
     "gz-elf-cut": "gzip payload",

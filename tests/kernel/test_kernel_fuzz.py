@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from pvboot.errors import KernelError
 from pvboot.kernel import elf
+from pvboot.kernel._formats import ELF_HEADER, PROGRAM_HEADER
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
 from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
@@ -175,14 +175,14 @@ def test_random_notes_and_program_headers(tiny: TinyKernel, ask_xen: AskXen) -> 
 def big_endian(kernel: bytes) -> bytes:
     """A 64-bit TinyKernel's file with headers and notes in the other byte order."""
     swapped = bytearray(kernel)
+    header = ELF_HEADER[64, "little"](kernel)
+    swapped[16:64] = ELF_HEADER[64, "big"].LAYOUT.pack(*vars(header).values())[16:]
     swapped[5] = 2
-    header = elf.parse_elf(memoryview(kernel), "little").header
-    struct.pack_into(">" + elf.EHDR_FORMAT[64][3:], swapped, 16, *astuple(header)[1:])
-    for at in range(header.phoff, header.phoff + header.phnum * 56, 56):
-        fields = struct.unpack_from("<" + elf.PHDR_FORMAT[64], kernel, at)
-        struct.pack_into(">" + elf.PHDR_FORMAT[64], swapped, at, *fields)
-        at, size = fields[2], fields[5]
-        end = at + size if fields[0] == elf.PT_NOTE else at
+    for at in range(header.e_phoff, header.e_phoff + header.e_phnum * 56, 56):
+        segment = PROGRAM_HEADER[64, "little"](kernel, at)
+        swapped[at : at + 56] = PROGRAM_HEADER[64, "big"].LAYOUT.pack(*vars(segment).values())
+        at = segment.p_offset
+        end = at + segment.p_filesz if segment.p_type == elf.PT_NOTE else at
         while at < end:
             namesz, descsz, kind = struct.unpack_from("<III", kernel, at)
             struct.pack_into(">III", swapped, at, namesz, descsz, kind)

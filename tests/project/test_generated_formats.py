@@ -86,7 +86,9 @@ def test_records_read_what_is_declared(generated: dict[str, Any]) -> None:
     for (width, _), variant in generated["CPU_REGISTERS"].items():
         cpu = variant(registers(width).build(REGISTERS))
         assert isinstance(cpu, generated["CpuRegisters"])
-        assert (cpu.ax, cpu.bx, cpu.frames_1) == (1, 2, 5)
+        assert (cpu.ax, cpu.bx, cpu.frames_1, cpu.SIZE) == (1, 2, 5, registers(width).sizeof())
+        changed = variant(cpu.pack(bx=9))
+        assert (changed.ax, changed.bx, changed.frames_1) == (1, 9, 5)
 
 
 @pytest.mark.parametrize("offset", [-1, 1])

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pvboot.check.api import Problem, rule
-from pvboot.check.kernels import kernel_of, whole_image
-from pvboot.check.layouts import layout_of
-from pvboot.check.loaders import unpacks_ramdisks
+from pvboot.check.kernels import kernel_of, layout_of, whole_image
 from pvboot.check.rules.files import problem_at
 from pvboot.check.rules.kernels import booted
 from pvboot.errors import PvbootError
-from pvboot.kexec.layout import DomainLayout
 
 if TYPE_CHECKING:
-    from pvboot.check.loads import NamedFile
     from pvboot.check.run_entry import Ran
     from pvboot.check.subject import Subject
-    from pvboot.kernel.image import KernelImage
+    from pvboot.menu.loads import NamedFile
     from pvboot.menu.model import Entry
 
 DEFAULT_MEMORY_MIB = 512
@@ -39,11 +35,6 @@ def _complete_entries(subject: Subject) -> Iterator[tuple[Entry, NamedFile]]:
             yield entry, named
 
 
-def _layout(subject: Subject, entry: Entry, image: KernelImage) -> DomainLayout:
-    old_builder = unpacks_ramdisks(subject.options.target)
-    return layout_of(subject.loads(entry), image, _memory(subject), old_builder=old_builder)
-
-
 def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError:
     """What is to be done, in a line, or why it cannot be done."""
     plans = _PLANS.setdefault(subject, {})
@@ -53,7 +44,7 @@ def _plan(subject: Subject, entry: Entry, named: NamedFile) -> str | PvbootError
         image = kernel_of(subject, named).image
         assert image is not None
         try:
-            plan = plan_in_fresh_domain(_layout(subject, entry, image))
+            plan = plan_in_fresh_domain(layout_of(subject, entry, image, _memory(subject)))
             plans[entry.index] = (
                 f"planned with {_memory(subject)} MiB: {len(plan.displaced)} of "
                 f"{plan.layout.nr_pages} pages change their frame, {len(plan.operations)} operations"
@@ -88,7 +79,7 @@ def _ran(subject: Subject, entry: Entry, named: NamedFile) -> Ran | PvbootError:
 
         options = subject.options
         try:
-            layout = _layout(subject, entry, whole_image(named))
+            layout = layout_of(subject, entry, whole_image(named), _memory(subject))
             runs[entry.index] = run_layout(layout, options.until, options.run_seconds)
         except PvbootError as err:
             runs[entry.index] = err

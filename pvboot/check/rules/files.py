@@ -18,8 +18,8 @@ from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
-    from pvboot.check.loads import NamedFile
     from pvboot.check.subject import Subject
+    from pvboot.menu.loads import NamedFile
     from pvboot.menu.model import Entry
 
 HEAD_BYTES = 4096

@@ -12,19 +12,12 @@ from pvboot.check.kernels import (
     has_module,
     initrd_of,
     kernel_of,
+    layout_of,
     lists_module,
     module_versions,
     modules_on_disk,
 )
-from pvboot.check.loaders import (
-    BUILDER_CODECS,
-    GUEST_TYPES,
-    LIBXL_ITEM_BYTES,
-    capabilities_of,
-    codecs_of,
-    loader_of,
-    unpacks_ramdisks,
-)
+from pvboot.check.loaders import BUILDER_CODECS, GUEST_TYPES, LIBXL_ITEM_BYTES, capabilities_of, codecs_of, loader_of
 from pvboot.check.rules.files import problem_at
 from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
 from pvboot.grub_errors import shorten
@@ -32,9 +25,9 @@ from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
     from grammars.spans import SourceSpan
-    from pvboot.check.loads import EntryLoads, NamedFile
     from pvboot.check.subject import Subject
     from pvboot.kernel.image import KernelImage
+    from pvboot.menu.loads import EntryLoads, NamedFile
     from pvboot.menu.model import Entry
 
 BLKFRONT = "xen-blkfront"
@@ -214,11 +207,9 @@ def does_not_fit(subject: Subject) -> Iterator[Problem]:
     """With --memory: laid out as Xen's domain builder does it."""
     if subject.options.memory_mib is None:
         return
-    from pvboot.check.layouts import layout_of
-
-    for entry, loads, named, _kernel, image in _images(subject):
+    for entry, _loads, named, _kernel, image in _images(subject):
         try:
-            layout_of(loads, image, subject.options.memory_mib, old_builder=unpacks_ramdisks(subject.options.target))
+            layout_of(subject, entry, image, subject.options.memory_mib)
         except PvbootError as err:
             message = f"{subject.options.memory_mib} MiB are not enough, or no domain can be laid out: {err}"
             yield problem_at(subject, entry, named, message)

@@ -10,9 +10,8 @@ from typing import Final
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.subject import Subject
-from pvboot.grub_errors import first_word, quoted, shorten, skip_word
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.model import Entry
-from pvboot.menu.summary import skip_kernel_options
 from pvboot.shell.request import encode_cmdline
 from pvboot.shell.settings import UNSUPPORTED
 
@@ -122,7 +121,7 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
 @rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
 def kernel_without_root_arg(subject: Subject) -> Iterator[Problem]:
     for entry, path, args, span in _kernels(subject):
-        modules = " ".join(_module_args(subject, entry))
+        modules = " ".join(module.args for module in subject.names(entry).modules)
         if not path or _NOT_LINUX.search(path) or _OTHER_ROOT.search(args) or _OTHER_ROOT.search(modules):
             continue
         if subject.dialect == "menu.lst" and _is_foreign_type(entry):
@@ -147,23 +146,11 @@ def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
 
     Entries of GRUB Legacy are read off, all of them; the scripts of others are run, as many as are opened at all.
     """
-    if subject.dialect == "menu.lst":
-        for entry in subject.menu.entries:
-            command = next((command for command in reversed(entry.commands) if command.name == "kernel"), None)
-            if command is not None:
-                text = skip_kernel_options(command.args)
-                yield entry, _path(first_word(text)), skip_word(text), command.args_span
-        return
-    for entry in subject.opened_entries:
-        kernel = subject.loads(entry).kernel
+    for entry in subject.menu.entries if subject.dialect == "menu.lst" else subject.opened_entries:
+        kernel = subject.names(entry).kernel
         if kernel is not None:
-            yield entry, _path(kernel.text), kernel.args, kernel.span
-
-
-def _module_args(subject: Subject, entry: Entry) -> list[str]:
-    if entry.files is None:
-        return [skip_word(command.args) for command in entry.commands if command.name in ("module", "modulenounzip")]
-    return [module.args for module in subject.loads(entry).modules]
+            arguments = {command.span.line: command.args_span for command in entry.commands}
+            yield entry, kernel.place[1], kernel.args, arguments.get(kernel.span.line, kernel.span)
 
 
 def _is_foreign_type(entry: Entry) -> bool:

@@ -17,7 +17,7 @@ from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.device_names import Device, read_device
 from pvboot.grub_errors import GrubError, first_word, quoted, shorten
-from pvboot.menu.summary import skip_kernel_options
+from pvboot.menu.loads import skip_kernel_options
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
 

@@ -17,7 +17,7 @@ from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.text import BYTE_ORDER_MARK, is_utf16
 from pvboot.check.subject import Subject
 from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
-from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
+from pvboot.menu.loads import KERNEL_OPTIONS, skip_kernel_options
 from pvboot.menu.words import TITLE, WORDS
 from pvboot.shell.loading import KERNEL_TYPES
 from pvboot.shell.settings import TERMINALS

@@ -14,7 +14,7 @@ from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
 from pvboot.libxl.pygrub.output_files import make_outputs, remove, write_all
 from pvboot.libxl.pygrub.results import Result, format_result, too_long_for_libxl
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.libxl.netboot.sources import Source

@@ -20,7 +20,7 @@ from pvboot.libxl.pygrub import guest
 from pvboot.libxl.pygrub.options import PROGRAM, USAGE, Options, Stop, parse
 from pvboot.libxl.pygrub.output_files import make_outputs, write_all
 from pvboot.libxl.pygrub.results import Result, format_result, too_long_for_libxl
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource

@@ -62,7 +62,7 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """Whether a token is needed whatever the configuration says."""
+        """True if a token is needed whatever the configuration says."""
         return self.method != "GET"
 
     @property
