@@ -43,7 +43,7 @@ class Connection(web.RequestHandler):
     def __init__(self, server: HttpServer, requester: Requester) -> None:
         limits = server.limits
         options: dict[str, Any] = {"access_log": None, "keepalive_timeout": _NEVER_SECONDS, "auto_decompress": False}
-        options |= {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes}
+        options |= {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes, "lingering_time": 0}
         super().__init__(server.manager, loop=asyncio.get_running_loop(), max_headers=limits.fields, **options)
         self.requester = requester
         self.opening: asyncio.Task[None] | None = None
@@ -148,6 +148,8 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send what of an answer is not sent yet, and get ready for the next request."""
+        if not request.content.is_eof():  # what is left of the body is not waited for
+            resp.force_close()
         if not resp.prepared:
             self.prepare_answer(resp)
         finished = await super().finish_response(request, resp, start_time)

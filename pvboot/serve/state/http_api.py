@@ -46,7 +46,8 @@ def add_api(application: web.Application, context: ApiContext, threads: Executor
         add = (
             application.router.add_get if route.method == "GET" else partial(application.router.add_route, route.method)
         )
-        add(route.path, _handler_of(route, context, throttle, threads))
+        # Any character but the slash: braces, too, which aiohttp leaves out by itself.
+        add(re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", route.path), _handler_of(route, context, throttle, threads))
 
 
 @web.middleware
@@ -74,8 +75,10 @@ def _refuse_odd_text(encoded: str, status: int) -> None:
 
 def _handler_of(route: Route, context: ApiContext, throttle: Throttle, threads: Executor) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        settings = context.registry.settings
-        authorize(request, settings, throttle, writes=route.writes, public=route.path == OPENAPI_PATH)
+        assert isinstance(request.protocol, Connection)
+        address, sent = request.protocol.requester.address, request.headers.get("Authorization", "")
+        public = route.path == OPENAPI_PATH
+        authorize(address, sent, context.registry.settings, throttle, writes=route.writes, public=public)
         unknown = sorted(set(request.query) - set(route.query))
         if unknown:
             raise ApiError(400, f"unknown parameter {unknown[0][:40]!a}")
@@ -110,19 +113,17 @@ class Throttle:
 
 
 def authorize(
-    request: web.Request, settings: StateSettings, throttle: Throttle, *, writes: bool, public: bool = False
+    address: str, authorization: str, settings: StateSettings, throttle: Throttle, *, writes: bool, public: bool = False
 ) -> None:
     """Let a request pass or raise `ApiError`: 401 (no token, or a wrong one), 403 (nobody, or nobody from there, may),
-    429 (too many wrong ones)."""
-    assert isinstance(request.protocol, Connection)
-    address = request.protocol.requester.address
+    429 (too many wrong ones).  `address` is the sender's, "" over a Unix socket."""
     if address and not _is_answered(address, settings):
         raise ApiError(403, f"the API does not answer {address}, which is not in api.networks of the configuration")
     if public or (not writes and settings.api.read == "open"):
         return
     if writes and settings.api.writer is None:
         raise ApiError(403, "no token for writing is configured, so nobody writes")
-    sent = _BEARER.fullmatch(request.headers.get("Authorization", "").strip())
+    sent = _BEARER.fullmatch(authorization.strip())
     if sent is not None:
         throttle.check(address)
     found = digest(sent[1]) if sent else b""
