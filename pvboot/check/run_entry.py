@@ -91,11 +91,11 @@ def _is_readable_file(number: int) -> bool:
 def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> dict[str, Any]:
     from pvboot.handoff.machine import start_by_kexec
     from pvboot.machine.machine import Machine
-    from pvboot.machine.outcome import Limits
+    from pvboot.machine.outcome import RunLimits
 
     machine = Machine(layout.width, layout.nr_pages, strict=True, output=lambda _data: None)
     start_by_kexec(machine, layout)
-    limits = Limits(cpu_seconds=cpu_seconds, silent_seconds=SILENT_SECONDS, idle_seconds=SILENT_SECONDS)
+    limits = RunLimits(cpu_seconds=cpu_seconds, silent_seconds=SILENT_SECONDS, idle_seconds=SILENT_SECONDS)
     wanted = os.fsencode(until) if until else b"\n"
     outcome = machine.run(limits, wanted)
     tail = outcome.console_tail

@@ -87,7 +87,7 @@ def net_options(args: argparse.Namespace) -> NetOptions | None:
 
     sums = read_sums(args.sums) if args.sums else None
     tell = complain if args.verbose else lambda _text: None
-    return NetOptions(urls, NetSettings(sums=sums, tell=tell, meter=meter_for(sys.stderr)))
+    return NetOptions(urls, NetSettings(sums=sums, report=tell, meter=meter_for(sys.stderr)))
 
 
 def _named_sources(args: argparse.Namespace) -> list[str]:

@@ -2,7 +2,7 @@
 
     machine = Machine(64, nr_pages, output=print_bytes)
     ... write frames, `toolstack_pin`, `attach_console`, `attach_xenstore`, `set_vcpu` ...
-    outcome = machine.run(Limits(cpu_seconds=30))
+    outcome = machine.run(RunLimits(cpu_seconds=30))
 
 The CPU engine is loaded by the first `run`; everything before works without it.
 """
@@ -21,7 +21,7 @@ from pvboot.machine.domain import CONSOLE_PORT, STORE_PORT, Domain
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
 from pvboot.machine.hypercalls import Hypercalls
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
 from pvboot.machine.xenstore_tree import preset_domain
 from pvboot.xen.constants import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 
@@ -171,7 +171,7 @@ class Machine:
         """End the current run with reason "stopped" (any thread)."""
         self.domain.abandoned = "stopped"
 
-    def run(self, limits: Limits | None = None, until: bytes | None = None) -> Outcome:
+    def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
         """Run the guest until it ends, shows `until` on its console, or a limit is met.
 
         After "until" (and "stopped", if the guest was responsive) `run` may be called again to go on.
@@ -192,4 +192,4 @@ class Machine:
             )
             self.domain.guest_handle = os.urandom(16)
             self._runner = Runner(self.domain, self.hypercalls, self._context)
-        return self._runner.run(limits or Limits(), until)
+        return self._runner.run(limits or RunLimits(), until)

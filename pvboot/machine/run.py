@@ -22,7 +22,7 @@ from pvboot.machine.hypervisor import (
     UNTIL_OFFSET,
 )
 from pvboot.machine.kernel_log import kernel_log
-from pvboot.machine.outcome import Limits, Outcome, Report
+from pvboot.machine.outcome import Outcome, Report, RunLimits
 from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
@@ -103,7 +103,7 @@ class Runner:
 
     # --- running
 
-    def run(self, limits: Limits, until: bytes | None) -> Outcome:
+    def run(self, limits: RunLimits, until: bytes | None) -> Outcome:
         """See `Machine.run`."""
         domain = self.domain
         if self._finished:

@@ -12,7 +12,7 @@ import time
 
 from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
-from pvboot.machine.outcome import Limits
+from pvboot.machine.outcome import RunLimits
 from pvboot.machine.traps import Traps
 
 STEP_SECONDS = 0.004
@@ -23,7 +23,7 @@ ABANDON_SECONDS = 0.25
 class Watcher(threading.Thread):
     """Watches one run of the thread that creates it."""
 
-    def __init__(self, domain: Domain, traps: Traps, engine: Engine, limits: Limits) -> None:
+    def __init__(self, domain: Domain, traps: Traps, engine: Engine, limits: RunLimits) -> None:
         super().__init__(name="pvboot-machine-watcher", daemon=True)
         self._domain = domain
         self._traps = traps

@@ -155,7 +155,7 @@ def test_the_number_of_questions_is_bounded(web: Served, tree: UrlFilesystem, mo
     for number in range(5):
         with pytest.raises(NotFound):
             tree.lookup(f"/{number}")
-    with pytest.raises(FetchError, match="too many questions"):
+    with pytest.raises(FetchError, match="too many requests"):
         tree.lookup("/more")
     assert len(web.asked) == 5
 

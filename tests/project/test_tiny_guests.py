@@ -11,7 +11,7 @@ from pvboot.handoff.machine import start_by_kexec, start_direct
 from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
 from tests import REPOSITORY
 
 KERNELS = REPOSITORY / "fixtures" / "kernels"
@@ -46,7 +46,7 @@ class Guest:
         WAYS[way](self.machine, self.layout)
 
     def run(self) -> Outcome:
-        return self.machine.run(Limits(cpu_seconds=30))
+        return self.machine.run(RunLimits(cpu_seconds=30))
 
     @property
     def findings(self) -> list[str]:

@@ -240,7 +240,7 @@ def _fetcher(channel: Channel) -> Fetcher:
     from pvboot.fetch.fetch import Fetcher
     from pvboot.fetch.settings import NetSettings
 
-    return Fetcher(NetSettings(file_limit_bytes=FILE_LIMIT_BYTES, tell=lambda text: channel.send("note", text)))
+    return Fetcher(NetSettings(file_limit_bytes=FILE_LIMIT_BYTES, report=lambda text: channel.send("note", text)))
 
 
 def _import_network() -> None:

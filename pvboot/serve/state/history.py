@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -37,8 +36,7 @@ Count = Annotated[int, Field(ge=0)]
 Time = Annotated[float, Field(description="seconds since 1970")]
 
 
-@dataclass(frozen=True, slots=True)
-class MenuServed:
+class MenuServed(Model):
     """A menu that a client was sent."""
 
     client: str | None
@@ -91,15 +89,9 @@ def add_boot(database: Database, menu: MenuServed) -> None:
     with database.writing(durable=False) as connection:
         connection.execute(
             BOOTS.insert().values(
-                client=menu.client,
-                mac=menu.mac,
-                address=menu.address,
-                protocol=menu.protocol,
-                dialect=menu.dialect,
+                **menu.model_dump(exclude={"profile"}),
                 profile=menu.profile.name,
-                next_boot=menu.next_boot,
-                path=menu.path,
-                entries=json.dumps([list(entry.files) for entry in menu.profile.entries]),
+                entries=json.dumps([entry.files for entry in menu.profile.entries]),
                 fetched="[]",
                 outcome=GIVEN,
                 detail="",

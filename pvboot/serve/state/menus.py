@@ -101,12 +101,12 @@ def menu_served(assigned: Assignment, identity: Identity, who: Requester, dialec
     mac = identity.mac or (client.mac if client else None)
     address = read_identity({}, who.address).address or who.address[:45]
     return MenuServed(
-        client.name if client else None,
-        mac,
-        address,
-        who.protocol,
-        dialect,
-        assigned.profile,
-        assigned.once,
-        path.encode("utf-8", "backslashreplace").decode()[:1000],
+        client=client.name if client else None,
+        mac=mac,
+        address=address,
+        protocol=who.protocol,
+        dialect=dialect,
+        profile=assigned.profile,
+        next_boot=assigned.once,
+        path=path.encode("utf-8", "backslashreplace").decode()[:1000],
     )

@@ -11,6 +11,7 @@ from aiohttp.web import HTTPException, Response
 
 from pvboot.errors import PvbootError
 from pvboot.serve.state import errors
+from pvboot.serve.state.schemas import Problem
 from pvboot.validation import Model
 
 _STATUS: tuple[tuple[type[PvbootError], int], ...] = (
@@ -43,10 +44,10 @@ def json_response(
 
 def problem(status: int, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem document."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    if code:
-        document["code"] = code
-    return json_response(status, document, headers, "application/problem+json")
+    title = HTTPStatus(status).phrase
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, code=code)
+    plain = document.model_dump(exclude_defaults=True)
+    return json_response(status, plain, headers, "application/problem+json")
 
 
 def problem_of(err: Exception) -> Response:

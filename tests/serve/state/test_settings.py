@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.serve.state.errors import DescriptionError
-from pvboot.serve.state.profiles import LOCAL, describe
+from pvboot.serve.state.profiles import LOCAL, ProfileBody, describe
 from tests.serve.state.helpers import CONFIG, load, read_profile
 
 
@@ -80,31 +80,10 @@ def test_token_from_a_file(tmp_path: Path) -> None:
     assert from_file.api.writer == load({"api": {"write_token": "0123456789abcdef"}}).api.writer
 
 
+_KEYS = st.sampled_from([*ProfileBody.model_fields, "file", "x"])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "title",
-                    "kernel",
-                    "initrd",
-                    "args",
-                    "entries",
-                    "modules",
-                    "file",
-                    "timeout",
-                    "default",
-                    "fallback",
-                    "local",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=5),
     max_leaves=12,
 )
 
