@@ -23,7 +23,7 @@ MAX_FILE_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a caller insists on: the hypervisor's guest types, features, treatment of ramdisks, more arguments."""
+    """Demands of a caller: the hypervisor's guest types, features, treatment of ramdisks, more arguments."""
 
     capabilities: tuple[str, ...] = tuple(GUEST_TYPES.values())
     features: str = ""

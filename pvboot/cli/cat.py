@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; a path that is not there raises."""
+    """Return 0; a path that does not exist raises."""
     from fsdrivers.copy import copy_to_fd
     from pvboot.menu.discovery import locate_path
 

@@ -1,4 +1,4 @@
-"""The options of `pvboot check` that say what is checked and what is listed."""
+"""Options of `pvboot check`: sources, report, questions about rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
-    """These arguments' part of the options."""
+    """Put these arguments into the options."""
     depth = "text" if args.text_only else options.depth
     return replace(options, disks=tuple(args.disk), config=args.config, depth=depth)
 

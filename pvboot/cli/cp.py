@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; 1 if something was left out; a path that is not there raises."""
+    """Return 0, or 1 if something was left out; a path that does not exist raises."""
     from fsdrivers.extract import copy_file, copy_tree, make_directory
     from pvboot.menu.discovery import locate_path
 

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; a path that is not there raises."""
+    """Return 0; a path that does not exist raises."""
     from fsdrivers.api import DirEntry
     from fsdrivers.extract import walk
     from pvboot.menu.discovery import locate_path
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_json(volume: str, path: str, listed: Iterator[tuple[str, DirEntry]]) -> None:
-    """One document, written only when all of it is there; held as text, which is small."""
+    """Print one document, when all of it is there; it is held as text, which is small."""
     import json
 
     entries = []
@@ -84,7 +84,7 @@ def _line(name: str, entry: DirEntry, long: bool) -> str:
 
 
 def _time(seconds: int) -> str:
-    """Universal time; a damaged disk may hold any number."""
+    """Format a time in UTC; a damaged disk may hold any number."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (OverflowError, OSError, ValueError):

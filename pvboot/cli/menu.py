@@ -1,4 +1,4 @@
-"""`pvboot menu`: what would be offered."""
+"""`pvboot menu`: show the menu that a guest would offer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 if the menu has no entry."""
+    """Return 0, or 1 if the menu has no entry."""
     from pvboot.device_names import read_device
     from pvboot.menu import find, load
     from pvboot.menu.loads import entry_loads

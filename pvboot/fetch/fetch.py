@@ -1,4 +1,4 @@
-"""Fetching whole files into temporary files without names."""
+"""Transfers of whole files into temporary files without names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
-    """The bytes behind a URL on the command line, held to the list of checksums if there is one."""
+    """Fetch a URL of the command line, held to the list of checksums if there is one."""
     parsed = known(parse_url(url), settings)
     with closing(Fetcher(settings)) as fetcher:
         file = fetcher.fetch(parsed, limit_bytes=limit_bytes)
@@ -27,7 +27,7 @@ def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
 
 
 def known(url: Url, settings: NetSettings, name: str | None = None) -> Url:
-    """The URL with the checksum that the list, if there is one, has for `name` (the file's own).
+    """Add the checksum to a URL that the list, if there is one, has for `name` (the file's own).
 
     A checksum in the URL itself goes before.  Raises `UnlistedError` for a file that is not in the list.
     """
@@ -62,7 +62,7 @@ class Fetcher:
             self._http = None
 
     def fetch(self, url: Url, *, path: str | None = None, limit_bytes: int | None = None) -> HostFile:
-        """The file behind a URL, called `path` (the URL), of at most `limit_bytes` (the settings').
+        """Fetch a file of at most `limit_bytes` (the settings'); it is called `path` (the URL).
 
         Raises `UsageError` (a directory's URL), `fsdrivers.errors.NotFound` and `IsADirectory`, `FetchError` (network,
         too large, too slow) and `ChecksumError`.

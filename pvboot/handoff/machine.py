@@ -28,7 +28,7 @@ SHORTEST_IDLE_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class MachineOptions:
-    """How the embedded machine starts a guest, and how long it lets it run.
+    """Options of the embedded machine: how it starts a guest, how long it lets it run.
 
     `direct`: a freshly built domain instead of a relocated loader.  `until`: end as soon as the console shows this.
     `cpu_seconds` None: as long as it likes for a guest on a terminal, else ten minutes.

@@ -75,16 +75,6 @@ class Machine:
         """Frame of shared_info; start_info wants its address."""
         return self.domain.memory.shared_info_mfn
 
-    @property
-    def store_port(self) -> int:
-        """Event channel of xenstore."""
-        return STORE_PORT
-
-    @property
-    def console_port(self) -> int:
-        """Event channel of the console."""
-        return CONSOLE_PORT
-
     def read(self, mfn: int, offset: int, size: int) -> bytes:
         """Bytes from a frame on."""
         return self.domain.memory.read(mfn, offset, size)
@@ -92,10 +82,6 @@ class Machine:
     def write(self, mfn: int, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Overwrite bytes from a frame on (the toolstack's access: no types are asked)."""
         self.domain.memory.write(mfn, offset, data)
-
-    def page(self, mfn: int) -> memoryview:
-        """A writable view of one frame."""
-        return self.domain.memory.page(mfn)
 
     # --- the toolstack
 
@@ -169,7 +155,7 @@ class Machine:
 
     def stop(self) -> None:
         """End the current run with reason "stopped" (any thread)."""
-        self.domain.abandoned = "stopped"
+        self.domain.abort_reason = "stopped"
 
     def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
         """Run the guest until it ends, shows `until` on its console, or a limit is met.

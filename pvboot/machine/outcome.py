@@ -37,7 +37,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     reason: poweroff, reboot, suspend, crash, watchdog (the guest's shutdown), until (the pattern was seen), cpu-limit,
     silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by `Machine.stop`).

@@ -10,7 +10,7 @@ from fsdrivers import errors as fs_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_errors import GrubError, shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
@@ -43,7 +43,7 @@ def find(devices: Devices, config: str | None = None, *, every_title: bool = Fal
         return FoundMenu(devices.menu.device, devices.menu.path, dialect_of(devices.menu.path), devices.menu.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
-    problem: PvbootError | fs_errors.FsError | None = None
+    problem: PvbootError | None = None
     for found in search.candidates():
         try:
             menu = _build(devices, found, every_title=every_title)
@@ -125,7 +125,7 @@ def open_path(devices: Devices, path: str, only: Iterable[Device] | None = None)
 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
-    """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
+    """Read and understand a menu.  Raises `PvbootError` if its bytes cannot be had."""
     menu = found.built
     if menu is None or menu.dialect != found.dialect.name:  # a caller may insist on another dialect
         menu = _build(devices, found)
@@ -186,7 +186,7 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
     path = found.path.rpartition("/")[0] + "/default"
     try:
         return devices.open_path(found.device, path).read_at(0, DEFAULT_FILE_BYTES)
-    except (GrubError, fs_errors.FsError):
+    except PvbootError:
         return b""  # as GRUB: no such file means entry 0
 
 

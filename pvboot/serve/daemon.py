@@ -22,13 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pvboot.confine.layers import name_process
 from pvboot.errors import NetworkError, PvbootError, UsageError
 from pvboot.serve import sockets
 from pvboot.serve.config import PROTOCOLS, Config, load_config
 from pvboot.serve.health import SUPERVISOR_SLOT
 from pvboot.serve.logs import DescriptorHandler, log_to, say
 from pvboot.serve.metrics import Counters, SharedCounters
-from pvboot.serve.nursery import name_process
 from pvboot.serve.sockets import ADMIN, Listener
 from pvboot.serve.user import become, look_up
 from pvboot.serve.worker import KIND_OF_PROTOCOL, READY, RETIRE, TFTP, WorkerConfig, preload, run_worker

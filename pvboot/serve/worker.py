@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
+from pvboot.confine.layers import die_with_parent, name_process
+from pvboot.confine.preload import preload as preload_for_job
 from pvboot.errors import PvbootError, UsageError
 from pvboot.serve.assembly import Assembly
 from pvboot.serve.config import Config
+from pvboot.serve.images import start_fork_server
 from pvboot.serve.logs import DescriptorHandler, log_to, queued, say
 from pvboot.serve.metrics import PUBLISH_SECONDS, Counters, SharedCounters
-from pvboot.serve.nursery import Nursery, die_with_parent, name_process
-from pvboot.serve.reader import import_drivers
 from pvboot.serve.record import Recorder
 from pvboot.serve.sockets import ADMIN, Listener
 
 if TYPE_CHECKING:
+    from pvboot.confine.fork_server import ForkServer
     from pvboot.serve.http.server import HttpServer
 
 TFTP, HTTP = "tftp", "http"
@@ -35,7 +37,7 @@ KIND_OF_PROTOCOL = {"tftp": TFTP, "http": HTTP, "https": HTTP, ADMIN: ADMIN}
 READY = b"+"
 # Asks a worker of an old configuration to finish its transfers and take no more.
 RETIRE = signal.SIGUSR1
-NURSERY_LOST = 70  # exit code
+FORK_SERVER_LOST = 70  # exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def preload(config: Config) -> None:
         if config.state.startswith("postgres"):
             wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
-    import_drivers()
+    preload_for_job("image-reader")
     for name in wanted:
         try:
             import_module(name)
@@ -112,9 +114,9 @@ def run_worker(config: WorkerConfig, ready_fd: int) -> NoReturn:
         die_with_parent(config.parent)
         name_process(f"pvboot-{config.kind}")
         _reset_signals()
-        nursery = Nursery()  # before any thread
+        fork_server = start_fork_server()  # before any thread
         with queued(handler):
-            code = _Worker(config, nursery).run(ready_fd)
+            code = _Worker(config, fork_server).run(ready_fd)
     except (PvbootError, OSError) as err:
         _report(ready_fd, str(err))
         say("worker-failed", "error", reason=str(err))
@@ -140,22 +142,22 @@ def _reset_signals() -> None:
 
 
 class _Worker:
-    def __init__(self, config: WorkerConfig, nursery: Nursery) -> None:
+    def __init__(self, config: WorkerConfig, fork_server: ForkServer) -> None:
         self.config = config
-        self.nursery = nursery
+        self.fork_server = fork_server
         carried = {key: value for key, value in config.shared.read(config.slot)[0].items() if _is_counter(key)}
         self.counters = Counters(carried)
-        self.assembly = Assembly(config.config, self.nursery, config.bases)
+        self.assembly = Assembly(config.config, self.fork_server, config.bases)
         self.journal = Recorder(self.counters, self.assembly.further)
         self.ending = threading.Event()
         self.publishing = threading.Lock()
-        self.nursery_lost = False
+        self.fork_server_lost = False
 
     def run(self, ready_fd: int) -> int:
         """Serve until asked to end; return the exit code."""
         self._publish()
         threading.Thread(target=self._keep_publishing, name="metrics", daemon=True).start()
-        threading.Thread(target=self._watch_nursery, name="nursery", daemon=True).start()
+        threading.Thread(target=self._watch_fork_server, name="fork-server", daemon=True).start()
         if self.config.is_first:  # one worker looks for all
             threading.Thread(target=self._warn, name="warnings", daemon=True).start()
         try:
@@ -167,8 +169,8 @@ class _Worker:
             self.ending.set()
             self.assembly.close()
             self._publish()
-            self.nursery.close()
-        return NURSERY_LOST if self.nursery_lost else 0
+            self.fork_server.close()
+        return FORK_SERVER_LOST if self.fork_server_lost else 0
 
     def _publish(self) -> None:
         with self.publishing:
@@ -187,12 +189,12 @@ class _Worker:
         except PvbootError as err:
             say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
 
-    def _watch_nursery(self) -> None:
+    def _watch_fork_server(self) -> None:
         """End with the fork server: without it no image can be opened, and a process with threads must not fork."""
-        self.nursery.wait()
+        self.fork_server.wait()
         if not self.ending.is_set():
-            self.nursery_lost = True
-            say("nursery-lost", "error")
+            self.fork_server_lost = True
+            say("fork-server-lost", "error")
             os.kill(os.getpid(), signal.SIGTERM)
 
     # -- TFTP

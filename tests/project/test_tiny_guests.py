@@ -40,8 +40,6 @@ class Guest:
             nr_pages,
             ramdisk=BytesBlob(MODULE) if module else None,
             cmdline=f"console=hvc0 pages={nr_pages} {cmdline}".encode(),
-            console_port=self.machine.console_port,
-            store_port=self.machine.store_port,
         )
         WAYS[way](self.machine, self.layout)
 

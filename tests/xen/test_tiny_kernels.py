@@ -91,8 +91,6 @@ def run_here(name: str, memory_mib: int, module: bool, way: str) -> str:
         memory_mib * 256,
         ramdisk=BytesBlob(make_images.MODULE) if module else None,
         cmdline=command_line(memory_mib, module).encode(),
-        console_port=machine.console_port,
-        store_port=machine.store_port,
     )
     WAYS[way](machine, layout)
     machine.run(RunLimits(cpu_seconds=30))
