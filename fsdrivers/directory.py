@@ -11,8 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fsdrivers.api import Extent
-from fsdrivers.blocks import FileSource
+from fsdrivers.blocks import FileSource, SourceFile
 from fsdrivers.errors import IsADirectory, NotFound, SourceError
 from fsdrivers.tree import TreeFilesystem, decode
 
@@ -33,27 +32,17 @@ class _Node:
         self.mtime = int(facts.st_mtime)
 
 
-class HostFile:
-    """An open regular file of the host."""
+class HostFile(SourceFile):
+    """An open regular file of the host, its descriptor open as long as this object lives."""
 
-    __slots__ = ("_source", "path", "size")
+    __slots__ = ()
+    _source: FileSource
 
     def __init__(self, path: str, source: FileSource) -> None:
-        self._source = source
-        self.path = path
-        self.size = source.size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset`; fewer only at the end of the file."""
-        length = min(size, self.size - offset)
-        return self._source.read_at(offset, length) if offset >= 0 and length > 0 else b""
-
-    def extents(self) -> Iterator[Extent]:
-        """The whole file as one run."""
-        return self._source.extents(0, self.size)
+        super().__init__(source, path)
 
     def fileno(self) -> int:
-        """Its descriptor, open as long as this object lives."""
+        """Its descriptor."""
         return self._source.fileno()
 
     def __del__(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsdrivers.api import BlockSource, Stat
+from fsdrivers.api import BlockSource, File, Stat
+from fsdrivers.blocks import MemorySource, SourceFile
 from fsdrivers.errors import Corrupt, Unsupported
 from fsdrivers.ext2.checksum import Checksums
 from fsdrivers.ext2.constants import ROOT_INODE, Incompat, InodeFlag
@@ -14,7 +15,7 @@ from fsdrivers.ext2.inode import Inode, inline_tail
 from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
-from fsdrivers.runfile import MemoryFile, Run, RunFile
+from fsdrivers.runfile import Run, RunFile
 from fsdrivers.tree import TreeFilesystem, check_target_size, decode, is_directory
 
 # A directory of a million names is 16 to 40 MiB; the limit is on blocks that exist, not on the claimed size.
@@ -51,11 +52,11 @@ class ExtFilesystem(TreeFilesystem[Inode]):
             return None
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
-    def open_node(self, node: Inode, path: str) -> RunFile | MemoryFile:
+    def open_node(self, node: Inode, path: str) -> File:
         """Open a regular file; `Unsupported` if it is encrypted."""
         self._refuse_encrypted(node)
         if node.flags & InodeFlag.INLINE_DATA:
-            return MemoryFile(path, self._inline_data(node))
+            return SourceFile(MemorySource(self._inline_data(node), path))
         return RunFile(self.source, path, node.size, self.superblock.block_size, self.runs(node))
 
     # -- inodes and their data
