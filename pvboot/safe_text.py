@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def safe(text: str) -> str:
-    """`text` with everything that does not print escaped: controls, direction marks, bytes that are no UTF-8."""
+    """Escape everything that does not print: controls, direction marks, bytes that are not UTF-8."""
     return text if text.isprintable() else "".join(map(_escape, text))
 
 

@@ -10,7 +10,7 @@ from pvboot.check.api import RULES, Problem, Rule
 from pvboot.check.ignore import Comments
 from pvboot.check.model import DEFAULTS, DEPTHS, SEVERITIES, CheckOptions, Finding, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource
-from pvboot.check.rules import engine as told
+from pvboot.check.rules import engine as own_rules
 from pvboot.check.rules import load_rules
 from pvboot.check.settings import override
 from pvboot.check.sources import open_subjects
@@ -19,7 +19,7 @@ from pvboot.errors import PvbootError
 
 PROBLEMS_PER_RULE: Final = 10_000  # that are sorted; a rule's further ones are only counted
 EXCERPT_CHARACTERS: Final = 2000
-TITLES_TOLD: Final = 1000  # a menu, of so many letters at most
+TITLES_LISTED: Final = 1000  # a menu, of so many letters at most
 TITLE_CHARACTERS: Final = 200
 
 
@@ -54,11 +54,11 @@ def failed(source: str, err: Exception) -> SourceResult:
         return SourceResult(source, error=SourceError(f"{source}: more memory is asked for than there is", "memory", 3))
     # A defect of ours: the other sources go on.
     text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
-    return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
+    return SourceResult(source, error=SourceError(text, own_rules.INTERNAL_ERROR, 3))
 
 
 def _titles(subject: Subject) -> tuple[str, ...]:
-    return tuple(entry.title[:TITLE_CHARACTERS] for entry in subject.menu.entries[:TITLES_TOLD])
+    return tuple(entry.title[:TITLE_CHARACTERS] for entry in subject.menu.entries[:TITLES_LISTED])
 
 
 def order(finding: Finding) -> tuple[object, ...]:
@@ -88,7 +88,10 @@ def check_subject(subject: Subject) -> list[Finding]:
         found += findings[: subject.options.per_rule]
         if left_out:
             found.append(Finding(rule.id, "note", f"{left_out} more like these are not listed", subject.name))
-    own = {told.IGNORE_UNKNOWN_RULE: comments.unknown(), told.IGNORE_UNUSED: comments.unused({r.id for r in rules})}
+    own = {
+        own_rules.IGNORE_UNKNOWN_RULE: comments.unknown(),
+        own_rules.IGNORE_UNUSED: comments.unused({r.id for r in rules}),
+    }
     for rule_id, problems in own.items():
         if given.get(rule_id) != "off":
             found += [_finding(RULES[rule_id], problem, subject, given.get(rule_id)) for problem in problems]
@@ -117,10 +120,10 @@ def _run(rule: Rule, subject: Subject, severity: str | None) -> tuple[list[Findi
         return findings, sum(1 for _ in problems)
     except PvbootError as err:
         problem = Problem(f"{rule.id} could not be looked for: {err}")
-        return [*findings, _finding(RULES[told.NOT_CHECKED], problem, subject, None)], 0
+        return [*findings, _finding(RULES[own_rules.NOT_CHECKED], problem, subject, None)], 0
     except Exception as err:  # one broken rule must not hide what the others found
         problem = Problem(f"please report it: the rule {rule.id} failed: {type(err).__name__}: {err}")
-        return [*findings, _finding(RULES[told.INTERNAL_ERROR], problem, subject, None)], 0
+        return [*findings, _finding(RULES[own_rules.INTERNAL_ERROR], problem, subject, None)], 0
 
 
 def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | None) -> Finding:

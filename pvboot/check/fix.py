@@ -217,7 +217,7 @@ def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
     finally:
         os.close(fd)
     if b"\0" in data.rstrip(b"\0") or (data and not data.rstrip(b"\0")):
-        raise _refused(path, "bytes that are no text: an image")
+        raise _refused(path, "bytes that are not text: an image")
     if data.startswith(_GZIP):
         raise _refused(path, "a compressed file")
     return data, status

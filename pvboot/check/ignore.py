@@ -157,7 +157,7 @@ def _read(match: re.Match[str], line: int, known: Sequence[str], ignores: Ignore
     column, length = match.start() + 1, len(match[0].rstrip())
     word, rest = match["word"], match["rest"].partition("--")[0]
     if word not in ("ignore", "ignore-file"):
-        what = f"{quoted(word, 60)} is no instruction; ignore and ignore-file are"
+        what = f"{quoted(word, 60)} is not an instruction; ignore and ignore-file are"
         ignores.faults.append((line, column, length, what))
         return
     names = list(_RULE.finditer(rest))
@@ -171,5 +171,5 @@ def _read(match: re.Match[str], line: int, known: Sequence[str], ignores: Ignore
             # Comparing costs: a menu full of wrong names gets no help with all of them.
             close = difflib.get_close_matches(name[0][:80], known, 1) if len(ignores.faults) < HINTS_LIMIT else []
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            what = "cannot be ignored" if name[0] in _OWN else "is no rule"
+            what = "cannot be ignored" if name[0] in _OWN else "is not a rule"
             ignores.faults.append((line, at, len(name[0]), f"{quoted(name[0], 60)} {what}{hint}"))

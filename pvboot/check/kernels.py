@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from fsdrivers.errors import FsError
 from pvboot.blobs import FileBlob, read_whole
@@ -49,25 +48,9 @@ class Kernel:
     version: str | None
 
 
-@dataclass(slots=True)
-class _Read:
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-    initrds: dict[tuple[str, ...], Initrd | None] = field(default_factory=dict)
-
-
-_READ: WeakKeyDictionary[Subject, _Read] = WeakKeyDictionary()
-
-
-def _cache(subject: Subject) -> _Read:
-    return _READ.setdefault(subject, _Read())
-
-
 def kernel_of(subject: Subject, named: NamedFile) -> Kernel:
     """The kernel behind a name that could be opened.  It is not judged by a host's width: see `capabilities_of`."""
-    known = _cache(subject).kernels
-    if named.name not in known:
-        known[named.name] = _read_kernel(named)
-    return known[named.name]
+    return subject.once(("kernel", named.name), lambda: _read_kernel(named))
 
 
 def whole_image(named: NamedFile) -> KernelImage:
@@ -97,11 +80,8 @@ def initrd_of(subject: Subject, files: list[NamedFile]) -> Initrd | None:
     opened = [named.file for named in files if named.file is not None]
     if not opened or len(opened) != len(files):
         return None
-    known = _cache(subject).initrds
-    key = tuple(named.name for named in files)
-    if key not in known:
-        known[key] = _read_initrds(", ".join(key), opened)
-    return known[key]
+    names = ", ".join(named.name for named in files)
+    return subject.once(("initrd", names), lambda: _read_initrds(names, opened))
 
 
 def _read_initrds(name: str, files: list[File]) -> Initrd | None:
@@ -123,7 +103,7 @@ def _pieces(files: list[File]) -> Iterator[bytes]:
 
 def layout_of(subject: Subject, entry: Entry, image: KernelImage, memory_mib: int) -> DomainLayout:
     """Lay out the domain of an entry, as `boot` would.  Raises `PlanError`, `BootError`, `FsError`."""
-    from pvboot.boot import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
+    from pvboot.loading import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
 
     request = request_of(subject.loads(entry))
     assert request is not None

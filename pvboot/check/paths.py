@@ -36,7 +36,7 @@ class Verdict:
         if self.kind == "loop":
             return f"{shorten(self.path)} is a link that leads back to itself"
         if self.kind == "not a directory":
-            return f"{shorten(self.path)} is no directory"
+            return f"{shorten(self.path)} is not a directory"
         if self.meant:
             return f"{shorten(self.path)} is not there, did you mean {shorten(self.meant)}?"
         return f"{shorten(self.path)} is not there"

@@ -40,7 +40,7 @@ def parse_target(text: str) -> Target:
 def _version(text: str) -> XenVersion:
     match = _VERSION.fullmatch(text)
     if match is None:
-        raise UsageError("--target: no version of Xen", found=repr(text), expected="such as 4.17")
+        raise UsageError("--target: not a version of Xen", found=repr(text), expected="such as 4.17")
     return int(match[1]), int(match[2])
 
 

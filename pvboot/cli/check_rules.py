@@ -1,4 +1,4 @@
-"""The options of `pvboot check` that change what the rules say, and those that mend."""
+"""Options of `pvboot check`: settings of a project, and mending."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
-    """The comments; settings depend on the source, see `options_for`."""
+    """Put --no-ignore into the options; settings depend on the source, see `options_for`."""
     from dataclasses import replace
 
     return replace(options, ignore_comments=not args.no_ignore)
 
 
 def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
-    """The options with the settings that belong to a source; a file of settings is read once."""
+    """Return a function that adds the settings of a source to the options; a file of settings is read once."""
     from dataclasses import replace
 
     from pvboot.check.settings import Settings, settings_file
@@ -60,9 +60,9 @@ def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[st
 
 
 def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[str], CheckOptions]) -> bool:
-    """--fix and --diff: print what changes as a diff on stderr (stdout with --diff), then write; whether anything does.
+    """Print the changes of --fix and --diff as a diff (stderr, stdout), then write; returns whether there are any.
 
-    Raises `UsageError` before anything is written if one of the sources is no plain menu file.
+    Raises `UsageError` before anything is written if one of the sources is not a plain menu file.
     """
     from pvboot.check.fix import fix_text, fixable_rules, read_plain_menu, unified_diff, write_fixed
     from pvboot.cli.common import complain

@@ -1,11 +1,11 @@
-"""`pvboot menu`: what would be offered."""
+"""`pvboot menu`: show the menu that a guest would offer."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options, complain, open_source, print_json, print_warnings, tell_volumes
+from pvboot.cli.common import add_source_options, complain, open_guest, print_json, print_warnings
 from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 if the menu has no entry."""
+    """Return 0, or 1 if the menu has no entry."""
     from pvboot.device_names import read_device
     from pvboot.menu import find, load
     from pvboot.menu.loads import entry_loads
 
-    with open_source(args) as devices:
-        tell_volumes(args, devices)
+    with open_guest(args) as devices:
         menu = load(devices, find(devices, args.config))
         root = read_device(menu.volume)[0] if menu.volume else None
         loads = [entry_loads(entry, root, devices) for entry in menu.entries]

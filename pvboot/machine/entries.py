@@ -1,4 +1,4 @@
-"""Page-table entries: which flags Xen refuses, and what it makes of a guest's entries (xen/arch/x86/pv/mm.h)."""
+"""Page-table entries: the flags that Xen refuses, and a guest's entries as it keeps them (xen/arch/x86/pv/mm.h)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAE_L3_FORBIDDEN = 0x198 | 0xFFF << 52
 
 
 def adjust_l1_entries(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """What Xen makes of a 64-bit guest's L1 entries: all reachable from ring 3, kernel pages marked as such."""
+    """A 64-bit guest's L1 entries as Xen keeps them: all reachable from ring 3, kernel pages marked as such."""
     kernel = (entries & np.uint64(PTE_USER)) == 0
     marks = np.where(kernel, np.uint64(PTE_GUEST_KERNEL | PTE_USER), np.uint64(PTE_GLOBAL | PTE_USER))
     # An entry that already carries the kernel mark was adjusted before.

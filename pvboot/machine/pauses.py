@@ -1,4 +1,4 @@
-"""Where a kernel spins: the addresses of its `pause` instructions, at which it can be preempted.
+"""The places where a kernel spins: addresses of its `pause` instructions, at which it can be preempted.
 
 The machine knows no kernel files.  It looks through what is mapped executable when the guest starts, and again when
 the guest first switches to other tables, which is when a loader hands over to its kernel.
@@ -58,7 +58,7 @@ class PauseSearch:
 
 
 def _executable_runs(memory: Memory, va: int, table: int) -> Iterator[tuple[int, bytes]]:
-    """What an L1 table maps executable, in runs of consecutive addresses and frames."""
+    """Executable mappings of an L1 table, in runs of consecutive addresses and frames."""
     entries = memory.frames[table]
     usable = np.flatnonzero((entries & np.uint64(PTE_PRESENT | PTE_NX)) == PTE_PRESENT)
     mfns = _frames_of(entries[usable])

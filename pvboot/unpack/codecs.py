@@ -34,7 +34,7 @@ def codec_of(head: bytes) -> str | None:
 def unpack(
     codec: str, packed: ByteStream, limit: int, *, stop: bool = False, memory_bytes: int = MEMORY_BYTES
 ) -> Iterator[bytes]:
-    """The unpacked bytes of one stream, in pieces of at most 1 MiB; what lies behind it stays in `packed`.
+    """Unpack one stream into pieces of at most 1 MiB; the bytes behind it stay in `packed`.
 
     `limit` bounds all pieces together; with `stop` they just end there, and what would follow is not looked at.
     `memory_bytes` bounds what a decoder keeps of its output to refer to.

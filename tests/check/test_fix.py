@@ -258,8 +258,8 @@ def test_a_failed_write_leaves_the_old_file(menu: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "data", "found"),
     [
-        ("a.img", b"\0" * 4096, "bytes that are no text"),
-        ("a.img", b"text" * 100 + b"\0\0x\0", "bytes that are no text"),
+        ("a.img", b"\0" * 4096, "bytes that are not text"),
+        ("a.img", b"text" * 100 + b"\0\0x\0", "bytes that are not text"),
         ("a.img", b"x" * ((1 << 20) + 1), "1048577 bytes: an image"),
         ("menu.lst", b"\x1f\x8b\x08rest", "a compressed file"),
     ],

@@ -52,10 +52,10 @@ def test_what_a_comment_is_about(text: str, dialect: str, expected: list[tuple[s
 @pytest.mark.parametrize(
     ("comment", "message"),
     [
-        ("ignore empty-entri", "'empty-entri' is no rule; did you mean 'empty-entry'?"),
+        ("ignore empty-entri", "'empty-entri' is not a rule; did you mean 'empty-entry'?"),
         ("ignore", "ignore names no rule"),
         ("ignore-file -- because", "ignore-file names no rule"),
-        ("disable empty-entry", "'disable' is no instruction"),
+        ("disable empty-entry", "'disable' is not an instruction"),
         ("ignore ignore-unused", "'ignore-unused' cannot be ignored"),
     ],
 )

@@ -13,7 +13,7 @@ from pvboot.kernel.image import KernelImage, Piece
 from pvboot.kexec.build import DomainImage
 from pvboot.kexec.layout import plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
 from pvboot.xen.constants import HYPERCALL_NUMBERS
 
 PAGE = 4096
@@ -179,8 +179,8 @@ class Guest:
         data = self.peek(page, offset, count * self.word)
         return [int.from_bytes(data[at : at + self.word], "little") for at in range(0, len(data), self.word)]
 
-    def run(self, limits: Limits | None = None, until: bytes | None = None) -> Outcome:
-        return self.machine.run(limits or Limits(cpu_seconds=20, silent_seconds=20, idle_seconds=20), until)
+    def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
+        return self.machine.run(limits or RunLimits(cpu_seconds=20, silent_seconds=20, idle_seconds=20), until)
 
 
 CALLER = {

@@ -13,12 +13,12 @@ from pvboot.handoff.machine import start_by_kexec, start_direct
 from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, describe
+from pvboot.machine.outcome import RunLimits, describe
 
 Parts = Callable[[str], Path]
 GRUB = {64: "grub-x86_64-xen.bin", 32: "grub-i386-xen.bin"}
 START = {"direct": start_direct, "kexec": start_by_kexec}
-LIMITS = Limits(cpu_seconds=100, silent_seconds=60, idle_seconds=60)
+LIMITS = RunLimits(cpu_seconds=100, silent_seconds=60, idle_seconds=60)
 
 
 class Booted:
@@ -143,6 +143,6 @@ def test_a_kernel_that_dies_silently_explains_itself(parts: Parts) -> None:
 @pytest.mark.slow
 def test_a_kernel_stopped_early_explains_itself(parts: Parts) -> None:
     guest = Booted(parts("vmlinuz-6.1"), seed=4, cmdline="console=null")
-    outcome = guest.machine.run(Limits(cpu_seconds=1.5))
+    outcome = guest.machine.run(RunLimits(cpu_seconds=1.5))
     assert outcome.reason == "cpu-limit" and outcome.report is not None
     assert outcome.report.kernel_log[0].startswith("Linux version") or len(outcome.report.kernel_log) > 20

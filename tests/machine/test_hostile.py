@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine.outcome import Limits
+from pvboot.machine.outcome import RunLimits
 from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
 from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NAMES, HYPERCALL_NUMBERS
 from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
@@ -90,7 +90,7 @@ def test_any_code(width: int, seed: int) -> None:
         at = int(generator.integers(0, 4090))
         code[at : at + len(piece)] = piece
     guest.machine.write(guest.mfn(0), 0, bytes(code))
-    outcome = guest.run(Limits(cpu_seconds=0.2, idle_seconds=0.2))
+    outcome = guest.run(RunLimits(cpu_seconds=0.2, idle_seconds=0.2))
     assert outcome.reason in REASONS
     check_safety(guest)
 
@@ -174,7 +174,7 @@ def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
     code = assemble(width, source)
     page = len(code) // 4096 if len(code) % 4096 else len(code) // 4096 - 1
     guest.poke(page, 0, b"".join(value.to_bytes(guest.word, "little") for value in values))
-    outcome = guest.run(Limits(cpu_seconds=1.0, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=1.0, silent_seconds=None))
     assert outcome.reason in ("cpu-limit", "crash", "halted"), outcome
     check_safety(guest)
 
@@ -192,7 +192,7 @@ def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     for page in range(DATA_PAGE, SPARE_PAGE + 8):
         for at in range(0, 4096, size):
             guest.poke(page, at, (17).to_bytes(guest.word, "little"))
-    outcome = guest.run(Limits(cpu_seconds=0.5, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=0.5, silent_seconds=None))
     assert outcome.reason == "cpu-limit"
 
 
@@ -205,7 +205,7 @@ def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     ],
 )
 def test_bad_iret_frames(body: str) -> None:
-    outcome = Guest(64, f"start: {body}\n ud2").run(Limits(cpu_seconds=1))
+    outcome = Guest(64, f"start: {body}\n ud2").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash"
 
 
@@ -228,7 +228,7 @@ def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
             ud2
     """,
     )
-    assert guest.run(Limits(cpu_seconds=1)).reason == "crash"
+    assert guest.run(RunLimits(cpu_seconds=1)).reason == "crash"
 
 
 def test_the_hypervisors_pages_are_out_of_reach() -> None:
@@ -250,7 +250,7 @@ def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
     for offset in (0, 0x400, 0x700, 0x808):
         target = hypervisor.entry_va + offset
         jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-        outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+        outcome = Guest(width, f"start: {jump}").run(RunLimits(cpu_seconds=1))
         assert outcome.reason in ("crash", "fault"), (offset, outcome)
 
 
@@ -259,7 +259,7 @@ def test_the_m2p_cannot_be_executed(width: int) -> None:
     guest = Guest(width, "start: shutdown 0")
     target = guest.machine.domain.hypervisor.m2p_va + 0x1000 * guest.word
     jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-    outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+    outcome = Guest(width, f"start: {jump}").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash" and "trap 14" in outcome.detail
 
 

@@ -10,7 +10,7 @@ import pytest
 from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, describe
+from pvboot.machine.outcome import RunLimits, describe
 from pvboot.xen.paging import PTE_GUEST_KERNEL, PTE_USER
 from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, SPARE_PAGE, Guest
 
@@ -20,7 +20,7 @@ BOTH = pytest.mark.parametrize("width", [64, 32])
 @BOTH
 def test_a_wedged_guest_ends_by_the_cpu_limit(width: int) -> None:
     guest = Guest(width, "start: jmp start")
-    outcome = guest.run(Limits(cpu_seconds=0.3))
+    outcome = guest.run(RunLimits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit" and outcome.report is not None
     assert outcome.report.registers["ip"] >= BASE[width]
 
@@ -28,14 +28,14 @@ def test_a_wedged_guest_ends_by_the_cpu_limit(width: int) -> None:
 @BOTH
 def test_a_busy_but_silent_guest_ends_as_silent(width: int) -> None:
     guest = Guest(width, "start: hypercall 17\n jmp start")
-    outcome = guest.run(Limits(cpu_seconds=20, silent_seconds=0.3))
+    outcome = guest.run(RunLimits(cpu_seconds=20, silent_seconds=0.3))
     assert outcome.reason == "silent" and outcome.counters["xen_version"] > 100
 
 
 @BOTH
 def test_output_keeps_a_guest_from_being_silent(width: int) -> None:
     guest = Guest(width, 'start: say text, 2\n jmp start\n text: .ascii "x\\n"')
-    outcome = guest.run(Limits(cpu_seconds=0.6, silent_seconds=0.4))
+    outcome = guest.run(RunLimits(cpu_seconds=0.6, silent_seconds=0.4))
     assert outcome.reason == "cpu-limit"
 
 
@@ -56,7 +56,7 @@ def test_blocking_without_a_wake_up_is_halted() -> None:
 
 
 def test_sleeping_for_ever_is_silent() -> None:
-    outcome = Guest(64, "start: movl $1, %edi\n hypercall 29\n jmp start").run(Limits(idle_seconds=0.3))
+    outcome = Guest(64, "start: movl $1, %edi\n hypercall 29\n jmp start").run(RunLimits(idle_seconds=0.3))
     assert outcome.reason == "silent"
 
 
@@ -134,7 +134,7 @@ def test_a_run_is_stopped_from_another_thread() -> None:
     stopper.join()
     assert outcome.reason == "stopped" and not outcome.ok
     # It was responsive, so it can go on.
-    assert guest.run(Limits(cpu_seconds=0.1)).reason == "cpu-limit"
+    assert guest.run(RunLimits(cpu_seconds=0.1)).reason == "cpu-limit"
 
 
 def test_a_pattern_may_come_in_pieces() -> None:
@@ -168,7 +168,7 @@ def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
     sp = "movq %rsp, data + 0x110" if width == 64 else "movl %esp, data + 0x110"
     start = f"start: {load}\n hypercall 0\n {sp}\n"
     guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
-    outcome = guest.run(Limits(cpu_seconds=0.3))
+    outcome = guest.run(RunLimits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit", describe(outcome)
 
 

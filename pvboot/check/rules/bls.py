@@ -68,11 +68,8 @@ def bls_entry_ignored(subject: Subject) -> Iterator[Problem]:
         if keys & {"linux"}:
             continue
         if keys & {"efi", "uki", "uki-url"}:
-            yield Problem(
-                "starts a program of the firmware, which a PV guest does not have",
-                SourceSpan(file.name, 1, 1, 0),
-                severity="note",
-            )
+            message = "starts a program of the firmware, which a PV guest does not have"
+            yield Problem(message, SourceSpan(file.name, 1, 1, 0), severity="note")
         else:
             yield Problem("has no line `linux`, so that no loader shows it", SourceSpan(file.name, 1, 1, 0))
 
@@ -86,7 +83,7 @@ def entry_without_title(subject: Subject) -> Iterator[Problem]:
             yield Problem("has no line `title`", SourceSpan(file.name, 1, 1, 0))
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=DIALECTS)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=DIALECTS)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """Readers pass it over; it may be a slip of the keyboard."""
     hints = Hints(KEYS)
@@ -96,7 +93,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
                 continue
             near = hints.near(field.key.lower())
             hint = f", did you mean {near!r}?" if near else ""
-            yield Problem(f"{shorten(field.key)!r} is no key of the specification{hint}", field.span)
+            yield Problem(f"{shorten(field.key)!r} is not a key of the specification{hint}", field.span)
 
 
 @rule(

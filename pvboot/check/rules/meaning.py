@@ -48,11 +48,8 @@ def duplicate_title(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault((entry.submenu, title), entry)
         if earlier is not entry:
-            yield Problem(
-                f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
-                entry.span,
-                entry.index,
-            )
+            message = f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too"
+            yield Problem(message, entry.span, entry.index)
 
 
 @rule("duplicate-id", "warning", "two entries have the same id")
@@ -63,12 +60,11 @@ def duplicate_id(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault(entry.id, entry)
         if earlier is not entry:
-            yield Problem(
+            message = (
                 f"the id {quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
-                "a default of that name means the first",
-                entry.span,
-                entry.index,
+                "a default of that name means the first"
             )
+            yield Problem(message, entry.span, entry.index)
 
 
 @rule("entry-without-kernel", "warning", "an entry loads nothing")
@@ -87,12 +83,8 @@ def entry_without_kernel(subject: Subject) -> Iterator[Problem]:
             stays = "the guest does not boot"
         role = "a fallback," if unattended else "the entry"
         which = "the default entry" if entry.index == subject.menu.default else role
-        yield Problem(
-            f"{which} {quoted(entry.title)} loads no kernel: {stays}",
-            entry.span,
-            entry.index,
-            severity="error" if unattended else None,
-        )
+        message = f"{which} {quoted(entry.title)} loads no kernel: {stays}"
+        yield Problem(message, entry.span, entry.index, severity="error" if unattended else None)
 
 
 def _loads_nothing(entry: Entry, unattended: bool) -> bool:
@@ -111,11 +103,8 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
         asks = next((command for command in entry.commands if command.name == "password"), None)
         if entry.locked or asks is not None:
             which = "the default entry" if index == subject.menu.default else "a fallback,"
-            yield Problem(
-                f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it",
-                asks.span if asks else entry.span,
-                index,
-            )
+            message = f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it"
+            yield Problem(message, asks.span if asks else entry.span, index)
 
 
 @rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
@@ -134,11 +123,8 @@ def cmdline_too_long(subject: Subject) -> Iterator[Problem]:
     for entry, _path, args, span in _kernels(subject):
         size = len(encode_cmdline(args))
         if size > CMDLINE_BYTES:
-            yield Problem(
-                f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost",
-                span,
-                entry.index,
-            )
+            message = f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost"
+            yield Problem(message, span, entry.index)
 
 
 def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
@@ -182,11 +168,11 @@ def surprising_timeout(subject: Subject) -> Iterator[Problem]:
         else:
             yield Problem("no timeout: the guest waits for ever for someone to choose", span)
     elif menu.timeout >= LONG_TIMEOUT_SECONDS:
-        yield Problem(
+        message = (
             f"a timeout of {menu.timeout} seconds ({menu.timeout // 60} minutes): GRUB counts in seconds, "
-            "syslinux in tenths",
-            span,
+            "syslinux in tenths"
         )
+        yield Problem(message, span)
     elif menu.timeout == 0 and not menu.hidden and len(menu.entries) > 1:
         yield Problem("timeout 0: the default boots at once, the menu is never shown", span, severity="note")
     elif menu.timeout == 0 and len(menu.entries) > 1 and subject.dialect == "menu.lst":
@@ -217,11 +203,8 @@ def menus_disagree(subject: Subject) -> Iterator[Problem]:
     if ours and theirs and ours != theirs:
         span = replace(subject.menu.entries[subject.menu.default].span)
         who = "PV-GRUB boots" if subject.dialect == "menu.lst" else "some loaders boot"
-        yield Problem(
-            f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}",
-            span,
-            subject.menu.default,
-        )
+        message = f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}"
+        yield Problem(message, span, subject.menu.default)
 
 
 def _default_kernel(subject: Subject) -> str | None:

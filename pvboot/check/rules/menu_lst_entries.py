@@ -47,12 +47,11 @@ def empty_entry(subject: Subject) -> Iterator[Problem]:
     )
     for entry in entries:
         if entry.index is None:
-            yield Problem(
+            message = (
                 f"no command follows {quoted(entry.title.argument)}: GRUB neither shows nor counts it "
-                "(pygrub counts it)",
-                entry.title.span,
-                severity="error" if shifted else None,
+                "(pygrub counts it)"
             )
+            yield Problem(message, entry.title.span, severity="error" if shifted else None)
 
 
 @rule("unreachable-command", "warning", "a command that is never run", dialects=MENU_LST)
@@ -76,11 +75,8 @@ def initrd_before_kernel(subject: Subject) -> Iterator[Problem]:
                 break
             if line.name == "initrd" or line.name in _MODULES:
                 number = 19 if line.name == "initrd" else 20
-                yield Problem(
-                    f"{line.name} needs a kernel line above it: the entry stops here with error {number}",
-                    line.name_span,
-                    entry.index,
-                )
+                message = f"{line.name} needs a kernel line above it: the entry stops here with error {number}"
+                yield Problem(message, line.name_span, entry.index)
                 break
 
 
@@ -90,11 +86,8 @@ def overridden_command(subject: Subject) -> Iterator[Problem]:
         lines = list(subject.menu_lst.head_named(name))
         for line in lines[:-1]:
             same = line.argument.strip() == lines[-1].argument.strip()
-            yield Problem(
-                f"{name} stands again in line {lines[-1].span.line}, and the last one counts",
-                line.span,
-                severity="note" if same else None,
-            )
+            message = f"{name} stands again in line {lines[-1].span.line}, and the last one counts"
+            yield Problem(message, line.span, severity="note" if same else None)
     for entry in subject.menu_lst.entries:
         yield from _overridden_in(entry)
 
@@ -121,11 +114,8 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
         elif line.name in WORDS:
             root = None  # whatever it is, it may have used the device
         for earlier in replaced:
-            yield Problem(
-                f"{line.name} in line {line.span.line} takes the place of this {earlier.name}",
-                earlier.span,
-                entry.index,
-            )
+            message = f"{line.name} in line {line.span.line} takes the place of this {earlier.name}"
+            yield Problem(message, earlier.span, entry.index)
 
 
 @rule("unsupported-in-pv-guest", "warning", "a command that a PV guest cannot obey", dialects=MENU_LST)
@@ -138,8 +128,9 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             index = entry.index if entry else None
             what = "a boot sector cannot be run" if name == "chainloader" else f"{name} is for PCs and their disks"
             stops = " (the entry stops here)" if entry else ""
+            message = f"{what}: unsupported in a PV guest{stops}"
             yield Problem(
-                f"{what}: unsupported in a PV guest{stops}",
+                message,
                 line.span,
                 index,
                 severity="error" if index in subject.unattended and index is not None else None,
@@ -152,12 +143,8 @@ def _floppies(subject: Subject) -> Iterator[Problem]:
         text = _file_text(line)
         if entry is not None and text.startswith("(fd") and line.name != "chainloader":
             span = _part(line, text, text.find(")") + 1)
-            yield Problem(
-                "a PV guest has no floppy disk (error 21)",
-                span,
-                entry.index,
-                severity="error" if entry.index in subject.unattended else None,
-            )
+            message = "a PV guest has no floppy disk (error 21)"
+            yield Problem(message, span, entry.index, severity="error" if entry.index in subject.unattended else None)
 
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
@@ -172,9 +159,12 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
             first = first or (entry if titles > TITLES_BYTES else None)
     if first is not None:
         effect = "crash" if everything > MENU_BYTES else "write over other memory"
-        yield Problem(
+        message = (
             f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
-            f"entry {first.index} on they {effect}",
+            f"entry {first.index} on they {effect}"
+        )
+        yield Problem(
+            message,
             first.title.span,
             first.index,
             severity="error" if subject.options.target.loader == "pv-grub" else None,
@@ -262,13 +252,11 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
             text = _file_text(line)
             if line.name in FILE_COMMANDS and text.startswith("/"):
                 word = first_word(text)
-                yield Problem(
+                message = (
                     f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
-                    "(error 17), others the menu's own volume",
-                    _part(line, text, len(word)),
-                    entry.index,
-                    severity=severity,
+                    "(error 17), others the menu's own volume"
                 )
+                yield Problem(message, _part(line, text, len(word)), entry.index, severity=severity)
                 break
 
 

@@ -87,7 +87,7 @@ def _is_block_end(line: CommandLine) -> bool:
     return line.text.strip() in ("}", "{", "};")
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=MENU_LST)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     if is_utf16(subject.data):
         return  # told once, by encoding

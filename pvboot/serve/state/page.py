@@ -49,6 +49,6 @@ def _load(name: str) -> tuple[bytes, str]:
 
 
 def preload() -> None:
-    """Read all files now: whoever gives up rights may not be able to later."""
+    """Read all files now: without root's rights it may not be possible later."""
     for name, _kind in _FILES.values():
         _load(name)

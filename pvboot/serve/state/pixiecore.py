@@ -24,13 +24,13 @@ _PREFIX = "/v1/boot/"
 
 
 class Pixiecore:
-    """A `Handler`.  Anybody may ask: what it says is what the menus say, too."""
+    """A `Handler`.  It needs no token: the menus say the same."""
 
     def __init__(self, registry: Registry, bases: Mapping[str, str], record: Callable[[MenuServed], None]) -> None:
         self._registry, self._bases, self._record = registry, bases, record
 
     def __call__(self, request: Request) -> Response | None:
-        """A GET uses up the machine's next boot, a HEAD does not."""
+        """The machine's boot; a GET uses up its next boot, a HEAD does not."""
         if not request.path.startswith(_PREFIX):
             return None
         try:

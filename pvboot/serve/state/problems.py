@@ -10,6 +10,7 @@ from typing import Any
 from pvboot.errors import PvbootError
 from pvboot.serve.api import Response
 from pvboot.serve.state import errors
+from pvboot.serve.state.schemas import Problem
 from pvboot.validation import Model
 
 _STATUS: tuple[tuple[type[PvbootError], int], ...] = (
@@ -40,10 +41,9 @@ def json_response(status: int, value: Any, headers: Mapping[str, str] | None = N
 
 def problem(status: int, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None) -> Response:
     """A problem document."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    if code:
-        document["code"] = code
-    answer = json_response(status, document, headers)
+    title = HTTPStatus(status).phrase
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, code=code)
+    answer = json_response(status, document.model_dump(exclude_defaults=True), headers)
     return Response(status, answer.body, "application/problem+json", answer.headers)
 
 

@@ -56,7 +56,7 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """Whether a token is needed whatever the configuration says."""
+        """True if a token is needed whatever the configuration says."""
         return self.method != "GET"
 
     def match(self, path: str) -> dict[str, str] | None:

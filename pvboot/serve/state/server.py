@@ -19,7 +19,8 @@ from pvboot.serve.state.settings import StateSettings
 
 
 class ServerState:
-    """`content` wraps the base content with menus; `handlers` are for the HTTP server; `journal` is told of transfers.
+    """`content` wraps the base content with menus; `handlers` are for the HTTP server, `journal` for
+    reports of transfers.
 
     One a process, made after the fork: several processes and servers share a database, never an object.  `bases` are
     the URLs by which clients reach this server, by protocol ("tftp", "http", "https"), as "http://192.0.2.1:8080";

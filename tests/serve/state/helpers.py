@@ -10,9 +10,12 @@ from typing import Any
 
 from fsdrivers.errors import NotFound
 from pvboot.serve.api import Request, Requester, Response, ServedDirectory, ServedFile
+from pvboot.serve.state.bodies import read_body
+from pvboot.serve.state.clients import Client, ClientBody, named_client
 from pvboot.serve.state.menus import MadeFile
+from pvboot.serve.state.profiles import Profile, ProfileBody, named_profile
 from pvboot.serve.state.server import ServerState
-from pvboot.serve.state.settings import load
+from pvboot.serve.state.settings import StateSettings
 
 TOKEN = "a token for the tests"
 BASES = {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1"}
@@ -31,6 +34,18 @@ CONFIG: dict[str, Any] = {
     "api": {"write_token": TOKEN.replace(" ", "-")},
 }
 AUTHORIZED = {"authorization": f"Bearer {TOKEN.replace(' ', '-')}"}
+
+
+def load(values: Mapping[str, Any]) -> StateSettings:
+    return read_body(StateSettings, values, "")
+
+
+def read_profile(name: str, value: Any) -> Profile:
+    return named_profile(name, read_body(ProfileBody, value, "profile"), "api")
+
+
+def read_client(name: str, value: Any) -> Client:
+    return named_client(name, read_body(ClientBody, value, "client"), "api")
 
 
 class MemoryContent:

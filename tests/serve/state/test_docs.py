@@ -9,8 +9,9 @@ from pathlib import Path
 from pvboot.serve.state.history import OUTCOMES
 from pvboot.serve.state.names import read_name
 from pvboot.serve.state.routes import ROUTES
-from pvboot.serve.state.settings import ApiSettings, MenuSettings, load
+from pvboot.serve.state.settings import ApiSettings, MenuSettings
 from tests import REPOSITORY
+from tests.serve.state.helpers import load
 
 DOCS = REPOSITORY / "docs"
 API = (DOCS / "reference" / "serve-api.md").read_text()

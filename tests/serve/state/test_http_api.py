@@ -17,11 +17,23 @@ from pvboot.serve.api import Request
 from pvboot.serve.state.clients import ClientBody
 from pvboot.serve.state.errors import DescriptionError
 from pvboot.serve.state.openapi import document
-from pvboot.serve.state.profiles import ProfileBody, read_profile
+from pvboot.serve.state.profiles import ProfileBody
 from pvboot.serve.state.routes import ROUTES
 from pvboot.serve.state.schemas import NextBootBody, schemas
 from pvboot.serve.state.server import ServerState
-from tests.serve.state.helpers import AUTHORIZED, CONFIG, MAC, OTHER_MAC, ask, call, read, request, state_in, who
+from tests.serve.state.helpers import (
+    AUTHORIZED,
+    CONFIG,
+    MAC,
+    OTHER_MAC,
+    ask,
+    call,
+    read,
+    read_profile,
+    request,
+    state_in,
+    who,
+)
 
 NEW = {"mac": "52-54-00-00-00-03", "profile": "rescue"}
 CLIENT, NEXT = "/api/v1/clients/new", "/api/v1/clients/web/next-boot"
@@ -92,7 +104,7 @@ _PROFILE_BODIES = st.fixed_dictionaries(
 @given(_PROFILE_BODIES)
 def test_profiles_that_are_taken_are_as_the_document_says(body: dict[str, Any]) -> None:
     try:
-        read_profile("p", body, "p")
+        read_profile("p", body)
     except DescriptionError:
         return
     check("ProfileBody", body)

@@ -12,7 +12,7 @@ from fsdrivers.errors import NotFound
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.pv_grub import PV_GRUB_FILE_BYTES
 from pvboot.serve.state.server import ServerState
-from tests.serve.state.helpers import MAC, OTHER_MAC, ask, read, state_in, who
+from tests.serve.state.helpers import MAC, OTHER_MAC, ask, read, read_profile, state_in, who
 
 DASHED = MAC.replace(":", "-")
 HEX = "C000020A"  # 192.0.2.10
@@ -207,10 +207,9 @@ class Large:
 
 @pytest.mark.parametrize(("size", "warned"), [(PV_GRUB_FILE_BYTES, False), (PV_GRUB_FILE_BYTES + 1, True)])
 def test_file_that_pv_grub_cannot_fetch_is_warned_of(size: int, warned: bool) -> None:
-    from pvboot.serve.state.profiles import read_profile
     from pvboot.serve.state.pv_grub import check_files
 
-    profile = read_profile("p", {"kernel": "/k"}, "p")
+    profile = read_profile("p", {"kernel": "/k"})
     found = check_files(profile, Large(size), frozenset({"tftp"}))
     assert bool(found) == warned
     assert PV_GRUB_FILE_BYTES == 93_846_120

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pvboot.serve.state.server import ServerState
-from pvboot.serve.state.settings import load
-from tests.serve.state.helpers import BASES, CONFIG, FILES, MAC, OTHER_MAC, MemoryContent, ask, call, state_in
+from tests.serve.state.helpers import BASES, CONFIG, FILES, MAC, OTHER_MAC, MemoryContent, ask, call, load, state_in
 
 UNKNOWN = "52:54:00:99:99:99"
 

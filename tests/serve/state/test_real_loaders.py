@@ -12,11 +12,9 @@ import pytest
 
 from pvboot.serve.state.history import COMPLETE
 from pvboot.serve.state.names import PXELINUX
-from pvboot.serve.state.profiles import read_profile
 from pvboot.serve.state.render import FetchContext, render
 from pvboot.serve.state.server import ServerState
-from pvboot.serve.state.settings import load
-from tests.serve.state.helpers import MAC, MemoryContent, ask
+from tests.serve.state.helpers import MAC, MemoryContent, ask, load, read_profile
 from tests.serve.state.web_server import web_server
 
 # Where a guest of QEMU's user network finds the host, and an address of it that only the tests give a meaning.
@@ -132,7 +130,7 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
         {"title": "Local", "local": True},
         {"title": "It's <one>", "kernel": "/vmlinuz", "initrd": ["/i", "/j"], "args": args},
     ]
-    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1}, "p")
+    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1})
     packages = parts("pxelinux/root")
     (tmp_path / "pxelinux.cfg").mkdir()
     (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, FetchContext("tftp", {})).text)
