@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final
 
-from pvboot.check import wire
-from pvboot.check.confine import FleetLimits, stopped
-from pvboot.check.fleet import Checker, Task
-from pvboot.check.model import CheckOptions, SourceResult
+from pvboot.check import codec
+from pvboot.check.fleet import Task, stopped
+from pvboot.check.model import SourceResult
+from pvboot.check.worker import Checker
+from pvboot.confine.jobs import JobLimits
 from pvboot.errors import NetworkError, UsageError
 
 CONNECT_SECONDS: Final = 20
@@ -25,15 +26,15 @@ AHEAD: Final = 50  # sources a thread that the scheduler knows of; the others wa
 _checkers = threading.local()
 
 
-def check_there(source: str, options: CheckOptions, limits: FleetLimits) -> str:
-    """What a Dask worker does for one source: the result as `wire` writes it."""
+def check_there(source: str, options: str, limits: tuple[Any, ...]) -> bytes:
+    """What a Dask worker does for one source: take options as the codec writes them, and give such a result."""
     checker: Checker | None = getattr(_checkers, "checker", None)
     if checker is None:
-        checker = _checkers.checker = Checker(limits)
-    return wire.encode(checker.check(source, options))
+        checker = _checkers.checker = Checker()
+    return checker.check(source, codec.decode_options(options), JobLimits(*limits))
 
 
-def run_on_dask(tasks: Sequence[Task], address: str, limits: FleetLimits) -> Iterator[tuple[int, SourceResult]]:
+def run_on_dask(tasks: Sequence[Task], address: str, limits: JobLimits) -> Iterator[tuple[int, SourceResult]]:
     """Check all tasks on the cluster of the scheduler at `address`; yields (number, result), each exactly once.
 
     Raises `UsageError` without Dask, `NetworkError` if the scheduler cannot be reached or is lost.
@@ -52,9 +53,7 @@ def run_on_dask(tasks: Sequence[Task], address: str, limits: FleetLimits) -> Ite
         client.close(timeout=CONNECT_SECONDS)
 
 
-def _results(
-    client: Any, tasks: Sequence[Task], address: str, limits: FleetLimits
-) -> Iterator[tuple[int, SourceResult]]:
+def _results(client: Any, tasks: Sequence[Task], address: str, limits: JobLimits) -> Iterator[tuple[int, SourceResult]]:
     run = uuid.uuid4().hex[:12]  # another run's tasks must not be taken for ours
     waiting = iter(tasks)
     known: dict[str, Task] = {}
@@ -65,7 +64,7 @@ def _results(
             return None
         key = f"pvboot-check-{run}-{task[0]}"
         known[key] = task
-        return client.submit(check_there, task[1], task[2], limits, key=key, pure=False)
+        return client.submit(check_there, task[1], codec.encode_options(task[2]), tuple(limits), key=key, pure=False)
 
     threads = max(1, sum(client.nthreads().values()))
     first = [future for future in (submit() for _ in range(threads * AHEAD)) if future is not None]
@@ -85,6 +84,6 @@ def _result_of(future: Any, source: str) -> SourceResult:
         error = future.exception() if future.status == "error" else None
         return stopped(source, f"the cluster could not check it: {error or future.status}")
     try:
-        return wire.decode(future.result())
+        return codec.decode(future.result())
     except ValueError as err:
         return stopped(source, f"its checker answered nonsense: {err}")

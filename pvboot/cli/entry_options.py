@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pvboot.cli.common import print_warnings
@@ -36,6 +35,8 @@ def load_options(args: argparse.Namespace) -> LoadOptions:
 
     options = LoadOptions(compat=args.compat, append=os.fsencode(args.append))
     if hasattr(args, "capabilities"):
+        from dataclasses import replace  # slow to import, and --help imports this module
+
         options = replace(options, capabilities=tuple(args.capabilities.split()), features=args.features)
     return options
 
@@ -47,6 +48,8 @@ def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
     options = MenuOptions(config=args.config, choose=_chooser(args, devices))
     if not hasattr(args, "no_menu"):
         return options
+    from dataclasses import replace
+
     from pvboot.screen.plain import terminal_console
 
     return replace(
@@ -71,6 +74,8 @@ def _chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Cho
     unlocked: set[Password | None] = set()  # coming back to a menu, its password need not be typed again
 
     def ask(menu: Menu) -> Choice:
+        from dataclasses import replace
+
         from pvboot.screen import choose
 
         name = f"{menu.volume}{menu.path}"

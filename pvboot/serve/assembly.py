@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pvboot.confine.fork_server import ForkServer
 from pvboot.serve.api import Content, Handler, Journal
 from pvboot.serve.config import Config
 from pvboot.serve.content import Directory, ImageDirectory, OneImage, Part, TreeContent
 from pvboot.serve.images import ImageStore
-from pvboot.serve.nursery import Nursery
 
 if TYPE_CHECKING:
     from pvboot.serve.state.server import ServerState
@@ -37,10 +37,10 @@ def build_tree(config: Config, store: ImageStore) -> TreeContent:
 class Assembly:
     """What one worker serves; `close` ends what it holds.  Made after the fork of the worker."""
 
-    def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, forks: ForkServer, bases: Mapping[str, str]) -> None:
         """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
         self._mounts = config.content
-        self.store = ImageStore(nursery, config.limits.images)
+        self.store = ImageStore(forks, config.limits.images)
         self.content: Content = build_tree(config, self.store)
         self.handlers: tuple[Handler, ...] = ()
         self.further: Journal | None = None

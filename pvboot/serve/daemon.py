@@ -21,13 +21,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pvboot.confine.layers import name_process
 from pvboot.errors import NetworkError, PvbootError, UsageError
 from pvboot.serve import sockets
 from pvboot.serve.config import Config, load_config
 from pvboot.serve.health import SUPERVISOR_SLOT
 from pvboot.serve.logs import LogWriter
 from pvboot.serve.metrics import Board, Counters
-from pvboot.serve.nursery import name_process
 from pvboot.serve.sockets import Listener
 from pvboot.serve.user import become, look_up
 from pvboot.serve.worker import HTTP, KINDS, READY, RETIRE, TFTP, Post, preload, run_worker

@@ -1,4 +1,4 @@
-"""A worker: the process that runs one protocol's loop, with its own nursery of image readers."""
+"""A worker: the process that runs one protocol's loop, with a fork server of its own for image readers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import NoReturn
 
+from pvboot.confine.layers import die_with_parent, name_process
+from pvboot.confine.preload import preload as preload_for_job
 from pvboot.errors import PvbootError, UsageError
 from pvboot.serve.api import Handler
 from pvboot.serve.assembly import Assembly
 from pvboot.serve.config import Config
+from pvboot.serve.images import start_fork_server
 from pvboot.serve.logs import LogHandler, LogWriter
 from pvboot.serve.metrics import PUBLISH_SECONDS, Board, Counters
-from pvboot.serve.nursery import Nursery, die_with_parent, name_process
-from pvboot.serve.reader import import_drivers
 from pvboot.serve.record import Recorder
 from pvboot.serve.sockets import Listener
 
@@ -32,7 +33,7 @@ KINDS = (TFTP, HTTP)
 READY = b"+"
 # Asks a worker of an old configuration to finish its transfers and take no more.
 RETIRE = signal.SIGUSR1
-NURSERY_LOST = 70  # exit code
+FORK_SERVER_LOST = 70  # exit code
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def preload(config: Config) -> None:
         if config.state.startswith("postgres"):
             wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
-    import_drivers()
+    preload_for_job("image-reader")
     for name in wanted:
         try:
             import_module(name)
@@ -136,22 +137,22 @@ class _Worker:
     def __init__(self, post: Post, writer: LogWriter) -> None:
         self.post = post
         self.writer = writer
-        self.nursery = Nursery()  # before any thread
+        self.fork_server = start_fork_server()  # before any thread
         writer.start()
         logging.getLogger().handlers[:] = [LogHandler(writer)]
         carried = {key: value for key, value in post.board.read(post.slot)[0].items() if _is_counter(key)}
         self.counters = Counters(carried)
-        self.assembly = Assembly(post.config, self.nursery, post.bases)
+        self.assembly = Assembly(post.config, self.fork_server, post.bases)
         self.journal = Recorder(writer, self.counters, self.assembly.further)
         self.ending = threading.Event()
         self.publishing = threading.Lock()
-        self.nursery_lost = False
+        self.fork_server_lost = False
 
     def run(self, ready_fd: int) -> int:
         """Serve until asked to end; the exit code."""
         self._publish()
         threading.Thread(target=self._keep_publishing, name="metrics", daemon=True).start()
-        threading.Thread(target=self._watch_nursery, name="nursery", daemon=True).start()
+        threading.Thread(target=self._watch_fork_server, name="fork-server", daemon=True).start()
         if self.post.kind == HTTP or not {"http", "https"} & self.post.bases.keys():  # one worker says it for all
             threading.Thread(target=self._warn, name="warnings", daemon=True).start()
         try:
@@ -163,8 +164,8 @@ class _Worker:
             self.ending.set()
             self.assembly.close()
             self._publish()
-            self.nursery.close()
-        return NURSERY_LOST if self.nursery_lost else 0
+            self.fork_server.close()
+        return FORK_SERVER_LOST if self.fork_server_lost else 0
 
     def _publish(self) -> None:
         with self.publishing:
@@ -183,12 +184,12 @@ class _Worker:
         except PvbootError as err:
             self.writer.say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
 
-    def _watch_nursery(self) -> None:
+    def _watch_fork_server(self) -> None:
         """Without it no image can be opened, and a process with threads must not fork a new one: start over."""
-        self.nursery.wait()
+        self.fork_server.wait()
         if not self.ending.is_set():
-            self.nursery_lost = True
-            self.writer.say("nursery-lost", "error")
+            self.fork_server_lost = True
+            self.writer.say("fork-server-lost", "error")
             os.kill(os.getpid(), signal.SIGTERM)
 
     # -- TFTP

@@ -16,9 +16,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 from pvboot.check import dask_fleet
-from pvboot.check.confine import LIMITS
 from pvboot.check.dask_fleet import run_on_dask
 from pvboot.check.engine import check_source
+from pvboot.check.fleet import LIMITS
 from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import NetworkError
 from tests import REPOSITORY

@@ -116,7 +116,7 @@ def test_a_worker_that_dies_is_started_again(serve: Serve, world: Path) -> None:
     assert restarts == {f'pvboot_worker_restarts_total{{worker="{kind}"}}': 1 for kind in ("tftp", "http")}
 
 
-def test_a_lost_nursery_is_replaced(serve: Serve, world: Path) -> None:
+def test_a_lost_fork_server_is_replaced(serve: Serve, world: Path) -> None:
     server = serve()
     worker = server.children()["pvboot-http"]
     (lost,) = children(worker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,32 +14,36 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.blocks import open_source as open_blocks
 from fsdrivers.copy import copy_to_fd
 from pvboot.devices import Devices, Disk
-from pvboot.errors import BootError
+from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot import trees
+from pvboot.libxl.results import FILE_LIMIT_BYTES
 from pvboot.sources import is_on_server
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
+    from pvboot.confine.parent import Channel
     from pvboot.fetch.fetch import Fetcher
     from pvboot.fetch.urls import Url
     from pvboot.libxl.netboot.options import Options
-    from pvboot.sandbox import Channel
-
-FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes
-
-# (confined, network, descriptors that the child keeps)
-Rights = tuple[bool, bool, tuple[int, ...]]
 
 
 class Source(Protocol):
-    """A place that kernel and ramdisk come from."""
+    """A place that kernel and ramdisk come from, and what the child that reads it may keep."""
 
     @property
-    def rights(self) -> Rights:
-        """What the child that reads it may keep."""
+    def keep(self) -> tuple[int, ...]:
+        """Descriptors of an image."""
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Directories of this host."""
+
+    @property
+    def fetches(self) -> bool:
+        """Whether it takes the network."""
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
-        """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`, `FsError`."""
+        """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`."""
 
 
 def open_location(options: Options) -> Source:
@@ -93,16 +97,18 @@ def deliver(kernel: File, ramdisk: File | None, outputs: tuple[int, int], channe
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A local directory; it is the host's own, so nobody is kept from anything."""
+    """A local directory."""
 
     path: str
     kernel: str | None
     ramdisk: str | None
+    keep = ()
+    fetches = False
 
     @property
-    def rights(self) -> Rights:
-        """None is given up."""
-        return False, False, ()
+    def readable(self) -> tuple[str, ...]:
+        """See `Source`."""
+        return (self.path,)
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
@@ -113,16 +119,19 @@ class Directory:
 class Image:
     """A local image or block device, whose file systems are read without any right."""
 
+    readable = ()
+    fetches = False
+
     def __init__(self, path: str, kernel: str | None, ramdisk: str | None) -> None:
         self._blocks = open_blocks(path, raw=True)
         self._names = kernel, ramdisk
 
     @property
-    def rights(self) -> Rights:
-        """Nothing but the image."""
+    def keep(self) -> tuple[int, ...]:
+        """See `Source`."""
         fd = next(self._blocks.extents(0, 1)).fd
         assert fd is not None
-        return True, False, (fd,)
+        return (fd,)
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """The first volume that has what is wanted."""
@@ -131,7 +140,7 @@ class Image:
         for device in devices.candidates():
             try:
                 found = _from(devices.mount(device), *self._names)
-            except (BootError, fs_errors.FsError) as err:
+            except PvbootError as err:
                 if isinstance(problem, BootError) and not isinstance(err, fs_errors.UnknownFilesystem):
                     problem = err
                 continue
@@ -147,12 +156,9 @@ class Remote:
     url: Url
     kernel: str | None
     ramdisk: str | None
-
-    @property
-    def rights(self) -> Rights:
-        """The network, and files to be read."""
-        _import_network()
-        return True, True, ()
+    keep = ()
+    readable = ()
+    fetches = True
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
@@ -196,24 +202,28 @@ class Separate:
 
     kernel: str
     ramdisk: str | None
+    keep = ()
 
     @property
-    def rights(self) -> Rights:
-        """As for a server if one of them is fetched."""
-        fetched = is_on_server(self.kernel) or is_on_server(self.ramdisk or "")
-        if fetched:
-            _import_network()
-        return fetched, fetched, ()
+    def readable(self) -> tuple[str, ...]:
+        """See `Source`."""
+        names = [name for name in (self.kernel, self.ramdisk) if name and not is_on_server(name)]
+        return tuple(os.path.dirname(os.path.abspath(name)) for name in names)
+
+    @property
+    def fetches(self) -> bool:
+        """See `Source`."""
+        return is_on_server(self.kernel) or is_on_server(self.ramdisk or "")
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
         """See `Source`."""
-        with closing(_fetcher(channel)) as fetcher:
+        with closing(_fetcher(channel)) if self.fetches else nullcontext() as fetcher:
             kernel = _one(self.kernel, fetcher)
             deliver(kernel, _one(self.ramdisk, fetcher) if self.ramdisk else None, outputs, channel)
 
 
-def _one(name: str, fetcher: Fetcher) -> File:
-    if is_on_server(name):
+def _one(name: str, fetcher: Fetcher | None) -> File:
+    if fetcher is not None and is_on_server(name):
         from pvboot.fetch.urls import parse_url
 
         return fetcher.fetch(parse_url(name))
@@ -241,13 +251,3 @@ def _fetcher(channel: Channel) -> Fetcher:
     from pvboot.fetch.settings import NetSettings
 
     return Fetcher(NetSettings(file_limit_bytes=FILE_LIMIT_BYTES, report=lambda text: channel.send("note", text)))
-
-
-def _import_network() -> None:
-    """While everything on this host can be read: the child may not be able to."""
-    import importlib
-
-    for name in ("fetch", "http_client", "http_file", "sink", "tftp_client", "tree", "urls"):
-        importlib.import_module(f"pvboot.fetch.{name}")
-    for name in ("requests", "tftpy", "encodings.idna"):
-        importlib.import_module(name)

@@ -16,6 +16,7 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.copy import copy_to_fd
 from pvboot import grub_errors
+from pvboot.confine.parent import Channel
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
@@ -26,7 +27,6 @@ from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
 from pvboot.menu.loads import EntryLoads, GrubPolicy, NamedFile, entry_loads
 from pvboot.menu.model import Entry, Menu
 from pvboot.safe_text import safe
-from pvboot.sandbox import Channel
 
 if TYPE_CHECKING:
     from pvboot.shell.session import Choice
@@ -267,7 +267,7 @@ def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs |
             )
     if not kernel.size:
         raise BootError("the kernel file is empty", where=kernel.path)
-    channel.thought()
+    channel.parsing_done()
     if outputs is not None:
         copied = copy_to_fd(kernel, outputs[0], regular=True)
         channel.send("note", f"kernel {kernel.path}, {copied} bytes")
