@@ -10,12 +10,11 @@ from fsdrivers import errors as fs_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_errors import GrubError, shorten
+from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
 from pvboot.menu.xen_loader import loader_entry
-from pvboot.unpack import ByteStream, UnpackError, unpack
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
@@ -43,7 +42,7 @@ def find(devices: Devices, config: str | None = None, *, every_title: bool = Fal
         return FoundMenu(devices.menu.device, devices.menu.path, dialect_of(devices.menu.path), devices.menu.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
-    problem: PvbootError | fs_errors.FsError | None = None
+    problem: PvbootError | None = None
     for found in search.candidates():
         try:
             menu = _build(devices, found, every_title=every_title)
@@ -125,7 +124,7 @@ def open_path(devices: Devices, path: str, only: Iterable[Device] | None = None)
 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
-    """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
+    """Read and understand a menu.  Raises `PvbootError` if its bytes cannot be had."""
     menu = found.built
     if menu is None or menu.dialect != found.dialect.name:  # a caller may insist on another dialect
         menu = _build(devices, found)
@@ -172,6 +171,8 @@ def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[by
 
 
 def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
+    from pvboot.unpack import ByteStream, UnpackError, unpack
+
     try:
         return b"".join(unpack("gzip", ByteStream.of(data), limit_bytes + 1, stop=True))
     except UnpackError as err:
@@ -186,7 +187,7 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
     path = found.path.rpartition("/")[0] + "/default"
     try:
         return devices.open_path(found.device, path).read_at(0, DEFAULT_FILE_BYTES)
-    except (GrubError, fs_errors.FsError):
+    except PvbootError:
         return b""  # as GRUB: no such file means entry 0
 
 

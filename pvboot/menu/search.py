@@ -8,8 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.errors import NetworkError
-from pvboot.grub_errors import GrubError
+from pvboot.errors import NetworkError, PvbootError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning
 from pvboot.menu.xen_loader import find_loaders
@@ -30,7 +29,7 @@ def is_directory(devices: Devices, device: Device, path: str) -> bool:
     """Whether the path is a directory there; False if that cannot be told."""
     try:
         return devices.mount(device).lookup(path).kind == "dir"
-    except (fs_errors.FsError, GrubError):
+    except PvbootError:
         return False
 
 

@@ -24,7 +24,7 @@ class Part(Protocol):
     """What a mount serves; `path` counts from the mount and is "/" for the mount itself."""
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """Raises `FsError`, `PvbootError`."""
+        """Raises `PvbootError`."""
 
 
 class OpenFile:
@@ -184,7 +184,7 @@ class TreeContent:
         self._parts = {path.rstrip("/"): part for path, part in parts.items()}
 
     def open(self, path: str, _who: Requester) -> ServedFile | ServedDirectory:
-        """What the path stands for.  Raises `FsError`, `PvbootError`."""
+        """What the path stands for.  Raises `PvbootError`."""
         path = path.rstrip("/")
         above = path
         while above not in self._parts and above:

@@ -14,7 +14,7 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.blocks import open_source as open_blocks
 from fsdrivers.copy import copy_to_fd
 from pvboot.devices import Devices, Disk
-from pvboot.errors import BootError
+from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot import trees
 from pvboot.libxl.results import FILE_LIMIT_BYTES
 from pvboot.sources import is_on_server
@@ -43,7 +43,7 @@ class Source(Protocol):
         """Whether it takes the network."""
 
     def deliver(self, outputs: tuple[int, int], channel: Channel) -> None:
-        """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`, `FsError`."""
+        """Write both files and send `kernel`, `ramdisk`.  Raises `PvbootError`."""
 
 
 def open_location(options: Options) -> Source:
@@ -140,7 +140,7 @@ class Image:
         for device in devices.candidates():
             try:
                 found = _from(devices.mount(device), *self._names)
-            except (BootError, fs_errors.FsError) as err:
+            except PvbootError as err:
                 if isinstance(problem, BootError) and not isinstance(err, fs_errors.UnknownFilesystem):
                     problem = err
                 continue
