@@ -5,41 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grammars.source import lazily_compiled
+from grammars.source import compiled
 
-_match0 = lazily_compiled(r" *+(?>((?>saved\Z))|((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[\s\S]+)))")
-_match1 = lazily_compiled(r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))(?>[^ ]*)|((?>[\s\S]+)))")
-_match2 = lazily_compiled(r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[\s\S]+)))")
-_match3 = lazily_compiled(r" *+((?>[\s\S]+))")
-_match4 = lazily_compiled(r" *+((?>--md5[^ ]*))")
-_match5 = lazily_compiled(r" *+((?>--[^ ]*))")
-_match6 = lazily_compiled(r" *+((?>[^ ]+))")
-_match7 = lazily_compiled(r"(?: *+(?>--(?:default=|once)[^ ]*))*+")
-_match8 = lazily_compiled(r" *+(?>fallback *\Z)")
-_match9 = lazily_compiled(r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[^ ]+)))")
-_match10 = lazily_compiled(r" *+((?>--type=(?!netbsd|freebsd|openbsd|linux|biglinux|multiboot)[^ ]*))")
-_match11 = lazily_compiled(r" *+(?>--(?:type=|no-mem-option)[^ ]*)")
-_match12 = lazily_compiled(r" *+((?>(?=-)))")
-_match13 = lazily_compiled(r" *+((?>[^ ](?:[\s\S]*[^ ])?))")
-_match14 = lazily_compiled(r" *+(?>--(?:force)[^ ]*)")
-_match15 = lazily_compiled(r" *+(?>--(?:no-apm)[^ ]*)")
-_match16 = lazily_compiled(
-    r" *+(?>((?>(?:blink-)?(?:black|blue|green|cyan|red|magenta|brown|light-gray|dark-gray|light-blue|light-green|light-cyan|light-red|light-magenta|yellow|white)/(?:black|blue|green|cyan|red|magenta|brown|light-gray)(?![^ ])))|((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))(?>[^ ]*)|((?>[^ ]+)))"
+_match0 = compiled(globals(), "_match0", r" *+(?>((?>saved\Z))|((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[\s\S]+)))")
+_match1 = compiled(globals(), "_match1", r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))(?>[^ ]*)|((?>[\s\S]+)))")
+_match2 = compiled(globals(), "_match2", r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[\s\S]+)))")
+_match3 = compiled(globals(), "_match3", r" *+((?>[\s\S]+))")
+_match4 = compiled(globals(), "_match4", r" *+((?>--md5[^ ]*))")
+_match5 = compiled(globals(), "_match5", r" *+((?>--[^ ]*))")
+_match6 = compiled(globals(), "_match6", r" *+((?>[^ ]+))")
+_match7 = compiled(globals(), "_match7", r"(?: *+(?>--(?:default=|once)[^ ]*))*+")
+_match8 = compiled(globals(), "_match8", r" *+(?>fallback *\Z)")
+_match9 = compiled(globals(), "_match9", r" *+(?>((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))|((?>[^ ]+)))")
+_match10 = compiled(globals(), "_match10", r" *+((?>--type=(?!netbsd|freebsd|openbsd|linux|biglinux|multiboot)[^ ]*))")
+_match11 = compiled(globals(), "_match11", r" *+(?>--(?:type=|no-mem-option)[^ ]*)")
+_match12 = compiled(globals(), "_match12", r" *+((?>(?=-)))")
+_match13 = compiled(globals(), "_match13", r" *+((?>[^ ](?:[\s\S]*[^ ])?))")
+_match14 = compiled(globals(), "_match14", r" *+(?>--(?:force)[^ ]*)")
+_match15 = compiled(globals(), "_match15", r" *+(?>--(?:no-apm)[^ ]*)")
+_match16 = compiled(
+    globals(),
+    "_match16",
+    r" *+(?>((?>(?:blink-)?(?:black|blue|green|cyan|red|magenta|brown|light-gray|dark-gray|light-blue|light-green|light-cyan|light-red|light-magenta|yellow|white)/(?:black|blue|green|cyan|red|magenta|brown|light-gray)(?![^ ])))|((?>0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+))(?>[^ ]*)|((?>[^ ]+)))",
 )
-_match17 = lazily_compiled(r" *+(?>((?>(?:on|off)(?![^ ])))|((?>[^ ]+)))")
-_match18 = lazily_compiled(r"(?: *+(?>--(?:dumb|no-echo|no-edit|silent|timeout=|lines=)[^ ]*))*+")
-_match19 = lazily_compiled(r" *+(?>(?:console|serial|graphics|hercules|vga)(?![^ ]))")
-_match20 = lazily_compiled(r" *+(?>--(?:all)[^ ]*)")
-_match21 = lazily_compiled(r" *+((?>--with-configfile[^ ]*))")
-_match22 = lazily_compiled(
-    r" *+((?>--server=(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ])))"
+_match17 = compiled(globals(), "_match17", r" *+(?>((?>(?:on|off)(?![^ ])))|((?>[^ ]+)))")
+_match18 = compiled(globals(), "_match18", r"(?: *+(?>--(?:dumb|no-echo|no-edit|silent|timeout=|lines=)[^ ]*))*+")
+_match19 = compiled(globals(), "_match19", r" *+(?>(?:console|serial|graphics|hercules|vga)(?![^ ]))")
+_match20 = compiled(globals(), "_match20", r" *+(?>--(?:all)[^ ]*)")
+_match21 = compiled(globals(), "_match21", r" *+((?>--with-configfile[^ ]*))")
+_match22 = compiled(
+    globals(),
+    "_match22",
+    r" *+((?>--server=(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ])))",
 )
-_match23 = lazily_compiled(
-    r" *+(?>--(?:address|gateway|mask)=(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ]))"
+_match23 = compiled(
+    globals(),
+    "_match23",
+    r" *+(?>--(?:address|gateway|mask)=(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ]))",
 )
-_match24 = lazily_compiled(r" *+(?>((?>--(?:address|gateway|mask|server)=[^ ]*))|((?>[^ ]+)))")
-_match25 = lazily_compiled(
-    r" *+(?>((?>(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ])))|((?>[^ ]+)))"
+_match24 = compiled(globals(), "_match24", r" *+(?>((?>--(?:address|gateway|mask|server)=[^ ]*))|((?>[^ ]+)))")
+_match25 = compiled(
+    globals(),
+    "_match25",
+    r" *+(?>((?>(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}(?![^ ])))|((?>[^ ]+)))",
 )
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from grammars.source import compiled
 
 _match0 = compiled(
-    r'[\t\x0b\x0c ]*+(?>((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+(?>")((?>(?:[^"\\\n]|\\[^\n])*))(?:(?>"))?+()|((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+((?>[^ \t\v\f\n"#]*))()|((?>[^ \t\v\f\n="#]+))())'
+    globals(),
+    "_match0",
+    r'[\t\x0b\x0c ]*+(?>((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+(?>")((?>(?:[^"\\\n]|\\[^\n])*))(?:(?>"))?+()|((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+((?>[^ \t\v\f\n"#]*))()|((?>[^ \t\v\f\n="#]+))())',
 )
-_match1 = compiled(r"[\t\x0b\x0c ]*+(?>[^\n]*\n)")
+_match1 = compiled(globals(), "_match1", r"[\t\x0b\x0c ]*+(?>[^\n]*\n)")
 
 
 def _configuration(text: str, at: int, out: list[Any], build: Any) -> int:

@@ -7,9 +7,11 @@ from typing import Any
 
 from grammars.source import compiled
 
-_match0 = compiled(r"[\t\x0b\x0c ]*+(?>(?:[#=][^\n]*)?\n)")
+_match0 = compiled(globals(), "_match0", r"[\t\x0b\x0c ]*+(?>(?:[#=][^\n]*)?\n)")
 _match1 = compiled(
-    r"[\t\x0b\x0c ]*+(?>((?>(?i:text)(?=[ \t\v\f\n=])))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n)(?:[\t\x0b\x0c ]*+(?>(?!(?i:endtext)[ \t\v\f\n])[^\n]*\n))*+(?:[\t\x0b\x0c ]*+(?>[^\n]*\n))?+|((?>(?i:menu)(?=[ \t\v\f=])))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>[^ \t\v\f\n=]+))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n)|((?>[^ \t\v\f\n=]+))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n))"
+    globals(),
+    "_match1",
+    r"[\t\x0b\x0c ]*+(?>((?>(?i:text)(?=[ \t\v\f\n=])))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n)(?:[\t\x0b\x0c ]*+(?>(?!(?i:endtext)[ \t\v\f\n])[^\n]*\n))*+(?:[\t\x0b\x0c ]*+(?>[^\n]*\n))?+|((?>(?i:menu)(?=[ \t\v\f=])))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>[^ \t\v\f\n=]+))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n)|((?>[^ \t\v\f\n=]+))(?:(?>[ \t\v\f]+|=))?+[\t\x0b\x0c ]*+((?>(?:[^\n]*[^ \t\v\f\n])?))()[\t\x0b\x0c ]*+(?>\n))",
 )
 
 

@@ -7,53 +7,73 @@ from typing import Any
 
 from grammars.source import Fault, act, compiled, expect
 
-_match0 = compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
-_match1 = compiled(r"[\t ]*+((?>(?=[^ \t\n])))")
-_match2 = compiled(r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
+_match0 = compiled(globals(), "_match0", r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
+_match1 = compiled(globals(), "_match1", r"[\t ]*+((?>(?=[^ \t\n])))")
+_match2 = compiled(globals(), "_match2", r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
 _match3 = compiled(
-    r"[\t ]*+((?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n]))[A-Za-z_][A-Za-z0-9_]*+(?=[;{}|&<> \t\n])))"
+    globals(),
+    "_match3",
+    r"[\t ]*+((?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n]))[A-Za-z_][A-Za-z0-9_]*+(?=[;{}|&<> \t\n])))",
 )
-_match4 = compiled(r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
-_match5 = compiled(r"[\t ]*+((?>\{))")
+_match4 = compiled(globals(), "_match4", r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
+_match5 = compiled(globals(), "_match5", r"[\t ]*+((?>\{))")
 _match6 = compiled(
-    r"[\t ]*+(?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n])))"
+    globals(),
+    "_match6",
+    r"[\t ]*+(?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n])))",
 )
 _match7 = compiled(
-    "[\\t ]*+((?>(?=[^#{}|&;<> \\t\\n])(?!(?:\\[\\[|\\]\\])(?=[;{}|&<> \\t\\n]))[^{}|&$;<> \\t\\n'\"\\\\]++(?=[;{}|&<> \\t\\n])))"
+    globals(),
+    "_match7",
+    "[\\t ]*+((?>(?=[^#{}|&;<> \\t\\n])(?!(?:\\[\\[|\\]\\])(?=[;{}|&<> \\t\\n]))[^{}|&$;<> \\t\\n'\"\\\\]++(?=[;{}|&<> \\t\\n])))",
 )
-_match8 = compiled(r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
+_match8 = compiled(globals(), "_match8", r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
 _match9 = compiled(
-    "(?>(?P<text>(?>[^{}|&$;<> \\t\\n'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[^\\n]|\\n(?=[\\s\\S]))))|(?P<single_quoted>(?>'[^']*+'))|(?P<variable>(?>\\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\\}))))"
+    globals(),
+    "_match9",
+    "(?>(?P<text>(?>[^{}|&$;<> \\t\\n'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[^\\n]|\\n(?=[\\s\\S]))))|(?P<single_quoted>(?>'[^']*+'))|(?P<variable>(?>\\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\\}))))",
 )
-_match10 = compiled(r'((?>"))')
+_match10 = compiled(globals(), "_match10", r'((?>"))')
 _match11 = compiled(
-    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\)))'
+    globals(),
+    "_match11",
+    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\)))',
 )
-_match12 = compiled(r'(?>")')
-_match13 = compiled(r'((?>\$"))')
+_match12 = compiled(globals(), "_match12", r'(?>")')
+_match13 = compiled(globals(), "_match13", r'((?>\$"))')
 _match14 = compiled(
-    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\))|(?P<dollar>(?>\$)))'
+    globals(),
+    "_match14",
+    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\))|(?P<dollar>(?>\$)))',
 )
-_match15 = compiled(r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+")
-_match16 = compiled(r"[\t ]*+((?>\}))")
-_match17 = compiled(r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
-_match18 = compiled(r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
-_match19 = compiled(r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
-_match20 = compiled(r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
-_match21 = compiled(r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
-_match22 = compiled(r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
-_match23 = compiled(r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
-_match24 = compiled(r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
-_match25 = compiled(r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
-_match26 = compiled(r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
-_match27 = compiled(r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
-_match28 = compiled(r"[\t ]*+(?>;(?!;))")
-_match29 = compiled(r"(?>[^\n]*+\n?)")
-_match30 = compiled(r"(?>[ \t]*+(?=[^ \t]))")
+_match15 = compiled(
+    globals(), "_match15", r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+"
+)
+_match16 = compiled(globals(), "_match16", r"[\t ]*+((?>\}))")
+_match17 = compiled(globals(), "_match17", r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
+_match18 = compiled(
+    globals(), "_match18", r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+"
+)
+_match19 = compiled(globals(), "_match19", r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
+_match20 = compiled(globals(), "_match20", r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
+_match21 = compiled(globals(), "_match21", r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
+_match22 = compiled(globals(), "_match22", r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
+_match23 = compiled(globals(), "_match23", r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
+_match24 = compiled(globals(), "_match24", r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
+_match25 = compiled(globals(), "_match25", r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
+_match26 = compiled(globals(), "_match26", r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
+_match27 = compiled(globals(), "_match27", r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
+_match28 = compiled(globals(), "_match28", r"[\t ]*+(?>;(?!;))")
+_match29 = compiled(globals(), "_match29", r"(?>[^\n]*+\n?)")
+_match30 = compiled(globals(), "_match30", r"(?>[ \t]*+(?=[^ \t]))")
 _match31 = compiled(
-    "(?>(?P<text>(?>[^ \\t'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[\\s\\S]|\\Z)))|(?P<single_quoted>(?>'[^']*+'?)))"
+    globals(),
+    "_match31",
+    "(?>(?P<text>(?>[^ \\t'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[\\s\\S]|\\Z)))|(?P<single_quoted>(?>'[^']*+'?)))",
 )
-_match32 = compiled(r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))')
+_match32 = compiled(
+    globals(), "_match32", r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))'
+)
 
 
 def _script(text: str, at: int, out: list[Any], build: Any) -> int:
@@ -91,9 +111,9 @@ def _line(text: str, at: int, out: list[Any], build: Any) -> int:
         at = end
     else:
         raise build.missing(text, at, "a command")
-    while (end := _part3(text, at, values, build)) >= 0:
+    while (end := _part4(text, at, values, build)) >= 0:
         at = end
-    if (end := _part4(text, at, values, build)) >= 0:
+    if (end := _part5(text, at, values, build)) >= 0:
         at = end
     elif m := _match0(text, at):
         at = m.end()
@@ -135,7 +155,7 @@ def _commands1(text: str, at: int, out: list[Any], build: Any) -> int:
     if not ((end := _a_command(text, at, out, build)) >= 0):
         raise build.missing(text, at, "a command")
     at = end
-    while (end := _part2(text, at, out, build)) >= 0:
+    while (end := _part3(text, at, out, build)) >= 0:
         at = end
     return at
 
@@ -245,12 +265,11 @@ def _ifcmd(text: str, at: int, out: list[Any], build: Any) -> int:
         return -1
     values += build.open(text, m.start(1), (m[1],))
     at = m.end()
-    if not ((end := _if_statement(text, at, values, build)) >= 0):
-        raise build.missing(text, at, "Suppress:([newline]...)")
-    at = end
+    at = _if_statement(text, at, values, build)
     while (end := _part(text, at, values, build)) >= 0:
         at = end
-    if (end := _part1(text, at, values, build)) >= 0:
+    values.append([])
+    if (end := _part1(text, at, values[-1], build)) >= 0:
         at = end
     if not (m := _match22(text, at)):
         raise build.missing(text, at, "'fi'")
@@ -277,18 +296,37 @@ def _part(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match20(text, at)):
         return -1
     at = m.end()
-    if not ((end := _if_statement(text, at, out, build)) >= 0):
-        raise build.missing(text, at, "Suppress:([newline]...)")
-    return end
+    return _if_statement(text, at, out, build)
 
 
 def _part1(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match21(text, at)):
         return -1
     at = m.end()
-    out.append([])
-    at = _commands1(text, at, out[-1], build)
+    at = _part2(text, at, out, build)
+    while (end := _part3(text, at, out, build)) >= 0:
+        at = end
     return expect(_match18, text, at, build, "';' or the end of the line")
+
+
+def _part2(text: str, at: int, out: list[Any], build: Any) -> int:
+    if not (m := _match4(text, at)):
+        return -1
+    at = m.end()
+    if not ((end := _a_command(text, at, out, build)) >= 0):
+        raise build.missing(text, at, "a command")
+    return end
+
+
+def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
+    size = len(out)
+    if not (m := _match18(text, at)):
+        return -1
+    at = m.end()
+    if not ((end := _a_command(text, at, out, build)) >= 0):
+        del out[size:]
+        return -1
+    return end
 
 
 def _forcmd(text: str, at: int, out: list[Any], build: Any) -> int:
@@ -350,18 +388,7 @@ def _whilecmd(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-def _part2(text: str, at: int, out: list[Any], build: Any) -> int:
-    size = len(out)
-    if not (m := _match18(text, at)):
-        return -1
-    at = m.end()
-    if not ((end := _a_command(text, at, out, build)) >= 0):
-        del out[size:]
-        return -1
-    return end
-
-
-def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
     size = len(out)
     if not (m := _match28(text, at)):
         return -1
@@ -374,7 +401,7 @@ def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part5(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match28(text, at)):
         return -1
     at = m.end()
@@ -382,12 +409,12 @@ def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
 
 
 def _words(text: str, at: int, out: list[Any], build: Any) -> int:
-    while (end := _part5(text, at, out, build)) >= 0:
+    while (end := _part6(text, at, out, build)) >= 0:
         at = end
     return at
 
 
-def _part5(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part6(text: str, at: int, out: list[Any], build: Any) -> int:
     size = len(out)
     if not (m := _match30(text, at)):
         return -1

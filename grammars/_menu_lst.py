@@ -7,7 +7,7 @@ from typing import Any
 
 from grammars.source import compiled
 
-_match0 = compiled(r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
+_match0 = compiled(globals(), "_match0", r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
 
 
 def _menu(text: str, at: int, out: list[Any], build: Any) -> int:

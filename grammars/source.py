@@ -89,18 +89,15 @@ def read_lines(
     return Source(file, "".join(kept), starts, places, complete)
 
 
-def compiled(pattern: str) -> Match:
-    """What matches a pattern at an index of a text; the generated modules are made of these."""
-    return re.compile(pattern).match
+def compiled(module: dict[str, Any], name: str, pattern: str) -> Match:
+    """What matches a pattern; the generated modules are made of these.
 
-
-def lazily_compiled(pattern: str) -> Match:
-    """As `compiled`, but not before it is needed: for modules of whose patterns a run uses few."""
-    match: Match | None = None
+    The pattern is compiled when it is first used, and then takes the place of `name` in its `module`: of many patterns
+    a run needs few, and compiling one costs more than most files.
+    """
 
     def compile_and_match(text: str, at: int) -> re.Match[str] | None:
-        nonlocal match
-        match = match or re.compile(pattern).match
+        module[name] = match = re.compile(pattern).match
         return match(text, at)
 
     return compile_and_match

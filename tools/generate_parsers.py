@@ -27,7 +27,6 @@ import pyparsing as pp
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 DIALECTS = ("bls", "commands", "elilo", "extlinux", "grub_cfg", "menu_lst")
-LAZY = ("commands",)  # of whose patterns a run needs few
 WITH_USAGE = ("commands",)
 
 from grammars.elements import Recovering  # noqa: E402  (from this tree, wherever the tool is started)
@@ -153,10 +152,14 @@ def always_matches(element: pp.ParserElement) -> bool:
     return isinstance(element, pp.Empty | pp.ZeroOrMore | pp.Opt) and not isinstance(element, pp.And._ErrorStop)
 
 
-def never_returns_failure(element: pp.And) -> bool:
+def never_returns_failure(element: pp.ParserElement) -> bool:
     """Whether what does not match is a fault from the beginning."""
+    if isinstance(element, pp.Group):
+        return never_returns_failure(element.expr)
+    if not isinstance(element, pp.And):
+        return always_matches(element)
     before = takewhile(lambda part: not isinstance(part, pp.And._ErrorStop), element.exprs)
-    return all(map(always_matches, before))
+    return all(map(never_returns_failure, before))
 
 
 def alternatives_of(element: pp.ParserElement) -> list[pp.ParserElement]:
@@ -409,10 +412,8 @@ class Module:
             tables.append(f"USAGE: dict[str, str] = {{{', '.join(shown)}}}")
             found = ", ".join(f"{key!r}: {each!r}" for key, each in words if each)
             tables.append(f"LITERALS: dict[str, tuple[str, ...]] = {{{found}}}")
-        compile_name = "lazily_compiled" if dialect in LAZY else "compiled"
-        self.helpers ^= {"compiled", compile_name} if dialect in LAZY else set()
         head = HEAD.format(dialect=dialect, names=", ".join(sorted(self.helpers)))
-        patterns = [f"{name} = {compile_name}({literal(text)})" for text, name in self.patterns.items()]
+        patterns = [f"{name} = compiled(globals(), {name!r}, {literal(text)})" for text, name in self.patterns.items()]
         tables = [f"RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {{{', '.join(rules)}}}", *tables]
         functions = map("\n".join, [*self.functions.values(), tables])
         return "\n\n\n".join((head + "\n".join(patterns), *functions))
