@@ -5,75 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grammars.source import Fault, act, compiled, expect
+from grammars.source import Fault, act, compiler, expect
 
-_match0 = compiled(globals(), "_match0", r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
-_match1 = compiled(globals(), "_match1", r"[\t ]*+((?>(?=[^ \t\n])))")
-_match2 = compiled(globals(), "_match2", r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
-_match3 = compiled(
-    globals(),
-    "_match3",
-    r"[\t ]*+((?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n]))[A-Za-z_][A-Za-z0-9_]*+(?=[;{}|&<> \t\n])))",
+_compiled = compiler(globals())
+_match0 = _compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
+_match1 = _compiled(r"[\t ]*+((?>(?=[^ \t\n])))")
+_match2 = _compiled(r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
+_match3 = _compiled(
+    r"[\t ]*+((?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n]))[A-Za-z_][A-Za-z0-9_]*+(?=[;{}|&<> \t\n])))"
 )
-_match4 = compiled(globals(), "_match4", r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
-_match5 = compiled(globals(), "_match5", r"[\t ]*+((?>\{))")
-_match6 = compiled(
-    globals(),
-    "_match6",
-    r"[\t ]*+(?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n])))",
+_match4 = _compiled(r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
+_match5 = _compiled(r"[\t ]*+((?>\{))")
+_match6 = _compiled(
+    r"[\t ]*+(?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n])))"
 )
-_match7 = compiled(
-    globals(),
-    "_match7",
-    "[\\t ]*+((?>(?=[^#{}|&;<> \\t\\n])(?!(?:\\[\\[|\\]\\])(?=[;{}|&<> \\t\\n]))[^{}|&$;<> \\t\\n'\"\\\\]++(?=[;{}|&<> \\t\\n])))",
+_match7 = _compiled(
+    "[\\t ]*+((?>(?=[^#{}|&;<> \\t\\n])(?!(?:\\[\\[|\\]\\])(?=[;{}|&<> \\t\\n]))[^{}|&$;<> \\t\\n'\"\\\\]++(?=[;{}|&<> \\t\\n])))"
 )
-_match8 = compiled(globals(), "_match8", r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
-_match9 = compiled(
-    globals(),
-    "_match9",
-    "(?>(?P<text>(?>[^{}|&$;<> \\t\\n'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[^\\n]|\\n(?=[\\s\\S]))))|(?P<single_quoted>(?>'[^']*+'))|(?P<variable>(?>\\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\\}))))",
+_match8 = _compiled(r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
+_match9 = _compiled(
+    "(?>(?P<text>(?>[^{}|&$;<> \\t\\n'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[^\\n]|\\n(?=[\\s\\S]))))|(?P<single_quoted>(?>'[^']*+'))|(?P<variable>(?>\\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\\}))))"
 )
-_match10 = compiled(globals(), "_match10", r'((?>"))')
-_match11 = compiled(
-    globals(),
-    "_match11",
-    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\)))',
+_match10 = _compiled(r'((?>"))')
+_match11 = _compiled(
+    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\)))'
 )
-_match12 = compiled(globals(), "_match12", r'(?>")')
-_match13 = compiled(globals(), "_match13", r'((?>\$"))')
-_match14 = compiled(
-    globals(),
-    "_match14",
-    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\))|(?P<dollar>(?>\$)))',
+_match12 = _compiled(r'(?>")')
+_match13 = _compiled(r'((?>\$"))')
+_match14 = _compiled(
+    r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\))|(?P<dollar>(?>\$)))'
 )
-_match15 = compiled(
-    globals(), "_match15", r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+"
+_match15 = _compiled(r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+")
+_match16 = _compiled(r"[\t ]*+((?>\}))")
+_match17 = _compiled(r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
+_match18 = _compiled(r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
+_match19 = _compiled(r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
+_match20 = _compiled(r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
+_match21 = _compiled(r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
+_match22 = _compiled(r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
+_match23 = _compiled(r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
+_match24 = _compiled(r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
+_match25 = _compiled(r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
+_match26 = _compiled(r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
+_match27 = _compiled(r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
+_match28 = _compiled(r"[\t ]*+(?>;(?!;))")
+_match29 = _compiled(r"(?>[^\n]*+\n?)")
+_match30 = _compiled(r"(?>[ \t]*+(?=[^ \t]))")
+_match31 = _compiled(
+    "(?>(?P<text>(?>[^ \\t'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[\\s\\S]|\\Z)))|(?P<single_quoted>(?>'[^']*+'?)))"
 )
-_match16 = compiled(globals(), "_match16", r"[\t ]*+((?>\}))")
-_match17 = compiled(globals(), "_match17", r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
-_match18 = compiled(
-    globals(), "_match18", r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+"
-)
-_match19 = compiled(globals(), "_match19", r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
-_match20 = compiled(globals(), "_match20", r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
-_match21 = compiled(globals(), "_match21", r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
-_match22 = compiled(globals(), "_match22", r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
-_match23 = compiled(globals(), "_match23", r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
-_match24 = compiled(globals(), "_match24", r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
-_match25 = compiled(globals(), "_match25", r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
-_match26 = compiled(globals(), "_match26", r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
-_match27 = compiled(globals(), "_match27", r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
-_match28 = compiled(globals(), "_match28", r"[\t ]*+(?>;(?!;))")
-_match29 = compiled(globals(), "_match29", r"(?>[^\n]*+\n?)")
-_match30 = compiled(globals(), "_match30", r"(?>[ \t]*+(?=[^ \t]))")
-_match31 = compiled(
-    globals(),
-    "_match31",
-    "(?>(?P<text>(?>[^ \\t'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[\\s\\S]|\\Z)))|(?P<single_quoted>(?>'[^']*+'?)))",
-)
-_match32 = compiled(
-    globals(), "_match32", r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))'
-)
+_match32 = _compiled(r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))')
 
 
 def _script(text: str, at: int, out: list[Any], build: Any) -> int:

@@ -211,7 +211,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         dollar = piece(r"\$", build.dollar, "dollar sign")
         translated = piece(r'\$"', build.open_quote, '$"') - ZeroOrMore(quoted_piece | dollar) - closing_quote
         translated.set_name("translated text")
-        first = piece(rf"[ \t]*+{_WORD}", build.begin_word, "blanks")
+        first = piece(rf"[ \t]*+{_WORD}", build.begin_word, "")
         pieces = OneOrMore(text | escape | single_quoted | variable | double_quoted | translated)
         compound_word = (first + pieces + here).set_parse_action(build.word).set_name("compound word")
         plain_word = token(f"{_WORD}{_TEXT}{_END}", build.plain_word, "plain word")
@@ -258,7 +258,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         statement.set_name("a command")
 
         # GRUB reads up to the end of a line outside of every block, then runs it; what is wrong ends with its line.
-        begin = token(r"(?=[^ \t\n])", build.begin, "statement")
+        begin = token(r"(?=[^ \t\n])", build.begin, "")
         separator = Suppress(semicolon)
         end = separator - Suppress(newline).set_name("a command") | Suppress(newline)
         end.set_name("';' or the end of the line")
@@ -285,7 +285,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
             | piece("'[^']*+'?", build.single_quoted, "text in single quotes")
             | loose_double.set_name("loose text in double quotes")
         ).set_parse_action(build.join)
-        gap = Suppress(token(r"[ \t]*+(?=[^ \t])").leave_whitespace())
+        gap = Suppress(token(r"[ \t]*+(?=[^ \t])", name="blanks").leave_whitespace())
         return {"script": ZeroOrMore(line), "words": ZeroOrMore(gap + loose_word.set_name("loose word"))}
 
 

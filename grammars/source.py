@@ -89,18 +89,22 @@ def read_lines(
     return Source(file, "".join(kept), starts, places, complete)
 
 
-def compiled(module: dict[str, Any], name: str, pattern: str) -> Match:
-    """What matches a pattern; the generated modules are made of these.
+def compiler(module: dict[str, Any]) -> Callable[[str], Match]:
+    """What makes the patterns of a generated module.
 
-    The pattern is compiled when it is first used, and then takes the place of `name` in its `module`: of many patterns
-    a run needs few, and compiling one costs more than most files.
+    One is compiled when it is first used, and then takes its own place in the `module`: of many patterns a run needs
+    few, and compiling one costs more than matching it against most files.
     """
 
-    def compile_and_match(text: str, at: int) -> re.Match[str] | None:
-        module[name] = match = re.compile(pattern).match
-        return match(text, at)
+    def compiled(pattern: str) -> Match:
+        def compile_and_match(text: str, at: int) -> re.Match[str] | None:
+            match = re.compile(pattern).match
+            module.update({name: match for name, value in module.items() if value is compile_and_match})
+            return match(text, at)
 
-    return compile_and_match
+        return compile_and_match
+
+    return compiled
 
 
 def expect(match: Match, text: str, at: int, build: Any, wanted: str) -> int:
@@ -115,3 +119,12 @@ def act(match: re.Match[str], build: Any) -> list[Any]:
     """Call the action that the group that matched is called after."""
     name = match.lastgroup or ""
     return getattr(build, name)(match.string, match.start(name), (match[name],))  # type: ignore[no-any-return]
+
+
+def acts(match: re.Match[str], build: Any) -> list[Any]:
+    """Call the actions that the groups that matched are called after, in order."""
+    made: list[Any] = []
+    for name, value in match.groupdict().items():
+        if value is not None:
+            made += getattr(build, name)(match.string, match.start(name), (value,))
+    return made
