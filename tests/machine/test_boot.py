@@ -14,6 +14,7 @@ from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, plan_layout
 from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import RunLimits, describe
+from tests.machine.guests import wait_for
 
 Parts = Callable[[str], Path]
 GRUB = {64: "grub-x86_64-xen.bin", 32: "grub-i386-xen.bin"}
@@ -71,9 +72,8 @@ def test_typing_at_a_grub_prompt_that_is_already_waiting(parts: Parts) -> None:
     guest = Booted(parts(GRUB[64]), mib=64, interactive=True)
 
     def type_when_asked() -> None:
-        while b"grub> " not in guest.text:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        wait_for(guest.text, b"grub> ")
+        time.sleep(0.2)  # let it poll; nothing depends on that it does
         guest.machine.feed(b"halt\r")
 
     typist = threading.Thread(target=type_when_asked)
@@ -142,7 +142,9 @@ def test_a_kernel_that_dies_silently_explains_itself(parts: Parts) -> None:
 
 @pytest.mark.slow
 def test_a_kernel_stopped_early_explains_itself(parts: Parts) -> None:
-    guest = Booted(parts("vmlinuz-6.1"), seed=4, cmdline="console=null")
-    outcome = guest.machine.run(RunLimits(cpu_seconds=1.5))
+    """Stopped after the CPU time in which the same kernel has shown its first lines on a console."""
+    visible = Booted(parts("vmlinuz-6.1"), seed=4, cmdline="console=hvc0 earlyprintk=xen")
+    needed = visible.machine.run(LIMITS, until=b"Memory: ").cpu_seconds
+    outcome = Booted(parts("vmlinuz-6.1"), seed=4, cmdline="console=null").machine.run(RunLimits(cpu_seconds=needed))
     assert outcome.reason == "cpu-limit" and outcome.report is not None
     assert outcome.report.kernel_log[0].startswith("Linux version") or len(outcome.report.kernel_log) > 20
