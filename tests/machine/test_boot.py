@@ -84,37 +84,6 @@ def test_typing_at_a_grub_prompt_that_is_already_waiting(parts: Parts) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "seed"), [("direct", None), ("direct", 7), ("kexec", 9)])
-def test_debian_to_user_space_and_power_off(parts: Parts, how: str, seed: int | None) -> None:
-    guest = Booted(
-        parts("vmlinuz-6.1"),
-        how=how,
-        seed=seed,
-        initrd=parts("initrd-busybox.cpio.gz"),
-        cmdline="earlyprintk=xen console=hvc0 planned=by-pvboot",
-    )
-    outcome = guest.machine.run(LIMITS)
-    assert outcome.reason == "poweroff", "\n".join(describe(outcome))
-    for text in (b"Linux version 6.1", b"hello from user space", b"planned=by-pvboot"):
-        assert text in guest.text
-    assert not outcome.counters.get("type conflicts")
-
-
-@pytest.mark.slow
-def test_the_cloud_kernel_to_user_space(parts: Parts) -> None:
-    guest = Booted(
-        parts("vmlinuz-6.1-cloud"),
-        how="kexec",
-        seed=3,
-        initrd=parts("initrd-busybox.cpio.gz"),
-        cmdline="earlyprintk=xen console=hvc0",
-    )
-    outcome = guest.machine.run(LIMITS)
-    assert outcome.reason == "poweroff", "\n".join(describe(outcome))
-    assert b"hello from user space" in guest.text
-
-
-@pytest.mark.slow
 def test_a_shell_on_the_console(parts: Parts) -> None:
     """Typed input reaches a user program, and the guest sleeps while it waits for it."""
     guest = Booted(
