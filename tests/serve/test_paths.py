@@ -1,4 +1,4 @@
-"""What clients name, and what becomes of it before anybody opens something."""
+"""Names from clients: cleaned before anybody opens a file."""
 
 from __future__ import annotations
 
