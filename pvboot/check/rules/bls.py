@@ -16,6 +16,7 @@ from pvboot.menu.bls import read_files
 
 if TYPE_CHECKING:
     from grammars.lines import Field
+
     from pvboot.check.subject import Subject
 
 DIALECTS = ("bls",)
