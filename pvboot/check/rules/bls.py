@@ -15,8 +15,7 @@ from pvboot.grub_errors import shorten
 from pvboot.menu.bls import read_files
 
 if TYPE_CHECKING:
-    from grammars.lines import Field
-
+    from grammars.fields import Field
     from pvboot.check.subject import Subject
 
 DIALECTS = ("bls",)
