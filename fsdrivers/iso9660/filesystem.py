@@ -140,12 +140,8 @@ class IsoFilesystem(TreeFilesystem[Node]):
     def _directory_data(self, member: Member) -> bytes:
         where = self._where(member)
         if member.size > MAX_DIRECTORY_BYTES:
-            raise Unsupported(
-                "directory is too large",
-                where=where,
-                expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
-                found=f"{member.size} bytes",
-            )
+            expected, found = f"at most {MAX_DIRECTORY_BYTES} bytes", f"{member.size} bytes"
+            raise Unsupported("directory is too large", where=where, expected=expected, found=found)
         if member.interleaved:
             raise Unsupported("interleaved directories are not supported", where=where)
         return b"".join(self.source.read_at(start, size) for start, size in member.sections)

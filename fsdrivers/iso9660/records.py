@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdrivers.errors import Corrupt
 from fsdrivers.iso9660._formats import DIRECTORY_RECORD
@@ -43,7 +43,7 @@ class Member:
 
     @property
     def is_directory(self) -> bool:
-        """What ISO 9660 itself says it is."""
+        """Whether ISO 9660 itself calls it a directory."""
         return bool(self.flags & RecordFlag.DIRECTORY)
 
 
@@ -55,21 +55,13 @@ def parse_record(data: bytes, offset: int, position: int, where: str) -> tuple[M
     room = min(len(data), offset - offset % SECTOR_BYTES + SECTOR_BYTES) - offset
     length = data[offset]
     if not DIRECTORY_RECORD.size < length <= room:
-        raise Corrupt(
-            "bad length of a directory record",
-            where=f"{where}: byte {offset}",
-            found=str(length),
-            expected=f"{DIRECTORY_RECORD.size + 1}..{room}",
-        )
+        expected, where = f"{DIRECTORY_RECORD.size + 1}..{room}", f"{where}: byte {offset}"
+        raise Corrupt("bad length of a directory record", where=where, expected=expected, found=str(length))
     _, xar_blocks, extent, size, date, flags, unit, gap, name_bytes = DIRECTORY_RECORD.unpack_from(data, offset)
     name_end = DIRECTORY_RECORD.size + name_bytes
     if not name_bytes or name_end > length:
-        raise Corrupt(
-            "bad name length of a directory record",
-            where=f"{where}: byte {offset}",
-            found=str(name_bytes),
-            expected=f"1..{length - DIRECTORY_RECORD.size}",
-        )
+        expected, where = f"1..{length - DIRECTORY_RECORD.size}", f"{where}: byte {offset}"
+        raise Corrupt("bad name length of a directory record", where=where, expected=expected, found=str(name_bytes))
     name = data[offset + DIRECTORY_RECORD.size : offset + name_end]
     # A name of even length is followed by a padding byte.
     system_use = data[offset + name_end + (name_bytes + 1) % 2 : offset + length]
@@ -110,13 +102,7 @@ def _records(data: bytes, position: int, where: str) -> Iterator[Member]:
 
 
 def _join(parts: list[Member]) -> Member:
-    first = parts[0]
-    return Member(
-        first.name,
-        parts[-1].flags,
-        first.date,
-        tuple(part.sections[0] for part in parts),
-        any(part.interleaved for part in parts),
-        first.system_use,
-        first.position,
+    sections = tuple(part.sections[0] for part in parts)
+    return replace(
+        parts[0], flags=parts[-1].flags, sections=sections, interleaved=any(part.interleaved for part in parts)
     )
