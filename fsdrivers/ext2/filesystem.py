@@ -73,7 +73,7 @@ class ExtFilesystem(TreeFilesystem[Inode]):
         return Inode(number, self._groups.read_inode(number, where), where, large_dir=self._large_dir)
 
     def runs(self, inode: Inode) -> list[Run]:
-        """Where the blocks of an inode lie, in file order, cut at its size."""
+        """The runs of an inode's blocks in file order, cut at its size."""
         sb, size = self.superblock, self.superblock.block_size
         where = f"{self.name}: inode {inode.number}"
         extents = bool(inode.flags & InodeFlag.EXTENTS)

@@ -37,13 +37,13 @@ class Inode:
     def is_fast_symlink(self) -> bool:
         """Whether the target stands in i_block.
 
-        i_blocks is no guide: an external attribute block (security labels) counts there too.
+        i_blocks does not tell: an external attribute block (security labels) counts there too.
         """
         return self.size < FAST_SYMLINK_BYTES and not self.flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA)
 
 
 def inline_tail(inode: Inode, where: str) -> bytes:
-    """What follows the 60 bytes of i_block in an inline_data inode: the attribute "system.data" in its body."""
+    """The inline data behind the 60 bytes of i_block: the attribute "system.data" in the inode's body."""
     raw = inode.raw
     if len(raw) < INODE_EXTRA.size:
         return b""

@@ -23,7 +23,7 @@ DIRECT_POINTERS = 12
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file's map may cost.
+    """Bounds on the cost of one file's map.
 
     The defaults let a 4 GiB file be scattered into single 4 KiB blocks; a tree of its own blocks that lists
     itself ends at the first repetition or here.

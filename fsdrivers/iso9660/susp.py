@@ -15,8 +15,8 @@ from fsdrivers.iso9660._formats import (
     RripCompression,
     SuspContinuation,
 )
-from fsdrivers.iso9660.dates import short_date
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES
+from fsdrivers.iso9660.records import short_date
 
 # A name of 255 bytes and a target of 4 KiB fit in a few continuations; a chain may lead back into itself.
 MAX_CONTINUATIONS = 64
