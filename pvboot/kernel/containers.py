@@ -1,4 +1,4 @@
-"""The containers of kernels: a gzip'd file, and Linux's bzImage with its payload."""
+"""Containers of kernels: a gzip'd file, and Linux's bzImage with its payload."""
 
 from __future__ import annotations
 

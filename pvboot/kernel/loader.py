@@ -128,7 +128,7 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
 
 
 def _check_facts(elf: ElfFile, facts: GuestFacts) -> None:
-    """Refuse kernels for other loaders and versions.  Source: elf_xen_note_check in xen/common/libelf/libelf-dominfo.c."""
+    """Refuse kernels for other loaders and versions (elf_xen_note_check in xen/common/libelf/libelf-dominfo.c)."""
     where = f"{elf.name}, {facts.source}" if facts.source else elf.name
     if not facts.source:
         raise NotPvKernelError("not a Xen kernel: it has neither ELF notes nor a __xen_guest section", where=elf.name)
