@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from fsdrivers.api import Extent, File
+from fsdrivers.blocks import SHORT_READ, check_length
 from fsdrivers.errors import FsError, SourceError
 
 CHUNK_BYTES = 1 << 20
@@ -100,10 +101,7 @@ def _copy_run(in_fd: int, offset: int, length: int, out_fd: int, where: str) -> 
                 done = copy(out_fd, in_fd, offset, min(end - offset, 1 << 30))
                 if not done:
                     raise SourceError(
-                        "short read (was the image cut while being read?)",
-                        where=where,
-                        expected=f"{length} bytes",
-                        found=f"{offset - start} bytes",
+                        SHORT_READ, where=where, expected=f"{length} bytes", found=f"{offset - start} bytes"
                     )
                 offset += done
             return
@@ -126,13 +124,7 @@ def _read(fd: int, size: int, offset: int) -> bytes:
         data = os.pread(fd, size, offset)
     except OSError as err:
         raise SourceError(f"cannot read: {err.strerror}", where=f"byte {offset:#x}") from err
-    if len(data) != size:
-        raise SourceError(
-            "short read (was the image cut while being read?)",
-            where=f"byte {offset:#x}",
-            expected=f"{size} bytes",
-            found=f"{len(data)} bytes",
-        )
+    check_length(data, size, f"byte {offset:#x}")
     return data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fsdrivers.errors import Corrupt
 from fsdrivers.ext2._formats import INODE, INODE_EXTRA, XATTR_ENTRY
 from fsdrivers.ext2.constants import XATTR_INDEX_SYSTEM, XATTR_MAGIC, InodeFlag
-from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
+from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 
 FAST_SYMLINK_BYTES = 60
 
@@ -27,20 +27,11 @@ class Inode:
         self.number = number
         self.raw = raw
         self.mode, self.size, self.mtime, self.flags, self.block, self.generation, size_hi = INODE.unpack_from(raw)
-        if self.format == MODE_REGULAR or (large_dir and self.format == MODE_DIRECTORY):
+        kind = self.mode & MODE_FORMAT
+        if kind == MODE_REGULAR or (large_dir and kind == MODE_DIRECTORY):
             self.size |= size_hi << 32
         if self.size >> 63:
             raise Corrupt("negative file size", where=where, found=f"{self.size:#x}")
-
-    @property
-    def format(self) -> int:
-        """The type bits of the mode."""
-        return self.mode & MODE_FORMAT
-
-    @property
-    def kind(self) -> str:
-        """ "file", "dir", "symlink" or "other"."""
-        return kind_of(self.mode)
 
     @property
     def is_fast_symlink(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsdrivers.api import BlockSource
-from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
+from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported, require
 from fsdrivers.ext2 import _formats
 from fsdrivers.ext2.constants import SUPER_MAGIC, SUPER_OFFSET, Compat, Incompat, RoCompat
 
@@ -49,9 +49,8 @@ class SuperBlock(_formats.SuperBlock):
         self.ro_compat = self.feature_ro_compat if dynamic else 0
         _refuse_features(self.incompat, self.ro_compat, where)
 
-        def check(good: bool, what: str, expected: str, found: int) -> None:
-            if not good:
-                raise Corrupt(f"bad {what}", where=where, expected=expected, found=str(found))
+        def check(good: bool, what: str, expected: object, found: int) -> None:
+            require(good, f"bad {what}", where, expected, found)
 
         log_size, log_cluster = self.log_block_size, self.log_cluster_size
         check(log_size <= MAX_LOG_BLOCK_SIZE, "block size", "1024 << 0..6", log_size)
@@ -79,7 +78,7 @@ class SuperBlock(_formats.SuperBlock):
         self.blocks_count = self.blocks_count_lo | (self.blocks_count_hi << 32 if wide else 0)
         check(self.blocks_count > first, "block count", "more than the first data block", self.blocks_count)
         count = -(-(self.blocks_count - first) // self.blocks_per_group) * inodes
-        check(self.inodes_count == count, "inode count", str(count), self.inodes_count)
+        check(self.inodes_count == count, "inode count", count, self.inodes_count)
 
     @property
     def kind(self) -> str:
@@ -108,12 +107,8 @@ def read_superblock(source: BlockSource) -> SuperBlock:
     """
     size = SUPER_OFFSET + SuperBlock.SIZE
     if source.size < size:
-        raise NotThisFilesystem(
-            "too small for an ext file system",
-            where=source.name,
-            expected=f"at least {size} bytes",
-            found=f"{source.size} bytes",
-        )
+        expected, found = f"at least {size} bytes", f"{source.size} bytes"
+        raise NotThisFilesystem("too small for an ext file system", where=source.name, expected=expected, found=found)
     return SuperBlock(source.read_at(SUPER_OFFSET, SuperBlock.SIZE), source.name)
 
 

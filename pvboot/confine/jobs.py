@@ -111,9 +111,9 @@ class Inbox:
         self.missing: list[str] = []
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is left that is not a whole message."""
-        return not self._data
+    def is_complete(self) -> bool:
+        """Whether something was said, and nothing is left that is not a whole message."""
+        return self._started and not self._data
 
     def forget(self) -> None:
         """A new request: its answer may be what was said before."""

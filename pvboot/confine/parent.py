@@ -169,7 +169,7 @@ class Child:
                     raise SandboxError(f"{self.job.who} ended (it may have hit its limits)")
                 wait_readable(self._fd, self.timeout())
                 self.advance()
-            if len(self.report.messages) > 1 or not self._inbox.is_empty:
+            if len(self.report.messages) > 1 or not self._inbox.is_complete:
                 raise self._inbox.refuse("more than an answer")
             self._inbox.forget()
             return self.report.messages.pop()
@@ -271,6 +271,8 @@ class Child:
             raise ChildKilled(f"{self.job.who} was ended by signal {number}")
         if code := os.waitstatus_to_exitcode(status):
             raise SandboxError(f"{self.job.who} failed", found=f"exit code {code}")
+        if self._ours and not self._inbox.is_complete:
+            raise self._inbox.refuse("half a message, or none")
 
 
 def wait_readable(fd: int, seconds: float) -> bool:

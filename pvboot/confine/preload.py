@@ -26,7 +26,7 @@ _LIBRARIES: Final = (
     "lzma",
     "zlib",
 )
-_READERS: Final = (*_LIBRARIES, "fsdrivers.*", "pvboot.blocklist")
+_READERS: Final = (*_LIBRARIES, "fsdrivers.*", "pvboot.blocklist", "pvboot.unpack.*")
 _MENUS: Final = ("grammars.*", "pvboot.menu.*", "pyparsing")
 _CHECK: Final = (
     *_READERS,
@@ -37,7 +37,6 @@ _CHECK: Final = (
     "pvboot.devices",
     "pvboot.fetch.errors",
     "pvboot.kernel.*",
-    "pvboot.unpack.*",
 )
 _PLAN: Final = ("numpy", "pvboot.handoff.*", "pvboot.kexec.*")
 _MACHINE: Final = (*_PLAN, "numpy.ma", "pvboot.machine.*", "unicorn", "unicorn.unicorn_py3.arch.intel")
@@ -55,6 +54,7 @@ ON_DEMAND: Final = (
     "pvboot.menu.extlinux",
     "pvboot.menu.grub_cfg",
     "pvboot.menu.menu_lst",
+    "pvboot.unpack",
     "pyparsing",
 )
 

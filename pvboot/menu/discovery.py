@@ -15,7 +15,6 @@ from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_ord
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
 from pvboot.menu.xen_loader import loader_entry
-from pvboot.unpack import ByteStream, UnpackError, unpack
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
@@ -172,6 +171,8 @@ def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[by
 
 
 def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
+    from pvboot.unpack import ByteStream, UnpackError, unpack
+
     try:
         return b"".join(unpack("gzip", ByteStream.of(data), limit_bytes + 1, stop=True))
     except UnpackError as err:

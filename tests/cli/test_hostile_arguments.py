@@ -42,9 +42,7 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
 
 @pytest.mark.parametrize("option", ["--kernel", "--ramdisk", "--p2m-in", "--loader", "--cmdline-file"])
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self/mem", "/", "/nowhere", ""])
-def test_what_is_no_readable_file_is_refused(
-    kernel: Path, option: str, path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreadable_files_are_refused(kernel: Path, option: str, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = [] if option == "--kernel" else ["--kernel", str(kernel)]
     assert refusal(["plan", *given, option, path], capsys)[0] == 3
 

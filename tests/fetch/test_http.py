@@ -189,14 +189,14 @@ def test_a_chunked_body_without_its_end_is_an_error(web: Served) -> None:
         get(f"{web.url}/x")
 
 
-def test_an_answer_that_breaks_amid_its_headers_is_no_empty_file(web: Served) -> None:
+def test_an_answer_cut_in_its_headers_is_not_an_empty_file(web: Served) -> None:
     web.misbehave = only("/x", lambda handler: (handler.wfile.write(b"HTTP/1.1 200 OK\r\nServ"), handler.hang_up())[1])
     with pytest.raises(NetworkError, match="neither a length nor content"):
         get(f"{web.url}/x")
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1" * 30, "5, 7"])
-def test_a_content_length_that_is_none(web: Served, length: str) -> None:
+def test_bad_content_lengths(web: Served, length: str) -> None:
     def lie(handler: Handler) -> None:
         handler.begin(200, None, {"Content-Length": length})
         handler.hang_up()
@@ -275,7 +275,7 @@ def test_nobody_listens() -> None:
     assert caught.value.exit_code == 4 and "\n" not in str(caught.value)
 
 
-def test_what_is_no_http_at_all(web: Served) -> None:
+def test_an_answer_that_is_not_http(web: Served) -> None:
     web.misbehave = only("/x", lambda handler: (handler.wfile.write(b"\0\1garbage\r\n\r\n"), handler.hang_up())[1])
     with pytest.raises(NetworkError, match="connection failed"):
         get(f"{web.url}/x")
@@ -305,7 +305,7 @@ def test_redirects_are_followed(web: Served) -> None:
     assert get(f"{web.url}/old") == b"there"
 
 
-def test_the_page_that_lists_a_directory_is_no_file(web: Served) -> None:
+def test_a_directory_index_is_not_a_file(web: Served) -> None:
     (web.root / "boot").mkdir()
     with pytest.raises(IsADirectory, match="not a file"):
         get(f"{web.url}/boot")

@@ -98,7 +98,7 @@ def send_file(server: ScriptedTftp, data: bytes, block: int = BLOCK_BYTES, first
         server.hear()
 
 
-def test_what_is_asked(noise: bytes) -> None:
+def test_requests(noise: bytes) -> None:
     requests: list[bytes] = []
 
     def script(server: ScriptedTftp) -> None:

@@ -70,7 +70,7 @@ def test_lookup(tree: UrlFilesystem, path: str, kind: str, size: int) -> None:
         ("/\ud800", NotFound),
     ],
 )
-def test_what_is_not_there(tree: UrlFilesystem, path: str, error: type[Exception]) -> None:
+def test_missing_paths(tree: UrlFilesystem, path: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         tree.lookup(path)
 

@@ -15,7 +15,7 @@ from pvboot.kernel import elf
 from pvboot.kernel._formats import ELF_HEADER, PROGRAM_HEADER
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
-from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
+from tests.oracle.images import NOTE_NUMBERS, NoteValue, TinyKernel, bzimage, compress, note
 
 ORACLE_SETTINGS = settings(
     deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -112,7 +112,7 @@ other_notes = st.lists(
 ).map(b"".join)
 earlier_notes = st.lists(
     st.builds(
-        lambda kind, value: note("Xen", NOTE_TYPES[kind], struct.pack("<Q", value)),
+        lambda kind, value: note("Xen", NOTE_NUMBERS[kind], struct.pack("<Q", value)),
         st.sampled_from(["ENTRY", "VIRT_BASE", "INIT_P2M", "PHYS32_ENTRY"]),
         addresses,
     ),
@@ -194,7 +194,7 @@ def big_endian(kernel: bytes) -> bytes:
 
 
 TEXTS = ("XEN_VERSION", "GUEST_OS", "GUEST_VERSION", "LOADER", "PAE_MODE", "FEATURES")
-TEXT_NOTES = {NOTE_TYPES[name] for name in TEXTS}
+TEXT_NOTES = {NOTE_NUMBERS[name] for name in TEXTS}
 
 
 def test_big_endian_headers_are_swapped_as_in_xen(ask_xen: AskXen) -> None:
@@ -332,7 +332,7 @@ def test_hostile_tables_of_full_size_are_read_once() -> None:
 )
 def test_number_of_notes_is_bounded(name: str, count: int, message: str) -> None:
     kernel = bytearray(TinyKernel().build())
-    notes = note(name, NOTE_TYPES["FEATURES"], b"x|" * 100 + b"\0") * count
+    notes = note(name, NOTE_NUMBERS["FEATURES"], b"x|" * 100 + b"\0") * count
     struct.pack_into("<Q", kernel, 64 + 56 + 8, len(kernel))
     struct.pack_into("<Q", kernel, 64 + 56 + 32, len(notes))
     with pytest.raises(KernelError, match=message):

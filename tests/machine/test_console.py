@@ -48,7 +48,7 @@ class Guest:
 
 
 @given(start=indexes, texts=st.lists(st.binary(max_size=5000), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_output_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> None:
     guest = Guest(start)
     for text in texts:
@@ -58,7 +58,7 @@ def test_output_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> 
 
 
 @given(start=indexes, texts=st.lists(st.binary(max_size=3000), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_input_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> None:
     guest = Guest(start)
     got = b""
@@ -79,7 +79,7 @@ def test_a_full_input_ring_waits() -> None:
 
 
 @given(consumed=indexes, produced=indexes, in_consumed=indexes, in_produced=indexes)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_index_is_trusted(consumed: int, produced: int, in_consumed: int, in_produced: int) -> None:
     guest = Guest()
     guest.set_indexes(in_consumed, in_produced, consumed, produced)

@@ -118,7 +118,7 @@ words = st.integers(0, (1 << 64) - 1)
 
 @BOTH
 @given(table=st.integers(0, 39), index=st.integers(0, 511), entry=words, va=words)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_garbage_in_tables_never_leaves_memory(width: int, table: int, index: int, entry: int, va: int) -> None:
     world = World(width)
     world.put(table, index, entry)

@@ -302,7 +302,7 @@ operation = st.one_of(
 
 @BOTH
 @given(operations=st.lists(operation, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_sequence_keeps_the_counts_right(
     width: int, operations: list[tuple[str, int, int, tuple[int, int]]]
 ) -> None:

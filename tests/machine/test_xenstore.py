@@ -255,7 +255,7 @@ class RingGuest:
 
 
 @given(start=indexes, size=st.integers(0, 2048), repeat=st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_messages_of_any_size_pass_the_ring_from_any_index(start: int, size: int, repeat: int) -> None:
     guest = RingGuest(start)
     value = bytes(number % 251 for number in range(size))
@@ -274,7 +274,7 @@ def test_messages_of_any_size_pass_the_ring_from_any_index(start: int, size: int
 
 
 @given(values=st.tuples(indexes, indexes, indexes, indexes), data=st.binary(max_size=xen.XENSTORE_RING_SIZE))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_index_is_trusted(values: tuple[int, int, int, int], data: bytes) -> None:
     guest = RingGuest()
     guest.page[: len(data)] = data
@@ -286,7 +286,7 @@ def test_no_index_is_trusted(values: tuple[int, int, int, int], data: bytes) -> 
 
 
 @given(data=st.lists(st.binary(max_size=300), max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_garbage_requests_are_answered_or_close_the_connection(data: list[bytes]) -> None:
     guest = RingGuest()
     for piece in data:
@@ -295,7 +295,7 @@ def test_garbage_requests_are_answered_or_close_the_connection(data: list[bytes]
 
 
 @given(kind=st.integers(0, 30), transaction=st.integers(0, 3), body=st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_request_gets_one_answer(kind: int, transaction: int, body: bytes) -> None:
     Client().ask(kind, body, transaction)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fsdrivers.blocks import open_source
 from pvboot.confine import parent, preload
 from pvboot.confine.jobs import NOBODY, NOTE, TERMINAL, TOTAL_LIMIT_BYTES, Job, JobLimits, Message, text_lines
+from pvboot.errors import BootError
 from pvboot.libxl.program import BOOT_MESSAGES, Program
 from pvboot.libxl.pygrub import guest
 from pvboot.libxl.pygrub.options import PROGRAM, USAGE, Options, parse
@@ -61,7 +62,10 @@ def _run(options: Options) -> None:
     looking = options.list_entries or options.isconfig
     output = sys.stdout.fileno() if options.output is None or looking else os.open(options.output, os.O_WRONLY)
     if looking:
-        sys.stdout.write(str(_read_guest(options, LOOKER).get("text") or "").encode("utf-8", "replace").decode())
+        text = _read_guest(options, LOOKER).get("text")
+        if text is None:
+            raise BootError("the reader of the guest's disk said nothing")
+        sys.stdout.write(str(text))
         return
     with contextlib.ExitStack() as stack:
         files = None if options.not_really else stack.enter_context(_result_files(options))
