@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
-from pvboot.grub_errors import GrubError, first_word
+from pvboot.grub_errors import GrubError
 from pvboot.menu.loads import open_file
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.request import Module
@@ -59,17 +59,17 @@ class Shell:
         self.console.out(text + "\n")
 
     def need_root(self) -> Device:
-        """The root device.  Raises `GrubError` 12 if there is none (a menu from outside of any disk)."""
+        """The root device.  Raises `GrubError` 12 without one (a menu from outside of any disk)."""
         if self.root is None:
             raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root
 
-    def open(self, args: str) -> tuple[str, File]:
-        """Open the file that `args` begins with; return its full name with the device, and the file.
+    def open(self, name: str) -> tuple[str, File]:
+        """Open the file of that name; return its full name with the device, and the file.
 
         Raises `GrubError`, or `FsError` if there is no root and no volume has the file.
         """
-        return open_file(self.devices, first_word(args), self.root, root_named=self.root_named)
+        return open_file(self.devices, name, self.root, root_named=self.root_named)
 
 
 def new_shell(
