@@ -44,7 +44,7 @@ def _run(options: Options) -> None:
 
 
 def answer(result: Result, output_format: str) -> bytes:
-    """What the toolstack is told.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
+    """The answer to the toolstack.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
 
     Raises `BootError` for values that the format cannot carry.
     """
@@ -61,7 +61,7 @@ def answer(result: Result, output_format: str) -> bytes:
 
 
 def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report:
-    """What the child found; raises `BootError` with its reason."""
+    """Start the child and return its messages.  Raises `BootError` with its reason."""
     outputs = (files.kernel, files.ramdisk)
     preload.preload("netboot")
     uid = options.runas or None
