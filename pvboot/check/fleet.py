@@ -24,7 +24,8 @@ from pvboot.check.opened import OpenedSource, open_for_check
 from pvboot.check.rules import load_rules
 from pvboot.check.run_entry import run_limits
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, ChildKilled, Job, JobLimits, Message, SandboxError
+from pvboot.confine.child import Channel, Work
+from pvboot.confine.jobs import CODE, FILES, NETWORK, ChildKilled, Grants, Job, JobLimits, Message, SandboxError
 from pvboot.errors import PvbootError
 from pvboot.sources import is_url
 
@@ -153,21 +154,21 @@ def _start(source: str, options: CheckOptions, limits: JobLimits) -> parent.Chil
             f"{home}/.config",
             f"{home}/.netrc",
         )
-        job = CHECKER._replace(rights=NETWORK | CODE)
-        return parent.start(job, _work(source, options), limits=limits, readable=readable, scratch=tempfile.tempdir)
+        grants = Grants((), readable, tempfile.tempdir, uid=None)
+        return parent.start(CHECKER._replace(rights=NETWORK | CODE), _work(source, options), grants, limits)
     opened = open_for_check(source, options)
     try:
         if not opened.confinable:
-            job = CHECKER._replace(rights=rights | FILES)
-            return parent.start(job, _work(source, options), limits=limits, readable=(source, *options.disks))
+            grants = Grants((), (source, *options.disks), uid=None)
+            return parent.start(CHECKER._replace(rights=rights | FILES), _work(source, options), grants, limits)
         job = CHECKER._replace(rights=rights)
-        return parent.start(job, _work(source, options, opened), keep=opened.fds, limits=limits, uid=NOBODY)
+        return parent.start(job, _work(source, options, opened), Grants(opened.fds), limits)
     finally:
         opened.close()
 
 
-def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> parent.Work:
-    def work(channel: parent.Channel) -> None:
+def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Work:
+    def work(channel: Channel) -> None:
         result = codec.encode(check_source(source, options, opened))
         channel.send("result", zlib.compress(result.encode("ascii"), 1))
 

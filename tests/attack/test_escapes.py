@@ -19,7 +19,8 @@ from fixtures.make_images import make
 from pvboot.check import fleet, run_entry
 from pvboot.check.model import CheckOptions
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, TERMINAL, SandboxError
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, TERMINAL, Grants, SandboxError
 from pvboot.libxl.netboot import main as netboot
 from pvboot.libxl.netboot import sources
 from pvboot.libxl.pygrub import guest
@@ -207,10 +208,10 @@ def test_without_confinement_the_attempts_succeed(target: tuple[str, list[socket
     folder, sockets = target
     tcp, udp = (sock.getsockname()[1] for sock in sockets[:2])
 
-    def attack(_channel: parent.Channel) -> NoReturn:
+    def attack(_channel: Channel) -> NoReturn:
         raise SandboxError(json.dumps(try_all(Target(folder, tcp, udp, os.getppid()), HARMLESS)))
 
-    said = parent.run(pygrub.READER, attack, confined=False).get("error")
+    said = parent.run(pygrub.READER, attack, Grants(confined=False)).get("error")
     assert json.loads(str(said)) == dict.fromkeys(HARMLESS, "done")
 
 

@@ -21,7 +21,7 @@ from pvboot.sources import is_on_server
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem
-    from pvboot.confine.parent import Channel
+    from pvboot.confine.child import Channel
     from pvboot.fetch.fetch import Fetcher
     from pvboot.fetch.urls import Url
     from pvboot.libxl.netboot.options import Options

@@ -16,7 +16,7 @@ from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.copy import copy_to_fd
 from pvboot import grub_errors
-from pvboot.confine.parent import Channel
+from pvboot.confine.child import Channel
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
