@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pvboot.errors import PvbootError
 
 if TYPE_CHECKING:
+    from grammars.commands import Arguments
     from grammars.spans import SourceSpan
 
 MAXIMUM_NUMBER = 0x7FFFFFFF
@@ -98,6 +99,13 @@ class GrubError(PvbootError):
     def at(self, span: SourceSpan) -> GrubError:
         """Return the error with its place in a menu, unless it has one already."""
         return self if self.span else GrubError(self.number, self.detail, span=span)
+
+
+def refuse_wrong(arguments: Arguments) -> None:
+    """Raises `GrubError` for the first thing in a command's argument that GRUB refuses at once."""
+    for problem in arguments.problems:
+        if problem.number:
+            raise GrubError(problem.number, problem.message)
 
 
 def read_number(text: str, start: int = 0) -> tuple[int, int]:

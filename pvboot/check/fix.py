@@ -114,10 +114,11 @@ def _replace_legacy_default(source: str, menu: Menu) -> str:
         if command.name == "title":
             break
         if command.name == "default" and _is_out_of_range(command, len(menu.entries)):
-            word = command.words[0]
-            at, row = word.span.column - 1, word.span.line - 1
-            if lines[row][at : at + word.span.length] == word.text:  # not one that a continuation splits
-                lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word.text) :]}"
+            word = command.argument.partition(" ")[0]
+            span = command.argument_part(0, len(word))
+            at, row = span.column - 1, span.line - 1
+            if lines[row][at : at + span.length] == word:  # not one that a continuation splits
+                lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word) :]}"
     return "\n".join(lines)
 
 

@@ -28,6 +28,8 @@ from pvboot.confine.child import Channel, Work
 from pvboot.confine.jobs import CODE, FILES, NETWORK, ChildKilled, Grants, Job, JobLimits, Message, SandboxError
 from pvboot.errors import PvbootError
 from pvboot.sources import is_url
+from pvboot.unpack import ByteStream, UnpackError, unpack
+from pvboot.unpack.codecs import GZIP_WBITS
 
 LIMITS: Final = JobLimits(parse_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, wall_seconds=300)
 TRIES: Final = 2  # of a source whose checker was ended by somebody else
@@ -38,14 +40,10 @@ Task = tuple[int, str, CheckOptions]
 
 
 def _unpack(data: bytes) -> SourceResult:
-    unpacker = zlib.decompressobj()
     try:
-        text = unpacker.decompress(data, REPORT_LIMIT_BYTES)
-    except zlib.error as err:
+        return codec.decode(b"".join(unpack("gzip", ByteStream.of(data), REPORT_LIMIT_BYTES)))
+    except UnpackError as err:
         raise ValueError(str(err)) from err
-    if not unpacker.eof:
-        raise ValueError("more than can be")
-    return codec.decode(text)
 
 
 CHECKER: Final = Job(
@@ -170,7 +168,7 @@ def _start(source: str, options: CheckOptions, limits: JobLimits) -> parent.Chil
 def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Work:
     def work(channel: Channel) -> None:
         result = codec.encode(check_source(source, options, opened))
-        channel.send("result", zlib.compress(result.encode("ascii"), 1))
+        channel.send("result", zlib.compress(result.encode("ascii"), 1, GZIP_WBITS))
 
     return work
 

@@ -20,8 +20,8 @@ from pvboot.menu.loads import GRUB, EntryLoads, entry_loads
 from pvboot.menu.model import Entry, Menu
 
 if TYPE_CHECKING:
+    from grammars.fields import Field, FieldFile
     from grammars.grub_cfg import Script
-    from grammars.lines import Field
     from grammars.menu_lst import MenuFile
     from pvboot.check.menu_lst_view import MenuLst
     from pvboot.devices import Devices
@@ -118,7 +118,7 @@ class Subject:
     def fields(self) -> tuple[Field, ...]:
         """The tree of an `extlinux` or `elilo` file."""
         assert self.dialect in ("extlinux", "elilo")
-        return cast("tuple[Field, ...]", self.tree)
+        return cast("FieldFile", self.tree).fields
 
     @cached_property
     def menu_lst(self) -> MenuLst:

@@ -149,8 +149,9 @@ def _loaded_from_files(args: argparse.Namespace) -> LoadedBoot:
 def _read_input(args: argparse.Namespace, path: str, what: str) -> bytes:
     """A kernel or ramdisk, given by name or URL."""
     from pvboot.handoff.plan import FILE_LIMIT_BYTES, read_file
+    from pvboot.sources import is_url
 
-    options = net_options(args) if "://" in path else None
+    options = net_options(args) if is_url(path) else None
     if options is None:
         return read_file(path, what)
     from pvboot.fetch.fetch import fetch_input

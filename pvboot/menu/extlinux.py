@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from grammars.extlinux import parse
-from grammars.lines import LINE_LIMIT, Field, is_cut
+from grammars.fields import Field
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
@@ -151,9 +151,10 @@ def build(data: bytes, context: MenuContext) -> Menu:
 
 def _read(reader: _Reader, file: str, data: bytes, depth: int) -> None:
     """Included files act as if their text stood in place of the line that names them."""
-    if is_cut(data):
-        reader.warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
-    for directive in parse(data, file):
+    tree = parse(data, file)
+    if not tree.complete:
+        reader.warnings.append(MenuWarning(f"{file}: {tree.limit}"))
+    for directive in tree.fields:
         if directive.key in ("include", "menu include"):
             _include(reader, directive, depth)
         elif directive.key.startswith("menu"):

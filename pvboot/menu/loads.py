@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from grammars.commands import Part, read_arguments
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_errors import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError
 from pvboot.menu.discovery import open_path
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pvboot.devices import Devices
     from pvboot.menu.model import Command, Entry
 
-KERNEL_OPTIONS = ("--type=", "--no-mem-option")
 _ENDS = ("boot", "configfile", "halt", "reboot")
 
 
@@ -162,13 +162,6 @@ def entry_loads(
     return reader.loads
 
 
-def skip_kernel_options(args: str) -> str:
-    """Return the argument of `kernel` without its leading options."""
-    while args.startswith(KERNEL_OPTIONS):
-        args = skip_word(args)
-    return args
-
-
 class _Reader:
     def __init__(self, root: Device | None, devices: Devices | None, policy: GrubPolicy | None) -> None:
         self.loads = EntryLoads(root)
@@ -194,20 +187,21 @@ class _Reader:
             if command.name in ("root", "rootnoverify", "uuid"):
                 self._set_root(command)
             elif command.name == "kernel":
-                loads.kernel = self._name_in(command, "kernel", skip_kernel_options(command.args))
+                loads.kernel = self._name_in(command, "kernel")
                 loads.typed_args = loads.kernel.args
             elif command.name == "initrd":
-                loads.initrds, loads.modules = [self._name_in(command, "initrd", command.args)], []
+                loads.initrds, loads.modules = [self._name_in(command, "initrd")], []
             elif command.name in ("module", "modulenounzip"):
                 loads.initrds = []
-                loads.modules.append(self._name_in(command, "module", command.args))
+                loads.modules.append(self._name_in(command, "module"))
             elif command.name in _ENDS:
                 break
 
     def _set_root(self, command: Command) -> None:
         if not command.args:
             return
-        word = first_word(command.args)
+        arguments = read_arguments(command.name, command.args)
+        word = arguments.get("device") or arguments.get("uuid")
         try:
             if command.name == "uuid":
                 if self._devices is None:
@@ -216,7 +210,7 @@ class _Reader:
                 if device is None:
                     raise GrubError(grub_errors.FILE_NOT_FOUND, f"no file system with UUID {word!r}")
             else:
-                device = read_device(command.args, self.loads.root)[0]
+                device = read_device(word, self.loads.root)[0]
                 if command.name == "root" and self._devices is not None and self._policy is not None:
                     self._devices.locate(device)
         except PvbootError as err:
@@ -224,11 +218,12 @@ class _Reader:
         else:
             self.loads.root, self.loads.root_named = device, True
 
-    def _name_in(self, command: Command, role: str, text: str) -> NamedFile:
-        word, span = first_word(text), command.args_span
-        span = replace(span, column=span.column + len(command.args) - len(text), length=len(word))
-        args = skip_word(text) if role != "initrd" else ""
-        return self._name(role, word, args, span, loops=False, unpack=command.name != "modulenounzip")
+    def _name_in(self, command: Command, role: str) -> NamedFile:
+        arguments = read_arguments(command.name, command.args)
+        file = arguments.part("file") or Part("file", "", len(command.args))
+        span = replace(command.args_span, column=command.args_span.column + file.start, length=len(file.text))
+        unpack = command.name != "modulenounzip"
+        return self._name(role, file.text, arguments.get("rest"), span, loops=False, unpack=unpack)
 
     # -- other dialects
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fsdrivers import errors as fs_errors
+from grammars.commands import read_arguments
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
 from pvboot import grub_errors
 from pvboot.devices import Devices, translate
-from pvboot.grub_errors import GrubError
+from pvboot.grub_errors import GrubError, refuse_wrong
 from pvboot.menu.loads import GRUB, entry_loads
 from pvboot.menu.model import Command, Entry, Menu
 from pvboot.shell import files, loading, network, settings
@@ -102,7 +103,9 @@ def _run(shell: Shell, name: str, args: str, span: SourceSpan | None) -> Outcome
             raise GrubError(grub_errors.UNKNOWN_COMMAND, repr(grub_errors.shorten(name)))
         if not info.entry:
             raise GrubError(grub_errors.UNKNOWN_COMMAND, f"{name!r} acts only before the first title")
-        return info.function(shell, args)
+        arguments = read_arguments(name, args)
+        refuse_wrong(arguments)
+        return info.function(shell, arguments)
     except GrubError as err:
         raise (err.at(span) if span else err) from err.__cause__
     except fs_errors.FsError as err:

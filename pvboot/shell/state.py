@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
-from pvboot.grub_errors import GrubError, first_word
+from pvboot.grub_errors import GrubError
 from pvboot.menu.loads import open_file
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.request import Module
@@ -64,12 +64,12 @@ class Shell:
             raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root
 
-    def open(self, args: str) -> tuple[str, File]:
-        """Open the file that `args` begins with; return its full name with the device, and the file.
+    def open(self, name: str) -> tuple[str, File]:
+        """Open the file of that name; return its full name with the device, and the file.
 
         Raises `GrubError`, or `FsError` if there is no root and no volume has the file.
         """
-        return open_file(self.devices, first_word(args), self.root, root_named=self.root_named)
+        return open_file(self.devices, name, self.root, root_named=self.root_named)
 
 
 def new_shell(

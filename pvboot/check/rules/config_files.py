@@ -77,16 +77,15 @@ def missing_password_menu(subject: Subject) -> Iterator[Problem]:
     """The file behind a password replaces the menu when the password is given."""
     assert subject.devices is not None
     for entry, line in subject.menu_lst.named("password"):
-        words = [word for word in line.words if not word.text.startswith("--")]
-        if len(words) < 2:
+        file = line.arguments.part("file")
+        if file is None:
             continue
         shell = new_shell(subject.devices, subject.menu)
         try:
-            shell.open(words[1].text)
+            shell.open(file.text)
         except PvbootError as err:
-            yield Problem(
-                f"the menu behind the password cannot be opened: {err}", words[1].span, entry.index if entry else None
-            )
+            span = line.argument_part(file.start, file.start + len(file.text))
+            yield Problem(f"the menu behind the password cannot be opened: {err}", span, entry.index if entry else None)
 
 
 @rule("configfile-loop", "error", "menus lead to each other without end", dialects=MENU_LST, needs="files")

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 from grammars.menu_lst import CommandLine
-from grammars.spans import SourceSpan
 from pvboot.blocklist import open_block_list
 from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.device_names import Device, read_device
-from pvboot.grub_errors import GrubError, first_word, quoted, shorten
-from pvboot.menu.loads import skip_kernel_options
+from pvboot.grub_errors import GrubError, quoted, shorten
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
 
@@ -140,9 +137,9 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
 
 def _floppies(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
-        text = _file_text(line)
-        if entry is not None and text.startswith("(fd") and line.name != "chainloader":
-            span = _part(line, text, text.find(")") + 1)
+        word, start = _named(line)
+        if entry is not None and word.startswith("(fd") and line.name != "chainloader":
+            span = line.argument_part(start, start + max(word.find(")") + 1, 1))
             message = "a PV guest has no floppy disk (error 21)"
             yield Problem(message, span, entry.index, severity="error" if entry.index in subject.unattended else None)
 
@@ -186,11 +183,9 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
         if entry is None:
             continue
-        text = _file_text(line)
-        if line.name in ("root", "rootnoverify"):
-            word = first_word(text)
-        else:
-            word = first_word(text) if text.startswith("(") else ""
+        word, start = _named(line)
+        if line.name in FILE_COMMANDS and not word.startswith("("):
+            continue
         if not word or word[0] in "'\"":
             continue
         device = word[: word.find(")") + 1] or word
@@ -198,7 +193,7 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
             verdicts[device] = _device_problem(device)
         problem = verdicts[device]
         if problem:
-            span = _part(line, text, len(device))
+            span = line.argument_part(start, start + len(device))
             mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
             yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
@@ -228,14 +223,13 @@ def relative_path(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named(*FILE_COMMANDS):
         if entry is None:
             continue
-        text = _file_text(line)
-        word = first_word(text)
+        word, start = _named(line)
         path = word.partition(")")[2] if word.startswith("(") else word
         if not word or word[0] in "'\"-/" or path.startswith("/") or _is_block_list(path):
             continue
         if word.startswith("(") and ")" not in word:
             continue  # bad-device-syntax
-        span = _part(line, text, len(word))
+        span = line.argument_part(start, start + len(word))
         what = f"{quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
         yield Problem(f"{what}: error 1", span, entry.index)
 
@@ -249,14 +243,14 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
         for line in _run_lines(entry):
             if line.name in roots and line.argument:
                 break
-            text = _file_text(line)
-            if line.name in FILE_COMMANDS and text.startswith("/"):
-                word = first_word(text)
+            word, start = _named(line)
+            if line.name in FILE_COMMANDS and word.startswith("/"):
                 message = (
                     f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
                     "(error 17), others the menu's own volume"
                 )
-                yield Problem(message, _part(line, text, len(word)), entry.index, severity=severity)
+                span = line.argument_part(start, start + len(word))
+                yield Problem(message, span, entry.index, severity=severity)
                 break
 
 
@@ -278,16 +272,7 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
             return
 
 
-def _part(line: CommandLine, text: str, length: int) -> SourceSpan:
-    """The first letters of `text`, which is the end of the argument."""
-    span = line.argument_span
-    return replace(span, column=span.column + len(line.argument) - len(text), length=max(length, 1))
-
-
-def _file_text(line: CommandLine) -> str:
-    """The argument from the file's name on."""
-    if line.name == "kernel":
-        return skip_kernel_options(line.argument)
-    if line.name == "chainloader" and line.argument.startswith("--force"):
-        return line.argument.partition(" ")[2].lstrip(" ")
-    return line.argument
+def _named(line: CommandLine) -> tuple[str, int]:
+    """The file or device that a line names, and its index in the argument."""
+    part = line.arguments.part("file") or line.arguments.part("device")
+    return (part.text, part.start) if part is not None else ("", 0)

@@ -11,7 +11,6 @@ from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.menu_lst import MAXIMUM_FALLBACKS
-from pvboot.shell.settings import read_color
 
 _MD5_HASH = re.compile(r"\$1\$[^$]{0,8}\$[./0-9A-Za-z]{22}")
 
@@ -127,15 +126,10 @@ def timeout_not_a_number(subject: Subject) -> Iterator[Problem]:
 @rule("bad-color", "warning", "a color that GRUB does not know", dialects=MENU_LST)
 def bad_color(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("color"):
-        highlight = skip_word(line.argument)
-        for text in (line.argument, *([highlight] if highlight.strip(" ") else [])):
-            try:
-                read_color(text)
-            except GrubError:
-                place = line.words[0 if text is line.argument else 1].span if line.words else line.name_span
-                found = quoted(first_word(text))
-                message = f"{found} is not a color, expected FOREGROUND/BACKGROUND such as white/blue"
-                yield Problem(message, place, entry.index if entry else None, severity="error" if entry else None)
+        for wrong in line.arguments.problems:
+            place = line.argument_part(wrong.start, wrong.start + len(wrong.text)) if wrong.text else line.name_span
+            index, severity = (entry.index, "error") if entry else (None, None)
+            yield Problem(wrong.message, place, index, severity=severity)
 
 
 # --- passwords --------------------------------------------------------------------------------------------

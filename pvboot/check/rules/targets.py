@@ -14,7 +14,6 @@ from pvboot.check.volumes import device_of, used_volumes
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import first_word, shorten
-from pvboot.menu.loads import KERNEL_OPTIONS
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Volume
@@ -117,7 +116,7 @@ def word_of_menu_lst_not_known(subject: Subject) -> Iterator[Problem]:
             message = "" if line.argument.strip() else f"pygrub refuses the whole menu for {line.name} without a device"
         elif line.name != "kernel":
             message = "pygrub passes over modules and starts the kernel alone"
-        elif line.argument.startswith(KERNEL_OPTIONS):
+        elif (file := line.arguments.part("file")) is not None and file.start:  # an option stands before it
             message = f"pygrub takes {shorten(first_word(line.argument))} for the kernel's name"
         if entry is not None and message:
             yield Problem(message, line.span, entry.index)

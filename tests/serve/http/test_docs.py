@@ -22,5 +22,5 @@ def test_the_page_has_every_count() -> None:
 
 
 def test_the_page_has_every_status() -> None:
-    written = {int(status) for status in re.findall(r"(?:BadRequest|plain)\((\d{3})", SOURCE)}
+    written = {int(status) for status in re.findall(r"(?:refusal|refuse|_refuse|_plain)\((?:who, )?(\d{3})", SOURCE)}
     assert written <= {int(status) for status in re.findall(r"\b[1-5]\d\d\b", PAGE)}
