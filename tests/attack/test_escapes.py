@@ -22,7 +22,6 @@ from pvboot.confine import parent, preload
 from pvboot.confine.child import Channel
 from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, TERMINAL, Grants, SandboxError
 from pvboot.libxl.netboot import main as netboot
-from pvboot.libxl.netboot import sources
 from pvboot.libxl.pygrub import guest
 from pvboot.libxl.pygrub import main as pygrub
 from pvboot.serve import images
@@ -69,8 +68,7 @@ def boot_menu(attack: Attack, monkeypatch: pytest.MonkeyPatch, folder: str) -> s
 
 def netboot_from(location: str) -> Job:
     def job(attack: Attack, monkeypatch: pytest.MonkeyPatch, folder: str) -> str:
-        for source in (sources.Image, sources.Directory, sources.Remote):
-            monkeypatch.setattr(source, "deliver", attack)
+        monkeypatch.setattr(netboot, "_work", attack)
         place = location.format(folder=folder)
         return said_by(lambda: netboot.run([f"--location={place}", f"--output-directory={folder}/out"]), monkeypatch)
 

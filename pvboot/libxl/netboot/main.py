@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pvboot.confine import parent, preload
+from pvboot.confine.child import Channel
 from pvboot.confine.jobs import DEFAULT_LIMITS, FILES, NETWORK, Grants, Job, JobLimits
 from pvboot.errors import BootError
+from pvboot.libxl.deliver import Outputs, deliver
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
 from pvboot.libxl.netboot.sources import Source, open_location
 from pvboot.libxl.program import BOOT_MESSAGES, Program
@@ -72,10 +74,17 @@ def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report
             grants = _network(grants, stack)
         elif job is FILE_READER:
             grants = grants._replace(uid=None)  # the host's own: nobody is kept from files that only root may read
-        report = parent.run(job, lambda channel: source.deliver(outputs, channel), grants, limits, outputs=outputs)
+        report = parent.run(job, lambda channel: _work(source, outputs, channel), grants, limits, outputs=outputs)
     kinds = () if options.quiet else ("note", "warning") if options.verbose else ("warning",)
     program.tell(report, kinds, layers=options.verbose)
     return report
+
+
+def _work(source: Source, outputs: Outputs, channel: Channel) -> None:
+    kernel, ramdisk = source.find(lambda text: channel.send("note", text))
+    if ramdisk is not None and not ramdisk.size:
+        raise BootError("the ramdisk is empty", where=ramdisk.path)
+    deliver(kernel, [ramdisk] if ramdisk else [], outputs, channel)
 
 
 def _network(grants: Grants, stack: contextlib.ExitStack) -> Grants:
