@@ -25,6 +25,8 @@ images: .venv/installed
 # What is committed, but derived from something else in the tree.
 generate: .venv/installed
 	$(PY) tools/generate_formats.py
+	$(PY) tools/generate_parsers.py
+	$(PY) tools/draw_grammars.py
 	$(PY) tools/write_rule_index.py
 	$(PY) tools/write_man_pages.py
 
