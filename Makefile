@@ -25,6 +25,8 @@ images: .venv/installed
 # What is committed, but derived from something else in the tree.
 generate: .venv/installed
 	$(PY) tools/generate_formats.py
+	$(PY) tools/generate_parsers.py
+	$(PY) tools/draw_grammars.py
 
 # The recording in README.md.
 picture: .venv/installed
