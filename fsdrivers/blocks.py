@@ -1,4 +1,4 @@
-"""Where bytes come from: raw image files, block devices, slices of them, files in them, and bytes in memory."""
+"""Sources of bytes: raw image files, block devices, slices of them, files in them, and bytes in memory."""
 
 from __future__ import annotations
 
@@ -40,12 +40,9 @@ CONTAINER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
 def check_range(name: str, source_size: int, offset: int, size: int) -> None:
     """`SourceError` unless `offset`, `size` lie inside a source of `source_size` bytes."""
     if offset < 0 or size < 0 or offset + size > source_size:
-        raise SourceError(
-            "read outside the source",
-            where=f"{name}: byte {offset:#x}",
-            expected=f"{size} bytes",
-            found=f"{max(0, source_size - max(0, offset))} bytes",
-        )
+        found = f"{max(0, source_size - max(0, offset))} bytes"
+        where = f"{name}: byte {offset:#x}"
+        raise SourceError("read outside the source", where=where, expected=f"{size} bytes", found=found)
 
 
 def check_length(data: bytes, size: int, where: str, what: str = SHORT_READ) -> None:
@@ -69,12 +66,12 @@ class Source(ABC):
         return self._read(offset, size)
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        """What stands behind the range, in order, adding up to exactly `size`."""
+        """The runs behind the range, in order, adding up to exactly `size`."""
         check_range(self.name, self.size, offset, size)
         return self._extents(offset, size)
 
     def close(self) -> None:  # noqa: B027 (most own nothing)
-        """Give the descriptors back that are this source's own."""
+        """Close the descriptors that are this source's own."""
 
     @abstractmethod
     def _read(self, offset: int, size: int) -> bytes: ...

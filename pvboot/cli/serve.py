@@ -77,7 +77,7 @@ def _dhcp_server(name: str) -> str:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Complain about every mistake that a start would meet; 0 if there is none."""
+    """Complain about every mistake that a start would meet; returns 0 without any."""
     from pvboot.cli.common import complain
     from pvboot.serve.config import ConfigError, load_config
     from pvboot.serve.daemon import check_user, load_tls

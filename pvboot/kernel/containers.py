@@ -1,4 +1,4 @@
-"""What a kernel comes packed in: a gzip'd file, and Linux's bzImage with its payload."""
+"""Containers of kernels: a gzip'd file, and Linux's bzImage with its payload."""
 
 from __future__ import annotations
 

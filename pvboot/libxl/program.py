@@ -1,4 +1,4 @@
-"""What the boot loaders have in common: one line for every end, the child's words, what libxl is told."""
+"""Parts that the boot loaders share: one line for every end, the child's messages, the answer to libxl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libxl is told (simple0, simple) and what old toolstacks were told (sxp), byte for byte as pygrub writes it.
+"""The answers to libxl (simple0, simple) and to old toolstacks (sxp), byte for byte as pygrub writes them.
 
 The reader is libxl's parse_bootloader_result: items end in NUL, an item of 8192 bytes or more is dropped.
 """

@@ -46,7 +46,7 @@ class Canvas:
                     line[at] = (cell, reverse)
 
     def picture(self, cursor: tuple[int, int]) -> Picture:
-        """What was drawn, with the cursor moved inside."""
+        """Return the drawing, with the cursor moved inside."""
         row, column = min(cursor[0], self.rows - 1), min(cursor[1], self.columns - 1)
         return Picture(tuple(map(tuple, self._cells)), (row, column))
 

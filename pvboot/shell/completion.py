@@ -42,7 +42,7 @@ class _Match:
 
 
 def complete(shell: Shell, line: str) -> Completion:
-    """What TAB gives behind `line`, the text up to the cursor.  Raises `GrubError` if a device cannot be read."""
+    """Complete `line`, the text up to the cursor, as TAB does.  Raises `GrubError` if a device cannot be read."""
     line = line.lstrip(" ")
     command = re.split("[ =]", line, maxsplit=1)[0]
     if command == line:
@@ -76,7 +76,7 @@ def _completion(kind: str, word: str, found: Iterable[_Match]) -> Completion:
 
 
 def _common(first: str, last: str) -> str:
-    """What the first and the last of sorted texts have in common, so have all."""
+    """The common start of all texts: that of the first and the last when sorted."""
     length = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:length]
 

@@ -1,4 +1,4 @@
-"""What stands behind a device, in words."""
+"""Descriptions of devices: disk, partition, file system."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def root(shell: Shell, args: Arguments) -> Outcome | None:
     device = read_device(args.get("device"), shell.root)[0]
     shell.devices.check(device)
     shell.root, shell.root_named = device, True
-    # A file system that cannot be read is no error here: block lists still work.
+    # A file system that cannot be read is not an error here: block lists still work.
     shell.out(describe_volume(shell.devices, device))
     return None
 

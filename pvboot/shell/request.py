@@ -1,4 +1,4 @@
-"""What running an entry leads to: a boot, another menu, or the end of the guest."""
+"""The outcomes of an entry: a boot, another menu, or the end of the guest."""
 
 from __future__ import annotations
 

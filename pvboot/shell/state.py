@@ -59,7 +59,7 @@ class Shell:
         self.console.out(text + "\n")
 
     def need_root(self) -> Device:
-        """The root device.  Raises `GrubError` 12 if there is none (a menu from outside of any disk)."""
+        """The root device.  Raises `GrubError` 12 without one (a menu from outside of any disk)."""
         if self.root is None:
             raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root

@@ -46,7 +46,7 @@ def _run(options: Options) -> None:
 
 
 def answer(result: Result, output_format: str) -> bytes:
-    """What the toolstack is told.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
+    """The answer to the toolstack.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
 
     Raises `BootError` for values that the format cannot carry.
     """
@@ -63,7 +63,7 @@ def answer(result: Result, output_format: str) -> bytes:
 
 
 def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report:
-    """What the child found; raises `BootError` with its reason."""
+    """Start the child and return its messages.  Raises `BootError` with its reason."""
     outputs = (files.kernel, files.ramdisk)
     grants = Grants((*source.keep, *outputs), source.readable, uid=options.runas or None)
     job, limits = (IMAGE_READER if source.keep else FILE_READER), DEFAULT_LIMITS

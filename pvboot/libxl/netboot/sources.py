@@ -1,4 +1,4 @@
-"""What LOCATION may be, and how kernel and ramdisk come from each into the result files."""
+"""The kinds of LOCATION, and the ways of kernel and ramdisk from each into the result files."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class PygrubPolicy(GrubPolicy):
     """Where pygrub opens a file: on the menu's own volume, whatever device was named.
 
     Here the device comes first: a guest's own disk is often handed over as a partition of another number, so one that
-    is not there, or not with this file, is no reason to fail.  A file in a disk image is not replaced.
+    is not there, or not with this file, does not make it fail.  A file in a disk image is not replaced.
     """
 
     retried = frozenset(
@@ -115,7 +115,7 @@ def _devices(source: BlockSource, options: Options) -> Devices:
 
 
 def _load_menu(devices: Devices, channel: Channel) -> Menu:
-    """The guest's menu.  Raises `MenuError`, `FsError` if there is none with an entry."""
+    """Load the guest's menu.  Raises `MenuError`, `FsError` if no menu has an entry."""
     menu = load(devices, find(devices, every_title=True))
     channel.send("note", f"menu {menu.volume or ''}{menu.path} ({menu.dialect}, {len(menu.entries)} entries)")
     for warning in menu.warnings[:WARNINGS_SHOWN]:
@@ -126,7 +126,7 @@ def _load_menu(devices: Devices, channel: Channel) -> Menu:
 
 
 def named_entry(options: Options, menu: Menu) -> int | None:
-    """What --entry says; one that is not there is the default, silently.  Negative numbers are none."""
+    """The entry of --entry; an unknown one or a negative number is the default, silently."""
     wanted = options.entry
     if wanted is None:
         return None

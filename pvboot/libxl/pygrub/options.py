@@ -48,7 +48,7 @@ USAGE = (
 
 @dataclass(slots=True)
 class Options:
-    """What was asked for; the names are those of the options."""
+    """The parsed command line; the names are those of the options."""
 
     image: str = ""
     interactive: bool = True

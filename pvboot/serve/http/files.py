@@ -135,8 +135,8 @@ class Files:
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             outcome = connection.outcome
             raise
-        except OSError as err:
-            outcome = f"error: {err.strerror or err}"
+        except (OSError, PvbootError) as err:
+            outcome = f"error: {getattr(err, 'strerror', None) or err}"
             raise
         finally:
             self._journal.end(number, outcome, sender.sent)

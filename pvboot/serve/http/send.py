@@ -14,18 +14,14 @@ from typing import Final
 from aiohttp import web
 
 from fsdrivers.api import Extent
+from fsdrivers.errors import SourceError
+from pvboot.serve.extents import gathered, short_file
 
 # Below this a sendfile call costs more than the copy that it saves.
 SENDFILE_BYTES: Final = 32 << 10
-GATHER_BYTES: Final = 128 << 10
 # What one connection sends before the others have their turn: a fast reader would else hold the loop for a whole file.
 TURN_BYTES: Final = 2 << 20
 _NO_SENDFILE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_ZEROS: Final = bytes(GATHER_BYTES)
-
-
-class ShortFile(OSError):  # noqa: N818  (the name says what is wrong)
-    """A file ends before its extents do, or they before it."""
 
 
 class FileResponse(web.StreamResponse):
@@ -37,7 +33,7 @@ class FileResponse(web.StreamResponse):
 def pieces(extents: Iterable[Extent]) -> Iterator[Extent | bytes]:
     """Yield what is to be sent, in order: long runs of descriptors for sendfile, bytes for the rest.
 
-    Raises `OSError`.
+    Raises `SourceError`.
     """
     for for_sendfile, group in groupby(extents, _for_sendfile):
         if for_sendfile:
@@ -46,39 +42,8 @@ def pieces(extents: Iterable[Extent]) -> Iterator[Extent | bytes]:
             yield from gathered(group)
 
 
-def gathered(extents: Iterable[Extent]) -> Iterator[bytes]:
-    """Yield the bytes of extents, small ones together.  Raises `OSError`."""
-    waiting: list[bytes] = []
-    size = 0
-    for extent in extents:
-        for data in _contents(extent):
-            waiting.append(data)
-            size += len(data)
-            if size >= GATHER_BYTES:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)
-
-
 def _for_sendfile(extent: Extent) -> bool:
     return extent.fd is not None and extent.length >= SENDFILE_BYTES
-
-
-def _contents(extent: Extent) -> Iterator[bytes]:
-    done = 0
-    while done < extent.length:
-        count = min(extent.length - done, GATHER_BYTES)
-        if extent.fd is not None:
-            data = os.pread(extent.fd, count, extent.offset + done)
-        elif extent.data is not None:
-            data = extent.data[done : done + count]
-        else:
-            data = _ZEROS[:count]
-        if not data:
-            raise ShortFile("the file is shorter than its extents")
-        yield data
-        done += len(data)
 
 
 class Sender:
@@ -90,7 +55,7 @@ class Sender:
         self._length = length
 
     async def send(self, request: web.BaseRequest, response: FileResponse) -> None:
-        """Send head and body.  Raises `ConnectionError` and other `OSError`s, also `ShortFile`."""
+        """Send head and body.  Raises `OSError`, mostly `ConnectionError`, and `SourceError`."""
         await response.prepare(request)
         transport = request.transport
         if transport is None:
@@ -107,7 +72,7 @@ class Sender:
                 await request.writer.drain()
                 await _Filling(sock, self, pieces(self._extents)).run()
         if self.sent != self._length:
-            raise ShortFile("the extents are shorter than the file")
+            raise SourceError("extents do not add up to the file")
 
 
 @contextlib.contextmanager
@@ -155,10 +120,10 @@ class _Filling:
                     return
         except (BlockingIOError, InterruptedError):
             return
-        except OSError as err:
+        except (OSError, SourceError) as err:
             self._finish(err)
 
-    def _finish(self, error: OSError | None) -> None:
+    def _finish(self, error: Exception | None) -> None:
         if self._done.done():
             return
         if error is None:
@@ -183,7 +148,7 @@ class _Filling:
             self._pieces, self._piece = chain(gathered([piece]), self._pieces), None
             return True
         if not count:
-            raise ShortFile("the file is shorter than its extents")
+            raise short_file(piece.offset)
         self._sender.sent += count
         left = piece.length - count
         self._piece = Extent(left, piece.fd, piece.offset + count) if left else None
