@@ -1,4 +1,4 @@
-"""Where bytes come from: raw image files, block devices, slices of them, files in them, and bytes in memory."""
+"""Sources of bytes: raw image files, block devices, slices of them, files in them, and bytes in memory."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class Source(ABC):
         return self._read(offset, size)
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        """What stands behind the range, in order, adding up to exactly `size`."""
+        """The runs behind the range, in order, adding up to exactly `size`."""
         check_range(self.name, self.size, offset, size)
         return self._extents(offset, size)
 
     def close(self) -> None:  # noqa: B027 (most own nothing)
-        """Give the descriptors back that are this source's own."""
+        """Close the descriptors that are this source's own."""
 
     @abstractmethod
     def _read(self, offset: int, size: int) -> bytes: ...

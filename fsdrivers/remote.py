@@ -113,7 +113,7 @@ def find_remote(url: str) -> tuple[Any, str]:
 
 
 def version_of(url: str) -> str | None:
-    """What changes when the object does, None if that cannot be known."""
+    """A text that changes when the object does, None if the server gives nothing to tell by."""
     try:
         filesystem, path = find_remote(url)
         info = filesystem.info(path)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource, File, Stat
 from fsdrivers.blocks import MemorySource, SourceFile
-from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.errors import Corrupt, Unsupported, require
 from fsdrivers.ext2.checksum import Checksums
 from fsdrivers.ext2.constants import ROOT_INODE, Incompat, InodeFlag
 from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
 from fsdrivers.ext2.inode import Inode, inline_tail
-from fsdrivers.ext2.mapping import Limits, MapReader, extent_runs, indirect_runs
+from fsdrivers.ext2.mapping import BlockMap, Limits
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
 from fsdrivers.runfile import Run, RunFile
@@ -73,24 +73,19 @@ class ExtFilesystem(TreeFilesystem[Inode]):
         return Inode(number, self._groups.read_inode(number, where), where, large_dir=self._large_dir)
 
     def runs(self, inode: Inode) -> list[Run]:
-        """Where the blocks of an inode lie, in file order, cut at its size."""
-        sb = self.superblock
+        """The runs of an inode's blocks in file order, cut at its size."""
+        sb, size = self.superblock, self.superblock.block_size
         where = f"{self.name}: inode {inode.number}"
-        file_blocks = -(-inode.size // sb.block_size)
-        checksums = self._checksums
+        extents = bool(inode.flags & InodeFlag.EXTENTS)
 
-        def verify(block: int, data: bytes) -> None:
-            if checksums is not None:
-                checksums.check_extent_block(inode, data, f"{where}: extent block {block}")
+        def read_block(block: int) -> bytes:
+            data = self.source.read_at(block * size, size)
+            if extents and self._checksums is not None:
+                self._checksums.check_extent_block(inode, data, f"{where}: extent block {block}")
+            return data
 
-        reader = MapReader(self._read_block, sb.block_size, sb.blocks_count, where, self._limits, verify)
-        if inode.flags & InodeFlag.EXTENTS:
-            return extent_runs(inode.block, reader, file_blocks)
-        return indirect_runs(inode.block, reader, file_blocks)
-
-    def _read_block(self, block: int) -> bytes:
-        size = self.superblock.block_size
-        return self.source.read_at(block * size, size)
+        blocks = BlockMap(read_block, size, sb.blocks_count, -(-inode.size // size), where, self._limits)
+        return blocks.extent_runs(inode.block) if extents else blocks.indirect_runs(inode.block)
 
     def _refuse_encrypted(self, inode: Inode) -> None:
         if inode.flags & InodeFlag.ENCRYPT:
@@ -99,13 +94,8 @@ class ExtFilesystem(TreeFilesystem[Inode]):
     def _inline_data(self, inode: Inode) -> bytes:
         where = f"{self.name}: inode {inode.number}"
         data = inode.block + inline_tail(inode, where)
-        if inode.size > len(data):
-            raise Corrupt(
-                "inline data is shorter than its file",
-                where=where,
-                expected=f"{inode.size} bytes",
-                found=f"{len(data)} bytes",
-            )
+        expected, found = f"{inode.size} bytes", f"{len(data)} bytes"
+        require(inode.size <= len(data), "inline data is shorter than its file", where, expected, found)
         return data[: inode.size]
 
     def stat(self, node: Inode) -> Stat:
@@ -119,10 +109,8 @@ class ExtFilesystem(TreeFilesystem[Inode]):
     def root(self) -> Inode:
         """The root directory."""
         inode = self.inode(ROOT_INODE)
-        if not is_directory(inode):
-            where = f"{self.name}: inode {ROOT_INODE}"
-            what = "the root inode is not a directory"
-            raise Corrupt(what, where=where, expected=f"mode {MODE_DIRECTORY:#x}", found=f"{inode.mode:#x}")
+        where, expected = f"{self.name}: inode {ROOT_INODE}", f"mode {MODE_DIRECTORY:#x}"
+        require(is_directory(inode), "the root inode is not a directory", where, expected, f"{inode.mode:#x}")
         return inode
 
     def link_target(self, link: Inode) -> bytes:
@@ -178,10 +166,7 @@ class ExtFilesystem(TreeFilesystem[Inode]):
             if tail:
                 yield tail, len(tail)
             return
-        if node.size % block_size:
-            raise Corrupt(
-                "bad directory size", where=where, expected=f"a multiple of {block_size}", found=str(node.size)
-            )
+        require(node.size % block_size == 0, "bad directory size", where, f"a multiple of {block_size}", node.size)
         runs = self.runs(node)
         if sum(run.blocks for run in runs) * block_size > MAX_DIRECTORY_BYTES:
             raise Unsupported("directory is too large", where=where, expected=f"at most {MAX_DIRECTORY_BYTES} bytes")
@@ -209,13 +194,8 @@ def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesys
     replayed = _replayed_source(ExtFilesystem(source, superblock, limits, verify=False))
     # The super block and the descriptors may themselves stand in the journal.
     after = read_superblock(replayed)
-    if after.block_size != superblock.block_size:
-        raise Corrupt(
-            "the journal changes the block size",
-            where=source.name,
-            expected=str(superblock.block_size),
-            found=str(after.block_size),
-        )
+    before, now = superblock.block_size, after.block_size
+    require(before == now, "the journal changes the block size", source.name, before, now)
     return ExtFilesystem(replayed, after, limits)
 
 

@@ -16,8 +16,10 @@ from fsdrivers.ext2._formats import (
     JOURNAL_COMMIT,
     JOURNAL_HEADER,
     JOURNAL_REVOKE,
+    JOURNAL_REVOKED,
     JOURNAL_TAG,
     JOURNAL_TAG3,
+    JOURNAL_TAG_UUID,
     JOURNAL_TAIL,
     JournalCommitOffsets,
     JournalSuperBlock,
@@ -58,7 +60,7 @@ class Tag:
 
 @dataclass(slots=True)
 class Transaction:
-    """What one transaction says; `damage` is what was wrong with it, of interest once it turns out committed.
+    """One transaction; `damage` is what was wrong with it, of interest once it turns out committed.
 
     `covered` are the log blocks that a version 1 commit checksum is made of: descriptors and copies.
     """
@@ -100,6 +102,8 @@ class Log:
                 raise Unsupported("journal checksum is not supported", where=where, expected="crc32c", found=found)
             crc = crc32c(FRESH, zeroed(raw, JournalSuperOffsets.checksum, 4))
             require_checksum("the journal super block", where, sb.checksum, crc)
+        # Descriptor and revoke blocks may end in a checksum.
+        self.used_bytes = block_size - (JOURNAL_TAIL.size if self.has_checksums else 0)
         self.seed = crc32c(FRESH, sb.uuid) if self.has_checksums else 0
         self.sequence, self.first, self.start = sb.sequence, sb.first, sb.start
         self.fast_commit_blocks = 0
@@ -189,7 +193,7 @@ def _tail_is_good(log: Log, block: bytes) -> bool:
     """Whether the checksum in the last four bytes of a descriptor or revoke block is right."""
     if not log.has_checksums:
         return True
-    at = len(block) - JOURNAL_TAIL.size
+    at = log.used_bytes
     return (crc32c(log.seed, zeroed(block, at, 4)),) == JOURNAL_TAIL.unpack_from(block, at)
 
 
@@ -197,21 +201,18 @@ def _descriptor_tags(log: Log, block: bytes, current: Transaction) -> list[tuple
     """(home block, flags, checksum) of the blocks that follow a descriptor."""
     if not _tail_is_good(log, block):
         current.damage = "bad checksum of a journal descriptor"
-    version3 = bool(log.incompat & JournalIncompat.CSUM_V3)
     wide = bool(log.incompat & JournalIncompat.BIT64)
-    # jbd2 gives version 2 tags two bytes that it never uses.
-    layout = JOURNAL_TAG3 if version3 else JOURNAL_TAG[wide]
-    tag_bytes = layout.size + (2 if log.incompat & JournalIncompat.CSUM_V2 else 0)
-    end = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
+    version3 = log.incompat & JournalIncompat.CSUM_V3
+    layout = JOURNAL_TAG3 if version3 else JOURNAL_TAG[wide, bool(log.incompat & JournalIncompat.CSUM_V2)]
     tags: list[tuple[int, int, int | None]] = []
     position = JOURNAL_HEADER.size
-    while position + tag_bytes <= end:
+    while position + layout.size <= log.used_bytes:
         if version3:
             number, flags, high, checksum = layout.unpack_from(block, position)
         else:
             number, checksum, flags, high = (*layout.unpack_from(block, position), 0)[:4]
         tags.append((number | (high << 32 if wide else 0), flags, checksum if log.has_checksums else None))
-        position += tag_bytes + (0 if flags & TagFlag.SAME_UUID else 16)
+        position += layout.size + (0 if flags & TagFlag.SAME_UUID else JOURNAL_TAG_UUID.size)
         if flags & TagFlag.LAST:
             break
     return tags
@@ -222,12 +223,12 @@ def _revoked(log: Log, block: bytes, current: Transaction) -> set[int]:
     if not _tail_is_good(log, block):
         current.damage = "bad checksum of a journal revoke block"
     (used,) = JOURNAL_REVOKE.unpack_from(block)
-    width = 8 if log.incompat & JournalIncompat.BIT64 else 4
-    limit = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
-    if not JOURNAL_REVOKE.size <= used <= limit:
+    if not JOURNAL_REVOKE.size <= used <= log.used_bytes:
         current.damage = f"bad size of a journal revoke block: {used} bytes"
         return set()
-    return {int.from_bytes(block[i : i + width], "big") for i in range(JOURNAL_REVOKE.size, used - width + 1, width)}
+    layout = JOURNAL_REVOKED[bool(log.incompat & JournalIncompat.BIT64)]
+    whole = (used - JOURNAL_REVOKE.size) // layout.size * layout.size
+    return {block for (block,) in layout.iter_unpack(block[JOURNAL_REVOKE.size : JOURNAL_REVOKE.size + whole])}
 
 
 def _commit_is_good(log: Log, block: bytes, current: Transaction) -> bool:
@@ -259,11 +260,8 @@ def _refuse_fast_commits(log: Log, transactions: int) -> None:
         return
     tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
     if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
-        raise Unsupported(
-            "the journal ends with fast commits; run fsck or mount it once",
-            where=log.where,
-            found=f"fast commit of transaction {tid}",
-        )
+        what = "the journal ends with fast commits; run fsck or mount it once"
+        raise Unsupported(what, where=log.where, found=f"fast commit of transaction {tid}")
 
 
 def _last_writers(transactions: list[Transaction]) -> dict[int, Tag]:
@@ -282,11 +280,8 @@ def _check_homes(final: dict[int, Tag], sb: SuperBlock, runs: list[Run], where: 
     by_disk = sorted(runs, key=lambda run: run.disk_block)
     starts = [run.disk_block for run in by_disk]
     for block in final:
-        if block >= sb.blocks_count:
-            expected = f"0..{sb.blocks_count - 1}"
-            raise Corrupt(
-                "journal holds a block outside the file system", where=where, found=str(block), expected=expected
-            )
+        what = "journal holds a block outside the file system"
+        require(block < sb.blocks_count, what, where, f"0..{sb.blocks_count - 1}", block)
         i = bisect_right(starts, block) - 1
         if i >= 0 and block < starts[i] + by_disk[i].blocks:
             raise Corrupt("journal holds a block of itself", where=where, found=str(block))

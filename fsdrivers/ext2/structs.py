@@ -16,6 +16,7 @@ from construct import (
     Int32sl,
     Int32ub,
     Int32ul,
+    Int64ub,
     Int64ul,
     Padding,
     Struct,
@@ -144,8 +145,16 @@ JOURNAL_COMMIT = Struct(
 )
 JOURNAL_REVOKE = Struct(*JOURNAL_HEADER.subcons, "bytes_used" / Int32ub)
 JOURNAL_TAIL = Struct("checksum" / Int32ub)  # of descriptor and revoke blocks
-JOURNAL_TAG = Struct("block" / Int32ub, "checksum" / Int16ub, "flags" / Int16ub)
-JOURNAL_WIDE_TAG = Struct(*JOURNAL_TAG.subcons, "block_high" / Int32ub)  # with 64bit
+JOURNAL_REVOKED = {wide: Struct("block" / (Int64ub if wide else Int32ub)) for wide in (False, True)}
+
+
+def journal_tag(wide: bool, csum_v2: bool) -> Struct:
+    """One block of a descriptor; csum_v2 gives it two bytes that are never used.  A UUID may follow."""
+    high = ["block_high" / Int32ub] * wide
+    return Struct("block" / Int32ub, *fields(Int16ub, "checksum flags"), *high, *([Padding(2)] * csum_v2))
+
+
+JOURNAL_TAG_UUID = Struct("uuid" / Bytes(16))
 JOURNAL_TAG3 = Struct(*fields(Int32ub, "block flags block_high checksum"))
 FAST_COMMIT_HEAD = Struct(*fields(Int16ul, "tag length"), *fields(Int32ul, "features transaction"))
 
@@ -172,7 +181,9 @@ FORMATS = {
     "JOURNAL_COMMIT": (JOURNAL_COMMIT, "checksum_type checksum_size checksum"),
     "JOURNAL_REVOKE": (JOURNAL_REVOKE, "bytes_used"),
     "JOURNAL_TAIL": JOURNAL_TAIL,
-    "JOURNAL_TAG": {False: JOURNAL_TAG, True: JOURNAL_WIDE_TAG},
+    "JOURNAL_REVOKED": JOURNAL_REVOKED,
+    "JOURNAL_TAG": {(wide, v2): journal_tag(wide, v2) for wide in (False, True) for v2 in (False, True)},
+    "JOURNAL_TAG_UUID": JOURNAL_TAG_UUID,
     "JOURNAL_TAG3": JOURNAL_TAG3,
     "FAST_COMMIT_HEAD": FAST_COMMIT_HEAD,
 }

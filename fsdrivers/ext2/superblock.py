@@ -7,26 +7,12 @@ from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported, require
 from fsdrivers.ext2 import _formats
 from fsdrivers.ext2.constants import SUPER_MAGIC, SUPER_OFFSET, Compat, Incompat, RoCompat
 
-READABLE_INCOMPAT = (
-    Incompat.FILETYPE
-    | Incompat.RECOVER
-    | Incompat.META_BG
-    | Incompat.EXTENTS
-    | Incompat.BIT64
-    | Incompat.MMP
-    | Incompat.FLEX_BG
-    | Incompat.EA_INODE
-    | Incompat.CSUM_SEED
-    | Incompat.LARGE_DIR
-    | Incompat.INLINE_DATA
-    | Incompat.ENCRYPT
-    | Incompat.CASEFOLD
-)
 REFUSED_INCOMPAT_NAMES = {
     Incompat.COMPRESSION: "compression",
     Incompat.JOURNAL_DEV: "journal_dev (an external journal, not a file system)",
     Incompat.DIRDATA: "dirdata",
 }
+KNOWN_INCOMPAT = frozenset(bit for name, bit in vars(Incompat).items() if name.isupper())
 MAX_LOG_BLOCK_SIZE = 6  # 64 KiB
 
 
@@ -117,11 +103,11 @@ def _is_power_of_two(value: int) -> bool:
 
 
 def _refuse_features(incompat: int, ro_compat: int, where: str) -> None:
-    refused = incompat & ~READABLE_INCOMPAT
+    bits = (1 << number for number in range(32) if incompat >> number & 1)
     names = [
-        REFUSED_INCOMPAT_NAMES.get(1 << bit, f"unknown incompat {1 << bit:#x}")
-        for bit in range(32)
-        if refused >> bit & 1
+        REFUSED_INCOMPAT_NAMES.get(bit, f"unknown incompat {bit:#x}")
+        for bit in bits
+        if bit in REFUSED_INCOMPAT_NAMES or bit not in KNOWN_INCOMPAT
     ]
     if ro_compat & RoCompat.HAS_SNAPSHOT:
         names.append("has_snapshot")

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from fsdrivers.api import BlockSource, File
 from fsdrivers.errors import Corrupt, Unsupported
-from fsdrivers.iso9660 import names
 from fsdrivers.iso9660._formats import SUSP_SP
-from fsdrivers.iso9660.dates import short_date
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
-from fsdrivers.iso9660.records import SELF, Member, members, parse_record
+from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
@@ -38,7 +36,7 @@ class Node:
 
     @property
     def number(self) -> int:
-        """Where the content lies tells objects apart; what has none is known by its record."""
+        """The first byte of the content, or of the record for an object without content."""
         start, size = self.member.sections[0]
         return start if size and self.mode & MODE_FORMAT in (MODE_DIRECTORY, MODE_REGULAR) else self.member.position
 
@@ -104,7 +102,7 @@ class IsoFilesystem(TreeFilesystem[Node]):
 
     def child(self, directory: Node, name: bytes) -> Node | None:
         """The member of a name; of several versions the highest, unless one is asked for."""
-        plain, version = names.split_version(name)
+        plain, version = split_version(name)
         folded = plain.lower()
         best: Node | None = None
         for found in self._nodes(directory):
@@ -140,22 +138,18 @@ class IsoFilesystem(TreeFilesystem[Node]):
     def _directory_data(self, member: Member) -> bytes:
         where = self._where(member)
         if member.size > MAX_DIRECTORY_BYTES:
-            raise Unsupported(
-                "directory is too large",
-                where=where,
-                expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
-                found=f"{member.size} bytes",
-            )
+            expected, found = f"at most {MAX_DIRECTORY_BYTES} bytes", f"{member.size} bytes"
+            raise Unsupported("directory is too large", where=where, expected=expected, found=found)
         if member.interleaved:
             raise Unsupported("interleaved directories are not supported", where=where)
         return b"".join(self.source.read_at(start, size) for start, size in member.sections)
 
     def _node(self, member: Member) -> Node | None:
-        """What a member means; None for the true place of a relocated directory, which is found by its CL."""
+        """The node of a member; None for the true place of a relocated directory, which is found by its CL."""
         mode = (MODE_DIRECTORY if member.is_directory else MODE_REGULAR) | 0o555
         mtime = short_date(member.date)
         if self._joliet:
-            name, version = names.split_version(names.joliet(member.name))
+            name, version = split_version(joliet(member.name))
             return Node(self._checked(name, member), version, True, mode, mtime, member, None)
         rock_ridge = None
         if self._skip is not None:
@@ -170,7 +164,7 @@ class IsoFilesystem(TreeFilesystem[Node]):
             mtime = rock_ridge.mtime if rock_ridge.mtime is not None else mtime
             if rock_ridge.name is not None:
                 return Node(self._checked(rock_ridge.name, member), 0, True, mode, mtime, member, rock_ridge)
-        name, version = names.split_version(member.name)
+        name, version = split_version(member.name)
         return Node(self._checked(name.lower(), member), version, False, mode, mtime, member, rock_ridge)
 
     def _checked(self, name: bytes, member: Member) -> bytes:
@@ -230,3 +224,19 @@ class IsoFilesystem(TreeFilesystem[Node]):
 
     def _where(self, member: Member) -> str:
         return f"{self.name}: directory record at byte {member.position:#x}"
+
+
+def split_version(name: bytes) -> tuple[bytes, int]:
+    """An ISO name without ";version" and without the dot of an empty extension, and the version (0: none)."""
+    stem, separator, digits = name.rpartition(b";")
+    version = 0
+    if separator and digits.isdigit() and len(digits) <= 5:
+        name, version = stem, int(digits)
+    if name.endswith(b".") and len(name) > 1:
+        name = name[:-1]
+    return name, version
+
+
+def joliet(name: bytes) -> bytes:
+    """A Joliet name (UCS-2, big-endian) as UTF-8; what is not text becomes U+FFFD."""
+    return name.decode("utf-16-be", "replace").encode("utf-8", "replace")

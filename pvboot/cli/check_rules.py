@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--rules-config, --no-ignore, --fix, --diff."""
+    """--rules-config, --no-ignore, --fix, --fix-links, --diff."""
     rules = parser.add_argument_group("rules of a project")
     rules.add_argument(
         "--rules-config", metavar="FILE", help="severities of rules (pvboot-check.toml beside the source, or here)"
@@ -24,6 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     fix = parser.add_argument_group("mending (plain menu files only)")
     fix.add_argument("--fix", action="store_true", help="show what can be mended safely, and mend it")
+    fix.add_argument("--fix-links", action="store_true", help="with --fix: also mend what a symbolic link leads to")
     fix.add_argument("--diff", action="store_true", help="only show what --fix would change")
 
 
@@ -67,7 +68,7 @@ def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[st
     from pvboot.check.fix import fix_text, fixable_rules, read_plain_menu, unified_diff, write_fixed
     from pvboot.cli.common import complain
 
-    menus = [(source, *read_plain_menu(source)) for source in sources]
+    menus = [(source, *read_plain_menu(source, links=args.fix_links or args.diff)) for source in sources]
     changed = False
     for source, data, status in menus:
         fixed = fix_text(data, source, fixable_rules(data, source, options(source)))
@@ -78,6 +79,6 @@ def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[st
         changed = True
         (sys.stdout if args.diff else sys.stderr).write(unified_diff(fixed))
         if not args.diff:
-            write_fixed(fixed, status)
+            write_fixed(fixed, status, links=args.fix_links)
             complain(f"{source}: mended {', '.join(fixed.done)}")
     return changed

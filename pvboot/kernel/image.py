@@ -1,4 +1,4 @@
-"""`KernelImage`: what the domain planner needs to know about a kernel, whatever file it came in."""
+"""`KernelImage`: a kernel as the domain planner sees it, whatever file it came in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelParms:
-    """What notes (or `__xen_guest`) say of a kernel: None, "" or 0 where they say nothing (elf_dom_parms of Xen).
+    """The statements of a kernel's notes or `__xen_guest`, None, "" or 0 where absent (elf_dom_parms of Xen).
 
     Addresses are virtual and unsigned.  `pae` is one of "no", "yes" (page directory below 4 GiB),
     "yes[extended-cr3]", "bimodal".

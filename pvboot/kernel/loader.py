@@ -128,7 +128,7 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
 
 
 def _check_facts(elf: ElfFile, facts: GuestFacts) -> None:
-    """Source: elf_xen_note_check in xen/common/libelf/libelf-dominfo.c."""
+    """Refuse kernels for other loaders and versions (elf_xen_note_check in xen/common/libelf/libelf-dominfo.c)."""
     where = f"{elf.name}, {facts.source}" if facts.source else elf.name
     if not facts.source:
         raise NotPvKernelError("not a Xen kernel: it has neither ELF notes nor a __xen_guest section", where=elf.name)
@@ -197,7 +197,7 @@ def _piece(elf: ElfFile, index: int, segment: ProgramHeader, pstart: int) -> Pie
 
 
 def _guest_type(elf: ElfFile, facts: GuestFacts, capabilities: Iterable[str]) -> str:
-    """Source: xc_dom_guest_type in tools/libs/guest/xg_dom_elfloader.c."""
+    """The guest type by e_machine and PAE mode.  Source: xc_dom_guest_type in tools/libs/guest/xg_dom_elfloader.c."""
     machine = elf.header.e_machine
     if machine == EM_X86_64:
         return TYPE_64
@@ -214,7 +214,7 @@ def _guest_type(elf: ElfFile, facts: GuestFacts, capabilities: Iterable[str]) ->
 
 
 def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> None:
-    """Source: elf_xen_addr_calc_check in xen/common/libelf/libelf-dominfo.c."""
+    """Check the addresses against each other (elf_xen_addr_calc_check in xen/common/libelf/libelf-dominfo.c)."""
     shift = f"{image.virt_base:#x} (VIRT_BASE) - {image.paddr_offset:#x} (PADDR_OFFSET)"
     kernel = f"{image.virt_kstart:#x}..{image.virt_kend:#x}, which is p_paddr + {shift}"
     where = f"{elf.name}, {facts.source}"
@@ -264,7 +264,7 @@ def _check_placement(image: KernelImage) -> None:
 
 
 def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: str) -> int:
-    """Does the hypervisor run such guests, and can the kernel live with the features asked for?  The active ones."""
+    """Return the active features; refuse guests that the hypervisor does not run and features the kernel lacks."""
     if image.features_required & DOM0:
         raise NotPvKernelError("the kernel can only run as dom0", where=f"{image.name}, FEATURES", found="!dom0")
     if image.guest_type not in capabilities:

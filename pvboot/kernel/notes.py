@@ -1,4 +1,4 @@
-"""What a kernel says about itself: Xen ELF notes, or the older `__xen_guest` text."""
+"""A kernel's statements about itself: Xen ELF notes, or the older `__xen_guest` text."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class _Reader:
     def _number(self, desc: int, desc_bytes: int, what: str) -> int:
         """A numeric description; sizes other than 1, 2, 4 and 8 bytes count as 0, as in Xen."""
         if desc_bytes not in (1, 2, 4, 8):
-            self.remarks.append(f"{what} has {desc_bytes} bytes, which is no number, and counts as 0")
+            self.remarks.append(f"{what} has {desc_bytes} bytes, which is not a number, and counts as 0")
             return 0
         return self.elf.number(desc, desc_bytes, f"the description of {what}")
 

@@ -101,7 +101,7 @@ XEN_BIN_IMAGE_TABLE = Struct(
 
 # --- Xen: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
 def bsd_symtab(bits: int, order: str = "little") -> Struct:
-    """What a guest finds behind its kernel: a size, then a pseudo ELF file without the tables that follow."""
+    """The head of the table behind a BSD kernel: a size, then a pseudo ELF file; the tables follow."""
     _, word, _ = _integers(bits, order)
     ehdr = elf_header(bits, order)
     return Struct(

@@ -1,7 +1,7 @@
 """The symbol table that BSD kernels ask to find behind themselves (note BSD_SYMTAB).
 
-What the guest finds is a size and a pseudo ELF file: an ELF header, the section headers {null, SYMTAB, STRTAB}, the
-two tables.  Xen lays the tables out behind the 64-bit form of the headers, whatever the width.
+The guest finds a size and a pseudo ELF file: an ELF header, the section headers {null, SYMTAB, STRTAB}, the two
+tables.  Xen lays the tables out behind the 64-bit form of the headers, whatever the width.
 Source: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
 """
 

@@ -168,23 +168,8 @@ def test_bad_iret_frames(body: str) -> None:
 
 @pytest.mark.parametrize("selector", [0x23, 0xE023, 0x10, 0xFFFF])
 def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
-    guest = Guest(
-        64,
-        f"""
-        start:
-            pushq $0xe02b
-            pushq $data
-            pushq $0x200
-            pushq ${selector | 3}
-            pushq $data
-            pushq $0
-            pushq $0
-            pushq $0
-            pushq $0
-            hypercall 23
-            ud2
-    """,
-    )
+    pushes = f"pushq $0xe02b; pushq $data; pushq $0x200; pushq ${selector | 3}; pushq $data{'; pushq $0' * 4}"
+    guest = Guest(64, f"start: {pushes}; hypercall 23; ud2")
     assert guest.run(RunLimits(cpu_seconds=1)).reason == "crash"
 
 
@@ -224,7 +209,7 @@ def test_console_indexes_of_a_guest_are_not_believed() -> None:
     guest.machine.write(ring, 3072, struct.pack("<IIII", 5, 0xFFFFFFF0, 17, 0x80000000))
     store = guest.image.mfn_of("xenstore")
     guest.machine.write(store, 2048, struct.pack("<IIII", 0, 0x7FFFFFFF, 0xFFFF0000, 3))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.printed == b"" and guest.machine.domain.console.bad_indexes
     assert guest.machine.domain.xenstore.broken
 
