@@ -21,7 +21,8 @@ from fsdrivers.probe import probe
 from pvboot.serve.metrics import PUBLISH_SECONDS
 from tests import REPOSITORY
 from tests.serve.conftest import CONFIG
-from tests.serve.server import Server, children, family, hear, is_alive, wait_until
+from tests.serve.journal import wait_until
+from tests.serve.server import Server, children, family, hear, is_alive
 
 Serve = Callable[..., Server]
 
