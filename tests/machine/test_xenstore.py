@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvboot.machine.memory import Memory
-from pvboot.machine.rings import INDEXES, Ring
+from pvboot.machine.rings import Ring
 from pvboot.machine.xenstore import WATCHES_MAX, XenstoreConnection, XenstoreServer
 from pvboot.machine.xenstore_tree import NODES_MAX, Store, preset_domain
 from pvboot.xen import constants as xen
-from pvboot.xen._formats import XSD_SOCKMSG, XenstoreRing
+from pvboot.xen._formats import RING_INDEXES, XSD_SOCKMSG, XenstoreRing
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -234,8 +234,8 @@ class RingGuest:
 
     def set_indexes(self, *values: int) -> None:
         """req_cons, req_prod, rsp_cons, rsp_prod."""
-        INDEXES.pack_into(self.page, XenstoreRing.req_cons, *values[:2])
-        INDEXES.pack_into(self.page, XenstoreRing.rsp_cons, *values[2:])
+        RING_INDEXES.pack_into(self.page, XenstoreRing.req_cons, *values[:2])
+        RING_INDEXES.pack_into(self.page, XenstoreRing.rsp_cons, *values[2:])
 
     def notify(self) -> None:
         self.notified += 1
