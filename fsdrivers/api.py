@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A run of consecutive bytes and what stands behind it.
+    """A run of consecutive bytes and where they are.
 
     * `fd` is set: `length` bytes at `offset` of that descriptor (copy_file_range, sendfile, pread apply);
     * `data` is set: the bytes themselves (inline data, journal replay, decompressed clusters);
@@ -31,7 +31,7 @@ class BlockSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """The name used in messages."""
 
     @property
     def size(self) -> int:
@@ -41,10 +41,10 @@ class BlockSource(Protocol):
         """Exactly `size` bytes from `offset`; `SourceError` if any of them is outside or unreadable."""
 
     def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        """What stands behind the range, in order, adding up to exactly `size`."""
+        """The runs behind the range, in order, adding up to exactly `size`."""
 
     def close(self) -> None:
-        """Give the descriptors back.  Extents and files of it must not be used afterwards."""
+        """Close its descriptors.  Extents and files of it must not be used afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class DirEntry:
-    """One name in a directory and what it stands for (links are not followed)."""
+    """One name in a directory and the facts about its object (links are not followed)."""
 
     name: str
     stat: Stat
@@ -114,7 +114,7 @@ class Filesystem(Protocol):
         """The names in a directory in on-disk order, without "." and ".."."""
 
     def names(self, path: str) -> Iterator[str]:
-        """As `listdir`, but names only: nothing is read about what they stand for."""
+        """As `listdir`, but names only: their objects are not read."""
 
     def open(self, path: str) -> File:
         """Open a regular file, links followed."""

@@ -1,10 +1,11 @@
-"""Where bytes come from: raw image files, block devices, slices of them, files in them, and bytes in memory."""
+"""Sources of bytes: raw image files, block devices, slices of them, files in them, and bytes in memory."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource, Extent, File
@@ -13,6 +14,7 @@ from fsdrivers.extents import cut
 
 # One system call never moves more than this (Linux stops at 2 GiB - 4 KiB by itself).
 MAX_TRANSFER_BYTES = 1 << 30
+SHORT_READ = "short read (was the image cut while being read?)"
 
 # Containers whose content is not the disk's: reading them as raw would find nothing and explain nothing.
 # (offset, magic, name); a negative offset counts from the end.
@@ -38,27 +40,59 @@ CONTAINER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
 def check_range(name: str, source_size: int, offset: int, size: int) -> None:
     """`SourceError` unless `offset`, `size` lie inside a source of `source_size` bytes."""
     if offset < 0 or size < 0 or offset + size > source_size:
-        raise SourceError(
-            "read outside the source",
-            where=f"{name}: byte {offset:#x}",
-            expected=f"{size} bytes",
-            found=f"{max(0, source_size - max(0, offset))} bytes",
-        )
+        found = f"{max(0, source_size - max(0, offset))} bytes"
+        where = f"{name}: byte {offset:#x}"
+        raise SourceError("read outside the source", where=where, expected=f"{size} bytes", found=found)
 
 
-class FileSource:
-    """A raw image file or a block device, read with pread; owns its descriptor."""
+def check_length(data: bytes, size: int, where: str, what: str = SHORT_READ) -> None:
+    """`SourceError` unless as many bytes came as were asked for."""
+    if len(data) != size:
+        raise SourceError(what, where=where, expected=f"{size} bytes", found=f"{len(data)} bytes")
 
-    __slots__ = ("_fd", "name", "sector_size", "size")
 
-    def __init__(self, fd: int, name: str, size: int, sector_size: int | None = None) -> None:
-        self._fd = fd
+class Source(ABC):
+    """A block source that checks every range before it is read."""
+
+    __slots__ = ("name", "size")
+
+    def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
-        self.sector_size = sector_size
 
     def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes from `offset`; `SourceError` if any of them is outside or unreadable."""
         check_range(self.name, self.size, offset, size)
+        return self._read(offset, size)
+
+    def extents(self, offset: int, size: int) -> Iterator[Extent]:
+        """The runs behind the range, in order, adding up to exactly `size`."""
+        check_range(self.name, self.size, offset, size)
+        return self._extents(offset, size)
+
+    def close(self) -> None:  # noqa: B027 (most own nothing)
+        """Close the descriptors that are this source's own."""
+
+    @abstractmethod
+    def _read(self, offset: int, size: int) -> bytes: ...
+
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
+        """The bytes themselves, unless there is something better."""
+        if size:
+            yield Extent(size, data=self._read(offset, size))
+
+
+class FileSource(Source):
+    """A raw image file or a block device, read with pread; owns its descriptor."""
+
+    __slots__ = ("_fd", "sector_size")
+
+    def __init__(self, fd: int, name: str, size: int, sector_size: int | None = None) -> None:
+        super().__init__(name, size)
+        self._fd = fd
+        self.sector_size = sector_size
+
+    def _read(self, offset: int, size: int) -> bytes:
         data = self._pread(size, offset)
         if len(data) == size:
             return data
@@ -67,14 +101,9 @@ class FileSource:
             data = self._pread(size - done, offset + done)
             pieces.append(data)
             done += len(data)
-        if done < size:
-            raise SourceError(
-                "short read (was the image cut while being read?)",
-                where=f"{self.name}: byte {offset:#x}",
-                expected=f"{size} bytes",
-                found=f"{done} bytes",
-            )
-        return b"".join(pieces)
+        data = b"".join(pieces)
+        check_length(data, size, f"{self.name}: byte {offset:#x}")
+        return data
 
     def _pread(self, size: int, offset: int) -> bytes:
         try:
@@ -82,8 +111,7 @@ class FileSource:
         except OSError as err:
             raise SourceError(f"cannot read: {err.strerror}", where=f"{self.name}: byte {offset:#x}") from err
 
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        check_range(self.name, self.size, offset, size)
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
         if size:
             yield Extent(size, fd=self._fd, offset=offset)
 
@@ -97,68 +125,50 @@ class FileSource:
             self._fd = -1
 
 
-class SliceSource:
+class SliceSource(Source):
     """A part of another source: a partition.  Closing it leaves the whole source open."""
 
-    __slots__ = ("_offset", "_parent", "name", "size")
+    __slots__ = ("_offset", "_parent")
 
     def __init__(self, parent: BlockSource, offset: int, size: int, name: str) -> None:
         check_range(parent.name, parent.size, offset, size)
+        super().__init__(name, size)
         self._parent = parent
         self._offset = offset
-        self.name = name
-        self.size = size
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        check_range(self.name, self.size, offset, size)
+    def _read(self, offset: int, size: int) -> bytes:
         return self._parent.read_at(self._offset + offset, size)
 
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        check_range(self.name, self.size, offset, size)
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
         return self._parent.extents(self._offset + offset, size)
 
-    def close(self) -> None:
-        """Nothing to give back: the parent owns the descriptor."""
 
-
-class LoopSource:
+class LoopSource(Source):
     """The content of a file of a mounted file system: a disk image on a disk.  The file's own disk stays open."""
 
-    __slots__ = ("_file", "name", "size")
+    __slots__ = ("_file",)
 
     def __init__(self, file: File, name: str) -> None:
+        super().__init__(name, file.size)
         self._file = file
-        self.name = name
-        self.size = file.size
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        check_range(self.name, self.size, offset, size)
+    def _read(self, offset: int, size: int) -> bytes:
         data = self._file.read_at(offset, size)
-        if len(data) != size:
-            raise SourceError(
-                "short read",
-                where=f"{self.name}: byte {offset:#x}",
-                expected=f"{size} bytes",
-                found=f"{len(data)} bytes",
-            )
+        check_length(data, size, f"{self.name}: byte {offset:#x}", "short read")
         return data
 
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        check_range(self.name, self.size, offset, size)
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
         return cut(self._file.extents(), offset, size)
-
-    def close(self) -> None:
-        """Nothing to give back: the file's disk owns the descriptor."""
 
 
 class SourceFile:
-    """The whole of a source as a file: a menu that is not part of a disk."""
+    """The whole of a source as a file."""
 
     __slots__ = ("_source", "path", "size")
 
-    def __init__(self, source: BlockSource) -> None:
+    def __init__(self, source: BlockSource, path: str | None = None) -> None:
         self._source = source
-        self.path = source.name
+        self.path = source.name if path is None else path
         self.size = source.size
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -171,27 +181,17 @@ class SourceFile:
         return self._source.extents(0, self.size)
 
 
-class MemorySource:
+class MemorySource(Source):
     """Bytes in memory as a source."""
 
-    __slots__ = ("_data", "name", "size")
+    __slots__ = ("_data",)
 
     def __init__(self, data: bytes, name: str = "memory") -> None:
+        super().__init__(name, len(data))
         self._data = data
-        self.name = name
-        self.size = len(data)
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        check_range(self.name, self.size, offset, size)
+    def _read(self, offset: int, size: int) -> bytes:
         return bytes(self._data[offset : offset + size])
-
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
-        data = self.read_at(offset, size)
-        if size:
-            yield Extent(size, data=data)
-
-    def close(self) -> None:
-        """Nothing to give back."""
 
 
 def container_name(source: BlockSource) -> str | None:
@@ -209,12 +209,8 @@ def refuse_container(source: BlockSource) -> None:
     """Raise `Unsupported` for containers, whose bytes are not the disk's."""
     container = container_name(source)
     if container is not None:
-        raise Unsupported(
-            f"the source is a {container}, which is not read yet",
-            where=source.name,
-            expected="a raw disk image",
-            found=container,
-        )
+        what = f"the source is a {container}, which is not read yet"
+        raise Unsupported(what, where=source.name, expected="a raw disk image", found=container)
 
 
 def open_source(path_or_fd: str | os.PathLike[str] | int, *, name: str | None = None, raw: bool = False) -> BlockSource:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fsdrivers import paths
-from fsdrivers.api import DirEntry, Extent, Stat
-from fsdrivers.blocks import FileSource
-from fsdrivers.errors import IsADirectory, NotADirectory, NotFound, SourceError
-from fsdrivers.modes import kind_of
+from fsdrivers.blocks import FileSource, SourceFile
+from fsdrivers.errors import IsADirectory, NotFound, SourceError
+from fsdrivers.tree import TreeFilesystem, decode
 
 _STEP_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -23,57 +21,49 @@ _STEP_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 class _Node:
     """A directory entry that was found: how to open it again from its parent, and its facts."""
 
-    __slots__ = ("name", "parent", "stat")
+    __slots__ = ("mode", "mtime", "name", "number", "parent", "size")
 
     def __init__(self, parent: _Node | None, name: bytes, facts: os.stat_result) -> None:
         self.parent = parent
         self.name = name
-        self.stat = facts
+        self.number = facts.st_ino
+        self.mode = facts.st_mode
+        self.size = facts.st_size
+        self.mtime = int(facts.st_mtime)
 
 
-class HostFile:
-    """An open regular file of the host."""
+class HostFile(SourceFile):
+    """An open regular file of the host, its descriptor open as long as this object lives."""
 
-    __slots__ = ("_source", "path", "size")
+    __slots__ = ()
+    _source: FileSource
 
     def __init__(self, path: str, source: FileSource) -> None:
-        self._source = source
-        self.path = path
-        self.size = source.size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset`; fewer only at the end of the file."""
-        length = min(size, self.size - offset)
-        return self._source.read_at(offset, length) if offset >= 0 and length > 0 else b""
-
-    def extents(self) -> Iterator[Extent]:
-        """The whole file as one run."""
-        return self._source.extents(0, self.size)
+        super().__init__(source, path)
 
     def fileno(self) -> int:
-        """Its descriptor, open as long as this object lives."""
+        """Its descriptor."""
         return self._source.fileno()
 
     def __del__(self) -> None:
         self._source.close()
 
 
-class DirectoryFilesystem:
+class DirectoryFilesystem(TreeFilesystem[_Node]):
     """Read-only view of a host directory; its descriptor is given back by `close`, or with the object."""
-
-    _root_fd = -1
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises `SourceError` if the directory cannot be opened."""
-        self._name = os.fspath(path)
-        try:
-            self._root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (OSError, ValueError) as err:
-            raise SourceError(f"cannot open directory: {err}", where=self._name) from err
 
     kind = "dir"
     label: str | None = None
     uuid: str | None = None
+    _root_fd = -1
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises `SourceError` if the directory cannot be opened."""
+        self.name = os.fspath(path)
+        try:
+            self._root_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (OSError, ValueError) as err:
+            raise SourceError(f"cannot open directory: {err}", where=self.name) from err
 
     def close(self) -> None:
         """Close the directory; open files stay open."""
@@ -84,103 +74,74 @@ class DirectoryFilesystem:
     def __del__(self) -> None:
         self.close()
 
-    def lookup(self, path: str, *, follow: bool = True) -> Stat:
-        """Facts about a path below the directory."""
-        return self._stat(paths.resolve(self, path, follow=follow, where=self._name))
-
-    def listdir(self, path: str) -> Iterator[DirEntry]:
-        """The entries of a directory, as the host orders them."""
-        directory = self._resolve_directory(path)
-        for name in self._raw_names(directory):
-            node = self.child(directory, name)
-            if node is not None:
-                yield DirEntry(paths.decode(name), self._stat(node))
-
-    def names(self, path: str) -> Iterator[str]:
-        """The names in a directory, as the host orders them."""
-        for name in self._raw_names(self._resolve_directory(path)):
-            yield paths.decode(name)
-
     def open(self, path: str) -> HostFile:
+        """Open a regular file, links followed; `IsADirectory` for everything else."""
+        node = self.resolve(path)
+        self.check_regular(node.mode, path)
+        return self.open_node(node, path)
+
+    def open_node(self, node: _Node, path: str) -> HostFile:
         """Open a regular file; devices, FIFOs and sockets are refused like directories."""
-        node = paths.resolve(self, path, follow=True, where=self._name)
-        where = f"{self._name}: {path}"
-        self._refuse_irregular(node.stat.st_mode, where)
-        fd = self._open_node(node, _STEP_FLAGS)
+        fd = self._open_node(node)
         facts = os.fstat(fd)
         try:
             # Between finding and opening, the name may have been given to something else.
-            self._refuse_irregular(facts.st_mode, where)
+            self.check_regular(facts.st_mode, path)
         except IsADirectory:
             os.close(fd)
             raise
-        return HostFile(path, FileSource(fd, where, facts.st_size))
+        return HostFile(path, FileSource(fd, f"{self.name}: {path}", facts.st_size))
 
-    @staticmethod
-    def _refuse_irregular(mode: int, where: str) -> None:
-        if not stat.S_ISREG(mode):
-            raise IsADirectory(
-                "not a regular file", where=where, found="a directory" if stat.S_ISDIR(mode) else "a special file"
-            )
-
-    def _resolve_directory(self, path: str) -> _Node:
-        node = paths.resolve(self, path, follow=True, where=self._name)
-        if not self.is_directory(node):
-            raise NotADirectory("not a directory", where=f"{self._name}: {path}")
-        return node
-
-    def _raw_names(self, directory: _Node) -> list[bytes]:
-        fd = self._open_node(directory, _STEP_FLAGS | os.O_DIRECTORY)
-        try:
-            return [os.fsencode(name) for name in os.listdir(fd)]
-        except OSError as err:
-            raise SourceError(f"cannot list: {err.strerror}", where=self._where(directory)) from err
-        finally:
-            os.close(fd)
-
-    # -- for `paths.resolve`
+    # -- nodes
 
     def root(self) -> _Node:
         """The directory itself."""
         return _Node(None, b".", os.fstat(self._root_fd))
 
-    def child(self, node: _Node, name: bytes) -> _Node | None:
+    def child(self, directory: _Node, name: bytes) -> _Node | None:
         """One name in a directory, not followed."""
         if b"\0" in name:
             return None
-        fd = self._open_node(node, _STEP_FLAGS | os.O_DIRECTORY)
-        try:
-            return _Node(node, name, os.stat(name, dir_fd=fd, follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-        except OSError as err:
-            if err.errno == errno.ENAMETOOLONG:
-                return None
-            raise SourceError(
-                f"cannot look up {paths.decode(name)!r}: {err.strerror}", where=self._where(node)
-            ) from err
-        finally:
-            os.close(fd)
+        with self._opened(directory, f"look up {decode(name)!r}") as fd:
+            try:
+                return _Node(directory, name, os.stat(name, dir_fd=fd, follow_symlinks=False))
+            except OSError as err:
+                if err.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                    return None
+                raise
 
-    def is_directory(self, node: _Node) -> bool:
-        """Whether the node is a directory."""
-        return stat.S_ISDIR(node.stat.st_mode)
+    def entries(self, directory: _Node) -> Iterator[tuple[bytes, _Node]]:
+        """Names as the host orders them; what goes away meanwhile is left out."""
+        for name in self.entry_names(directory):
+            node = self.child(directory, name)
+            if node is not None:
+                yield name, node
 
-    def link_target(self, node: _Node) -> bytes | None:
-        """Target of a link, None for other nodes."""
-        if not stat.S_ISLNK(node.stat.st_mode) or node.parent is None:
-            return None
-        fd = self._open_node(node.parent, _STEP_FLAGS | os.O_DIRECTORY)
-        try:
-            return os.readlink(node.name, dir_fd=fd)
-        except OSError as err:
-            raise SourceError(f"cannot read link: {err.strerror}", where=self._where(node)) from err
-        finally:
-            os.close(fd)
+    def entry_names(self, directory: _Node) -> Iterator[bytes]:
+        """Names as the host orders them."""
+        with self._opened(directory, "list") as fd:
+            return map(os.fsencode, os.listdir(fd))
+
+    def link_target(self, link: _Node) -> bytes:
+        """The target of a link."""
+        assert link.parent is not None  # the root is a directory
+        with self._opened(link.parent, f"read link {decode(link.name)!r}") as fd:
+            return os.readlink(link.name, dir_fd=fd)
 
     # -- descriptors
 
-    def _open_node(self, node: _Node, flags: int) -> int:
+    @contextmanager
+    def _opened(self, directory: _Node, action: str) -> Iterator[int]:
+        """A directory's descriptor; an OSError becomes a `SourceError` that says which action it stopped."""
+        fd = self._open_node(directory, os.O_DIRECTORY)
+        try:
+            yield fd
+        except OSError as err:
+            raise SourceError(f"cannot {action}: {err.strerror}", where=self._where(directory)) from err
+        finally:
+            os.close(fd)
+
+    def _open_node(self, node: _Node, flags: int = 0) -> int:
         """Open a node by stepping from the root; the caller closes the descriptor."""
         chain: list[bytes] = []
         step: _Node | None = node
@@ -191,28 +152,15 @@ class DirectoryFilesystem:
         try:
             while chain:
                 name = chain.pop()
-                step_fd = os.open(name, flags if not chain else _STEP_FLAGS | os.O_DIRECTORY, dir_fd=fd)
+                step_fd = os.open(name, _STEP_FLAGS | (os.O_DIRECTORY if chain else flags), dir_fd=fd)
                 os.close(fd)
                 fd = step_fd
-        except FileNotFoundError as err:
-            os.close(fd)
-            raise NotFound("no such file or directory", where=self._where(node)) from err
         except OSError as err:
             os.close(fd)
+            if isinstance(err, FileNotFoundError):
+                raise NotFound("no such file or directory", where=self._where(node)) from err
             raise SourceError(f"cannot open: {err.strerror}", where=self._where(node)) from err
         return fd
 
     def _where(self, node: _Node) -> str:
-        return f"{self._name}: {paths.decode(node.name)}"
-
-    def _stat(self, node: _Node) -> Stat:
-        mode = node.stat.st_mode
-        target = self.link_target(node)
-        return Stat(
-            kind_of(mode),
-            node.stat.st_size,
-            node.stat.st_ino,
-            mode,
-            int(node.stat.st_mtime),
-            None if target is None else paths.decode(target),
-        )
+        return f"{self.name}: {decode(node.name)}"

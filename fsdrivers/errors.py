@@ -64,6 +64,17 @@ class Corrupt(FsError):
     code = "corrupt"
 
 
+def require(good: bool, what: str, where: str, expected: object = "", found: object = "") -> None:
+    """Raise `Corrupt` unless `good`.  Its texts are made in any case: loops raise by themselves."""
+    if not good:
+        raise Corrupt(what, where=where, expected=str(expected), found=str(found))
+
+
+def require_checksum(what: str, where: str, stored: int, computed: int) -> None:
+    """Raise `Corrupt` unless the stored checksum is the computed one."""
+    require(stored == computed, f"bad checksum of {what}", where, f"{stored:#x}", f"{computed:#x}")
+
+
 class PathError(FsError):
     """Base of errors about a path inside a file system."""
 

@@ -7,7 +7,7 @@ import zlib
 from fsdrivers._formats import GptEntry, GptHeader, GptHeaderOffsets
 from fsdrivers.api import BlockSource, Volume
 from fsdrivers.blocks import SliceSource
-from fsdrivers.errors import Corrupt, FsError
+from fsdrivers.errors import Corrupt, FsError, require, require_checksum
 
 MAGIC = b"EFI PART"
 SECTOR_SIZES = (512, 4096, 2048, 1024)
@@ -52,36 +52,24 @@ def _read_at(source: BlockSource, lba: int, sector_size: int, backups: list[tupl
     where = f"{source.name}: GPT header at sector {lba} of {sector_size} bytes"
     raw = source.read_at(lba * sector_size, min(sector_size, 4096))
     header = GptHeader(raw, where=where)
-    if header.magic != MAGIC:
-        raise Corrupt("no GPT header", where=where, expected=repr(MAGIC), found=repr(header.magic))
-    length = header.header_bytes
-    if not GptHeader.SIZE <= length <= len(raw):
-        raise Corrupt("bad header size", where=where, expected=f"{GptHeader.SIZE}..{len(raw)} bytes", found=str(length))
+    require(header.magic == MAGIC, "no GPT header", where, repr(MAGIC), repr(header.magic))
+    length, expected = header.header_bytes, f"{GptHeader.SIZE}..{len(raw)} bytes"
+    require(GptHeader.SIZE <= length <= len(raw), "bad header size", where, expected, length)
     start, end = GptHeaderOffsets.header_crc, GptHeaderOffsets.reserved
     crc = zlib.crc32(raw[:start] + bytes(end - start) + raw[end:length])
-    if crc != header.header_crc:
-        raise Corrupt("bad header checksum", where=where, expected=f"{header.header_crc:#x}", found=f"{crc:#x}")
-    if header.my_lba != lba:
-        raise Corrupt("header is not for this sector", where=where, expected=str(lba), found=str(header.my_lba))
+    require_checksum("the header", where, header.header_crc, crc)
+    require(header.my_lba == lba, "header is not for this sector", where, lba, header.my_lba)
     backups.append((header.alternate_lba, sector_size))
     return _volumes(source, _entries(source, header, sector_size, where), header.entry_bytes, sector_size)
 
 
 def _entries(source: BlockSource, header: GptHeader, sector_size: int, where: str) -> bytes:
     count, entry_bytes = header.entry_count, header.entry_bytes
-    if entry_bytes < GptEntry.SIZE or entry_bytes % 8 or count * entry_bytes > MAX_TABLE_BYTES:
-        raise Corrupt(
-            "bad partition entry array",
-            where=where,
-            expected=f"entries of at least {GptEntry.SIZE} bytes, at most {MAX_TABLE_BYTES} bytes together",
-            found=f"{count} entries of {entry_bytes} bytes",
-        )
+    good = entry_bytes >= GptEntry.SIZE and entry_bytes % 8 == 0 and count * entry_bytes <= MAX_TABLE_BYTES
+    expected = f"entries of at least {GptEntry.SIZE} bytes, at most {MAX_TABLE_BYTES} bytes together"
+    require(good, "bad partition entry array", where, expected, f"{count} entries of {entry_bytes} bytes")
     table = source.read_at(header.entries_lba * sector_size, count * entry_bytes)
-    crc = zlib.crc32(table)
-    if crc != header.entries_crc:
-        raise Corrupt(
-            "bad checksum of the partition entries", where=where, expected=f"{header.entries_crc:#x}", found=f"{crc:#x}"
-        )
+    require_checksum("the partition entries", where, header.entries_crc, zlib.crc32(table))
     return table
 
 

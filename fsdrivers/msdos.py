@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fsdrivers import _formats
 from fsdrivers.api import BlockSource, Volume
@@ -27,12 +26,19 @@ class MbrEntry(_formats.MbrEntry):
         return self.type != 0 and self.sectors != 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mbr:
-    """The four slots and the disk signature that Linux' PARTUUID is made of."""
+class Mbr(_formats.Mbr):
+    """The four slots and the disk signature that Linux' PARTUUID is made of; an EBR has the same form."""
 
-    entries: tuple[MbrEntry, ...]
-    disk_signature: int
+    def __init__(self, sector: bytes) -> None:
+        super().__init__(sector)
+        first = _formats.MbrOffsets.entries
+        self.entries = [MbrEntry(sector, first + MbrEntry.SIZE * slot) for slot in range(4)]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it is a table: the boot sector of a FAT or a boot manager has code or text where flags should be."""
+        # GRUB looks at the flags the same way.
+        return self.signature == SIGNATURE and not any(entry.flag & 0x7F for entry in self.entries)
 
     @property
     def is_protective(self) -> bool:
@@ -41,22 +47,11 @@ class Mbr:
 
 
 def read_mbr(source: BlockSource) -> Mbr | None:
-    """The table in the first sector; None if it is not one (no signature, or boot code where flags should be)."""
-    if source.size < 512:
+    """The table in the first sector, None if there is none."""
+    if source.size < Mbr.SIZE:
         return None
-    sector = source.read_at(0, 512)
-    entries = _entries(sector)
-    return Mbr(entries, _formats.Mbr(sector).disk_signature) if entries is not None else None
-
-
-def _entries(sector: bytes) -> tuple[MbrEntry, ...] | None:
-    if _formats.Mbr(sector).signature != SIGNATURE:
-        return None
-    entries = tuple(MbrEntry(sector, _formats.MbrOffsets.entries + MbrEntry.SIZE * slot) for slot in range(4))
-    # The boot sector of a FAT or a boot manager has code or text here; GRUB looks at the flags the same way.
-    if any(entry.flag & 0x7F for entry in entries):
-        return None
-    return entries
+    mbr = Mbr(source.read_at(0, Mbr.SIZE))
+    return mbr if mbr.is_valid else None
 
 
 def mbr_volumes(
@@ -75,33 +70,23 @@ def mbr_volumes(
         if entry.type in EXTENDED_TYPES:
             chain = _logicals(source, entry.first_lba, sector_size, problems)
             for logical_number, (first_lba, logical) in enumerate(chain, FIRST_LOGICAL + len(logicals)):
-                volume = _volume(source, mbr, logical_number, first_lba, logical, sector_size)
-                if volume is not None:
-                    logicals.append(volume)
-            continue
-        volume = _volume(source, mbr, number, entry.first_lba, entry, sector_size)
-        if volume is not None:
-            found.append(volume)
+                logicals += _volume(source, mbr, logical_number, first_lba, logical, sector_size)
+        else:
+            found += _volume(source, mbr, number, entry.first_lba, entry, sector_size)
     return found + logicals
 
 
 def _volume(
     source: BlockSource, mbr: Mbr, number: int, first_lba: int, entry: MbrEntry, sector_size: int
-) -> Volume | None:
+) -> list[Volume]:
+    """The volume of an entry, none if it starts at or behind the end of the disk."""
     offset = first_lba * sector_size
     size = min(entry.sectors * sector_size, source.size - offset)
     if size <= 0:
-        return None
-    return Volume(
-        SliceSource(source, offset, size, f"{source.name}[msdos{number}]"),
-        "msdos",
-        number,
-        offset,
-        size,
-        type_id=f"0x{entry.type:02x}",
-        uuid=f"{mbr.disk_signature:08x}-{number:02x}",
-        active=entry.flag == 0x80,
-    )
+        return []
+    part = SliceSource(source, offset, size, f"{source.name}[msdos{number}]")
+    type_id, uuid = f"0x{entry.type:02x}", f"{mbr.disk_signature:08x}-{number:02x}"
+    return [Volume(part, "msdos", number, offset, size, type_id=type_id, uuid=uuid, active=entry.flag == 0x80)]
 
 
 def _logicals(
@@ -116,26 +101,23 @@ def _logicals(
     while True:
         where = f"{source.name}: extended boot record at sector {ebr_lba}"
         if ebr_lba in seen or len(seen) >= MAX_EBRS:
-            problems.append(
-                Corrupt(
-                    "chain of logical partitions loops", where=where, expected=f"at most {MAX_EBRS} different records"
-                )
-            )
+            expected = f"at most {MAX_EBRS} different records"
+            problems.append(Corrupt("chain of logical partitions loops", where=where, expected=expected))
             return
         seen.add(ebr_lba)
         try:
-            entries = _entries(source.read_at(ebr_lba * sector_size, 512))
+            ebr = Mbr(source.read_at(ebr_lba * sector_size, Mbr.SIZE))
         except FsError as err:
             problems.append(err)
             return
-        if entries is None:
+        if not ebr.is_valid:
             problems.append(Corrupt("not an extended boot record", where=where, expected="55AA and flags 00 or 80"))
             return
-        for entry in entries[:2]:
+        for entry in ebr.entries[:2]:
             if entry.used and entry.type not in EXTENDED_TYPES:
                 # Relative to its own record, while the link to the next one is relative to the first record.
                 yield ebr_lba + entry.first_lba, entry
-        link = next((entry for entry in entries if entry.used and entry.type in EXTENDED_TYPES), None)
+        link = next((entry for entry in ebr.entries if entry.used and entry.type in EXTENDED_TYPES), None)
         if link is None:
             return
         ebr_lba = extended_lba + link.first_lba

@@ -13,7 +13,7 @@ from fsdrivers.iso9660.descriptors import looks_like_iso
 
 @dataclass(slots=True)
 class PartitionTable:
-    """The volumes of a disk and what was wrong with its table without making it unreadable.
+    """The volumes of a disk, and the faults of its table that do not make it unreadable.
 
     `problems` are errors that a reader meets behind the listed volumes: a logical chain that loops, a primary
     GPT header with a bad checksum.
@@ -57,7 +57,7 @@ def read_table(source: BlockSource, *, sector_size: int | None = None) -> Partit
 
 
 def _partitions(source: BlockSource, sector_size: int | None, *, zero_start: bool) -> PartitionTable:
-    """What the tables say; scheme "none" and no volumes if there is no valid table."""
+    """The volumes of the valid table; scheme "none" and no volumes without one."""
     table = PartitionTable("none")
     mbr = msdos.read_mbr(source)
     if mbr is None:

@@ -1,4 +1,4 @@
-"""Which file system a source holds; what it seems to be if no driver knows it."""
+"""Find the driver for a source, or name the format that no driver reads."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ ZERO_CHECK_BYTES = 128 << 10
 
 
 def probe(source: BlockSource) -> Filesystem:
-    """Mount what the source holds, ISO 9660 before ext.
+    """Mount the file system of a source; ISO 9660 comes before ext.
 
-    Raises `UnknownFilesystem` with what it seems to be in `found`, and what the driver raises for a file
-    system that it knows but cannot mount (`Corrupt`, `Unsupported`).
+    Raises `UnknownFilesystem` with a guess in `found`, `Corrupt` and `Unsupported` for a file system that a driver
+    knows but cannot mount.
     """
     if looks_like_iso(source):
         return open_iso(source)
@@ -73,7 +73,7 @@ def probe(source: BlockSource) -> Filesystem:
 
 
 def guess(source: BlockSource) -> str:
-    """What the bytes seem to be, for a message."""
+    """Name the format that the bytes seem to have, for a message."""
     for offset, magic, name in KNOWN_MAGICS:
         if offset + len(magic) <= source.size and source.read_at(offset, len(magic)) == magic:
             return name

@@ -10,33 +10,32 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fsdrivers.api import Extent
-from fsdrivers.blocks import check_range
+from fsdrivers.blocks import Source, check_length
 from fsdrivers.errors import SourceError, Unsupported
 
 BLOCK_BYTES: Final = 256 << 10  # what is fetched at least: a round trip costs more than its bytes
 CACHED_BLOCKS: Final = 64
 RUN_BYTES: Final = 8 << 20  # fetched in one go at most
 
+NOT_INSTALLED: Final = "this URL needs a package that is not installed"
+
 # Everything that can go wrong on a network, in dozens of libraries, arrives as one of these.
 _FAILURES: Final = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, EOFError)
 
 
-class RemoteSource:
+class RemoteSource(Source):
     """A remote object as a block source, with a bounded cache of blocks."""
 
-    __slots__ = ("_blocks", "_fetch", "fetched_bytes", "name", "size")
+    __slots__ = ("_blocks", "_fetch", "fetched_bytes")
 
     def __init__(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
         """`fetch(start, end)` gives those bytes of the object."""
-        self.name = name
-        self.size = size
+        super().__init__(name, size)
         self.fetched_bytes = 0
         self._fetch = fetch
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes.  Raises `SourceError`."""
-        check_range(self.name, self.size, offset, size)
+    def _read(self, offset: int, size: int) -> bytes:
         if not size:
             return b""
         first, last = offset // BLOCK_BYTES, (offset + size - 1) // BLOCK_BYTES
@@ -63,13 +62,8 @@ class RemoteSource:
             data = self._fetch(start, end)
         except _FAILURES as err:
             raise SourceError(f"cannot read: {_reason(err)}", where=f"{self.name}: byte {start:#x}") from err
-        if len(data) != end - start:
-            raise SourceError(
-                "short read (was the object replaced while being read?)",
-                where=f"{self.name}: byte {start:#x}",
-                expected=f"{end - start} bytes",
-                found=f"{len(data)} bytes",
-            )
+        short = "short read (was the object replaced while being read?)"
+        check_length(data, end - start, f"{self.name}: byte {start:#x}", short)
         self.fetched_bytes += len(data)
         for number in range(first, behind):
             at = (number - first) * BLOCK_BYTES
@@ -78,14 +72,10 @@ class RemoteSource:
                 self._blocks.popitem(last=False)
         return data
 
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
         """The bytes themselves, a bounded run at a time."""
-        check_range(self.name, self.size, offset, size)
-        end = offset + size
-        while offset < end:
-            data = self.read_at(offset, min(RUN_BYTES, end - offset))
-            yield Extent(len(data), data=data)
-            offset += len(data)
+        for start in range(offset, offset + size, RUN_BYTES):
+            yield from super()._extents(start, min(RUN_BYTES, offset + size - start))
 
     def close(self) -> None:
         """Forget the blocks; connections are fsspec's."""
@@ -101,12 +91,8 @@ def open_remote(url: str) -> RemoteSource:
     except _FAILURES as err:
         raise SourceError(f"cannot open: {_reason(err)}", where=url) from err
     if kind == "directory" or not isinstance(size, int) or size <= 0:
-        raise SourceError(
-            "not a disk image",
-            where=url,
-            expected="an object of known size",
-            found="a directory" if kind == "directory" else f"size {size}",
-        )
+        found = "a directory" if kind == "directory" else f"size {size}"
+        raise SourceError("not a disk image", where=url, expected="an object of known size", found=found)
     return RemoteSource(url, size, lambda start, end: bytes(filesystem.cat_file(path, start=start, end=end)))
 
 
@@ -115,34 +101,27 @@ def find_remote(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as err:
-        raise Unsupported(
-            "this URL needs a package that is not installed",
-            where=url,
-            expected="fsspec (pvboot[remote])",
-            found="no fsspec",
-        ) from err
+        expected = "fsspec (pvboot[remote])"
+        raise Unsupported(NOT_INSTALLED, where=url, expected=expected, found="no fsspec") from err
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except ImportError as err:
-        raise Unsupported("this URL needs a package that is not installed", where=url, found=_reason(err)) from err
+        raise Unsupported(NOT_INSTALLED, where=url, found=_reason(err)) from err
     except _FAILURES as err:
         raise SourceError(f"cannot open: {_reason(err)}", where=url) from err
     return filesystem, str(path)
 
 
 def version_of(url: str) -> str | None:
-    """What changes when the object does, None if that cannot be known."""
+    """A text that changes when the object does, None if the server gives nothing to tell by."""
     try:
         filesystem, path = find_remote(url)
         info = filesystem.info(path)
     except (SourceError, Unsupported, *_FAILURES):
         return None
-    facts = {
-        name: info[name]
-        for name in ("size", "ETag", "etag", "LastModified", "mtime", "created", "md5Hash")
-        if name in info
-    }
-    return repr(sorted((name, str(value)) for name, value in facts.items())) if len(facts) > 1 else None
+    names = ("size", "ETag", "etag", "LastModified", "mtime", "created", "md5Hash")
+    facts = {name: str(info[name]) for name in names if name in info}
+    return repr(sorted(facts.items())) if len(facts) > 1 else None
 
 
 def _reason(err: BaseException) -> str:

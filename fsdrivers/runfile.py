@@ -1,4 +1,4 @@
-"""Open files: bytes that lie in runs of a volume, or that are in memory."""
+"""Open files whose bytes lie in runs of a volume."""
 
 from __future__ import annotations
 
@@ -69,26 +69,6 @@ class RunFile:
             position = stop
         if position < self.size:
             yield Extent(self.size - position)
-
-
-class MemoryFile:
-    """A file whose bytes are at hand (kept inside an inode)."""
-
-    __slots__ = ("_data", "path", "size")
-
-    def __init__(self, path: str, data: bytes) -> None:
-        self._data = data
-        self.path = path
-        self.size = len(data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes from `offset`."""
-        return self._data[offset : offset + size] if offset >= 0 and size > 0 else b""
-
-    def extents(self) -> Iterator[Extent]:
-        """The bytes themselves."""
-        if self._data:
-            yield Extent(self.size, data=self._data)
 
 
 def _file_block(run: Run) -> int:

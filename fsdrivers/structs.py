@@ -6,7 +6,13 @@ as the IBM PC BIOS and MS-DOS 3.3 left them.
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Struct
+from construct import Array, Bytes, Construct, Int8ul, Int16ul, Int32ul, Int64ul, Renamed, Struct
+
+
+def fields(kind: Construct, names: str) -> list[Renamed]:
+    """Members of one type, one behind the other: `Struct(*fields(Int32ul, "first second"))`."""
+    return [name / kind for name in names.split()]
+
 
 MBR_ENTRY = Struct(
     "flag" / Int8ul,  # 0x80 active, 0 not
@@ -28,27 +34,17 @@ MBR = Struct(
 
 GPT_HEADER = Struct(
     "magic" / Bytes(8),  # "EFI PART"
-    "revision" / Int32ul,
-    "header_bytes" / Int32ul,
-    "header_crc" / Int32ul,  # crc32 over header_bytes with this field zero
-    "reserved" / Int32ul,
-    "my_lba" / Int64ul,
-    "alternate_lba" / Int64ul,
-    "first_usable_lba" / Int64ul,
-    "last_usable_lba" / Int64ul,
+    # The checksum is a CRC-32 over header_bytes with this field zero.
+    *fields(Int32ul, "revision header_bytes header_crc reserved"),
+    *fields(Int64ul, "my_lba alternate_lba first_usable_lba last_usable_lba"),
     "disk_guid" / Bytes(16),
     "entries_lba" / Int64ul,
-    "entry_count" / Int32ul,
-    "entry_bytes" / Int32ul,
-    "entries_crc" / Int32ul,
+    *fields(Int32ul, "entry_count entry_bytes entries_crc"),
 )
 
 GPT_ENTRY = Struct(
-    "type_guid" / Bytes(16),  # all zero: unused
-    "guid" / Bytes(16),
-    "first_lba" / Int64ul,
-    "last_lba" / Int64ul,  # inclusive
-    "attributes" / Int64ul,  # bit 2: legacy BIOS bootable
+    *fields(Bytes(16), "type_guid guid"),  # a type of zeros: unused
+    *fields(Int64ul, "first_lba last_lba attributes"),  # last_lba is inclusive; attribute bit 2: legacy BIOS bootable
     "name" / Bytes(72),  # UTF-16LE
 )
 

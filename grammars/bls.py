@@ -1,38 +1,27 @@
 """Boot Loader Specification, type #1: `key value` lines of one entry, or of systemd-boot's `loader.conf`.
 
-Two families of readers cut the same bytes differently; each has its function here.  Any bytes are a file.
+Two families of readers cut the same bytes differently; each has its grammar here.  Any bytes are a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from typing import TYPE_CHECKING
 
-from grammars.lines import Field, field_at, physical_lines
+from grammars import _bls
+from grammars.fields import Field, FieldBuilder, read_fields
+
+if TYPE_CHECKING:
+    from grammars.elements import ParserElement
 
 FIELD_LIMIT = 1000
-
-_BLANKS = " \t"
 
 
 def parse(data: bytes, file: str) -> tuple[Field, ...]:
     """The fields as the UAPI group's specification and systemd-boot cut them.
 
-    Blank lines and comments are nothing; a value in double quotes loses them; a key without value is no field.
+    Blank lines and comments count for nothing; a value in double quotes loses them; a key needs a value.
     """
-    return tuple(islice(_fields(data, file), FIELD_LIMIT))
-
-
-def _fields(data: bytes, file: str) -> Iterator[Field]:
-    for number, line in physical_lines(data.removeprefix(b"\xef\xbb\xbf")):
-        body = line.strip(_BLANKS)
-        if not body or body.startswith("#"):
-            continue
-        key, value = _cut(body)
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = value[1:-1]
-        if value:
-            yield field_at(file, number, line, key, value)
+    return read_fields(data, file, _bls.RULES["entry"]).fields[:FIELD_LIMIT]
 
 
 def parse_as_grub(data: bytes, file: str) -> tuple[Field, ...]:
@@ -40,19 +29,33 @@ def parse_as_grub(data: bytes, file: str) -> tuple[Field, ...]:
 
     Reading ends at a blank line or a key without value; a tab separates only in a line without any blank.
     """
-    found: list[Field] = []
-    for number, line in physical_lines(data):
-        body = line.lstrip(_BLANKS)
-        if body.startswith("#"):
-            continue
-        key, separator, value = body.partition(" " if " " in body else "\t")
-        if not separator or not value or len(found) == FIELD_LIMIT:
-            break
-        found.append(field_at(file, number, line, key, value.lstrip(_BLANKS)))
-    return tuple(found)
+    return read_fields(data, file, _bls.RULES["blscfg_entry"]).fields[:FIELD_LIMIT]
 
 
-def _cut(body: str) -> tuple[str, str]:
-    """Key and value around the first run of blanks and tabs."""
-    end = next((i for i, character in enumerate(body) if character in _BLANKS), len(body))
-    return body[:end], body[end:].lstrip(_BLANKS)
+def grammar(build: FieldBuilder) -> dict[str, ParserElement]:
+    """The starts: `entry` as systemd-boot reads it, `blscfg_entry` as GRUB does."""
+    from grammars.elements import Empty, Suppress, ZeroOrMore, blanks, token
+
+    with blanks(" \t"):
+        comment = Suppress(token(r"#[^\n]*\n", name="comment"))
+        ignored = Suppress(token(r"[^\n]*\n", name="line without a value"))
+        newline = Suppress(token(r"\n", name="newline"))
+        end = Empty().leave_whitespace().set_parse_action(build.here)
+
+        key = token(r"[^ \t\n]+", name="key")
+        quote = Suppress(token('"', name='"'))
+        inner = token(r'[^\n]+(?="[ \t]*\n)', name="value").leave_whitespace()
+        value = token(r'(?!""[ \t]*\n)[^\n]*[^ \t\n]', name="value")
+        quoted = (key + quote + inner + quote + end + newline).set_parse_action(build.field)
+        field = (key + value + end + newline).set_parse_action(build.field)
+
+        blank_key = token(r"[^ \n]+(?= [^\n])", name="key up to the first blank")
+        tab_key = token(r"[^ \t\n]+(?=\t[^ \n]+\n)", name="key up to the first tab")
+        separator = Suppress(token("[ \t]", name="blank").leave_whitespace())
+        rest = token(r"[^\n]*", name="value")
+        blank_field = (blank_key + separator + rest + end + newline).set_parse_action(build.field)
+        tab_field = (tab_key + separator + rest + end + newline).set_parse_action(build.field)
+        return {
+            "entry": ZeroOrMore(comment | quoted.set_name("field") | field.set_name("field") | ignored),
+            "blscfg_entry": ZeroOrMore(comment | blank_field.set_name("field") | tab_field.set_name("field")),
+        }

@@ -5,26 +5,36 @@ A value may be in double quotes, in which a backslash keeps the next character; 
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
-from grammars.lines import LINE_LIMIT, Field, physical_lines
-from grammars.spans import SourceSpan
+from grammars import _elilo
+from grammars.fields import FieldBuilder, FieldFile, read_fields
 
-_OPTION = re.compile(
-    r"""\s*(?P<name>[^\s="\#]+)\s*
-        (?:(?P<equals>=)\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"?|(?P<plain>[^\s\#"]*)))?""",
-    re.VERBOSE,
-)
+if TYPE_CHECKING:
+    from grammars.elements import ParserElement
 
 
-def parse(data: bytes, file: str) -> tuple[Field, ...]:
-    """The options; a flag's value is "".  Several may stand on a line; what is no option ends its line."""
-    found: list[Field] = []
-    for number, line in physical_lines(data.removeprefix(b"\xef\xbb\xbf")):
-        at = 0
-        while len(found) < LINE_LIMIT and (match := _OPTION.match(line, at)):
-            quoted = match["quoted"]
-            value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else match["plain"] or ""
-            start, at = match.start("name"), match.end()
-            found.append(Field(match["name"].lower(), value, SourceSpan(file, number, start + 1, at - start)))
-    return tuple(found)
+def parse(data: bytes, file: str) -> FieldFile:
+    """The options; a flag's value is "".  Several may stand on a line; what is not an option ends its line."""
+    return read_fields(data, file, _elilo.RULES["configuration"])
+
+
+def grammar(build: FieldBuilder) -> dict[str, ParserElement]:
+    """The grammar's start, `configuration`."""
+    from grammars.elements import Empty, Opt, Suppress, ZeroOrMore, blanks, token
+
+    with blanks(" \t\v\f"):
+        name = token(r'[^ \t\v\f\n="#]+', build.lower, "NAME")
+        equals = Suppress(token("=", name="="))
+        quote = Suppress(token('"', name='"'))
+        letters = token(r'(?:[^"\\\n]|\\[^\n])*', build.unescape, "value").leave_whitespace()
+        closing_quote = Opt(Suppress(token('"', name='"').leave_whitespace()))
+        plain = token(r'[^ \t\v\f\n"#]*', name="value")
+        end = Empty().leave_whitespace().set_parse_action(build.here)
+        rest = Suppress(token(r"[^\n]*\n", name="rest of the line"))
+
+        quoted = (name + equals + quote + letters + closing_quote + end).set_parse_action(build.field)
+        option = (name + equals + plain + end).set_parse_action(build.field)
+        flag = (name + end).set_parse_action(build.field)
+        line = ZeroOrMore(quoted.set_name("option") | option.set_name("option") | flag.set_name("flag")) + rest
+        return {"configuration": ZeroOrMore(line.set_name("line"))}

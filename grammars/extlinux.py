@@ -6,32 +6,46 @@ half.  Which keywords there are is not known here; any bytes are a file.
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
-from grammars.lines import Field, field_at, physical_lines
+from grammars import _extlinux
+from grammars.fields import FieldBuilder, FieldFile, read_fields
 
-# pygrub also takes `=` for the blank; syslinux has no keyword that goes on with one.
-_DIRECTIVE = re.compile(r"(?P<keyword>[^\s=]+)(?:\s+|=\s*)?(?P<value>.*)", re.DOTALL)
-_TEXT_END = "endtext"
+if TYPE_CHECKING:
+    from grammars.elements import ParserElement
 
 
-def parse(data: bytes, file: str) -> tuple[Field, ...]:
+def parse(data: bytes, file: str) -> FieldFile:
     """The directives in order, keywords in lower case (`menu label`); comments and help texts are left out."""
-    found: list[Field] = []
-    in_text = False
-    for number, line in physical_lines(data.removeprefix(b"\xef\xbb\xbf")):
-        body = line.strip()
-        if in_text:
-            in_text = body.partition(" ")[0].lower() != _TEXT_END
-            continue
-        match = _DIRECTIVE.match(body)
-        if match is None or body.startswith("#"):
-            continue
-        keyword, value = match["keyword"].lower(), match["value"]
-        if keyword == "menu":
-            second = _DIRECTIVE.match(value)
-            if second is not None:
-                keyword, value = f"menu {second['keyword'].lower()}", second["value"]
-        in_text = keyword == "text"
-        found.append(field_at(file, number, line, keyword, value))
-    return tuple(found)
+    return read_fields(data, file, _extlinux.RULES["configuration"])
+
+
+def grammar(build: FieldBuilder) -> dict[str, ParserElement]:
+    """The grammar's start, `configuration`."""
+    from grammars.elements import Empty, Opt, Suppress, ZeroOrMore, blanks, token
+
+    with blanks(" \t\v\f"):
+        newline = Suppress(token(r"\n", name="newline"))
+        ignored = Suppress(token(r"(?:[#=][^\n]*)?\n", name="comment"))
+        help_line = Suppress(token(r"(?!(?i:endtext)[ \t\v\f\n])[^\n]*\n", name="line of the help text"))
+        help_end = Suppress(token(r"[^\n]*\n", name="ENDTEXT"))
+        keyword = token(r"[^ \t\v\f\n=]+", build.lower, "KEYWORD")
+        menu = token(r"(?i:menu)(?=[ \t\v\f=])", build.lower, "MENU")
+        text = token(r"(?i:text)(?=[ \t\v\f\n=])", build.lower, "TEXT")
+        # pygrub also takes `=` for the blank; syslinux has no keyword that goes on with one.
+        separator = Suppress(Opt(token(r"[ \t\v\f]+|=", name="blank or =").leave_whitespace()))
+        value = token(r"(?:[^\n]*[^ \t\v\f\n])?", name="value")
+        end = Empty().leave_whitespace().set_parse_action(build.here)
+
+        ending = separator + value + end + newline
+        help_text = (text + ending + ZeroOrMore(help_line) + Opt(help_end)).set_parse_action(build.field)
+        two_words = (menu + separator + keyword + ending).set_parse_action(build.field)
+        directive = (keyword + ending).set_parse_action(build.field)
+        return {
+            "configuration": ZeroOrMore(
+                ignored
+                | help_text.set_name("help text")
+                | two_words.set_name("MENU directive")
+                | directive.set_name("directive")
+            )
+        }

@@ -79,12 +79,12 @@ class JoinedBlob:
 
 
 def join_ramdisks(blobs: Sequence[Blob]) -> Blob:
-    """One ramdisk of several, as boot loaders join initrds; a single one stays as it is."""
+    """Join several ramdisks as boot loaders do; a single one stays as it is."""
     return blobs[0] if len(blobs) == 1 else JoinedBlob(tuple(blobs))
 
 
 def read_whole(blob: Blob, limit: int, what: str) -> bytearray:
-    """All bytes of a blob; `BootError` if there are more than `limit`."""
+    """Read all bytes of a blob.  Raises `BootError` if there are more than `limit`."""
     if blob.size > limit:
         raise BootError(f"{what} is too large", expected=f"at most {limit} bytes", found=f"{blob.size} bytes")
     data = bytearray(blob.size)
@@ -93,16 +93,11 @@ def read_whole(blob: Blob, limit: int, what: str) -> bytearray:
     return data
 
 
-def is_gzip(blob: Blob) -> bool:
-    """Whether a blob starts like a gzip file."""
-    return codec_of(bytes(next(blob.chunks(), (0, b""))[1][:2])) == "gzip"
-
-
 def gunzip(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
     """Unpack a gzip file (all members), at most `limit` bytes; anything else is handed back as it is."""
-    if not is_gzip(blob):
-        return blob
     packed, output = ByteStream(bytes(chunk) for _, chunk in blob.chunks()), bytearray()
+    if codec_of(packed.peek(2)) != "gzip":
+        return blob
     try:
         while codec_of(packed.peek(2)) == "gzip":
             for piece in unpack("gzip", packed, limit - len(output)):
@@ -115,7 +110,7 @@ def gunzip(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
 
 
 def ramdisk_of_old_builders(blob: Blob, limit: int = MAX_UNPACKED_BYTES) -> Blob:
-    """What domain builders before Xen 4.20 make of a ramdisk: a gzip file is unpacked, and 16 zero bytes follow.
+    """Unpack a gzip'd ramdisk as domain builders before Xen 4.20 do, with 16 zero bytes behind it.
 
     The length comes from the last four bytes.  As there, the file is handed over raw if that length is above 1 GiB,
     or if it does not unpack into the space reserved (the larger of both lengths) and the raw bytes fit.

@@ -45,7 +45,7 @@ class BlockListFile:
         return b"".join(self._source.read_at(start, length) for start, length in self._ranges(offset, size))
 
     def extents(self) -> Iterator[Extent]:
-        """What stands behind the runs, in order."""
+        """The extents behind the runs, in order."""
         for start, length in self._ranges(0, self.size):
             yield from self._source.extents(start, length)
 

@@ -1,132 +1,86 @@
-"""The way of a boot on one page: disks -> menu -> entry -> files -> kernel -> domain layout -> hand-over."""
+"""The way of a boot on one page: disks -> menu -> entry -> files -> kernel -> layout -> plan -> hand-over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, TypeVar
 
-from pvboot.blobs import FileBlob, gunzip, join_ramdisks, ramdisk_of_old_builders, read_whole
 from pvboot.devices import Devices
-from pvboot.errors import BootError, MenuError
-from pvboot.kernel.loader import parse_kernel
-from pvboot.kexec.layout import Blob, DomainLayout, plan_layout
-from pvboot.kexec.modules import pack_modules
+from pvboot.errors import MenuError
+from pvboot.handoff.machine import MachineOptions, plan_in_fresh_domain, run_machine, start_machine
+from pvboot.loading import LoadedBoot, LoadOptions, load_request
 from pvboot.menu import find, load
 from pvboot.shell.request import BootRequest, PowerControl
 from pvboot.shell.session import Choice, boot_menu, choose_default
 from pvboot.shell.state import Console
-from pvboot.xen.constants import GUEST_TYPES, SIF_MULTIBOOT_MOD
 
 if TYPE_CHECKING:
-    from pvboot.kernel.image import KernelImage
+    from pvboot.kexec.layout import DomainLayout
+    from pvboot.kexec.relocate import KexecPlan
+    from pvboot.machine.outcome import Outcome
     from pvboot.menu import Menu
 
-COMPAT_OLD_RAMDISK: Final = "xen-4.17"
-MAX_FILE_BYTES: Final = 1 << 30
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """What a caller insists on: the hypervisor's guest types, features, treatment of ramdisks, more arguments."""
+class MenuOptions:
+    """Which menu is shown, to whom, and how an entry is chosen; `config` is a path instead of looking for the menu."""
 
-    capabilities: tuple[str, ...] = tuple(GUEST_TYPES.values())
-    features: str = ""
-    compat: str | None = None
-    append: bytes = b""
-    max_bytes: int = MAX_FILE_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedBoot:
-    """A request whose kernel was read and understood; the ramdisk is read when it is placed."""
-
-    request: BootRequest
-    kernel: KernelImage
-    ramdisk: Blob | None
-    cmdline: bytes
-    flags: int
-
-    def layout(self, nr_pages: int) -> DomainLayout:
-        """The domain of `nr_pages` pages for it.  Raises `PlanError`."""
-        return plan_layout(self.kernel, nr_pages, ramdisk=self.ramdisk, cmdline=self.cmdline, flags=self.flags)
+    config: str | None = None
+    choose: Callable[[Menu], Choice] = choose_default
+    console: Console | None = None
+    interactive: bool = False
+    warn: Callable[[Menu], object] = lambda _menu: None
 
 
-def boot_from(
+def boot(
     devices: Devices,
-    *,
-    config: str | None = None,
-    choose: Callable[[Menu], Choice] = choose_default,
-    options: LoadOptions = LoadOptions(),
-    console: Console | None = None,
-    interactive: bool = False,
-    warn: Callable[[Menu], object] = lambda _menu: None,
-    check: Callable[[LoadedBoot], object] = lambda _loaded: None,
-) -> LoadedBoot | PowerControl:
-    """Find the guest's menu, choose an entry, run it, and load what it names.
+    menu: MenuOptions,
+    files: LoadOptions,
+    nr_pages: int,
+    machine: MachineOptions | None,
+    planned: Callable[[KexecPlan], object] | None = None,
+) -> tuple[LoadedBoot, Outcome] | KexecPlan | PowerControl:
+    """Boot a guest of `nr_pages` pages from its disks, which are closed before it runs.
 
-    An entry whose kernel is none, or whose files cannot be read, has failed like one whose command fails: the
-    menu's fallbacks are next, also where `check` raises.  Raises `PvbootError` or `FsError`.
+    `machine` None stops before the hand-over, with the plan; otherwise `planned` sees it.  Raises `PvbootError`.
     """
 
-    def accept(request: BootRequest) -> LoadedBoot:
-        loaded = load_request(request, options)
-        check(loaded)
-        return loaded
+    def accept(request: BootRequest) -> tuple[LoadedBoot, DomainLayout]:
+        loaded = load_request(request, files)
+        return loaded, loaded.layout(nr_pages)
 
-    menu = load(devices, find(devices, config))
-    warn(menu)
-    return boot_menu(devices, menu, accept, choose=choose, console=console, interactive=interactive)
+    with devices:
+        chosen = _choose_entry(devices, menu, accept)
+        if isinstance(chosen, PowerControl):
+            return chosen
+        loaded, layout = chosen
+        if machine is None:
+            return plan_in_fresh_domain(layout)
+        started = start_machine(layout, machine, planned)
+    return loaded, run_machine(started, machine)
 
 
-def load_request(request: BootRequest, options: LoadOptions = LoadOptions()) -> LoadedBoot:
-    """Read and check the kernel, prepare ramdisk or modules, join the command line."""
-    data = read_whole(FileBlob(request.kernel), options.max_bytes, f"the kernel {request.name}")
-    kernel = parse_kernel(
-        memoryview(data),
-        name=request.name,
-        max_size=options.max_bytes,
-        capabilities=options.capabilities,
-        requested_features=options.features,
+def load_entry(devices: Devices, menu: MenuOptions, files: LoadOptions) -> LoadedBoot | PowerControl:
+    """Choose an entry and load what it names.  Raises `PvbootError`."""
+    return _choose_entry(devices, menu, lambda request: load_request(request, files))
+
+
+def _choose_entry(
+    devices: Devices, options: MenuOptions, accept: Callable[[BootRequest], Result]
+) -> Result | PowerControl:
+    """Find the guest's menu, choose an entry and run it.
+
+    An entry for which `accept` raises (its kernel is not one, a file cannot be read, the domain is too small) has
+    failed like one whose command fails: the menu's fallbacks are next.
+    """
+    menu = load(devices, find(devices, options.config))
+    options.warn(menu)
+    return boot_menu(
+        devices, menu, accept, choose=options.choose, console=options.console, interactive=options.interactive
     )
-    del data
-    ramdisk, flags = _ramdisk(request, options)
-    return LoadedBoot(request, kernel, ramdisk, append_arguments(request.cmdline, options.append), flags)
-
-
-def _ramdisk(request: BootRequest, options: LoadOptions) -> tuple[Blob | None, int]:
-    """The one blob that a PV domain can be given, and its start_info flags."""
-    for module in request.modules:
-        if module.file.size > options.max_bytes:
-            raise BootError(
-                f"{module.name} is too large",
-                expected=f"at most {options.max_bytes} bytes",
-                found=f"{module.file.size} bytes",
-            )
-        if not module.file.size:
-            raise BootError(f"{module.name} is empty")
-    modules = [module for module in request.modules if module.kind == "module"]
-    if modules:
-        contents = [
-            (gunzip(FileBlob(module.file)) if module.decompress else FileBlob(module.file), module.cmdline)
-            for module in modules
-        ]
-        return pack_modules(contents), SIF_MULTIBOOT_MOD
-    initrds: list[Blob] = [FileBlob(module.file) for module in request.modules]
-    if not initrds:
-        return None, 0
-    return one_ramdisk(initrds, options.compat), 0
-
-
-def one_ramdisk(initrds: Sequence[Blob], compat: str | None) -> Blob:
-    """The initrds joined to one; `compat` "xen-4.17" unpacks a gzip'd one, as domain builders before Xen 4.20 do."""
-    joined = join_ramdisks(initrds)
-    return ramdisk_of_old_builders(joined) if compat == COMPAT_OLD_RAMDISK else joined
-
-
-def append_arguments(cmdline: bytes, more: bytes) -> bytes:
-    """A command line with further arguments behind it, one blank between them."""
-    return b" ".join(part for part in (cmdline, more) if part)
 
 
 def chooser(entry: str) -> Callable[[Menu], Choice]:

@@ -1,4 +1,4 @@
-"""GRUB device names as text: `(hd0,0)/boot/x` -> what it says, without looking at any disk.
+"""GRUB device names as text: `(hd0,0)/boot/x` -> a `Device`, without looking at any disk.
 
 Source of the rules: GRUB 0.97 stage2/disk_io.c (set_device).
 """
@@ -23,7 +23,7 @@ BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a device name says.
+    """A device name, parsed.
 
     `kind` is "hd", "fd", "cd", "nd", "loop" (a file taken for a disk), "http" or "tftp" (all of a `server`, HOST or
     HOST:PORT; "" is that of `(nd)`); `partition` counts from 0 as in GRUB Legacy, None is the whole disk; `slice` is a
@@ -47,7 +47,7 @@ class Device:
 
 
 def read_device(text: str, root: Device | None = None, *, loops: bool = False) -> tuple[Device, str]:
-    """The device at the start of `text` and what follows its closing parenthesis.
+    """Read the device at the start of `text`; returns it and the text behind its closing parenthesis.
 
     Parts that are left out come from `root`: `(,0)` keeps its disk, `(hd0,)` its partition, `()` is its whole
     disk.  `loops`: also `(loop0)`, `(http,HOST)` and `(tftp,HOST)`, which GRUB Legacy does not know; whether there is
@@ -72,7 +72,7 @@ def read_device(text: str, root: Device | None = None, *, loops: bool = False) -
 
 
 def _read_drive(text: str, root: Device | None) -> tuple[Device, int]:
-    """The part before the comma, and the index behind it."""
+    """Read the part before the comma; returns it and the index behind it."""
     letter = text[1:2]
     if letter in (",", ")"):
         if root is None:
@@ -95,7 +95,7 @@ def _read_loop(text: str) -> tuple[Device, int]:
 
 
 def _read_partition(text: str, at: int, drive: Device, root: Device | None) -> tuple[Device, int]:
-    """The part behind the comma at `at - 1`."""
+    """Read the part behind the comma at `at - 1`; returns the whole device and the index behind it."""
     for scheme in ("msdos", "gpt"):
         if text.startswith(scheme, at):
             number, at = read_number(text, at + len(scheme))

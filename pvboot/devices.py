@@ -7,6 +7,7 @@ GRUB's own error numbers.  Source of the rules: GRUB 0.97 stage2/disk_io.c (setu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,7 +36,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class NamedMenu:
-    """A menu that the user named instead of a disk: where it stands (device None: on none of the guest's), its file."""
+    """A menu named in place of a disk: its device (None: none of the guest's), path and file."""
 
     device: Device | None
     path: str
@@ -57,7 +58,7 @@ class Network(Protocol):
         """The URL that `(nd)` stands for."""
 
     def base(self) -> Filesystem:
-        """What `(nd)` is."""
+        """The file system of `(nd)`."""
 
     def server(self, protocol: str, name: str) -> Filesystem:
         """All of a server; the name "" is that of `(nd)`.  Raises `GrubError` 12."""
@@ -100,7 +101,7 @@ class Devices:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptors of all disks back; open files must not be used afterwards."""
+        """Close all disks; open files must not be used afterwards."""
         for disk in self.disks:
             if disk.source is not None:
                 disk.source.close()
@@ -110,7 +111,7 @@ class Devices:
     # -- files as disks
 
     def add_loop(self, device: Device, path: str) -> Device:
-        """The device whose disk is the content of a file, which is opened when something is read from it.
+        """Make a device whose disk is the content of a file, which is opened when something is read from it.
 
         The same file is always the same device.  Raises `PvbootError` if there are too many, or too many inside
         each other.
@@ -124,12 +125,8 @@ class Devices:
                 ("disk images inside each other", LOOP_DEPTH_LIMIT, depth),
             ):
                 if found > limit:
-                    raise PvbootError(
-                        f"too many {what}",
-                        where=shorten(f"{device}{path}"),
-                        expected=f"at most {limit}",
-                        found=str(found),
-                    )
+                    where = shorten(f"{device}{path}")
+                    raise PvbootError(f"too many {what}", where=where, expected=f"at most {limit}", found=str(found))
             self._loops[device, path] = None
         return Device("loop", list(self._loops).index((device, path)))
 
@@ -182,6 +179,17 @@ class Devices:
             for volume in volumes:
                 yield Device("hd", drive, volume.number - 1 if volume.number else None)
 
+    def find_uuid(self, wanted: str) -> Device | None:
+        """Return the first volume whose file system has this UUID, in any case of letters."""
+        for device in self.candidates():
+            try:
+                uuid = self.mount(device).uuid
+            except fs_errors.FsError:
+                continue
+            if uuid and wanted and uuid.lower() == wanted.lower():
+                return device
+        return None
+
     def locate(self, device: Device) -> tuple[int, int]:
         """The disk's index and the volume's number (0 is the whole disk) behind a name.
 
@@ -194,7 +202,8 @@ class Devices:
         if device.slice is not None:
             raise GrubError(grub_errors.NO_SUCH_PARTITION, f"{device} of {self._name(drive)}: BSD labels are not read")
         assert device.partition is not None
-        volumes = self._volumes_for_grub(drive)
+        with _grub_errors():
+            volumes = self.volumes(drive)
         number = device.partition + 1
         for volume in volumes:
             if volume.number == number and device.scheme in (None, volume.scheme):
@@ -214,14 +223,15 @@ class Devices:
             raise GrubError(grub_errors.NO_SUCH_DISK, f"{device} has no file, {len(self._loops)} have one")
         if device.kind == "cd":
             for drive in range(len(self.disks)):
-                if self._is_optical(drive):
-                    return drive
+                with suppress(fs_errors.FsError):
+                    if self.mount(Device("hd", drive)).kind == "iso9660":
+                        return drive
         if device.kind in NETWORK:
-            raise GrubError(grub_errors.INVALID_DEVICE, f"{device} is no disk")
+            raise GrubError(grub_errors.INVALID_DEVICE, f"{device} is not a disk")
         raise GrubError(grub_errors.NO_SUCH_DISK, f"{device}, this guest has {len(self.disks)} disk(s)")
 
     def check(self, device: Device) -> None:
-        """Raises `GrubError` unless there is such a disk, partition or server; nothing is asked of a server."""
+        """Raise `GrubError` unless there is such a disk, partition or server; no server is asked."""
         if device.kind in NETWORK:
             self._served(device)
         else:
@@ -237,18 +247,6 @@ class Devices:
         if device.kind == "nd":
             return self.network.base()
         return self.network.server(device.kind, device.server)
-
-    def _is_optical(self, drive: int) -> bool:
-        try:
-            return self.mount(Device("hd", drive)).kind == "iso9660"
-        except fs_errors.FsError:
-            return False
-
-    def _volumes_for_grub(self, drive: int) -> list[Volume]:
-        try:
-            return self.volumes(drive)
-        except fs_errors.FsError as err:
-            raise translate(err) from err
 
     # -- file systems and files
 
@@ -286,17 +284,13 @@ class Devices:
 
     def blocks(self, device: Device) -> BlockSource:
         """The raw bytes behind a device.  Raises `GrubError` 17, 21 and 22."""
-        try:
+        with _grub_errors():
             return self._blocks(*self.locate(device))
-        except fs_errors.FsError as err:
-            raise translate(err) from err
 
     def filesystem(self, device: Device) -> Filesystem:
-        """As `mount`, every failure as a `GrubError` (17 for a volume without a known file system)."""
-        try:
+        """As `mount`, with every failure as a `GrubError` (17 for a volume without a known file system)."""
+        with _grub_errors(mounting=True):
             return self.mount(device)
-        except fs_errors.FsError as err:
-            raise translate(err, mounting=True) from err
 
     def open(self, name: str, root: Device) -> File:
         """Open GRUB's FILE: `[DEVICE]/path` or `[DEVICE]` and a block list; it ends at the first blank.
@@ -316,14 +310,22 @@ class Devices:
                 raise GrubError(grub_errors.BAD_FILENAME, f"no path behind {device}")
             return open_block_list(path, self.blocks(device))
         filesystem = self.filesystem(device)
-        try:
-            return filesystem.open(path)
-        except fs_errors.IsADirectory as err:
-            if path.endswith("/"):  # GRUB looks for a file of no name in the directory
-                raise GrubError(grub_errors.FILE_NOT_FOUND, str(err)) from err
-            raise translate(err) from err
-        except fs_errors.FsError as err:
-            raise translate(err) from err
+        with _grub_errors():
+            try:
+                return filesystem.open(path)
+            except fs_errors.IsADirectory as err:
+                if path.endswith("/"):  # GRUB looks for a file of no name in the directory
+                    raise GrubError(grub_errors.FILE_NOT_FOUND, str(err)) from err
+                raise
+
+
+@contextmanager
+def _grub_errors(*, mounting: bool = False) -> Iterator[None]:
+    """Raise the drivers' errors as GRUB's."""
+    try:
+        yield
+    except fs_errors.FsError as err:
+        raise translate(err, mounting=mounting) from err
 
 
 _NUMBERS: tuple[tuple[type[fs_errors.FsError], int], ...] = (
@@ -338,7 +340,7 @@ _NUMBERS: tuple[tuple[type[fs_errors.FsError], int], ...] = (
 
 
 def translate(err: fs_errors.FsError, *, mounting: bool = False) -> GrubError:
-    """The GRUB error for one of the drivers', its text kept as the detail."""
+    """Return the GRUB error for a driver's, with its text as the detail."""
     if mounting and not isinstance(err, fs_errors.SourceError):
         return GrubError(grub_errors.CANNOT_MOUNT, str(err))
     for kind, number in _NUMBERS:

@@ -1,4 +1,4 @@
-"""GRUB Legacy's own rules that every room shares: error numbers, numbers and word skipping.
+"""GRUB Legacy's rules that every room shares: error numbers, reading numbers, skipping words.
 
 Source: GRUB 0.97 (stage2/common.c for the texts, char_io.c for numbers, cmdline.c for words).
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pvboot.errors import PvbootError
 
 if TYPE_CHECKING:
+    from grammars.commands import Arguments
     from grammars.spans import SourceSpan
 
 MAXIMUM_NUMBER = 0x7FFFFFFF
@@ -80,7 +81,7 @@ NUMBER_OVERFLOW = 35
 
 
 class GrubError(PvbootError):
-    """An error with GRUB's number and text; `detail` says what exactly is wrong, `span` where it was asked for.
+    """An error with GRUB's number and text; `detail` says what exactly is wrong, `span` where the menu asks for it.
 
     The number is what scripts and people who know GRUB look for; the detail is what GRUB never told.
     """
@@ -96,12 +97,19 @@ class GrubError(PvbootError):
         self.span = span
 
     def at(self, span: SourceSpan) -> GrubError:
-        """The same error with its place in a menu, unless it has one already."""
+        """Return the error with its place in a menu, unless it has one already."""
         return self if self.span else GrubError(self.number, self.detail, span=span)
 
 
+def refuse_wrong(arguments: Arguments) -> None:
+    """Raises `GrubError` for the first thing in a command's argument that GRUB refuses at once."""
+    for problem in arguments.problems:
+        if problem.number:
+            raise GrubError(problem.number, problem.message)
+
+
 def read_number(text: str, start: int = 0) -> tuple[int, int]:
-    """The number at `text[start]` and the index behind it: decimal, or hexadecimal after `0x`.
+    """Read the number at `text[start]`, decimal, or hexadecimal after `0x`; returns it and the index behind it.
 
     Reading stops at the first foreign character, so "1st" is 1.  Raises `GrubError` 23 without a digit,
     35 above 0x7fffffff (safe_parse_maxint).
@@ -121,20 +129,20 @@ def read_number(text: str, start: int = 0) -> tuple[int, int]:
 
 
 def skip_word(text: str) -> str:
-    """What follows the first word and the blanks behind it (skip_to)."""
+    """Return the text behind the first word and its blanks (skip_to)."""
     return text.partition(" ")[2].lstrip(" ")
 
 
 def first_word(text: str) -> str:
-    """Up to the first blank."""
+    """Return the text up to the first blank."""
     return text.partition(" ")[0]
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """Cut a text of the guest's for a message."""
+    """Shorten a text of the guest for a message."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def quoted(text: str, limit: int = 40) -> str:
-    """A text of the guest's for a message, cut and in quotes; what is not printable is escaped."""
+    """Shorten a text of the guest for a message, in quotes and with unprintable characters escaped."""
     return repr(shorten(text, limit))

@@ -1,4 +1,4 @@
-"""What a SOURCE of the command line is: a menu, a disk, a directory, or the URL of one; and the guest made of it.
+"""The kinds of SOURCE (a menu, a disk, a directory, or the URL of one), and the guest made of them.
 
 Nothing else decides that.  A name with a scheme is a URL; `pvboot.fetch` is imported when a boot server's is met.  A
 small text is a menu wherever it lies; everything else is a disk.

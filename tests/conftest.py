@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             pytest.fail(f"image {name}: {err}", pytrace=False)
 
     return image
+
+
+@pytest.fixture(scope="session")
+def guest_disks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, ...]]:
+    """`guest_disks(name)`: the images of a guest of `tests.distributions`, made once; do not write to them."""
+    from tests.distributions import distributions, make_disks
+
+    @cache
+    def disks(name: str) -> tuple[str, ...]:
+        guest = distributions()[name]
+        return make_disks(tmp_path_factory.mktemp(name), guest.tree(), guest.expect)
+
+    return disks
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Read-only ext2/3/4: super block, group descriptors, inodes, block maps, directories, journal replay.
 
-What lives here: everything that knows ext structures; `open_ext(source)` is the door.  What must not:
-partition tables, other file systems.
+All knowledge of ext structures is here; `open_ext(source)` is the way in.  Partition tables and other file systems are
+not.
 """
 
 from fsdrivers.ext2.filesystem import ExtFilesystem, open_ext

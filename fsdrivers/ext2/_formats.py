@@ -27,10 +27,17 @@ JOURNAL_HEADER: Final = Struct(">3I")  # magic, blocktype, sequence
 JOURNAL_COMMIT: Final = Struct(">12x2B2xI")  # checksum_type, checksum_size, checksum
 JOURNAL_REVOKE: Final = Struct(">12xI")  # bytes_used
 JOURNAL_TAIL: Final = Struct(">I")  # checksum
-JOURNAL_TAG: Final = {
-    False: Struct(">I2H"),  # block, checksum, flags
-    True: Struct(">I2HI"),  # block, checksum, flags, block_high
+JOURNAL_REVOKED: Final = {
+    False: Struct(">I"),  # block
+    True: Struct(">Q"),  # block
 }
+JOURNAL_TAG: Final = {
+    (False, False): Struct(">I2H"),  # block, checksum, flags
+    (False, True): Struct(">I2H2x"),  # block, checksum, flags
+    (True, False): Struct(">I2HI"),  # block, checksum, flags, block_high
+    (True, True): Struct(">I2HI2x"),  # block, checksum, flags, block_high
+}
+JOURNAL_TAG_UUID: Final = Struct("<16s")  # uuid
 JOURNAL_TAG3: Final = Struct(">4I")  # block, flags, block_high, checksum
 FAST_COMMIT_HEAD: Final = Struct("<2H2I")  # tag, length, features, transaction
 

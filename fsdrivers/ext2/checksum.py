@@ -6,7 +6,7 @@ leaves a stale one behind on a good file system.
 
 from __future__ import annotations
 
-from fsdrivers.errors import Corrupt
+from fsdrivers.errors import require, require_checksum
 from fsdrivers.ext2._formats import (
     DIRENT,
     DIRENT_TAIL,
@@ -26,7 +26,7 @@ from fsdrivers.ext2._formats import (
     InodeOffsets,
 )
 from fsdrivers.ext2.constants import CHECKSUM_CRC32C, DIRENT_CHECKSUM_TYPE, Incompat, InodeFlag, RoCompat
-from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
+from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks, zeroed
 from fsdrivers.ext2.directory import record_length
 from fsdrivers.ext2.inode import Inode
 from fsdrivers.ext2.superblock import SuperBlock
@@ -54,26 +54,26 @@ class Checksums:
     def check_group(self, group: int, raw: bytes, where: str) -> None:
         """Check the 16 bits in a group descriptor."""
         (stored,) = GROUP_CHECKSUM.unpack_from(raw)
-        crc = crc32c(crc32c(self._seed, group.to_bytes(4, "little")), _without(raw, GroupOffsets.checksum))
-        _compare("group descriptor", stored, crc & 0xFFFF, where)
+        crc = crc32c(crc32c(self._seed, group.to_bytes(4, "little")), zeroed(raw, GroupOffsets.checksum, 2))
+        require_checksum("the group descriptor", where, stored, crc & 0xFFFF)
 
     def check_inode(self, inode: Inode, where: str) -> None:
         """Check the 32 bits in an inode, 16 if it is too small for more."""
         raw = inode.raw
-        data, mask = _without(raw, InodeOffsets.checksum_lo), 0xFFFF
+        data, mask = zeroed(raw, InodeOffsets.checksum_lo, 2), 0xFFFF
         (stored,) = INODE_CHECKSUM.unpack_from(raw)
         if len(raw) > INODE.size:
             extra_isize, high = INODE_EXTRA.unpack_from(raw)
             if extra_isize >= INODE_EXTRA.size - INODE.size:
-                data, mask, stored = _without(data, InodeOffsets.checksum_hi), 0xFFFFFFFF, stored | high << 16
-        _compare("inode", stored, crc32c(self._inode_seed(inode), data) & mask, where)
+                data, mask, stored = zeroed(data, InodeOffsets.checksum_hi, 2), 0xFFFFFFFF, stored | high << 16
+        require_checksum("the inode", where, stored, crc32c(self._inode_seed(inode), data) & mask)
 
     def check_extent_block(self, inode: Inode, data: bytes, where: str) -> None:
         """Check the 32 bits behind the last possible entry of an extent block."""
         end = EXTENT_HEADER.size + EXTENT_HEADER.unpack_from(data)[2] * EXTENT_LEAF.size
         if end + EXTENT_TAIL.size <= len(data):
             (stored,) = EXTENT_TAIL.unpack_from(data, end)
-            _compare("extent block", stored, crc32c(self._inode_seed(inode), data[:end]), where)
+            require_checksum("the extent block", where, stored, crc32c(self._inode_seed(inode), data[:end]))
 
     def check_directory(self, inode: Inode, data: bytes, block_size: int, where: str) -> None:
         """Check the tails of directory blocks, and those of an htree's index blocks."""
@@ -92,7 +92,7 @@ class Checksums:
                 self._check_index(seed, data[start : start + block_size], counts, f"{where}: byte {start}")
         sums = crc32c_blocks([seed] * len(leaves), [data[start : start + size] for start, _ in leaves])
         for (start, stored), crc in zip(leaves, sums, strict=True):
-            _compare("directory block", stored, crc, f"{where}: byte {start}")
+            require_checksum("the directory block", f"{where}: byte {start}", stored, crc)
         if len(data) <= REMEMBERED_BYTES:
             if len(self._verified) >= REMEMBERED_DIRECTORIES:
                 self._verified.clear()
@@ -103,16 +103,14 @@ class Checksums:
         """Check the tail of an index block, which stands behind the last possible entry."""
         limit, count = DX_COUNTS.unpack_from(block, counts)
         tail = counts + limit * DX_ENTRY.size
-        if count > limit or tail + DX_TAIL.size > len(block):
-            raise Corrupt(
-                "directory index has no room for its checksum",
-                where=where,
-                expected=f"at most {(len(block) - DX_TAIL.size - counts) // DX_ENTRY.size} entries",
-                found=f"{count} of {limit}",
-            )
+        good = count <= limit and tail + DX_TAIL.size <= len(block)
+        most = (len(block) - DX_TAIL.size - counts) // DX_ENTRY.size
+        what = "directory index has no room for its checksum"
+        require(good, what, where, f"at most {most} entries", f"{count} of {limit}")
         (stored,) = DX_TAIL.unpack_from(block, tail)
         covered = block[: counts + count * DX_ENTRY.size] + block[tail : tail + DX_TAIL.size]
-        _compare("directory index block", stored, crc32c(seed, _without(covered, len(covered) - 4, 4)), where)
+        crc = crc32c(seed, zeroed(covered, len(covered) - 4, 4))
+        require_checksum("the directory index block", where, stored, crc)
 
     def _inode_seed(self, inode: Inode) -> int:
         return crc32c(self._seed, inode.number.to_bytes(4, "little") + inode.generation.to_bytes(4, "little"))
@@ -131,13 +129,3 @@ def _index_counts(data: bytes, start: int, block_size: int) -> int | None:
         return None
     second = record_length(DIRENT.unpack_from(data, start + first)[1], block_size)
     return DxRootOffsets.counts if first + second == block_size else None
-
-
-def _without(raw: bytes, at: int, size: int = 2) -> bytes:
-    """`raw` with zeros in place of its own checksum."""
-    return raw[:at] + bytes(size) + raw[at + size :]
-
-
-def _compare(what: str, stored: int, computed: int, where: str) -> None:
-    if stored != computed:
-        raise Corrupt(f"bad checksum of the {what}", where=where, expected=f"{stored:#x}", found=f"{computed:#x}")

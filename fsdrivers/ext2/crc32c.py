@@ -29,6 +29,11 @@ def crc32c(seed: int, data: bytes | memoryview) -> int:
     return seed
 
 
+def zeroed(data: bytes, at: int, size: int) -> bytes:
+    """`data` with zeros in place of its own checksum, as checksums are computed."""
+    return data[:at] + bytes(size) + data[at + size :]
+
+
 def crc32c_blocks(seeds: Sequence[int], blocks: Sequence[bytes]) -> list[int]:
     """The checksums of blocks of one size, each with its own seed.
 
@@ -40,10 +45,9 @@ def crc32c_blocks(seeds: Sequence[int], blocks: Sequence[bytes]) -> list[int]:
         return [crc32c(seed, block) for seed, block in zip(seeds, blocks, strict=True)]
     size = len(blocks[0])
     planes = [bytes(value >> shift & 0xFF for value in _table()) for shift in (0, 8, 16, 24)]
-    state = [int.from_bytes(bytes(seed >> shift & 0xFF for seed in seeds), "little") for shift in (0, 8, 16, 24)]
     from_bytes = int.from_bytes
     data = b"".join(blocks)
-    s0, s1, s2, s3 = state
+    s0, s1, s2, s3 = (from_bytes(bytes(seed >> shift & 0xFF for seed in seeds), "little") for shift in (0, 8, 16, 24))
     t0, t1, t2, t3 = planes
     for column in range(size):
         index = (from_bytes(data[column::size], "little") ^ s0).to_bytes(lanes, "little")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsdrivers.api import BlockSource
-from fsdrivers.errors import Corrupt
+from fsdrivers.errors import Corrupt, require
 from fsdrivers.ext2._formats import GROUP_TABLE
 from fsdrivers.ext2.checksum import Checksums
 from fsdrivers.ext2.constants import SUPER_OFFSET, Compat, Incompat, RoCompat
@@ -28,9 +28,8 @@ class GroupTable:
         """The bytes of an inode, whole inode_size."""
         sb = self._sb
         if not 1 <= number <= sb.inodes_count:
-            raise Corrupt(
-                "inode number outside the file system", where=where, expected=f"1..{sb.inodes_count}", found=str(number)
-            )
+            expected = f"1..{sb.inodes_count}"
+            raise Corrupt("inode number outside the file system", where=where, expected=expected, found=str(number))
         group, index = divmod(number - 1, sb.inodes_per_group)
         # Inodes are addressed by byte: nothing says that a block holds a whole number of them.
         offset = self.inode_table(group) * sb.block_size + index * sb.inode_size
@@ -59,13 +58,10 @@ class GroupTable:
         if high:
             block |= high[0] << 32
         table_blocks = -(-sb.inodes_per_group * sb.inode_size // sb.block_size)
-        if block <= sb.first_data_block or block + table_blocks > sb.blocks_count:
-            raise Corrupt(
-                "inode table outside the file system",
-                where=where,
-                found=f"block {block}",
-                expected=f"{sb.first_data_block + 1}..{sb.blocks_count - table_blocks}",
-            )
+        first, last = sb.first_data_block + 1, sb.blocks_count - table_blocks
+        require(
+            first <= block <= last, "inode table outside the file system", where, f"{first}..{last}", f"block {block}"
+        )
         return int(block)
 
     def descriptor_offset(self, group: int) -> int:

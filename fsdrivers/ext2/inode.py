@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fsdrivers.errors import Corrupt
+from fsdrivers.errors import Corrupt, require
 from fsdrivers.ext2._formats import INODE, INODE_EXTRA, XATTR_ENTRY
 from fsdrivers.ext2.constants import XATTR_INDEX_SYSTEM, XATTR_MAGIC, InodeFlag
-from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
+from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 
 FAST_SYMLINK_BYTES = 60
 
@@ -27,32 +27,23 @@ class Inode:
         self.number = number
         self.raw = raw
         self.mode, self.size, self.mtime, self.flags, self.block, self.generation, size_hi = INODE.unpack_from(raw)
-        if self.format == MODE_REGULAR or (large_dir and self.format == MODE_DIRECTORY):
+        kind = self.mode & MODE_FORMAT
+        if kind == MODE_REGULAR or (large_dir and kind == MODE_DIRECTORY):
             self.size |= size_hi << 32
         if self.size >> 63:
             raise Corrupt("negative file size", where=where, found=f"{self.size:#x}")
 
     @property
-    def format(self) -> int:
-        """The type bits of the mode."""
-        return self.mode & MODE_FORMAT
-
-    @property
-    def kind(self) -> str:
-        """ "file", "dir", "symlink" or "other"."""
-        return kind_of(self.mode)
-
-    @property
     def is_fast_symlink(self) -> bool:
         """Whether the target stands in i_block.
 
-        i_blocks is no guide: an external attribute block (security labels) counts there too.
+        i_blocks does not tell: an external attribute block (security labels) counts there too.
         """
         return self.size < FAST_SYMLINK_BYTES and not self.flags & (InodeFlag.EXTENTS | InodeFlag.INLINE_DATA)
 
 
 def inline_tail(inode: Inode, where: str) -> bytes:
-    """What follows the 60 bytes of i_block in an inline_data inode: the attribute "system.data" in its body."""
+    """The inline data behind the 60 bytes of i_block: the attribute "system.data" in the inode's body."""
     raw = inode.raw
     if len(raw) < INODE_EXTRA.size:
         return b""
@@ -61,8 +52,7 @@ def inline_tail(inode: Inode, where: str) -> bytes:
     if extra == room:
         return b""
     region = raw[INODE.size + extra :]
-    if extra & 3 or len(region) < 4:
-        raise Corrupt("bad extra inode size", where=where, expected=f"4..{room}", found=str(extra))
+    require(extra & 3 == 0 and len(region) >= 4, "bad extra inode size", where, f"4..{room}", extra)
     return _system_data(region[4:], where) if region.startswith(XATTR_MAGIC) else b""
 
 
@@ -75,13 +65,8 @@ def _system_data(region: bytes, where: str) -> bytes:
         name_bytes, index, offset, value_inode, size, _ = XATTR_ENTRY.unpack_from(region, position)
         name = region[position + XATTR_ENTRY.size : position + XATTR_ENTRY.size + name_bytes]
         if index == XATTR_INDEX_SYSTEM and name == b"data":
-            if value_inode or offset + size > len(region):
-                raise Corrupt(
-                    "inline data outside its inode",
-                    where=where,
-                    expected=f"at most {len(region)} bytes",
-                    found=f"{size} bytes at {offset}",
-                )
+            good, found = not value_inode and offset + size <= len(region), f"{size} bytes at {offset}"
+            require(good, "inline data outside its inode", where, f"at most {len(region)} bytes", found)
             return region[offset : offset + size]
         position += XATTR_ENTRY.size + (name_bytes + 3 & ~3)
     return b""

@@ -10,14 +10,16 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
-from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.errors import Corrupt, Unsupported, require, require_checksum
 from fsdrivers.ext2._formats import (
     FAST_COMMIT_HEAD,
     JOURNAL_COMMIT,
     JOURNAL_HEADER,
     JOURNAL_REVOKE,
+    JOURNAL_REVOKED,
     JOURNAL_TAG,
     JOURNAL_TAG3,
+    JOURNAL_TAG_UUID,
     JOURNAL_TAIL,
     JournalCommitOffsets,
     JournalSuperBlock,
@@ -33,7 +35,7 @@ from fsdrivers.ext2.constants import (
     JournalIncompat,
     TagFlag,
 )
-from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks
+from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks, zeroed
 from fsdrivers.ext2.overlay import OverlaySource
 from fsdrivers.ext2.superblock import SuperBlock
 from fsdrivers.runfile import Run
@@ -58,7 +60,7 @@ class Tag:
 
 @dataclass(slots=True)
 class Transaction:
-    """What one transaction says; `damage` is what was wrong with it, of interest once it turns out committed.
+    """One transaction; `damage` is what was wrong with it, of interest once it turns out committed.
 
     `covered` are the log blocks that a version 1 commit checksum is made of: descriptors and copies.
     """
@@ -81,63 +83,36 @@ class Log:
         self._starts = [run.file_block for run in runs]
         raw = self.read(0)[: JournalSuperBlock.SIZE]
         sb = JournalSuperBlock(raw, where=where)
-        self._check_super(sb, raw)
-        self.sequence: int = sb.sequence
-        self.start: int = sb.start
-        self.first: int = sb.first
+        good = sb.magic == JOURNAL_MAGIC and sb.blocktype in (BlockType.SUPER_V1, BlockType.SUPER_V2)
+        require(good, "no journal super block", where, f"{JOURNAL_MAGIC:#x}", f"{sb.magic:#x}, type {sb.blocktype}")
+        # Version 1 ends before the feature words.
+        dynamic = sb.blocktype == BlockType.SUPER_V2
+        self.compat = sb.feature_compat if dynamic else 0
+        self.incompat = sb.feature_incompat if dynamic else 0
+        unknown = self.incompat & ~JournalIncompat.KNOWN
+        if unknown:
+            raise Unsupported("journal feature is not supported", where=where, found=f"{unknown:#x}")
+        require(sb.block_size == block_size, "bad journal block size", where, block_size, sb.block_size)
+        most = min(runs[-1].file_block + runs[-1].blocks if runs else 0, MAX_LOG_BLOCKS)
+        require(2 <= sb.max_length <= most, "bad journal length", where, f"2..{most} blocks", sb.max_length)
         self.has_checksums = bool(self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3))
+        if self.has_checksums:
+            if sb.checksum_type != JOURNAL_CRC32C:
+                found = str(sb.checksum_type)
+                raise Unsupported("journal checksum is not supported", where=where, expected="crc32c", found=found)
+            crc = crc32c(FRESH, zeroed(raw, JournalSuperOffsets.checksum, 4))
+            require_checksum("the journal super block", where, sb.checksum, crc)
+        # Descriptor and revoke blocks may end in a checksum.
+        self.used_bytes = block_size - (JOURNAL_TAIL.size if self.has_checksums else 0)
         self.seed = crc32c(FRESH, sb.uuid) if self.has_checksums else 0
+        self.sequence, self.first, self.start = sb.sequence, sb.first, sb.start
         self.fast_commit_blocks = 0
         if self.incompat & JournalIncompat.FAST_COMMIT:
             self.fast_commit_blocks = sb.fast_commit_blocks or DEFAULT_FAST_COMMIT_BLOCKS
-        self.end: int = sb.max_length - self.fast_commit_blocks
-        if self.start and not 1 <= self.first <= self.start < self.end:
-            raise Corrupt(
-                "bad limits of the log", where=where, found=f"first {self.first}, start {self.start}, end {self.end}"
-            )
-
-    def _check_super(self, sb: JournalSuperBlock, raw: bytes) -> None:
-        where = self.where
-        if sb.magic != JOURNAL_MAGIC or sb.blocktype not in (BlockType.SUPER_V1, BlockType.SUPER_V2):
-            raise Corrupt(
-                "no journal super block",
-                where=where,
-                expected=f"{JOURNAL_MAGIC:#x}",
-                found=f"{sb.magic:#x}, type {sb.blocktype}",
-            )
-        # Version 1 ends before the feature words.
-        dynamic = sb.blocktype == BlockType.SUPER_V2
-        self.compat: int = sb.feature_compat if dynamic else 0
-        self.incompat: int = sb.feature_incompat if dynamic else 0
-        if self.incompat & ~JournalIncompat.KNOWN:
-            raise Unsupported(
-                "journal feature is not supported", where=where, found=f"{self.incompat & ~JournalIncompat.KNOWN:#x}"
-            )
-        if sb.block_size != self.block_size:
-            raise Corrupt(
-                "bad journal block size", where=where, expected=str(self.block_size), found=str(sb.block_size)
-            )
-        file_blocks = self._runs[-1].file_block + self._runs[-1].blocks if self._runs else 0
-        if not 2 <= sb.max_length <= min(file_blocks, MAX_LOG_BLOCKS):
-            raise Corrupt(
-                "bad journal length",
-                where=where,
-                expected=f"2..{min(file_blocks, MAX_LOG_BLOCKS)} blocks",
-                found=str(sb.max_length),
-            )
-        if self.incompat & (JournalIncompat.CSUM_V2 | JournalIncompat.CSUM_V3):
-            if sb.checksum_type != JOURNAL_CRC32C:
-                raise Unsupported(
-                    "journal checksum is not supported", where=where, expected="crc32c", found=str(sb.checksum_type)
-                )
-            crc = crc32c(FRESH, _without(raw, JournalSuperOffsets.checksum))
-            if crc != sb.checksum:
-                raise Corrupt(
-                    "bad checksum of the journal super block",
-                    where=where,
-                    expected=f"{sb.checksum:#x}",
-                    found=f"{crc:#x}",
-                )
+        self.end = sb.max_length - self.fast_commit_blocks
+        found = f"first {self.first}, start {self.start}, end {self.end}"
+        good = not self.start or 1 <= self.first <= self.start < self.end
+        require(good, "bad limits of the log", where, found=found)
 
     def offset(self, log_block: int) -> int:
         """Byte of the volume where a block of the log lies."""
@@ -214,38 +189,30 @@ def _scan(log: Log) -> list[Transaction]:
     return committed
 
 
-def _without(block: bytes, at: int) -> bytes:
-    """`block` with zeros in place of its own checksum."""
-    return block[:at] + bytes(4) + block[at + 4 :]
-
-
 def _tail_is_good(log: Log, block: bytes) -> bool:
     """Whether the checksum in the last four bytes of a descriptor or revoke block is right."""
     if not log.has_checksums:
         return True
-    at = len(block) - JOURNAL_TAIL.size
-    return (crc32c(log.seed, _without(block, at)),) == JOURNAL_TAIL.unpack_from(block, at)
+    at = log.used_bytes
+    return (crc32c(log.seed, zeroed(block, at, 4)),) == JOURNAL_TAIL.unpack_from(block, at)
 
 
 def _descriptor_tags(log: Log, block: bytes, current: Transaction) -> list[tuple[int, int, int | None]]:
     """(home block, flags, checksum) of the blocks that follow a descriptor."""
     if not _tail_is_good(log, block):
         current.damage = "bad checksum of a journal descriptor"
-    version3 = bool(log.incompat & JournalIncompat.CSUM_V3)
     wide = bool(log.incompat & JournalIncompat.BIT64)
-    # jbd2 gives version 2 tags two bytes that it never uses.
-    layout = JOURNAL_TAG3 if version3 else JOURNAL_TAG[wide]
-    tag_bytes = layout.size + (2 if log.incompat & JournalIncompat.CSUM_V2 else 0)
-    end = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
+    version3 = log.incompat & JournalIncompat.CSUM_V3
+    layout = JOURNAL_TAG3 if version3 else JOURNAL_TAG[wide, bool(log.incompat & JournalIncompat.CSUM_V2)]
     tags: list[tuple[int, int, int | None]] = []
     position = JOURNAL_HEADER.size
-    while position + tag_bytes <= end:
+    while position + layout.size <= log.used_bytes:
         if version3:
             number, flags, high, checksum = layout.unpack_from(block, position)
         else:
             number, checksum, flags, high = (*layout.unpack_from(block, position), 0)[:4]
         tags.append((number | (high << 32 if wide else 0), flags, checksum if log.has_checksums else None))
-        position += tag_bytes + (0 if flags & TagFlag.SAME_UUID else 16)
+        position += layout.size + (0 if flags & TagFlag.SAME_UUID else JOURNAL_TAG_UUID.size)
         if flags & TagFlag.LAST:
             break
     return tags
@@ -256,19 +223,19 @@ def _revoked(log: Log, block: bytes, current: Transaction) -> set[int]:
     if not _tail_is_good(log, block):
         current.damage = "bad checksum of a journal revoke block"
     (used,) = JOURNAL_REVOKE.unpack_from(block)
-    width = 8 if log.incompat & JournalIncompat.BIT64 else 4
-    limit = len(block) - (JOURNAL_TAIL.size if log.has_checksums else 0)
-    if not JOURNAL_REVOKE.size <= used <= limit:
+    if not JOURNAL_REVOKE.size <= used <= log.used_bytes:
         current.damage = f"bad size of a journal revoke block: {used} bytes"
         return set()
-    return {int.from_bytes(block[i : i + width], "big") for i in range(JOURNAL_REVOKE.size, used - width + 1, width)}
+    layout = JOURNAL_REVOKED[bool(log.incompat & JournalIncompat.BIT64)]
+    whole = (used - JOURNAL_REVOKE.size) // layout.size * layout.size
+    return {block for (block,) in layout.iter_unpack(block[JOURNAL_REVOKE.size : JOURNAL_REVOKE.size + whole])}
 
 
 def _commit_is_good(log: Log, block: bytes, current: Transaction) -> bool:
     """Whether a commit block vouches for its transaction; a bad one is torn and ends the log."""
     kind, size, stored = JOURNAL_COMMIT.unpack_from(block)
     if log.has_checksums:
-        return bool(crc32c(log.seed, _without(block, JournalCommitOffsets.checksum)) == stored)
+        return bool(crc32c(log.seed, zeroed(block, JournalCommitOffsets.checksum, 4)) == stored)
     if log.compat & JournalCompat.CHECKSUM and (kind or size or stored):
         return bool(kind == JOURNAL_CRC32 and size == 4 and _transaction_crc(log, current) == stored)
     return True
@@ -293,11 +260,8 @@ def _refuse_fast_commits(log: Log, transactions: int) -> None:
         return
     tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
     if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
-        raise Unsupported(
-            "the journal ends with fast commits; run fsck or mount it once",
-            where=log.where,
-            found=f"fast commit of transaction {tid}",
-        )
+        what = "the journal ends with fast commits; run fsck or mount it once"
+        raise Unsupported(what, where=log.where, found=f"fast commit of transaction {tid}")
 
 
 def _last_writers(transactions: list[Transaction]) -> dict[int, Tag]:
@@ -316,13 +280,8 @@ def _check_homes(final: dict[int, Tag], sb: SuperBlock, runs: list[Run], where: 
     by_disk = sorted(runs, key=lambda run: run.disk_block)
     starts = [run.disk_block for run in by_disk]
     for block in final:
-        if block >= sb.blocks_count:
-            raise Corrupt(
-                "journal holds a block outside the file system",
-                where=where,
-                found=str(block),
-                expected=f"0..{sb.blocks_count - 1}",
-            )
+        what = "journal holds a block outside the file system"
+        require(block < sb.blocks_count, what, where, f"0..{sb.blocks_count - 1}", block)
         i = bisect_right(starts, block) - 1
         if i >= 0 and block < starts[i] + by_disk[i].blocks:
             raise Corrupt("journal holds a block of itself", where=where, found=str(block))
@@ -339,10 +298,5 @@ def _verify(log: Log, tags: list[Tag]) -> None:
         seeds = [crc32c(log.seed, tag.sequence.to_bytes(4, "big")) for tag in batch]
         sums = crc32c_blocks(seeds, [log.read(tag.log_block) for tag in batch])
         for tag, crc in zip(batch, sums, strict=True):
-            if crc & mask != tag.checksum:
-                raise Corrupt(
-                    "bad checksum of a journalled block",
-                    where=f"{log.where}: log block {tag.log_block}",
-                    expected=f"{tag.checksum:#x}",
-                    found=f"{crc & mask:#x}",
-                )
+            where = f"{log.where}: log block {tag.log_block}"
+            require_checksum("a journalled block", where, tag.checksum or 0, crc & mask)

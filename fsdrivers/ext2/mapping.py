@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from sys import byteorder
 
-from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.errors import Corrupt, Unsupported, require
 from fsdrivers.ext2._formats import EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF
 from fsdrivers.ext2.constants import EXTENT_MAGIC
 from fsdrivers.runfile import Run
@@ -23,7 +23,7 @@ DIRECT_POINTERS = 12
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file's map may cost.
+    """Bounds on the cost of one file's map.
 
     The defaults let a 4 GiB file be scattered into single 4 KiB blocks; a tree of its own blocks that lists
     itself ends at the first repetition or here.
@@ -33,163 +33,169 @@ class Limits:
     map_blocks: int = 1 << 15
 
 
-class MapReader:
-    """Reads the map blocks of one inode once each, within the limits."""
-
-    __slots__ = ("_limits", "_read_block", "_seen", "block_size", "blocks_count", "verify", "where")
+class BlockMap:
+    """Gathers the runs of one inode's map of `file_blocks` blocks; reads each map block once, within the limits."""
 
     def __init__(
         self,
         read_block: Callable[[int], bytes],
         block_size: int,
         blocks_count: int,
+        file_blocks: int,
         where: str,
         limits: Limits,
-        verify: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self._read_block = read_block
-        self.block_size = block_size
-        self.blocks_count = blocks_count
-        self.where = where
-        self.verify = verify
+        self._pointers_per_block = block_size // 4
+        self._blocks_count = blocks_count
+        self._file_blocks = file_blocks
+        self._where = where
         self._limits = limits
         self._seen: set[int] = set()
+        self._runs: list[Run] = []
 
-    def read(self, block: int) -> bytes:
+    def extent_runs(self, root: bytes) -> list[Run]:
+        """Runs of the extent tree whose root node is `root` (the 60 bytes of i_block)."""
+        self._extent_node(root, None, (0, 1 << 32), "extent root")
+        return self._cut()
+
+    def indirect_runs(self, pointers: bytes) -> list[Run]:
+        """Runs of an ext2 block map: 12 direct pointers, then one single, double and triple indirect block."""
+        values = _pointers(pointers)
+        self._collect(values[:DIRECT_POINTERS], 0)
+        position = DIRECT_POINTERS
+        for level, pointer in enumerate(values[DIRECT_POINTERS:], 1):
+            if position < self._file_blocks and pointer:
+                self._indirect(pointer, level, position)
+            position += self._pointers_per_block**level
+        what, found = "file is larger than its block map can hold", f"{self._file_blocks} blocks"
+        require(self._file_blocks <= position, what, self._where, f"at most {position} blocks", found)
+        return self._runs
+
+    def _read(self, block: int) -> bytes:
         """A map block; `Corrupt` if it was read before (no good map shares one) or there are too many."""
+        self._check_disk(block)
         if block in self._seen:
-            raise Corrupt("block map leads into itself", where=f"{self.where}: block {block}")
+            raise Corrupt("block map leads into itself", where=f"{self._where}: block {block}")
         if len(self._seen) >= self._limits.map_blocks:
-            raise Unsupported(
-                "block map is too large", where=self.where, expected=f"at most {self._limits.map_blocks} map blocks"
-            )
+            expected = f"at most {self._limits.map_blocks} map blocks"
+            raise Unsupported("block map is too large", where=self._where, expected=expected)
         self._seen.add(block)
         return self._read_block(block)
 
-    def check_runs(self, runs: list[Run]) -> None:
+    def _check_runs(self) -> None:
         """Bound the memory that a map takes."""
-        if len(runs) > self._limits.runs:
-            raise Unsupported("file is too fragmented", where=self.where, expected=f"at most {self._limits.runs} runs")
+        if len(self._runs) > self._limits.runs:
+            expected = f"at most {self._limits.runs} runs"
+            raise Unsupported("file is too fragmented", where=self._where, expected=expected)
 
-    def check_disk(self, block: int, count: int = 1) -> None:
+    def _check_disk(self, block: int, count: int = 1) -> None:
         """`Corrupt` unless the blocks lie inside the file system (block 0 never holds a file's data)."""
-        if block <= 0 or block + count > self.blocks_count:
-            raise Corrupt(
-                "block number outside the file system",
-                where=self.where,
-                expected=f"1..{self.blocks_count - 1}",
-                found=f"{block}, {count} blocks",
-            )
+        good = 0 < block <= self._blocks_count - count
+        found = f"{block}, {count} blocks"
+        require(good, "block number outside the file system", self._where, f"1..{self._blocks_count - 1}", found)
 
+    # -- extents
 
-def extent_runs(root: bytes, reader: MapReader, file_blocks: int) -> list[Run]:
-    """Runs of the extent tree whose root node is `root` (the 60 bytes of i_block), cut at `file_blocks`."""
-    runs: list[Run] = []
-    _extent_node(root, reader, runs, None, (0, 1 << 32), "extent root")
-    return _cut(runs, file_blocks)
+    def _extent_node(self, node: bytes, depth: int | None, span: tuple[int, int], name: str) -> None:
+        """Collect the runs below a node; keys must ascend inside `span` [first, end) given by the parent."""
+        where = f"{self._where}: {name}"
+        magic, entries, limit, node_depth = EXTENT_HEADER.unpack_from(node)
+        require(magic == EXTENT_MAGIC, "bad extent header", where, f"{EXTENT_MAGIC:#x}", f"{magic:#x}")
+        capacity = (len(node) - EXTENT_HEADER.size) // EXTENT_LEAF.size
+        found = f"{entries} of {limit}"
+        require(entries <= limit <= capacity, "too many extents for a node", where, f"at most {capacity}", found)
+        # The kernel's trees are uniform: a child is exactly one level lower, so that depth bounds the recursion.
+        good = node_depth == depth if depth is not None else node_depth <= MAX_EXTENT_DEPTH
+        require(good, "bad extent depth", where, f"0..{MAX_EXTENT_DEPTH}" if depth is None else depth, node_depth)
+        # A copy: a memoryview that an unfinished iteration holds in a traceback's cycle crashes CPython's collector.
+        body = node[EXTENT_HEADER.size : EXTENT_HEADER.size + entries * EXTENT_LEAF.size]
+        if node_depth == 0:
+            self._leaf(EXTENT_LEAF.iter_unpack(body), span, where)
+            return
+        if not entries:
+            raise Corrupt("extent index node without entries", where=where)
+        children = list(EXTENT_INDEX.iter_unpack(body))
+        first, end = span
+        for i, (key, low, high) in enumerate(children):
+            stop = children[i + 1][0] if i + 1 < len(children) else end
+            if not first <= key < stop <= end:
+                raise Corrupt("extent index is not in order", where=where, found=f"entry {i} at file block {key}")
+            first = stop
+            block = high << 32 | low
+            self._extent_node(self._read(block), node_depth - 1, (key, stop), f"extent block {block}")
 
+    def _leaf(self, extents: Iterable[tuple[int, ...]], span: tuple[int, int], where: str) -> None:
+        position, end = span
+        for key, length, high, low in extents:
+            # Exactly 0x8000 is an initialised extent of 32768 blocks; above it is an uninitialised one, whose
+            # blocks still hold somebody's old data and read as zeros.
+            count = length if length <= UNINITIALISED else length - UNINITIALISED
+            if not count or key < position or key + count > end:
+                what = "extent is empty, out of order or overlaps"
+                expected = f"inside file blocks {position}..{end - 1}"
+                raise Corrupt(what, where=where, expected=expected, found=f"{key}, {count} blocks")
+            position = key + count
+            block = high << 32 | low
+            if block <= 0 or block + count > self._blocks_count:
+                self._check_disk(block, count)
+            if length <= UNINITIALISED:
+                self._append(key, block, count)
+        self._check_runs()
 
-def _extent_node(
-    node: bytes, reader: MapReader, runs: list[Run], depth: int | None, span: tuple[int, int], name: str
-) -> None:
-    """Collect the runs below a node; keys must ascend inside `span` [first, end) given by the parent."""
-    where = f"{reader.where}: {name}"
-    magic, entries, limit, node_depth = EXTENT_HEADER.unpack_from(node)
-    if magic != EXTENT_MAGIC:
-        raise Corrupt("bad extent header", where=where, expected=f"{EXTENT_MAGIC:#x}", found=f"{magic:#x}")
-    entry_bytes = EXTENT_LEAF.size
-    capacity = (len(node) - EXTENT_HEADER.size) // entry_bytes
-    if entries > limit or limit > capacity:
-        raise Corrupt(
-            "too many extents for a node", where=where, expected=f"at most {capacity}", found=f"{entries} of {limit}"
-        )
-    # The kernel's trees are uniform: a child is exactly one level lower, so that depth bounds the recursion.
-    if node_depth > MAX_EXTENT_DEPTH or (depth is not None and node_depth != depth):
-        raise Corrupt(
-            "bad extent depth",
-            where=where,
-            found=str(node_depth),
-            expected=f"0..{MAX_EXTENT_DEPTH}" if depth is None else str(depth),
-        )
-    # A copy: a memoryview that an unfinished iteration holds in a traceback's cycle crashes CPython's collector.
-    body = node[EXTENT_HEADER.size : EXTENT_HEADER.size + entries * entry_bytes]
-    if node_depth == 0:
-        _leaf(EXTENT_LEAF.iter_unpack(body), reader, runs, span, where)
-        return
-    if not entries:
-        raise Corrupt("extent index node without entries", where=where)
-    children = list(EXTENT_INDEX.iter_unpack(body))
-    first, end = span
-    for i, (key, low, high) in enumerate(children):
-        stop = children[i + 1][0] if i + 1 < len(children) else end
-        if not first <= key < stop <= end:
-            raise Corrupt("extent index is not in order", where=where, found=f"entry {i} at file block {key}")
-        first = stop
-        block = high << 32 | low
-        reader.check_disk(block)
-        child = reader.read(block)
-        if reader.verify is not None:
-            reader.verify(block, child)
-        _extent_node(child, reader, runs, node_depth - 1, (key, stop), f"extent block {block}")
+    # -- block maps
 
+    def _indirect(self, block: int, level: int, position: int) -> None:
+        values = _pointers(self._read(block))
+        if level == 1:
+            self._collect(values, position)
+            return
+        span = self._pointers_per_block ** (level - 1)
+        for pointer in values[: -(-(self._file_blocks - position) // span)]:
+            if pointer:
+                self._indirect(pointer, level - 1, position)
+            position += span
 
-def _leaf(
-    extents: Iterable[tuple[int, ...]], reader: MapReader, runs: list[Run], span: tuple[int, int], where: str
-) -> None:
-    position, end = span
-    blocks_count = reader.blocks_count
-    for key, length, high, low in extents:
-        # Exactly 0x8000 is an initialised extent of 32768 blocks; above it is an uninitialised one, whose
-        # blocks still hold somebody's old data and read as zeros.
-        count = length if length <= UNINITIALISED else length - UNINITIALISED
-        if not count or key < position or key + count > end:
-            raise Corrupt(
-                "extent is empty, out of order or overlaps",
-                where=where,
-                expected=f"inside file blocks {position}..{end - 1}",
-                found=f"{key}, {count} blocks",
-            )
-        position = key + count
-        block = high << 32 | low
-        if block <= 0 or block + count > blocks_count:
-            reader.check_disk(block, count)
-        if length <= UNINITIALISED:
-            _append(runs, key, block, count)
-    reader.check_runs(runs)
+    def _collect(self, values: array[int], position: int) -> None:
+        """Take data pointers of consecutive file blocks from `position`; 0 is a hole."""
+        values = values[: max(0, self._file_blocks - position)]
+        if not values:
+            return
+        if max(values) >= self._blocks_count:
+            self._check_disk(max(values))
+        i, total = 0, len(values)
+        while i < total:
+            first = values[i]
+            start = i
+            i += 1
+            if not first:
+                continue
+            expected = first + 1
+            while i < total and values[i] == expected:
+                i += 1
+                expected += 1
+            self._append(position + start, first, i - start)
+        self._check_runs()
 
+    # -- runs
 
-def indirect_runs(pointers: bytes, reader: MapReader, file_blocks: int) -> list[Run]:
-    """Runs of an ext2 block map: 12 direct pointers, then one single, double and triple indirect block."""
-    runs: list[Run] = []
-    per_block = reader.block_size // 4
-    values = _pointers(pointers)
-    _collect(values[:DIRECT_POINTERS], 0, reader, runs, file_blocks)
-    position = DIRECT_POINTERS
-    for level, pointer in enumerate(values[DIRECT_POINTERS:], 1):
-        if position < file_blocks and pointer:
-            _indirect(pointer, level, position, reader, runs, file_blocks)
-        position += per_block**level
-    if file_blocks > position:
-        raise Corrupt(
-            "file is larger than its block map can hold",
-            where=reader.where,
-            expected=f"at most {position} blocks",
-            found=f"{file_blocks} blocks",
-        )
-    return runs
+    def _append(self, file_block: int, disk_block: int, count: int) -> None:
+        runs = self._runs
+        if runs:
+            last = runs[-1]
+            if last.file_block + last.blocks == file_block and last.disk_block + last.blocks == disk_block:
+                runs[-1] = Run(last.file_block, last.disk_block, last.blocks + count)
+                return
+        runs.append(Run(file_block, disk_block, count))
 
-
-def _indirect(block: int, level: int, position: int, reader: MapReader, runs: list[Run], file_blocks: int) -> None:
-    reader.check_disk(block)
-    values = _pointers(reader.read(block))
-    if level == 1:
-        _collect(values, position, reader, runs, file_blocks)
-        return
-    span = (reader.block_size // 4) ** (level - 1)
-    for pointer in values[: -(-(file_blocks - position) // span)]:
-        if pointer:
-            _indirect(pointer, level - 1, position, reader, runs, file_blocks)
-        position += span
+    def _cut(self) -> list[Run]:
+        """Drop blocks behind the end of the file (preallocation, Merkle trees): they do not belong to its content."""
+        runs = self._runs
+        while runs and runs[-1].file_block >= self._file_blocks:
+            runs.pop()
+        if runs and runs[-1].file_block + runs[-1].blocks > self._file_blocks:
+            runs[-1] = runs[-1]._replace(blocks=self._file_blocks - runs[-1].file_block)
+        return runs
 
 
 def _pointers(data: bytes) -> array[int]:
@@ -197,44 +203,3 @@ def _pointers(data: bytes) -> array[int]:
     if byteorder == "big":
         values.byteswap()
     return values
-
-
-def _collect(values: array[int], position: int, reader: MapReader, runs: list[Run], file_blocks: int) -> None:
-    """Data pointers of consecutive file blocks from `position`; 0 is a hole."""
-    values = values[: max(0, file_blocks - position)]
-    if not values:
-        return
-    if max(values) >= reader.blocks_count:
-        reader.check_disk(max(values))
-    i, total = 0, len(values)
-    while i < total:
-        first = values[i]
-        start = i
-        i += 1
-        if not first:
-            continue
-        expected = first + 1
-        while i < total and values[i] == expected:
-            i += 1
-            expected += 1
-        _append(runs, position + start, first, i - start)
-    reader.check_runs(runs)
-
-
-def _append(runs: list[Run], file_block: int, disk_block: int, count: int) -> None:
-    if runs:
-        last = runs[-1]
-        if last.file_block + last.blocks == file_block and last.disk_block + last.blocks == disk_block:
-            runs[-1] = Run(last.file_block, last.disk_block, last.blocks + count)
-            return
-    runs.append(Run(file_block, disk_block, count))
-
-
-def _cut(runs: list[Run], file_blocks: int) -> list[Run]:
-    """Blocks behind the end of the file (preallocation, Merkle trees) do not belong to its content."""
-    while runs and runs[-1].file_block >= file_blocks:
-        runs.pop()
-    if runs and runs[-1].file_block + runs[-1].blocks > file_blocks:
-        last = runs[-1]
-        runs[-1] = last._replace(blocks=file_blocks - last.file_block)
-    return runs

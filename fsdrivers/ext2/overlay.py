@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource, Extent
-from fsdrivers.blocks import check_range
+from fsdrivers.blocks import Source
 
 
-class OverlaySource:
+class OverlaySource(Source):
     """`source`, but the blocks of `copies` are read from elsewhere in it.
 
     `copies` maps a block number to the byte offset of its copy; `patches` gives, for some of them, the bytes that
@@ -17,17 +17,14 @@ class OverlaySource:
     """
 
     def __init__(self, source: BlockSource, block_size: int, copies: dict[int, int], patches: dict[int, bytes]) -> None:
+        super().__init__(source.name, source.size)
         self._source = source
         self._block_size = block_size
         self._copies = copies
         self._patches = patches
         self._blocks = sorted(copies)
-        self.name = source.name
-        self.size = source.size
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        """As the plain source's, through the replaced blocks."""
-        check_range(self.name, self.size, offset, size)
+    def _read(self, offset: int, size: int) -> bytes:
         pieces = list(self._pieces(offset, size))
         if len(pieces) == 1 and pieces[0][2] is None:
             return self._source.read_at(pieces[0][0], pieces[0][1])
@@ -35,9 +32,8 @@ class OverlaySource:
             data if data is not None else self._source.read_at(start, length) for start, length, data in pieces
         )
 
-    def extents(self, offset: int, size: int) -> Iterator[Extent]:
+    def _extents(self, offset: int, size: int) -> Iterator[Extent]:
         """Replaced blocks are runs of the same descriptor at the place of their copies."""
-        check_range(self.name, self.size, offset, size)
         for start, length, data in self._pieces(offset, size):
             if data is not None:
                 yield Extent(length, data=data)

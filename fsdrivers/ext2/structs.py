@@ -16,152 +16,87 @@ from construct import (
     Int32sl,
     Int32ub,
     Int32ul,
+    Int64ub,
     Int64ul,
     Padding,
     Struct,
 )
 
+from fsdrivers.structs import fields
+
 SUPER_BLOCK = Struct(
-    "inodes_count" / Int32ul,
-    "blocks_count_lo" / Int32ul,
-    "reserved_blocks_lo" / Int32ul,
-    "free_blocks_lo" / Int32ul,
-    "free_inodes" / Int32ul,
-    "first_data_block" / Int32ul,
-    "log_block_size" / Int32ul,
-    "log_cluster_size" / Int32ul,
-    "blocks_per_group" / Int32ul,
-    "clusters_per_group" / Int32ul,
-    "inodes_per_group" / Int32ul,
-    "mtime" / Int32ul,
-    "wtime" / Int32ul,
-    "mount_count" / Int16ul,
-    "max_mount_count" / Int16ul,
-    "magic" / Int16ul,
-    "state" / Int16ul,
-    "errors" / Int16ul,
-    "minor_rev_level" / Int16ul,
-    "last_check" / Int32ul,
-    "check_interval" / Int32ul,
-    "creator_os" / Int32ul,
-    "rev_level" / Int32ul,
-    "default_uid" / Int16ul,
-    "default_gid" / Int16ul,
+    *fields(Int32ul, "inodes_count blocks_count_lo reserved_blocks_lo free_blocks_lo free_inodes first_data_block"),
+    *fields(
+        Int32ul, "log_block_size log_cluster_size blocks_per_group clusters_per_group inodes_per_group mtime wtime"
+    ),
+    *fields(Int16ul, "mount_count max_mount_count magic state errors minor_rev_level"),
+    *fields(Int32ul, "last_check check_interval creator_os rev_level"),
+    *fields(Int16ul, "default_uid default_gid"),
     "first_inode" / Int32ul,
-    "inode_size" / Int16ul,
-    "block_group_nr" / Int16ul,
-    "feature_compat" / Int32ul,
-    "feature_incompat" / Int32ul,
-    "feature_ro_compat" / Int32ul,
-    "uuid" / Bytes(16),
-    "volume_name" / Bytes(16),
+    *fields(Int16ul, "inode_size block_group_nr"),
+    *fields(Int32ul, "feature_compat feature_incompat feature_ro_compat"),
+    *fields(Bytes(16), "uuid volume_name"),
     "last_mounted" / Bytes(64),
     "algorithm_usage_bitmap" / Int32ul,
-    "prealloc_blocks" / Int8ul,
-    "prealloc_dir_blocks" / Int8ul,
+    *fields(Int8ul, "prealloc_blocks prealloc_dir_blocks"),
     "reserved_gdt_blocks" / Int16ul,
     "journal_uuid" / Bytes(16),
-    "journal_inum" / Int32ul,
-    "journal_dev" / Int32ul,
-    "last_orphan" / Int32ul,
+    *fields(Int32ul, "journal_inum journal_dev last_orphan"),
     "hash_seed" / Array(4, Int32ul),
-    "default_hash_version" / Int8ul,
-    "journal_backup_type" / Int8ul,
+    *fields(Int8ul, "default_hash_version journal_backup_type"),
     "desc_size" / Int16ul,
-    "default_mount_options" / Int32ul,
-    "first_meta_bg" / Int32ul,
-    "mkfs_time" / Int32ul,
+    *fields(Int32ul, "default_mount_options first_meta_bg mkfs_time"),
     "journal_blocks" / Array(17, Int32ul),
-    "blocks_count_hi" / Int32ul,
-    "reserved_blocks_hi" / Int32ul,
-    "free_blocks_hi" / Int32ul,
-    "min_extra_isize" / Int16ul,
-    "want_extra_isize" / Int16ul,
+    *fields(Int32ul, "blocks_count_hi reserved_blocks_hi free_blocks_hi"),
+    *fields(Int16ul, "min_extra_isize want_extra_isize"),
     "flags" / Int32ul,
-    "raid_stride" / Int16ul,
-    "mmp_interval" / Int16ul,
+    *fields(Int16ul, "raid_stride mmp_interval"),
     "mmp_block" / Int64ul,
     "raid_stripe_width" / Int32ul,
-    "log_groups_per_flex" / Int8ul,
-    "checksum_type" / Int8ul,
-    "encryption_level" / Int8ul,
-    "reserved_pad" / Int8ul,
+    *fields(Int8ul, "log_groups_per_flex checksum_type encryption_level reserved_pad"),
     "kbytes_written" / Int64ul,
     "snapshots_and_errors" / Bytes(0x200 - 0x180),
     "mount_options" / Bytes(64),
-    "user_quota_inode" / Int32ul,
-    "group_quota_inode" / Int32ul,
-    "overhead_clusters" / Int32ul,
+    *fields(Int32ul, "user_quota_inode group_quota_inode overhead_clusters"),
     "backup_bgs" / Array(2, Int32ul),
     "encrypt_algorithms" / Bytes(4),
     "encrypt_salt" / Bytes(16),
-    "lost_and_found_inode" / Int32ul,
-    "project_quota_inode" / Int32ul,
-    "checksum_seed" / Int32ul,
+    *fields(Int32ul, "lost_and_found_inode project_quota_inode checksum_seed"),
     "times_high" / Bytes(8),
-    "encoding" / Int16ul,
-    "encoding_flags" / Int16ul,
+    *fields(Int16ul, "encoding encoding_flags"),
     "orphan_file_inode" / Int32ul,
     "reserved" / Bytes(0x3FC - 0x284),
     "checksum" / Int32ul,  # crc32c over all before it
 )
 
 GROUP_DESCRIPTOR = Struct(
-    "block_bitmap_lo" / Int32ul,
-    "inode_bitmap_lo" / Int32ul,
-    "inode_table_lo" / Int32ul,
-    "free_blocks_lo" / Int16ul,
-    "free_inodes_lo" / Int16ul,
-    "used_dirs_lo" / Int16ul,
-    "flags" / Int16ul,
+    *fields(Int32ul, "block_bitmap_lo inode_bitmap_lo inode_table_lo"),
+    *fields(Int16ul, "free_blocks_lo free_inodes_lo used_dirs_lo flags"),
     "exclude_bitmap_lo" / Int32ul,
-    "block_bitmap_checksum_lo" / Int16ul,
-    "inode_bitmap_checksum_lo" / Int16ul,
-    "unused_inodes_lo" / Int16ul,
-    "checksum" / Int16ul,
+    *fields(Int16ul, "block_bitmap_checksum_lo inode_bitmap_checksum_lo unused_inodes_lo checksum"),
 )
-
 # With 64bit descriptors have 64 bytes and more.
 WIDE_GROUP_DESCRIPTOR = Struct(
     *GROUP_DESCRIPTOR.subcons,
-    "block_bitmap_hi" / Int32ul,
-    "inode_bitmap_hi" / Int32ul,
-    "inode_table_hi" / Int32ul,
+    *fields(Int32ul, "block_bitmap_hi inode_bitmap_hi inode_table_hi"),
     "counts_hi" / Bytes(20),
 )
 
 INODE = Struct(
-    "mode" / Int16ul,
-    "uid" / Int16ul,
+    *fields(Int16ul, "mode uid"),
     "size_lo" / Int32ul,
-    "atime" / Int32sl,
-    "ctime" / Int32sl,
-    "mtime" / Int32sl,
+    *fields(Int32sl, "atime ctime mtime"),
     "dtime" / Int32ul,
-    "gid" / Int16ul,
-    "links_count" / Int16ul,
-    "blocks_lo" / Int32ul,
-    "flags" / Int32ul,
-    "version" / Int32ul,
+    *fields(Int16ul, "gid links_count"),
+    *fields(Int32ul, "blocks_lo flags version"),
     "block" / Bytes(60),  # 15 pointers, an extent root, a link target or inline data
-    "generation" / Int32ul,
-    "file_acl_lo" / Int32ul,
-    "size_hi" / Int32ul,
-    "fragment_address" / Int32ul,
-    "blocks_hi" / Int16ul,
-    "file_acl_hi" / Int16ul,
-    "uid_hi" / Int16ul,
-    "gid_hi" / Int16ul,
-    "checksum_lo" / Int16ul,
-    "reserved" / Int16ul,
+    *fields(Int32ul, "generation file_acl_lo size_hi fragment_address"),
+    *fields(Int16ul, "blocks_hi file_acl_hi uid_hi gid_hi checksum_lo reserved"),
 )
-
 # The start of inodes that are larger than 128 bytes; the other times and version_hi are not always there.
-LARGE_INODE = Struct(*INODE.subcons, "extra_isize" / Int16ul, "checksum_hi" / Int16ul)
+LARGE_INODE = Struct(*INODE.subcons, *fields(Int16ul, "extra_isize checksum_hi"))
 
-EXTENT_HEADER = Struct(
-    "magic" / Int16ul, "entries" / Int16ul, "max" / Int16ul, "depth" / Int16ul, "generation" / Int32ul
-)
+EXTENT_HEADER = Struct(*fields(Int16ul, "magic entries max depth"), "generation" / Int32ul)
 EXTENT_LEAF = Struct("block" / Int32ul, "length" / Int16ul, "start_hi" / Int16ul, "start_lo" / Int32ul)
 EXTENT_TAIL = Struct("checksum" / Int32ul)
 EXTENT_INDEX = Struct("block" / Int32ul, "leaf_lo" / Int32ul, "leaf_hi" / Int16ul, Padding(2))
@@ -172,70 +107,56 @@ DIRECTORY_TAIL = Struct(*DIRECTORY_ENTRY.subcons, "checksum" / Int32ul)
 
 # The blocks of an htree's index look like free space to who only knows entries.  The counts stand in the first index
 # entry, in place of its hash; with metadata_csum a tail follows the last possible one.
-DX_COUNTS = Struct("limit" / Int16ul, "count" / Int16ul)
+DX_COUNTS = Struct(*fields(Int16ul, "limit count"))
 DX_ROOT = Struct(
     "dot" / DIRECTORY_ENTRY,
     "dot_name" / Bytes(4),
     "dotdot" / DIRECTORY_ENTRY,
     "dotdot_name" / Bytes(4),
     "reserved_zero" / Int32ul,
-    "hash_version" / Int8ul,
-    "info_length" / Int8ul,
-    "indirect_levels" / Int8ul,
-    "unused_flags" / Int8ul,
+    *fields(Int8ul, "hash_version info_length indirect_levels unused_flags"),
     "counts" / DX_COUNTS,
 )
 DX_NODE = Struct("fake" / DIRECTORY_ENTRY, "counts" / DX_COUNTS)
-DX_ENTRY = Struct("hash" / Int32ul, "block" / Int32ul)
-DX_TAIL = Struct("reserved" / Int32ul, "checksum" / Int32ul)
+DX_ENTRY = Struct(*fields(Int32ul, "hash block"))
+DX_TAIL = Struct(*fields(Int32ul, "reserved checksum"))
 
+# value_offset counts from the first entry.
 XATTR_ENTRY = Struct(
-    "name_length" / Int8ul,
-    "name_index" / Int8ul,
-    "value_offset" / Int16ul,  # from the first entry
-    "value_inode" / Int32ul,
-    "value_size" / Int32ul,
-    "hash" / Int32ul,
+    *fields(Int8ul, "name_length name_index"), "value_offset" / Int16ul, *fields(Int32ul, "value_inode value_size hash")
 )
 
-JOURNAL_HEADER = Struct("magic" / Int32ub, "blocktype" / Int32ub, "sequence" / Int32ub)
-
+JOURNAL_HEADER = Struct(*fields(Int32ub, "magic blocktype sequence"))
 JOURNAL_SUPER_BLOCK = Struct(
-    "magic" / Int32ub,
-    "blocktype" / Int32ub,
-    "header_sequence" / Int32ub,
-    "block_size" / Int32ub,
-    "max_length" / Int32ub,
-    "first" / Int32ub,
-    "sequence" / Int32ub,
-    "start" / Int32ub,  # 0: the log is empty
-    "errno" / Int32ub,
-    "feature_compat" / Int32ub,  # from here on only in version 2
-    "feature_incompat" / Int32ub,
-    "feature_ro_compat" / Int32ub,
+    *fields(Int32ub, "magic blocktype header_sequence block_size max_length first"),
+    *fields(Int32ub, "sequence start errno"),  # start 0: the log is empty
+    *fields(Int32ub, "feature_compat feature_incompat feature_ro_compat"),  # from here on only in version 2
     "uuid" / Bytes(16),
-    "users" / Int32ub,
-    "dynamic_super" / Int32ub,
-    "max_transaction" / Int32ub,
-    "max_transaction_data" / Int32ub,
+    *fields(Int32ub, "users dynamic_super max_transaction max_transaction_data"),
     "checksum_type" / Int8ub,
     "padding1" / Bytes(3),
-    "fast_commit_blocks" / Int32ub,
-    "head" / Int32ub,
+    *fields(Int32ub, "fast_commit_blocks head"),
     "padding2" / Bytes(0xFC - 0x5C),
     "checksum" / Int32ub,
     "user_ids" / Bytes(768),
 )
-
 JOURNAL_COMMIT = Struct(
-    "header" / Bytes(12), "checksum_type" / Int8ub, "checksum_size" / Int8ub, "padding" / Bytes(2), "checksum" / Int32ub
+    *JOURNAL_HEADER.subcons, *fields(Int8ub, "checksum_type checksum_size"), Padding(2), "checksum" / Int32ub
 )
-JOURNAL_REVOKE = Struct("header" / Bytes(12), "bytes_used" / Int32ub)
+JOURNAL_REVOKE = Struct(*JOURNAL_HEADER.subcons, "bytes_used" / Int32ub)
 JOURNAL_TAIL = Struct("checksum" / Int32ub)  # of descriptor and revoke blocks
-JOURNAL_TAG = Struct("block" / Int32ub, "checksum" / Int16ub, "flags" / Int16ub)
-JOURNAL_WIDE_TAG = Struct(*JOURNAL_TAG.subcons, "block_high" / Int32ub)  # with 64bit
-JOURNAL_TAG3 = Struct("block" / Int32ub, "flags" / Int32ub, "block_high" / Int32ub, "checksum" / Int32ub)
-FAST_COMMIT_HEAD = Struct("tag" / Int16ul, "length" / Int16ul, "features" / Int32ul, "transaction" / Int32ul)
+JOURNAL_REVOKED = {wide: Struct("block" / (Int64ub if wide else Int32ub)) for wide in (False, True)}
+
+
+def journal_tag(wide: bool, csum_v2: bool) -> Struct:
+    """One block of a descriptor; csum_v2 gives it two bytes that are never used.  A UUID may follow."""
+    high = ["block_high" / Int32ub] * wide
+    return Struct("block" / Int32ub, *fields(Int16ub, "checksum flags"), *high, *([Padding(2)] * csum_v2))
+
+
+JOURNAL_TAG_UUID = Struct("uuid" / Bytes(16))
+JOURNAL_TAG3 = Struct(*fields(Int32ub, "block flags block_high checksum"))
+FAST_COMMIT_HEAD = Struct(*fields(Int16ul, "tag length"), *fields(Int32ul, "features transaction"))
 
 FORMATS = {
     "GROUP_TABLE": {
@@ -260,7 +181,9 @@ FORMATS = {
     "JOURNAL_COMMIT": (JOURNAL_COMMIT, "checksum_type checksum_size checksum"),
     "JOURNAL_REVOKE": (JOURNAL_REVOKE, "bytes_used"),
     "JOURNAL_TAIL": JOURNAL_TAIL,
-    "JOURNAL_TAG": {False: JOURNAL_TAG, True: JOURNAL_WIDE_TAG},
+    "JOURNAL_REVOKED": JOURNAL_REVOKED,
+    "JOURNAL_TAG": {(wide, v2): journal_tag(wide, v2) for wide in (False, True) for v2 in (False, True)},
+    "JOURNAL_TAG_UUID": JOURNAL_TAG_UUID,
     "JOURNAL_TAG3": JOURNAL_TAG3,
     "FAST_COMMIT_HEAD": FAST_COMMIT_HEAD,
 }

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from fsdrivers.api import BlockSource
-from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
+from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported, require
 from fsdrivers.ext2 import _formats
 from fsdrivers.ext2.constants import SUPER_MAGIC, SUPER_OFFSET, Compat, Incompat, RoCompat
 
-READABLE_INCOMPAT = (
-    Incompat.FILETYPE
-    | Incompat.RECOVER
-    | Incompat.META_BG
-    | Incompat.EXTENTS
-    | Incompat.BIT64
-    | Incompat.MMP
-    | Incompat.FLEX_BG
-    | Incompat.EA_INODE
-    | Incompat.CSUM_SEED
-    | Incompat.LARGE_DIR
-    | Incompat.INLINE_DATA
-    | Incompat.ENCRYPT
-    | Incompat.CASEFOLD
-)
 REFUSED_INCOMPAT_NAMES = {
     Incompat.COMPRESSION: "compression",
     Incompat.JOURNAL_DEV: "journal_dev (an external journal, not a file system)",
     Incompat.DIRDATA: "dirdata",
 }
+KNOWN_INCOMPAT = frozenset(bit for name, bit in vars(Incompat).items() if name.isupper())
 MAX_LOG_BLOCK_SIZE = 6  # 64 KiB
 
 
@@ -49,9 +35,8 @@ class SuperBlock(_formats.SuperBlock):
         self.ro_compat = self.feature_ro_compat if dynamic else 0
         _refuse_features(self.incompat, self.ro_compat, where)
 
-        def check(good: bool, what: str, expected: str, found: int) -> None:
-            if not good:
-                raise Corrupt(f"bad {what}", where=where, expected=expected, found=str(found))
+        def check(good: bool, what: str, expected: object, found: int) -> None:
+            require(good, f"bad {what}", where, expected, found)
 
         log_size, log_cluster = self.log_block_size, self.log_cluster_size
         check(log_size <= MAX_LOG_BLOCK_SIZE, "block size", "1024 << 0..6", log_size)
@@ -79,7 +64,7 @@ class SuperBlock(_formats.SuperBlock):
         self.blocks_count = self.blocks_count_lo | (self.blocks_count_hi << 32 if wide else 0)
         check(self.blocks_count > first, "block count", "more than the first data block", self.blocks_count)
         count = -(-(self.blocks_count - first) // self.blocks_per_group) * inodes
-        check(self.inodes_count == count, "inode count", str(count), self.inodes_count)
+        check(self.inodes_count == count, "inode count", count, self.inodes_count)
 
     @property
     def kind(self) -> str:
@@ -108,12 +93,8 @@ def read_superblock(source: BlockSource) -> SuperBlock:
     """
     size = SUPER_OFFSET + SuperBlock.SIZE
     if source.size < size:
-        raise NotThisFilesystem(
-            "too small for an ext file system",
-            where=source.name,
-            expected=f"at least {size} bytes",
-            found=f"{source.size} bytes",
-        )
+        expected, found = f"at least {size} bytes", f"{source.size} bytes"
+        raise NotThisFilesystem("too small for an ext file system", where=source.name, expected=expected, found=found)
     return SuperBlock(source.read_at(SUPER_OFFSET, SuperBlock.SIZE), source.name)
 
 
@@ -122,11 +103,11 @@ def _is_power_of_two(value: int) -> bool:
 
 
 def _refuse_features(incompat: int, ro_compat: int, where: str) -> None:
-    refused = incompat & ~READABLE_INCOMPAT
+    bits = (1 << number for number in range(32) if incompat >> number & 1)
     names = [
-        REFUSED_INCOMPAT_NAMES.get(1 << bit, f"unknown incompat {1 << bit:#x}")
-        for bit in range(32)
-        if refused >> bit & 1
+        REFUSED_INCOMPAT_NAMES.get(bit, f"unknown incompat {bit:#x}")
+        for bit in bits
+        if bit in REFUSED_INCOMPAT_NAMES or bit not in KNOWN_INCOMPAT
     ]
     if ro_compat & RoCompat.HAS_SNAPSHOT:
         names.append("has_snapshot")

@@ -1,7 +1,7 @@
 """Read-only ISO 9660 with Rock Ridge, Joliet and zisofs: descriptors, directory records, system use entries.
 
-What lives here: everything that knows ISO structures; `open_iso(source)` is the door.  What must not: UDF, El
-Torito booting, partition tables.
+All knowledge of ISO structures is here; `open_iso(source)` is the way in.  UDF, El Torito booting and partition tables
+are not.
 """
 
 from __future__ import annotations

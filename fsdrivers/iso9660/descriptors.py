@@ -20,7 +20,7 @@ TYPE_PRIMARY, TYPE_SUPPLEMENTARY, TYPE_TERMINATOR = 1, 2, 255
 
 @dataclass(frozen=True, slots=True)
 class VolumeSet:
-    """What the descriptors say; the roots are directory records of 34 bytes."""
+    """The facts in the descriptors; the roots are directory records of 34 bytes."""
 
     root: bytes
     joliet_root: bytes | None
@@ -52,12 +52,8 @@ def read_descriptors(source: BlockSource) -> VolumeSet:
     if primary is None:
         raise Corrupt("no primary volume descriptor", where=source.name)
     if primary.block_size_le != SECTOR_BYTES:
-        raise Unsupported(
-            "logical block size is not supported",
-            where=source.name,
-            expected=f"{SECTOR_BYTES} bytes",
-            found=f"{primary.block_size_le} bytes",
-        )
+        expected, found = f"{SECTOR_BYTES} bytes", f"{primary.block_size_le} bytes"
+        raise Unsupported("logical block size is not supported", where=source.name, expected=expected, found=found)
     label = primary.volume_id.rstrip(b" \0").decode("utf-8", "surrogateescape")
     return VolumeSet(
         primary.root, joliet_root, label or None, _date_uuid(primary.modified) or _date_uuid(primary.created)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fsdrivers import paths
-from fsdrivers.api import BlockSource, DirEntry, File, Stat
-from fsdrivers.errors import Corrupt, IsADirectory, NotADirectory, Unsupported
-from fsdrivers.iso9660 import names
+from fsdrivers.api import BlockSource, File
+from fsdrivers.errors import Corrupt, Unsupported
 from fsdrivers.iso9660._formats import SUSP_SP
-from fsdrivers.iso9660.dates import short_date
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
-from fsdrivers.iso9660.records import SELF, Member, members, parse_record
+from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
-from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, MODE_SYMLINK, kind_of
+from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 from fsdrivers.runfile import Run, RunFile
+from fsdrivers.tree import TreeFilesystem
 
 # A record takes 34 bytes or more: this is half a million names.
 MAX_DIRECTORY_BYTES = 32 << 20
@@ -37,13 +35,19 @@ class Node:
     rock_ridge: RockRidge | None
 
     @property
-    def inode(self) -> int:
-        """Where the content lies tells objects apart; what has none is known by its record."""
+    def number(self) -> int:
+        """The first byte of the content, or of the record for an object without content."""
         start, size = self.member.sections[0]
         return start if size and self.mode & MODE_FORMAT in (MODE_DIRECTORY, MODE_REGULAR) else self.member.position
 
+    @property
+    def size(self) -> int:
+        """Size in bytes, decompressed."""
+        compression = self.rock_ridge.compression if self.rock_ridge is not None else None
+        return self.member.size if compression is None else compression.size_le
 
-class IsoFilesystem:
+
+class IsoFilesystem(TreeFilesystem[Node]):
     """Read-only ISO 9660; names come from Rock Ridge, else Joliet, else the plain ones without regard to case.
 
     Make one with `open_iso`.
@@ -53,6 +57,7 @@ class IsoFilesystem:
 
     def __init__(self, source: BlockSource, volumes: VolumeSet) -> None:
         self.source = source
+        self.name = source.name
         self.label = volumes.label
         self.uuid = volumes.uuid
         self._skip: int | None = None
@@ -64,28 +69,9 @@ class IsoFilesystem:
             root = self._root_member(volumes.joliet_root)
         self._root = Node(b"", 0, True, MODE_DIRECTORY | 0o555, short_date(root.date), root, None)
 
-    def lookup(self, path: str, *, follow: bool = True) -> Stat:
-        """Facts about a path; `NotFound`, `NotADirectory`, `LinkLoop`, `Corrupt`, `Unsupported`, `SourceError`."""
-        return self._stat(paths.resolve(self, path, follow=follow, where=self.source.name))
-
-    def listdir(self, path: str) -> Iterator[DirEntry]:
-        """The entries of a directory in on-disk order."""
-        for node in self._visible(self._resolve_directory(path)):
-            yield DirEntry(paths.decode(node.name), self._stat(node))
-
-    def names(self, path: str) -> Iterator[str]:
-        """The names in a directory in on-disk order."""
-        for node in self._visible(self._resolve_directory(path)):
-            yield paths.decode(node.name)
-
-    def open(self, path: str) -> File:
-        """Open a regular file, links followed; sparse and interleaved files are refused."""
-        node = paths.resolve(self, path, follow=True, where=self.source.name)
-        where = f"{self.source.name}: {path}"
-        if node.mode & MODE_FORMAT != MODE_REGULAR:
-            raise IsADirectory(
-                "not a regular file", where=where, found="a directory" if self.is_directory(node) else "a special file"
-            )
+    def open_node(self, node: Node, path: str) -> File:
+        """Open a regular file; sparse and interleaved ones are refused."""
+        where = f"{self.name}: {path}"
         if node.member.interleaved:
             raise Unsupported("interleaved files are not supported", where=where)
         if node.rock_ridge is not None and node.rock_ridge.sparse:
@@ -104,28 +90,22 @@ class IsoFilesystem:
             position += size
         return RunFile(self.source, path, position, 1, runs)
 
-    # -- for `paths.resolve`
+    # -- nodes
 
     def root(self) -> Node:
         """The root directory."""
         return self._root
 
-    def is_directory(self, node: Node) -> bool:
-        """Whether the node is a directory."""
-        return node.mode & MODE_FORMAT == MODE_DIRECTORY
-
-    def link_target(self, node: Node) -> bytes | None:
+    def link_target(self, link: Node) -> bytes:
         """Target of a Rock Ridge link."""
-        if node.mode & MODE_FORMAT != MODE_SYMLINK or node.rock_ridge is None:
-            return None
-        return node.rock_ridge.target or b""
+        return (link.rock_ridge and link.rock_ridge.target) or b""
 
-    def child(self, node: Node, name: bytes) -> Node | None:
+    def child(self, directory: Node, name: bytes) -> Node | None:
         """The member of a name; of several versions the highest, unless one is asked for."""
-        plain, version = names.split_version(name)
+        plain, version = split_version(name)
         folded = plain.lower()
         best: Node | None = None
-        for found in self._nodes(node):
+        for found in self._nodes(directory):
             if found.name == name:
                 return found
             if found.exact:
@@ -139,20 +119,12 @@ class IsoFilesystem:
                 best = found
         return best
 
-    # -- directories
-
-    def _resolve_directory(self, path: str) -> Node:
-        node = paths.resolve(self, path, follow=True, where=self.source.name)
-        if not self.is_directory(node):
-            raise NotADirectory("not a directory", where=f"{self.source.name}: {path}")
-        return node
-
-    def _visible(self, directory: Node) -> Iterator[Node]:
-        """The nodes of a directory, older versions of a file left out (the standard puts the newest first)."""
+    def entries(self, directory: Node) -> Iterator[tuple[bytes, Node]]:
+        """Names and nodes, older versions of a file left out (the standard puts the newest first)."""
         last: Node | None = None
         for node in self._nodes(directory):
             if last is None or node.exact or node.name != last.name:
-                yield node
+                yield node.name, node
             last = node
 
     def _nodes(self, directory: Node) -> Iterator[Node]:
@@ -166,22 +138,18 @@ class IsoFilesystem:
     def _directory_data(self, member: Member) -> bytes:
         where = self._where(member)
         if member.size > MAX_DIRECTORY_BYTES:
-            raise Unsupported(
-                "directory is too large",
-                where=where,
-                expected=f"at most {MAX_DIRECTORY_BYTES} bytes",
-                found=f"{member.size} bytes",
-            )
+            expected, found = f"at most {MAX_DIRECTORY_BYTES} bytes", f"{member.size} bytes"
+            raise Unsupported("directory is too large", where=where, expected=expected, found=found)
         if member.interleaved:
             raise Unsupported("interleaved directories are not supported", where=where)
         return b"".join(self.source.read_at(start, size) for start, size in member.sections)
 
     def _node(self, member: Member) -> Node | None:
-        """What a member means; None for the true place of a relocated directory, which is found by its CL."""
+        """The node of a member; None for the true place of a relocated directory, which is found by its CL."""
         mode = (MODE_DIRECTORY if member.is_directory else MODE_REGULAR) | 0o555
         mtime = short_date(member.date)
         if self._joliet:
-            name, version = names.split_version(names.joliet(member.name))
+            name, version = split_version(joliet(member.name))
             return Node(self._checked(name, member), version, True, mode, mtime, member, None)
         rock_ridge = None
         if self._skip is not None:
@@ -196,7 +164,7 @@ class IsoFilesystem:
             mtime = rock_ridge.mtime if rock_ridge.mtime is not None else mtime
             if rock_ridge.name is not None:
                 return Node(self._checked(rock_ridge.name, member), 0, True, mode, mtime, member, rock_ridge)
-        name, version = names.split_version(member.name)
+        name, version = split_version(member.name)
         return Node(self._checked(name.lower(), member), version, False, mode, mtime, member, rock_ridge)
 
     def _checked(self, name: bytes, member: Member) -> bytes:
@@ -224,9 +192,9 @@ class IsoFilesystem:
     # -- the root
 
     def _root_member(self, record: bytes) -> Member:
-        member, _ = parse_record(record, 0, 0, f"{self.source.name}: root record")
+        member, _ = parse_record(record, 0, 0, f"{self.name}: root record")
         if not member.is_directory:
-            raise Corrupt("root record is not a directory", where=self.source.name)
+            raise Corrupt("root record is not a directory", where=self.name)
         return member
 
     def _find_susp(self, root: Member) -> int | None:
@@ -255,18 +223,20 @@ class IsoFilesystem:
         return None
 
     def _where(self, member: Member) -> str:
-        return f"{self.source.name}: directory record at byte {member.position:#x}"
+        return f"{self.name}: directory record at byte {member.position:#x}"
 
-    def _stat(self, node: Node) -> Stat:
-        target = self.link_target(node)
-        size = node.member.size
-        if node.rock_ridge is not None and node.rock_ridge.compression is not None:
-            size = node.rock_ridge.compression.size_le
-        return Stat(
-            kind_of(node.mode),
-            len(target) if target is not None else size,
-            node.inode,
-            node.mode,
-            node.mtime,
-            None if target is None else paths.decode(target),
-        )
+
+def split_version(name: bytes) -> tuple[bytes, int]:
+    """An ISO name without ";version" and without the dot of an empty extension, and the version (0: none)."""
+    stem, separator, digits = name.rpartition(b";")
+    version = 0
+    if separator and digits.isdigit() and len(digits) <= 5:
+        name, version = stem, int(digits)
+    if name.endswith(b".") and len(name) > 1:
+        name = name[:-1]
+    return name, version
+
+
+def joliet(name: bytes) -> bytes:
+    """A Joliet name (UCS-2, big-endian) as UTF-8; what is not text becomes U+FFFD."""
+    return name.decode("utf-16-be", "replace").encode("utf-8", "replace")

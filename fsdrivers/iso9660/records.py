@@ -1,12 +1,12 @@
-"""Directory records: one directory's bytes -> its members, multi-extent files put together."""
+"""Directory records: one directory's bytes -> its members, multi-extent files put together; their dates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsdrivers.errors import Corrupt
-from fsdrivers.iso9660._formats import DIRECTORY_RECORD
+from fsdrivers.iso9660._formats import DIRECTORY_RECORD, SHORT_DATE
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 
 SELF, PARENT = b"\x00", b"\x01"
@@ -43,7 +43,7 @@ class Member:
 
     @property
     def is_directory(self) -> bool:
-        """What ISO 9660 itself says it is."""
+        """Whether ISO 9660 itself calls it a directory."""
         return bool(self.flags & RecordFlag.DIRECTORY)
 
 
@@ -55,21 +55,13 @@ def parse_record(data: bytes, offset: int, position: int, where: str) -> tuple[M
     room = min(len(data), offset - offset % SECTOR_BYTES + SECTOR_BYTES) - offset
     length = data[offset]
     if not DIRECTORY_RECORD.size < length <= room:
-        raise Corrupt(
-            "bad length of a directory record",
-            where=f"{where}: byte {offset}",
-            found=str(length),
-            expected=f"{DIRECTORY_RECORD.size + 1}..{room}",
-        )
+        expected, where = f"{DIRECTORY_RECORD.size + 1}..{room}", f"{where}: byte {offset}"
+        raise Corrupt("bad length of a directory record", where=where, expected=expected, found=str(length))
     _, xar_blocks, extent, size, date, flags, unit, gap, name_bytes = DIRECTORY_RECORD.unpack_from(data, offset)
     name_end = DIRECTORY_RECORD.size + name_bytes
     if not name_bytes or name_end > length:
-        raise Corrupt(
-            "bad name length of a directory record",
-            where=f"{where}: byte {offset}",
-            found=str(name_bytes),
-            expected=f"1..{length - DIRECTORY_RECORD.size}",
-        )
+        expected, where = f"1..{length - DIRECTORY_RECORD.size}", f"{where}: byte {offset}"
+        raise Corrupt("bad name length of a directory record", where=where, expected=expected, found=str(name_bytes))
     name = data[offset + DIRECTORY_RECORD.size : offset + name_end]
     # A name of even length is followed by a padding byte.
     system_use = data[offset + name_end + (name_bytes + 1) % 2 : offset + length]
@@ -110,13 +102,24 @@ def _records(data: bytes, position: int, where: str) -> Iterator[Member]:
 
 
 def _join(parts: list[Member]) -> Member:
-    first = parts[0]
-    return Member(
-        first.name,
-        parts[-1].flags,
-        first.date,
-        tuple(part.sections[0] for part in parts),
-        any(part.interleaved for part in parts),
-        first.system_use,
-        first.position,
+    sections = tuple(part.sections[0] for part in parts)
+    return replace(
+        parts[0], flags=parts[-1].flags, sections=sections, interleaved=any(part.interleaved for part in parts)
     )
+
+
+def short_date(raw: bytes) -> int:
+    """Seconds since 1970 of a 7-byte date (ECMA-119 9.1.5); 0 if it is not one.
+
+    The calendar arithmetic spares the import of datetime.
+    """
+    if len(raw) < SHORT_DATE.size:
+        return 0
+    year, month, day, hour, minute, second, zone = SHORT_DATE.unpack_from(raw)
+    if not 1 <= month <= 12 or not 1 <= day <= 31:
+        return 0
+    # Years that begin in March put the leap day at their end.
+    year += 1900 - (month <= 2)
+    day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = year * 365 + year // 4 - year // 100 + year // 400 + day_of_year - 719468
+    return int(days * 86400 + hour * 3600 + minute * 60 + second - zone * 900)

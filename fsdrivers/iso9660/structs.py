@@ -9,28 +9,20 @@ from __future__ import annotations
 
 from construct import Bytes, Int8sb, Int8ub, Int16ub, Int16ul, Int32ub, Int32ul, Struct
 
+from fsdrivers.structs import fields
+
 BOTH16 = Struct("le" / Int16ul, "be" / Int16ub)
 BOTH32 = Struct("le" / Int32ul, "be" / Int32ub)
 
-SHORT_DATE = Struct(
-    "year" / Int8ub,  # since 1900
-    "month" / Int8ub,
-    "day" / Int8ub,
-    "hour" / Int8ub,
-    "minute" / Int8ub,
-    "second" / Int8ub,
-    "zone" / Int8sb,  # quarter hours east of Greenwich
-)
+# `year` since 1900, `zone` in quarter hours east of Greenwich.
+SHORT_DATE = Struct(*fields(Int8ub, "year month day hour minute second"), "zone" / Int8sb)
 
 DIRECTORY_RECORD = Struct(
-    "length" / Int8ub,  # 0: the next record starts in the next sector
-    "xar_blocks" / Int8ub,  # data begin that many blocks behind the extent
-    "extent" / BOTH32,
-    "size" / BOTH32,
+    # Length 0: the next record starts in the next sector.  Data begin xar_blocks behind the extent.
+    *fields(Int8ub, "length xar_blocks"),
+    *fields(BOTH32, "extent size"),
     "date" / Bytes(SHORT_DATE.sizeof()),
-    "flags" / Int8ub,
-    "unit_blocks" / Int8ub,  # interleave
-    "gap_blocks" / Int8ub,
+    *fields(Int8ub, "flags unit_blocks gap_blocks"),  # unit and gap: interleave
     "volume_number" / BOTH16,
     "name_bytes" / Int8ub,
 )
@@ -39,30 +31,25 @@ DIRECTORY_RECORD = Struct(
 VOLUME_DESCRIPTOR = Struct(
     "type" / Int8ub,
     "magic" / Bytes(5),  # "CD001"
-    "version" / Int8ub,
-    "flags" / Int8ub,
-    "system_id" / Bytes(32),
-    "volume_id" / Bytes(32),
+    *fields(Int8ub, "version flags"),
+    *fields(Bytes(32), "system_id volume_id"),
     "unused1" / Bytes(8),
     "space_blocks" / BOTH32,
     "escapes" / Bytes(32),  # supplementary: "%/@", "%/C", "%/E" is Joliet
-    "set_size" / BOTH16,
-    "sequence" / BOTH16,
-    "block_size" / BOTH16,
+    *fields(BOTH16, "set_size sequence block_size"),
     "path_table_bytes" / BOTH32,
     "path_tables" / Bytes(16),
     "root" / Bytes(34),  # a DIRECTORY_RECORD with a one-byte name
     "identifiers" / Bytes(623),
-    "created" / Bytes(17),  # YYYYMMDDHHMMSScc as digits, then the zone
-    "modified" / Bytes(17),
+    *fields(Bytes(17), "created modified"),  # YYYYMMDDHHMMSScc as digits, then the zone
     "rest" / Bytes(2048 - 847),
 )
 
 # System use entries: a header, then the payload below.
 SUSP_HEADER = Struct("signature" / Bytes(2), "length" / Int8ub, "version" / Int8ub)
 SUSP_SP = Struct(*SUSP_HEADER.subcons, "check" / Bytes(2), "skip" / Int8ub)
-SUSP_CE = Struct("block" / BOTH32, "offset" / BOTH32, "length" / BOTH32)
-RRIP_PX = Struct("mode" / BOTH32, "links" / BOTH32, "uid" / BOTH32, "gid" / BOTH32)
+SUSP_CE = Struct(*fields(BOTH32, "block offset length"))
+RRIP_PX = Struct(*fields(BOTH32, "mode links uid gid"))
 RRIP_SL_COMPONENT = Struct("flags" / Int8ub, "length" / Int8ub)  # the text follows
 RRIP_CL = Struct("block" / BOTH32)
 RRIP_ZF = Struct("algorithm" / Bytes(2), "header_words" / Int8ub, "log_block_size" / Int8ub, "size" / BOTH32)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
-from fsdrivers.errors import Corrupt
+from fsdrivers.errors import Corrupt, require
 from fsdrivers.iso9660._formats import (
     RRIP_SL_COMPONENT,
     SUSP_HEADER,
@@ -15,8 +15,8 @@ from fsdrivers.iso9660._formats import (
     RripCompression,
     SuspContinuation,
 )
-from fsdrivers.iso9660.dates import short_date
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES
+from fsdrivers.iso9660.records import short_date
 
 # A name of 255 bytes and a target of 4 KiB fit in a few continuations; a chain may lead back into itself.
 MAX_CONTINUATIONS = 64
@@ -32,7 +32,7 @@ TIME_CREATION, TIME_MODIFY, TIME_LONG = 1, 2, 0x80
 
 @dataclass(slots=True)
 class RockRidge:
-    """What the Rock Ridge entries of one directory record say; None where nothing is said."""
+    """The Rock Ridge entries of one directory record; None for those that are not there."""
 
     name: bytes | None = None
     mode: int | None = None
@@ -62,20 +62,12 @@ def entries(source: BlockSource, area: bytes, where: str) -> Iterator[tuple[byte
         if continuation is None:
             return
         block, offset, length = continuation.block_le, continuation.offset_le, continuation.length_le
-        if offset + length > SECTOR_BYTES:  # as Linux has it
-            raise Corrupt(
-                "system use continuation leaves its sector",
-                where=where,
-                expected=f"at most {SECTOR_BYTES} bytes",
-                found=f"{length} at {offset}",
-            )
+        what, found = "system use continuation leaves its sector", f"{length} at {offset}"  # as Linux has it
+        require(offset + length <= SECTOR_BYTES, what, where, f"at most {SECTOR_BYTES} bytes", found)
         total += length
-        if (block, offset) in seen or len(seen) >= MAX_CONTINUATIONS or total > MAX_CONTINUED_BYTES:
-            raise Corrupt(
-                "system use continuations do not end",
-                where=where,
-                expected=f"at most {MAX_CONTINUATIONS} areas, {MAX_CONTINUED_BYTES} bytes",
-            )
+        good = (block, offset) not in seen and len(seen) < MAX_CONTINUATIONS and total <= MAX_CONTINUED_BYTES
+        expected = f"at most {MAX_CONTINUATIONS} areas, {MAX_CONTINUED_BYTES} bytes"
+        require(good, "system use continuations do not end", where, expected)
         seen.add((block, offset))
         area = source.read_at(block * SECTOR_BYTES + offset, length)
 
@@ -87,12 +79,8 @@ def _area_entries(area: bytes, where: str) -> Iterator[tuple[bytes, bytes]]:
         if signature == b"\0\0" or signature == b"ST":
             return
         if length < HEADER_BYTES or position + length > len(area):
-            raise Corrupt(
-                "bad length of a system use entry",
-                where=where,
-                found=f"{signature!r}, {length} bytes",
-                expected=f"{HEADER_BYTES}..{len(area) - position}",
-            )
+            expected, found = f"{HEADER_BYTES}..{len(area) - position}", f"{signature!r}, {length} bytes"
+            raise Corrupt("bad length of a system use entry", where=where, expected=expected, found=found)
         yield signature, area[position + HEADER_BYTES : position + length]
         position += length
 
@@ -141,13 +129,8 @@ class _LinkText:
             flags, length = RRIP_SL_COMPONENT.unpack_from(payload, position)
             position += RRIP_SL_COMPONENT.size
             text = payload[position : position + length]
-            if len(text) < length:
-                raise Corrupt(
-                    "link component is cut short",
-                    where=self._where,
-                    expected=f"{length} bytes",
-                    found=f"{len(text)} bytes",
-                )
+            expected, found = f"{length} bytes", f"{len(text)} bytes"
+            require(len(text) == length, "link component is cut short", self._where, expected, found)
             position += length
             if flags & LINK_CURRENT:
                 text = b"."

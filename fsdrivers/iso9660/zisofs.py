@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 
 from fsdrivers.api import Extent
-from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.errors import Corrupt, Unsupported, require
 from fsdrivers.iso9660._formats import ZISOFS_POINTER, RripCompression, ZisofsHeader
 from fsdrivers.runfile import RunFile
 
@@ -22,26 +22,19 @@ class ZisofsFile:
     def __init__(self, raw: RunFile, facts: RripCompression, where: str) -> None:
         """`raw` is the file as it lies on disk.  Raises `Unsupported` for other algorithms, `Corrupt`."""
         if facts.algorithm != b"pz":
-            raise Unsupported(
-                "compression is not supported", where=where, expected="zisofs version 1", found=repr(facts.algorithm)
-            )
+            kind = repr(facts.algorithm)
+            raise Unsupported("compression is not supported", where=where, expected="zisofs version 1", found=kind)
         header = ZisofsHeader(raw.read_at(0, ZisofsHeader.SIZE), where=where)
-        if header.magic != MAGIC:
-            raise Corrupt("no zisofs header", where=where, expected=MAGIC.hex(), found=header.magic.hex())
+        require(header.magic == MAGIC, "no zisofs header", where, MAGIC.hex(), header.magic.hex())
         for name, said, found in (
             ("size", facts.size_le, header.size),
             ("header_words", facts.header_words, header.header_words),
             ("log_block_size", facts.log_block_size, header.log_block_size),
         ):
-            if said != found:
-                what = f"zisofs header contradicts the directory ({name})"
-                raise Corrupt(what, where=where, expected=str(said), found=str(found))
-        if facts.log_block_size not in LOG_BLOCK_SIZES or facts.header_words * 4 < ZisofsHeader.SIZE:
-            raise Corrupt(
-                "bad zisofs block or header size",
-                where=where,
-                found=f"1 << {facts.log_block_size}, {facts.header_words * 4}",
-            )
+            require(said == found, f"zisofs header contradicts the directory ({name})", where, said, found)
+        good = facts.log_block_size in LOG_BLOCK_SIZES and facts.header_words * 4 >= ZisofsHeader.SIZE
+        shown = f"1 << {facts.log_block_size}, {facts.header_words * 4}"
+        require(good, "bad zisofs block or header size", where, found=shown)
         self._raw = raw
         self._where = where
         self._block_bytes = 1 << facts.log_block_size
@@ -73,13 +66,8 @@ class ZisofsFile:
         width = ZISOFS_POINTER.size
         pointers = self._raw.read_at(self._pointers_at + width * block, 2 * width)
         start, end = (at for (at,) in ZISOFS_POINTER.iter_unpack(pointers)) if len(pointers) == 2 * width else (0, -1)
-        if not 0 <= start <= end <= self._raw.size or end - start > 2 * self._block_bytes:
-            raise Corrupt(
-                "bad zisofs block pointer",
-                where=where,
-                found=f"{start}..{end}",
-                expected=f"inside {self._raw.size} bytes",
-            )
+        good = 0 <= start <= end <= self._raw.size and end - start <= 2 * self._block_bytes
+        require(good, "bad zisofs block pointer", where, f"inside {self._raw.size} bytes", f"{start}..{end}")
         # A block without bytes is a block of zeros.
         data = bytes(wanted) if start == end else self._inflate(self._raw.read_at(start, end - start), wanted, where)
         self._cached_block, self._cached = block, data
@@ -91,8 +79,6 @@ class ZisofsFile:
             data = zlib.decompressobj().decompress(packed, wanted)
         except zlib.error as err:
             raise Corrupt(f"bad compressed data: {err}", where=where) from err
-        if len(data) != wanted:
-            raise Corrupt(
-                "compressed block is too short", where=where, expected=f"{wanted} bytes", found=f"{len(data)} bytes"
-            )
+        expected, found = f"{wanted} bytes", f"{len(data)} bytes"
+        require(len(data) == wanted, "compressed block is too short", where, expected, found)
         return data

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
 from pvboot.check.api import RULES, Problem, Rule
 from pvboot.check.ignore import Comments
+from pvboot.check.masking import mask_line, mask_message
 from pvboot.check.model import DEFAULTS, DEPTHS, SEVERITIES, CheckOptions, Finding, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource
-from pvboot.check.rules import engine as told
+from pvboot.check.rules import engine as own_rules
 from pvboot.check.rules import load_rules
 from pvboot.check.settings import override
 from pvboot.check.sources import open_subjects
@@ -19,7 +20,7 @@ from pvboot.errors import PvbootError
 
 PROBLEMS_PER_RULE: Final = 10_000  # that are sorted; a rule's further ones are only counted
 EXCERPT_CHARACTERS: Final = 2000
-TITLES_TOLD: Final = 1000  # a menu, of so many letters at most
+TITLES_LISTED: Final = 1000  # a menu, of so many letters at most
 TITLE_CHARACTERS: Final = 200
 
 
@@ -44,7 +45,7 @@ def check_source(source: str, options: CheckOptions = DEFAULTS, opened: OpenedSo
 
 
 def failed(source: str, err: Exception) -> SourceResult:
-    """The result for a source that could not be checked."""
+    """Return the result for a source that could not be checked."""
     if isinstance(err, PvbootError):
         # 1 says that something was looked at and found wrong: a menu that is not there is a source that is not.
         return SourceResult(source, error=SourceError(str(err), err.code, err.exit_code if err.exit_code != 1 else 3))
@@ -54,28 +55,21 @@ def failed(source: str, err: Exception) -> SourceResult:
         return SourceResult(source, error=SourceError(f"{source}: more memory is asked for than there is", "memory", 3))
     # A defect of ours: the other sources go on.
     text = f"{source}: internal error, please report it: {type(err).__name__}: {err}"
-    return SourceResult(source, error=SourceError(text, told.INTERNAL_ERROR, 3))
+    return SourceResult(source, error=SourceError(text, own_rules.INTERNAL_ERROR, 3))
 
 
 def _titles(subject: Subject) -> tuple[str, ...]:
-    return tuple(entry.title[:TITLE_CHARACTERS] for entry in subject.menu.entries[:TITLES_TOLD])
+    return tuple(entry.title[:TITLE_CHARACTERS] for entry in subject.menu.entries[:TITLES_LISTED])
 
 
 def order(finding: Finding) -> tuple[object, ...]:
-    """The order of a report: by place, then by rule."""
-    return (
-        finding.file,
-        finding.line,
-        finding.column,
-        finding.rule,
-        finding.message,
-        finding.end_column,
-        -1 if finding.entry is None else finding.entry,
-    )
+    """Order a report by place, then by rule."""
+    entry = -1 if finding.entry is None else finding.entry
+    return finding.file, finding.line, finding.column, finding.rule, finding.message, finding.end_column, entry
 
 
 def check_subject(subject: Subject) -> list[Finding]:
-    """What the rules say of one menu: each rule's in order and capped, severities as the user set them."""
+    """Return what the rules find in one menu: each rule's in order and capped, severities as the user set them."""
     given = severities_of(subject.options)
     found: list[Finding] = []
     texts = (lambda: subject.texts) if subject.options.ignore_comments else dict[str, str]
@@ -88,15 +82,15 @@ def check_subject(subject: Subject) -> list[Finding]:
         found += findings[: subject.options.per_rule]
         if left_out:
             found.append(Finding(rule.id, "note", f"{left_out} more like these are not listed", subject.name))
-    own = {told.IGNORE_UNKNOWN_RULE: comments.unknown(), told.IGNORE_UNUSED: comments.unused({r.id for r in rules})}
-    for rule_id, problems in own.items():
+    unused = comments.unused({rule.id for rule in rules})
+    for rule_id, problems in ((own_rules.IGNORE_UNKNOWN_RULE, comments.unknown()), (own_rules.IGNORE_UNUSED, unused)):
         if given.get(rule_id) != "off":
             found += [_finding(RULES[rule_id], problem, subject, given.get(rule_id)) for problem in problems]
     return found
 
 
 def applicable(subject: Subject) -> list[Rule]:
-    """The rules for a menu's dialect, as deep as the check goes; without disks, those that need only text."""
+    """Return the rules for a menu's dialect, as deep as the check goes; without disks, those that need only text."""
     depth = DEPTHS.index(subject.options.depth if subject.devices is not None else "text")
     return [
         rule
@@ -117,10 +111,10 @@ def _run(rule: Rule, subject: Subject, severity: str | None) -> tuple[list[Findi
         return findings, sum(1 for _ in problems)
     except PvbootError as err:
         problem = Problem(f"{rule.id} could not be looked for: {err}")
-        return [*findings, _finding(RULES[told.NOT_CHECKED], problem, subject, None)], 0
+        return [*findings, _finding(RULES[own_rules.NOT_CHECKED], problem, subject, None)], 0
     except Exception as err:  # one broken rule must not hide what the others found
         problem = Problem(f"please report it: the rule {rule.id} failed: {type(err).__name__}: {err}")
-        return [*findings, _finding(RULES[told.INTERNAL_ERROR], problem, subject, None)], 0
+        return [*findings, _finding(RULES[own_rules.INTERNAL_ERROR], problem, subject, None)], 0
 
 
 def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | None) -> Finding:
@@ -135,7 +129,8 @@ def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | Non
     if text is not None:  # a span goes on over continuation lines, a finding ends with its line
         column = min(column, len(text) + 1)  # the end of the file is behind a newline
         end = max(column, min(end, len(text) + 1))
-    return Finding(rule.id, severity, problem.message, file, span.line, column, end, problem.entry)
+    message = mask_message(subject.dialect, text or "", problem.message)
+    return Finding(rule.id, severity, message, file, span.line, column, end, problem.entry)
 
 
 def _own_finding(rule_id: str, problem: Problem, source: str, options: CheckOptions) -> Finding:
@@ -144,15 +139,11 @@ def _own_finding(rule_id: str, problem: Problem, source: str, options: CheckOpti
 
 
 def _excerpts(findings: Iterable[Finding], subjects: Iterable[Subject]) -> dict[tuple[str, int], str]:
-    """The lines that are pointed to; long ones are cut, so that a report stays small."""
-    return dict(_pointed_to(findings, list(subjects)))
-
-
-def _pointed_to(findings: Iterable[Finding], subjects: list[Subject]) -> Iterator[tuple[tuple[str, int], str]]:
-    for finding in findings:
-        if finding.line:
-            for subject in subjects:
-                text = subject.line_at(finding.file, finding.line)
-                if text is not None:
-                    yield (finding.file, finding.line), text[:EXCERPT_CHARACTERS]
-                    break
+    """Return the lines that are pointed to; long ones are cut, so that a report stays small."""
+    excerpts: dict[tuple[str, int], str] = {}
+    for subject in subjects:
+        for place in dict.fromkeys((finding.file, finding.line) for finding in findings if finding.line):
+            text = subject.line_at(*place)
+            if text is not None:
+                excerpts.setdefault(place, mask_line(subject.dialect, text)[:EXCERPT_CHARACTERS])
+    return excerpts

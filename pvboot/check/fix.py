@@ -20,7 +20,7 @@ from pvboot.devices import Devices
 from pvboot.errors import PvbootError, UsageError
 from pvboot.menu.dialects import Dialect, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.sources import is_url
 
 if TYPE_CHECKING:
@@ -114,10 +114,11 @@ def _replace_legacy_default(source: str, menu: Menu) -> str:
         if command.name == "title":
             break
         if command.name == "default" and _is_out_of_range(command, len(menu.entries)):
-            word = command.words[0]
-            at, row = word.span.column - 1, word.span.line - 1
-            if lines[row][at : at + word.span.length] == word.text:  # not one that a continuation splits
-                lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word.text) :]}"
+            word = command.argument.partition(" ")[0]
+            span = command.argument_part(0, len(word))
+            at, row = span.column - 1, span.line - 1
+            if lines[row][at : at + span.length] == word:  # not one that a continuation splits
+                lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word) :]}"
     return "\n".join(lines)
 
 
@@ -153,7 +154,7 @@ def fixable_rules(data: bytes, path: str, options: CheckOptions) -> frozenset[st
     rules = {finding.rule for finding in override(findings, path, options.overrides) if finding.severity != "off"}
     if options.ignore_comments:
         text = data.decode("utf-8", "surrogateescape")
-        rules -= {ignore.rule for ignore in read_ignores(text, path, dialect_of(path).name, FIXABLE).named}
+        rules -= {ignore.rule for ignore in read_ignores(text, path, dialect_of(path).name, FIXABLE)[0]}
     return frozenset(rules)
 
 
@@ -196,13 +197,18 @@ def _entry_meaning(entry: Entry) -> object:
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
-    """The bytes of a plain menu file.  Raises `UsageError` for anything that `--fix` must not touch."""
+def read_plain_menu(path: str, *, links: bool = False) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of a plain menu file and its status; with `links` it may be reached by a symbolic link.
+
+    Raises `UsageError` for anything that `--fix` must not touch.
+    """
     if is_url(path):
         raise _refused(path, "a URL")
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
     except OSError as err:
+        if not links and os.path.islink(path):
+            raise _refused(path, "a symbolic link; --fix-links mends what it leads to") from err
         raise UsageError(f"cannot be read: {err.strerror}", where=path) from err
     except ValueError as err:
         raise UsageError("not a file name", where=repr(path)) from err
@@ -217,7 +223,7 @@ def read_plain_menu(path: str) -> tuple[bytes, os.stat_result]:
     finally:
         os.close(fd)
     if b"\0" in data.rstrip(b"\0") or (data and not data.rstrip(b"\0")):
-        raise _refused(path, "bytes that are no text: an image")
+        raise _refused(path, "bytes that are not text: an image")
     if data.startswith(_GZIP):
         raise _refused(path, "a compressed file")
     return data, status
@@ -241,14 +247,15 @@ def _lines(data: bytes) -> list[str]:
     return lines if ended else [*lines[:-1], f"{lines[-1]}\\ no newline at the end"] if text else []
 
 
-def write_fixed(fixed: Fixed, status: os.stat_result) -> None:
+def write_fixed(fixed: Fixed, status: os.stat_result, *, links: bool = False) -> None:
     """Put the mended bytes in the place of a file whose `status` was taken when it was read.
 
-    The file that a symbolic link leads to is replaced, the link stays; mode, owner and extended attributes are kept.
+    With `links` the file that a symbolic link leads to is replaced, the link stays; without, a link that has come into
+    the file's place is an error.  Mode, owner and extended attributes are kept.
     Raises `UsageError` if the file has changed meanwhile or has other names (hard links), `OSError` if it cannot be
     written; then the old file is whole.
     """
-    target = os.path.realpath(fixed.path)
+    target = os.path.realpath(fixed.path) if links else os.path.abspath(fixed.path)
     if status.st_nlink > 1:
         raise UsageError("cannot be fixed: the file has other names (hard links)", where=fixed.path)
     temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:200]}.{os.urandom(6).hex()}")
@@ -259,7 +266,7 @@ def write_fixed(fixed: Fixed, status: os.stat_result) -> None:
             file.flush()
             _keep_attributes(target, fd, status)
             os.fsync(fd)
-        now = os.stat(target)
+        now = os.lstat(target)
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (status.st_ino, status.st_size, status.st_mtime_ns):
             raise UsageError("the file has changed while it was being mended", where=fixed.path)
         os.replace(temporary, target)
@@ -278,7 +285,7 @@ def _keep_attributes(target: str, fd: int, status: os.stat_result) -> None:
     made = os.fstat(fd)
     if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
         os.fchown(fd, status.st_uid, status.st_gid)
-    for name in os.listxattr(target):
+    for name in os.listxattr(target, follow_symlinks=False):
         with contextlib.suppress(OSError):  # a label that this user may not set
-            os.setxattr(fd, name, os.getxattr(target, name))
+            os.setxattr(fd, name, os.getxattr(target, name, follow_symlinks=False))
     os.fchmod(fd, stat.S_IMODE(status.st_mode))  # last: changing the owner clears bits

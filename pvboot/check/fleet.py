@@ -1,206 +1,176 @@
-"""Many sources on one machine: worker processes, each source in its own confined child.
+"""Many sources on one machine: each is checked by a confined child of its own, so many at a time as there are jobs.
 
-A source that kills, starves or hangs its checker is reported as not checked; the others go on.  Results come as they
-are ready, with the index of their source, each exactly once.
+An image, a device or a plain menu is opened first, and read by a child that can open nothing; the child of a directory
+can read what is below it, that of a URL has the network.  A source that kills, starves or hangs its checker is reported
+as not checked, and the others go on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import select
-import subprocess
-import sys
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from pvboot.check import wire
-from pvboot.check.confine import LIMITS, FleetLimits, stopped
-from pvboot.check.model import CheckOptions, SourceResult
-from pvboot.check.worker import encode_job
+from pvboot.check import codec
+from pvboot.check.engine import check_source, failed
+from pvboot.check.model import CheckOptions, SourceError, SourceResult
+from pvboot.check.opened import OpenedSource, open_for_check
+from pvboot.check.rules import load_rules
+from pvboot.check.run_entry import run_limits
+from pvboot.confine import parent, preload
+from pvboot.confine.child import Channel, Work
+from pvboot.confine.jobs import CODE, FILES, NETWORK, ChildKilled, Grants, Job, JobLimits, Message, SandboxError
 from pvboot.errors import PvbootError
+from pvboot.sources import is_url
 
-TRIES: Final = 2  # of a source whose worker was ended from outside
-GRACE_SECONDS: Final = 15.0  # for a worker whose child is out of time to say so itself
-LINE_LIMIT_BYTES: Final = 256 << 20
-WORKERS_LIMIT: Final = 1024
+LIMITS: Final = JobLimits(parse_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, wall_seconds=300)
+TRIES: Final = 2  # of a source whose checker was ended by somebody else
+JOBS_LIMIT: Final = 1024
+REPORT_LIMIT_BYTES: Final = 64 << 20
 
 Task = tuple[int, str, CheckOptions]
 
 
-class FleetError(PvbootError):
-    """The machinery itself failed."""
-
-    code = "fleet"
-    exit_code = 1
-
-
-@dataclass(slots=True)
-class _Worker:
-    """A process, what it works on, and what of its answer has come."""
-
-    process: subprocess.Popen[bytes]
-    task: Task | None = None
-    deadline: float = 0.0
-    answer: bytearray = field(default_factory=bytearray)
-
-    @property
-    def out(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+CHECKER: Final = Job(
+    "pvboot-checker",
+    "the reader of the guest",
+    "reading the guest",
+    {"result": Message(REPORT_LIMIT_BYTES, codec.decode, final=True)},
+    limit_bytes=REPORT_LIMIT_BYTES,
+)
 
 
 def run_fleet(
     tasks: Sequence[Task],
     jobs: int,
-    limits: FleetLimits = LIMITS,
+    limits: JobLimits = LIMITS,
     on_start: Callable[[str], object] = lambda _source: None,
 ) -> Iterator[tuple[int, SourceResult]]:
-    """Check all tasks (number, source, options) with `jobs` processes; yields (number, result) as they are ready.
+    """Check all tasks (number, source, options), `jobs` at a time; yields (number, result) as they are ready.
 
-    Raises `FleetError` if no worker can be started.
+    Never raises for what a source holds or does to its reader.
     """
-    fleet = _Fleet(max(1, min(jobs, len(tasks), WORKERS_LIMIT)), limits, on_start)
+    waiting = deque(tasks)
+    running: dict[parent.Child, Task] = {}
+    tries: Counter[int] = Counter()
+    with _prepared(tasks, jobs), contextlib.ExitStack() as stack:
+        stack.callback(lambda: [child.end() for child in running])
+        while waiting or running:
+            while waiting and len(running) < min(jobs, JOBS_LIMIT):
+                task = waiting.popleft()
+                try:
+                    running[_start(task[1], task[2], limits)] = task
+                except (PvbootError, OSError) as err:
+                    yield task[0], failed(task[1], err)
+                else:
+                    on_start(task[1])
+            _wait(running)
+            for child, task in list(running.items()):
+                result = _advanced(child, task[1])
+                if result is None:
+                    continue
+                del running[child]
+                tries[task[0]] += 1
+                if isinstance(result, SourceResult):
+                    yield task[0], result
+                elif tries[task[0]] < TRIES:
+                    waiting.appendleft(task)
+                else:
+                    yield task[0], stopped(task[1], str(result))
+
+
+def check_confined(source: str, options: CheckOptions, limits: JobLimits = LIMITS) -> SourceResult:
+    """As `check_source`, in a confined child.  Never raises for what the source holds or does to its reader."""
+    ((_number, result),) = run_fleet([(0, source, options)], 1, limits)
+    return result
+
+
+@contextlib.contextmanager
+def _prepared(tasks: Sequence[Task], jobs: int) -> Iterator[None]:
+    """Load what the children need, allow for their descriptors, and make a place for what they fetch."""
+    load_rules()
+    depths = {options.depth for _number, _source, options in tasks}
+    preload.preload("check-run" if "run" in depths else "check-plan" if "plan" in depths else "check")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if jobs > soft // 8:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if not any(is_url(source) for _number, source, _options in tasks):
+        yield
+        return
+    preload.preload("fetch")
+    with tempfile.TemporaryDirectory(prefix="pvboot-fetch-") as tempfile.tempdir:
+        yield
+    tempfile.tempdir = None
+
+
+def _wait(running: Iterable[parent.Child]) -> None:
+    """Wait until there is something to do for a child."""
+    poll = select.poll()
+    for child in running:
+        if child.fileno() >= 0:
+            poll.register(child.fileno(), select.POLLIN)
+    poll.poll(1000 * min((child.timeout() for child in running), default=0))
+
+
+def _advanced(child: parent.Child, source: str) -> SourceResult | ChildKilled | None:
+    """The child's result, None if there is none yet, or the error if somebody else has ended it."""
     try:
-        yield from fleet.results(tasks)
+        return _result(source, child.report) if child.advance() else None
+    except ChildKilled as err:
+        return err
+    except SandboxError as err:
+        return stopped(source, str(err), err.code)
+
+
+def _start(source: str, options: CheckOptions, limits: JobLimits) -> parent.Child:
+    """Start the child for a source.  Raises `PvbootError`, `OSError` if it cannot be opened."""
+    rights = 0
+    if options.depth == "run":
+        rights, limits = CODE, run_limits(options, limits)
+    if is_url(source):
+        # Libraries of object stores load modules, also such as are machine code, and look for credentials.
+        home = os.path.expanduser("~")
+        readable = (
+            *preload.files_of_the_network(),
+            *options.disks,
+            f"{home}/.aws",
+            f"{home}/.config",
+            f"{home}/.netrc",
+        )
+        grants = Grants((), readable, tempfile.tempdir, uid=None)
+        return parent.start(CHECKER._replace(rights=NETWORK | CODE), _work(source, options), grants, limits)
+    opened = open_for_check(source, options)
+    try:
+        if not opened.confinable:
+            grants = Grants((), (source, *options.disks), uid=None)
+            return parent.start(CHECKER._replace(rights=rights | FILES), _work(source, options), grants, limits)
+        job = CHECKER._replace(rights=rights)
+        return parent.start(job, _work(source, options, opened), Grants(opened.fds), limits)
     finally:
-        fleet.end()
+        opened.close()
 
 
-class Checker:
-    """One worker process for a caller that waits for each result."""
+def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Work:
+    def work(channel: Channel) -> None:
+        channel.send("result", codec.encode(check_source(source, options, opened)).encode())
 
-    def __init__(self, limits: FleetLimits) -> None:
-        self._fleet = _Fleet(1, limits)
-
-    def check(self, source: str, options: CheckOptions) -> SourceResult:
-        """Check one source; never raises for what it holds.  Raises `FleetError`."""
-        ((_number, result),) = self._fleet.results([(0, source, options)])
-        return result
-
-    def end(self) -> None:
-        """End the process."""
-        self._fleet.end()
+    return work
 
 
-class _Fleet:
-    def __init__(
-        self, jobs: int, limits: FleetLimits, on_start: Callable[[str], object] = lambda _source: None
-    ) -> None:
-        self._waiting: deque[Task] = deque()
-        self._tries: dict[int, int] = {}
-        self._limits = limits
-        self._on_start = on_start
-        self._workers: list[_Worker] = []
-        self._jobs = jobs
-
-    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[int, SourceResult]]:
-        self._waiting.extend(tasks)
-        self._tries.clear()
-        while self._waiting or any(worker.task for worker in self._workers):
-            while len(self._workers) < self._jobs and self._waiting:
-                self._workers.append(_start())
-            for worker in list(self._workers):
-                if worker.task is None and self._waiting:
-                    yield from self._hand_out(worker)
-            yield from self._collect()
-
-    def _hand_out(self, worker: _Worker) -> Iterator[tuple[int, SourceResult]]:
-        task = self._waiting.popleft()
-        worker.task = task
-        worker.deadline = time.monotonic() + self._limits.wall_for(task[2]) + GRACE_SECONDS
-        self._on_start(task[1])
-        try:
-            assert worker.process.stdin is not None
-            worker.process.stdin.write(encode_job(*task, self._limits))
-            worker.process.stdin.flush()
-        except OSError:  # it is gone
-            yield from self._bury(worker, "its checker could not be started")
-
-    def _collect(self) -> Iterator[tuple[int, SourceResult]]:
-        """Wait until something happens, and take it."""
-        busy = {worker.out: worker for worker in self._workers if worker.task}
-        if not busy:
-            return
-        left = max(0.0, min(worker.deadline for worker in busy.values()) - time.monotonic())
-        poll = select.poll()
-        for out in busy:
-            poll.register(out, select.POLLIN | select.POLLHUP)
-        for out, _event in poll.poll(left * 1000 + 1):
-            yield from self._read(busy[out])
-        now = time.monotonic()
-        for worker in busy.values():
-            if worker.task and worker.deadline < now:
-                worker.process.kill()
-                wall = self._limits.wall_for(worker.task[2])
-                yield from self._bury(worker, f"checking takes more than {wall:g} s", again=False)
-
-    def _read(self, worker: _Worker) -> Iterator[tuple[int, SourceResult]]:
-        piece = os.read(worker.out, 1 << 20)
-        worker.answer += piece
-        if not piece or len(worker.answer) > LINE_LIMIT_BYTES:
-            worker.process.kill()
-            yield from self._bury(worker, "its checker was ended")
-        elif piece.endswith(b"\n"):
-            assert worker.task is not None
-            number, _, text = bytes(worker.answer).partition(b" ")
-            worker.answer.clear()
-            task, worker.task = worker.task, None
-            try:
-                if int(number) != task[0]:
-                    raise ValueError("another source's result")
-                result = wire.decode(text)
-            except ValueError as err:
-                result = stopped(task[1], f"its checker answered nonsense: {err}")
-            yield task[0], result
-
-    def _bury(self, worker: _Worker, why: str, *, again: bool = True) -> Iterator[tuple[int, SourceResult]]:
-        """A worker is gone: its source gets another one, or a result that says why."""
-        task, worker.task = worker.task, None
-        assert task is not None
-        self._workers.remove(worker)
-        code = _close(worker)
-        tries = self._tries[task[0]] = self._tries.get(task[0], 0) + 1
-        if again and tries < TRIES:
-            self._waiting.appendleft(task)
-            return
-        how = f" by signal {-code}" if code < 0 and again else ""
-        yield task[0], stopped(task[1], f"{why}{how}")
-
-    def end(self) -> None:
-        """End every worker; one that still works is killed."""
-        for worker in self._workers:
-            if worker.task is not None:
-                worker.process.kill()
-            _close(worker)
-        self._workers.clear()
+def _result(source: str, report: parent.Report) -> SourceResult:
+    result = report.get("result")
+    if not isinstance(result, SourceResult):
+        return stopped(source, str(report.get("error") or "the reader gave no result"), SandboxError.code)
+    if result.source != source:
+        return stopped(source, "the reader tells of another source", SandboxError.code)
+    return result
 
 
-def _start() -> _Worker:
-    command = [sys.executable, "-P", "-m", "pvboot.check.worker"]
-    # Threads of numpy's would be left out of every fork, and one worker is meant to be one CPU's work.
-    path = os.pathsep.join(folder for folder in sys.path if folder)
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-    except OSError as err:
-        raise FleetError("no process to check with", found=err.strerror or str(err)) from err
-    return _Worker(process)
-
-
-def _close(worker: _Worker) -> int:
-    """Close both pipes and wait; the exit code."""
-    process = worker.process
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        try:
-            stream.close()
-        except OSError:
-            continue  # the pipe of a dead process, with something still to write
-    try:
-        return process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+def stopped(source: str, why: str, code: str = "worker-ended") -> SourceResult:
+    """The result for a source whose checker was ended from outside."""
+    return SourceResult(source, error=SourceError(f"{source}: {why}", code, 3))

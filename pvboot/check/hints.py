@@ -5,7 +5,7 @@ Comparing costs much more than reading, so that only the first unknown words of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
@@ -14,17 +14,27 @@ WORD_CHARACTERS: Final = 40
 LIKENESS: Final = 0.75
 
 
+def nearest(word: str, known: Collection[str], likeness: float = 0.6) -> str:
+    """Return the known word that is most like `word`, "" if none is."""
+    return next(iter(get_close_matches(word, tuple(known), 1, likeness)), "")
+
+
 class Hints:
     """Hints for the unknown words of one menu; `known` are the words that there are."""
 
-    def __init__(self, known: Sequence[str]) -> None:
+    def __init__(self, known: Collection[str]) -> None:
         self._known = known
         self._found: dict[str, str] = {}
 
     def near(self, word: str) -> str:
-        """The known word that is most alike, "" if none is or too many were asked for."""
+        """Return the known word that is most like `word`, "" if none is or too many were asked for."""
         if word not in self._found:
             if len(self._found) >= WORDS_HINTED or len(word) > WORD_CHARACTERS:
                 return ""
-            self._found[word] = next(iter(get_close_matches(word, self._known, 1, LIKENESS)), "")
+            self._found[word] = nearest(word, self._known, LIKENESS)
         return self._found[word]
+
+    def question(self, word: str) -> str:
+        """Return `, did you mean ...?`, or "" without a hint."""
+        near = self.near(word)
+        return f", did you mean {near!r}?" if near else ""

@@ -20,7 +20,7 @@ from pvboot.check.api import RULES
 from pvboot.check.model import SEVERITIES, Finding, SourceResult, count
 from pvboot.check.report_text import excerpt
 from pvboot.check.rules import load_rules
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.templates import environment
 
 LISTED: Final = 200  # findings of one source; the numbers count all

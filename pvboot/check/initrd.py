@@ -1,4 +1,4 @@
-"""What is inside an initrd: cpio archives one behind the other, each plain or compressed, as Linux unpacks them.
+"""The contents of an initrd: cpio archives one behind the other, each plain or compressed, as Linux unpacks them.
 
 Source: init/initramfs.c and lib/decompress.c of Linux.  Nothing is kept but names and the few files asked for, and
 both the packed and the unpacked bytes are bounded.
@@ -35,12 +35,12 @@ class Initrd:
 
 
 def looks_like_initrd(head: bytes) -> bool:
-    """Whether a file begins like something that Linux would unpack."""
+    """Return whether a file begins like something that Linux would unpack."""
     return head.startswith(MAGICS) or codec_of(head) is not None
 
 
 def read_initrd(pieces: Iterator[bytes], where: str, keep: Callable[[str], bool]) -> Initrd:
-    """Everything that can be told about an initrd; never raises for what its bytes say."""
+    """Read all that is wanted of an initrd; never raises for what its bytes say."""
     found = Initrd()
     packed = ByteStream(pieces, PACKED_LIMIT_BYTES)
     room = UNPACKED_LIMIT_BYTES
@@ -83,15 +83,14 @@ def read_initrd(pieces: Iterator[bytes], where: str, keep: Callable[[str], bool]
 def _read_archive(
     stream: ByteStream, found: Initrd, where: str, keep: Callable[[str], bool], *, plain: bool = True
 ) -> int:
-    """Take in one archive; the bytes it took."""
+    """Take in one archive; return its size in bytes."""
     start = stream.position
     if plain:
         found.codecs.append("none")
-    for member in members(stream, lambda name, size: size <= KEPT_LIMIT_BYTES and keep(_clean(name)), where):
-        name = _clean(member.name)
-        found.names.add(name)
-        if member.data is not None:
-            found.kept[name] = member.data
+    for name, data in members(stream, lambda name, size: size <= KEPT_LIMIT_BYTES and keep(_clean(name)), where):
+        found.names.add(_clean(name))
+        if data is not None:
+            found.kept[_clean(name)] = data
     return stream.position - start
 
 

@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 from typing import BinaryIO, Final
 
 from pvboot import __version__
-from pvboot.check import wire
+from pvboot.check import codec
 from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import UsageError
 from pvboot.sources import is_on_server, is_url
@@ -86,7 +86,7 @@ class StateFile:
     def _take(self, line: bytes) -> None:
         key, _, text = line.partition(b" ")
         try:
-            self._done[key.decode("ascii")] = wire.decode(text)
+            self._done[key.decode("ascii")] = codec.decode(text)
         except ValueError:
             return  # damaged: the source is checked again
 
@@ -99,7 +99,7 @@ class StateFile:
         error = result.error
         lasting = error is None or (error.exit_code in _LASTING_EXIT_CODES and error.code not in _PASSING_CODES)
         if key is not None and lasting:
-            self._append(f"{key} {wire.encode(result)}")
+            self._append(f"{key} {codec.encode(result)}")
 
     def _append(self, line: str) -> None:
         data = memoryview(line.encode("ascii") + b"\n")

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from pvboot.check.model import Finding, SourceResult
-from pvboot.check.report import ReportSettings
-from pvboot.check.report_whole import WholeReporter
-from pvboot.screen.safe_text import safe
+from pvboot.check.report import DocumentReporter, ReportSettings
+from pvboot.safe_text import safe
 
 TEXT_LIMIT = 20_000  # characters a case
 TITLE_LIMIT = 200
 
 
-def reporter(stream: TextIO, settings: ReportSettings) -> WholeReporter:
-    """A reporter that writes when all sources are in."""
-    return WholeReporter(stream, settings, junit_report)
+def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
+    """Return a reporter that writes when all sources are in."""
+    return DocumentReporter(stream, settings, junit_report)
 
 
 def junit_report(results: Sequence[SourceResult]) -> str:

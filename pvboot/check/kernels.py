@@ -5,28 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from fsdrivers.errors import FsError
 from pvboot.blobs import FileBlob, read_whole
 from pvboot.check.headers import bzimage_version
 from pvboot.check.initrd import Initrd, looks_like_initrd, read_initrd
+from pvboot.check.loaders import unpacks_ramdisks
 from pvboot.errors import PvbootError
 from pvboot.kernel.image import KernelImage
 from pvboot.kernel.loader import parse_kernel
+from pvboot.shell.request import request_of
 
 if TYPE_CHECKING:
     from fsdrivers.api import File
-    from pvboot.check.loads import NamedFile
     from pvboot.check.subject import Subject
+    from pvboot.kexec.layout import DomainLayout
+    from pvboot.menu.loads import NamedFile
+    from pvboot.menu.model import Entry
 
 KERNEL_LIMIT_BYTES: Final = 256 << 20
 HEAD_BYTES: Final = 64 << 10
 NAMES_LIMIT: Final = 10_000
 BUILTIN_LIMIT_BYTES: Final = 1 << 20
+PAGES_A_MIB: Final = 256
 
 _BANNER: Final = re.compile(rb"Linux version ([0-9][0-9A-Za-z.+_~-]{1,100}) ")
 
@@ -44,25 +48,9 @@ class Kernel:
     version: str | None
 
 
-@dataclass(slots=True)
-class _Read:
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-    initrds: dict[tuple[str, ...], Initrd | None] = field(default_factory=dict)
-
-
-_READ: WeakKeyDictionary[Subject, _Read] = WeakKeyDictionary()
-
-
-def _cache(subject: Subject) -> _Read:
-    return _READ.setdefault(subject, _Read())
-
-
 def kernel_of(subject: Subject, named: NamedFile) -> Kernel:
     """The kernel behind a name that could be opened.  It is not judged by a host's width: see `capabilities_of`."""
-    known = _cache(subject).kernels
-    if named.name not in known:
-        known[named.name] = _read_kernel(named)
-    return known[named.name]
+    return subject.once(("kernel", named.name), lambda: _read_kernel(named))
 
 
 def whole_image(named: NamedFile) -> KernelImage:
@@ -92,11 +80,8 @@ def initrd_of(subject: Subject, files: list[NamedFile]) -> Initrd | None:
     opened = [named.file for named in files if named.file is not None]
     if not opened or len(opened) != len(files):
         return None
-    known = _cache(subject).initrds
-    key = tuple(named.name for named in files)
-    if key not in known:
-        known[key] = _read_initrds(", ".join(key), opened)
-    return known[key]
+    names = ", ".join(named.name for named in files)
+    return subject.once(("initrd", names), lambda: _read_initrds(names, opened))
 
 
 def _read_initrds(name: str, files: list[File]) -> Initrd | None:
@@ -114,6 +99,16 @@ def _pieces(files: list[File]) -> Iterator[bytes]:
         for _offset, chunk in FileBlob(file).chunks():
             yield bytes(chunk)
         yield bytes(-file.size % 4)
+
+
+def layout_of(subject: Subject, entry: Entry, image: KernelImage, memory_mib: int) -> DomainLayout:
+    """Lay out the domain of an entry, as `boot` would.  Raises `PlanError`, `BootError`, `FsError`."""
+    from pvboot.loading import COMPAT_OLD_RAMDISK, LoadOptions, loaded_boot
+
+    request = request_of(subject.loads(entry))
+    assert request is not None
+    compat = COMPAT_OLD_RAMDISK if unpacks_ramdisks(subject.options.target) else None
+    return loaded_boot(request, image, LoadOptions(compat=compat)).layout(memory_mib * PAGES_A_MIB)
 
 
 # --- modules ----------------------------------------------------------------------------------------------

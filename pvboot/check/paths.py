@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers import errors as fs_errors
+from pvboot.check.hints import nearest
 from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Verdict:
         if self.kind == "loop":
             return f"{shorten(self.path)} is a link that leads back to itself"
         if self.kind == "not a directory":
-            return f"{shorten(self.path)} is no directory"
+            return f"{shorten(self.path)} is not a directory"
         if self.meant:
             return f"{shorten(self.path)} is not there, did you mean {shorten(self.meant)}?"
         return f"{shorten(self.path)} is not there"
@@ -77,7 +77,6 @@ def _missing(filesystem: Filesystem, directory: str, name: str, rest: str, *, su
         return Verdict("case", path, f"{directory}/{same[0]}{rest}")
     if len(name) > NAME_CHARACTERS:
         return Verdict("missing", path)
-    near = get_close_matches(
-        name, [known for known in sorted(names)[:NAMES_COMPARED] if len(known) <= NAME_CHARACTERS], 1, LIKENESS
-    )
-    return Verdict("missing", path, f"{directory}/{near[0]}{rest}" if near else "")
+    short = [known for known in sorted(names)[:NAMES_COMPARED] if len(known) <= NAME_CHARACTERS]
+    near = nearest(name, short, LIKENESS)
+    return Verdict("missing", path, f"{directory}/{near}{rest}" if near else "")

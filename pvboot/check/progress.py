@@ -7,7 +7,7 @@ import time
 from typing import Final, TextIO
 
 from pvboot.check.model import SourceResult, count
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 _CLEAR: Final = "\r\033[K"
 REDRAW_SECONDS: Final = 0.1

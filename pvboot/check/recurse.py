@@ -15,26 +15,8 @@ from fsdrivers.blocks import CONTAINER_MAGICS
 from pvboot.errors import UsageError
 from pvboot.sources import has_menu_name
 
-SUFFIXES: Final = frozenset(
-    (
-        ".img",
-        ".raw",
-        ".iso",
-        ".dsk",
-        ".disk",
-        ".hdd",
-        ".qcow",
-        ".qcow2",
-        ".qed",
-        ".vhd",
-        ".vhdx",
-        ".vmdk",
-        ".vdi",
-        ".ext2",
-        ".ext3",
-        ".ext4",
-    )
-)
+_SUFFIXES = ".img .raw .iso .dsk .disk .hdd .qcow .qcow2 .qed .vhd .vhdx .vmdk .vdi .ext2 .ext3 .ext4"
+SUFFIXES: Final = frozenset(_SUFFIXES.split())
 SOURCES_LIMIT: Final = 1_000_000
 DEPTH_LIMIT: Final = 64
 # (offset, bytes): a partition table's mark, ext2/3/4's, ISO 9660's.
@@ -42,7 +24,7 @@ _DISK_MARKS: Final = ((0x1FE, b"\x55\xaa"), (0x438, b"\x53\xef"), (0x8001, b"CD0
 
 
 def sources_below(folder: str) -> list[str]:
-    """The sources below a directory, sorted by their names; links and hidden files are passed over.
+    """Return the sources below a directory, sorted by their names; links and hidden files are passed over.
 
     Raises `UsageError` if it cannot be read.
     """
@@ -69,7 +51,7 @@ def _walk(folder: str, depth: int) -> Iterator[str]:
 
 
 def is_source(path: str) -> bool:
-    """Whether a file is an image or a menu.  A device or a socket is none."""
+    """Return whether a file is an image or a menu; devices and sockets are neither."""
     name = os.path.basename(path).lower()
     if not stat.S_ISREG(os.stat(path).st_mode):
         return False

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from pvboot.check.model import Finding, SourceResult, count
-from pvboot.check.report import ReportSettings
+from pvboot.check.model import SourceResult, count
+from pvboot.check.report import DocumentReporter, ReportSettings
 
 
-def reporter(stream: TextIO, settings: ReportSettings) -> JsonReporter:
-    """A reporter that writes when all sources are in."""
-    return JsonReporter(stream, settings)
+def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
+    """Return a reporter that writes when all sources are in."""
+    return DocumentReporter(stream, settings, json_report)
 
 
-class JsonReporter:
-    """Collects the sources and prints the document at the end."""
+def json_report(results: Sequence[SourceResult]) -> str:
+    """Return the document.  What is not ASCII is escaped, so that bytes that are not UTF-8 survive any terminal."""
+    findings = [finding for result in results for finding in result.findings]
+    document = {"sources": [_source(result) for result in results], "summary": count(findings)}
+    return json.dumps(document, indent=1) + "\n"
 
-    def __init__(self, stream: TextIO, settings: ReportSettings) -> None:
-        self._stream = stream
-        self._settings = settings
-        self._sources: list[dict[str, Any]] = []
-        self._findings: list[Finding] = []
 
-    def add(self, result: SourceResult) -> None:
-        """One element of `sources`."""
-        findings = self._settings.listed(result.findings)
-        self._findings += findings
-        source: dict[str, Any] = {"source": result.source, "menus": list(result.menus)}
-        source["findings"] = [asdict(finding) for finding in findings]
-        if result.error is not None:
-            source["error"] = asdict(result.error)
-        self._sources.append(source)
-
-    def end(self) -> None:
-        """Print.  What is not ASCII is escaped, so that bytes that are no UTF-8 survive any terminal."""
-        json.dump({"sources": self._sources, "summary": count(self._findings)}, self._stream, indent=1)
-        self._stream.write("\n")
+def _source(result: SourceResult) -> dict[str, Any]:
+    source: dict[str, Any] = {"source": result.source, "menus": list(result.menus)}
+    source["findings"] = [asdict(finding) for finding in result.findings]
+    if result.error is not None:
+        source["error"] = asdict(result.error)
+    return source

@@ -7,7 +7,7 @@ from typing import Final, TextIO
 
 from pvboot.check.model import SEVERITIES, Finding, SourceResult, count
 from pvboot.check.report import ReportSettings
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 TAB_WIDTH: Final = 8
 SHOWN_CELLS: Final = 120  # of a long source line, around what is meant

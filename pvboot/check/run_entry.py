@@ -1,7 +1,6 @@
-"""Starting an entry in the embedded machine until its first line on the console, in a child with few rights.
+"""Starting an entry in the embedded machine until its first line on the console, in a confined child.
 
-The machine makes machine code and needs a thread, so that neither the list of system calls nor the limit of processes
-can hold there; every other layer of `pvboot.sandbox` does, and what is missing is reported.
+The machine makes machine code and needs a thread; everything else is kept from it, and what is not is reported.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ import fcntl
 import json
 import os
 import stat
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from pvboot import sandbox
-from pvboot.screen.safe_text import safe
+from pvboot.check.model import CheckOptions
+from pvboot.confine import layers, parent, preload
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import CODE, Grants, Job, JobLimits, Message, SandboxError
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from pvboot.kexec.layout import DomainLayout
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
 # What the machine and its code generator take beside the guest's memory (address space, hardly any of it is touched).
 ENGINE_BYTES: Final = 6 << 30
-IMPORTABLE: Final = sandbox.IMPORTABLE | {"numpy", "unicorn", "lz4", "backports", "lzallright", "datetime", "locale"}
+RUN_FACTOR: Final = 10  # starting every entry takes its time, and has limits of its own for each
 WALL_FACTOR: Final = 4  # of CPU time: a busy host
 WALL_SLACK_SECONDS: Final = 60.0
-NOBODY: Final = 65534  # what root becomes in the child
 SILENT_SECONDS: Final = 30.0
-_NEEDED: Final = ("numpy.ma", "unicorn", "pvboot.handoff.machine", "pvboot.machine.run", "pvboot.machine.kernel_log")
 LINE_CHARACTERS: Final = 160
+REASON_CHARACTERS: Final = 500
 LOG_LINES: Final = 3
+_DEFAULT_MIB: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +46,59 @@ class Ran:
     missing: tuple[str, ...] = ()
 
 
+def _read_ran(data: bytes) -> Ran:
+    """What a child says of its guest's start.  Raises `ValueError`."""
+    good, seconds, line, reason = json.loads(data)
+    if type(good) is not bool or type(seconds) is not float or not 0 <= seconds < 1e9:
+        raise ValueError("impossible facts")
+    if not (isinstance(line, str) and isinstance(reason, str)):
+        raise ValueError("no texts")
+    return Ran(good, seconds, safe(line[:LINE_CHARACTERS]), safe(reason[:REASON_CHARACTERS]))
+
+
+MACHINE: Final = Job(
+    "pvboot-machine",
+    "the child that runs the entry",
+    "running the entry",
+    {"ran": Message(64 << 10, _read_ran, final=True)},
+    rights=CODE,
+)
+
+
+def run_limits(options: CheckOptions, limits: JobLimits) -> JobLimits:
+    """The limits for checking a source whose entries are run in the same child."""
+    guest = (options.memory_mib or _DEFAULT_MIB) << 20
+    wall = (limits.wall_seconds or 0) * RUN_FACTOR
+    return JobLimits(2 * wall, 2 * wall, limits.memory_bytes + 2 * guest + ENGINE_BYTES, guest + (64 << 20), wall)
+
+
 def run_layout(layout: DomainLayout, until: str | None, cpu_seconds: float) -> Ran:
     """Start a domain and wait for `until` on its console, else for the end of the first line that is not blank.
 
-    Raises `SandboxError` if the child had to be stopped.
+    A confined process does so itself.  Raises `SandboxError` if the child had to be stopped.
     """
-    # Nothing can be loaded any more once the child has given up its rights.
-    for name in _NEEDED:
-        import_module(name)
+    if layers.is_confined():
+        return replace(_start(layout, until, cpu_seconds), missing=layers.missing_layers())
+    preload.preload("machine")
     limit = max(1, int(cpu_seconds) + 1)
-    limits = sandbox.Limits(
-        think_seconds=limit + 5,
+    guest = layout.nr_pages * 4096
+    limits = JobLimits(
+        parse_seconds=limit + 5,
         cpu_seconds=limit + 10,
-        memory_bytes=layout.nr_pages * 4096 * 2 + ENGINE_BYTES,
-        file_bytes=layout.nr_pages * 4096 + (64 << 20),
+        memory_bytes=guest * 2 + ENGINE_BYTES,
+        file_bytes=guest + (64 << 20),
         wall_seconds=limit * WALL_FACTOR + WALL_SLACK_SECONDS,
-        makes_code=True,
     )
 
-    def job(channel: sandbox.Channel) -> None:
-        channel.send("ran", json.dumps(_start(layout, until, cpu_seconds)))
+    def work(channel: Channel) -> None:
+        ran = _start(layout, until, cpu_seconds)
+        channel.send("ran", json.dumps([ran.good, ran.seconds, ran.line, ran.reason]).encode())
 
-    report = sandbox.run(job, keep=_descriptors(), limits=limits, uid=NOBODY, importable=IMPORTABLE)
-    messages = dict(report.messages)
-    if "ran" not in messages:
-        detail = messages.get("error", b"the child said nothing").decode("utf-8", "replace")
-        raise sandbox.SandboxError("the entry could not be started", found=detail)
-    return Ran(**json.loads(messages["ran"]), missing=tuple(report.missing))
+    report = parent.run(MACHINE, work, Grants(tuple(_descriptors())), limits)
+    ran = report.get("ran")
+    if not isinstance(ran, Ran):
+        raise SandboxError("the entry could not be started", found=str(report.get("error") or "the child said nothing"))
+    return replace(ran, missing=tuple(report.missing))
 
 
 def _descriptors() -> set[int]:
@@ -88,14 +115,14 @@ def _is_readable_file(number: int) -> bool:
     return (stat.S_ISREG(mode) or stat.S_ISBLK(mode)) and access == os.O_RDONLY
 
 
-def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> dict[str, Any]:
+def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> Ran:
     from pvboot.handoff.machine import start_by_kexec
     from pvboot.machine.machine import Machine
-    from pvboot.machine.outcome import Limits
+    from pvboot.machine.outcome import RunLimits
 
     machine = Machine(layout.width, layout.nr_pages, strict=True, output=lambda _data: None)
     start_by_kexec(machine, layout)
-    limits = Limits(cpu_seconds=cpu_seconds, silent_seconds=SILENT_SECONDS, idle_seconds=SILENT_SECONDS)
+    limits = RunLimits(cpu_seconds=cpu_seconds, silent_seconds=SILENT_SECONDS, idle_seconds=SILENT_SECONDS)
     wanted = os.fsencode(until) if until else b"\n"
     outcome = machine.run(limits, wanted)
     tail = outcome.console_tail
@@ -103,12 +130,8 @@ def _start(layout: DomainLayout, until: str | None, cpu_seconds: float) -> dict[
         outcome = machine.run(limits, wanted)  # an empty line says nothing
         tail += outcome.console_tail
     good = outcome.reason == "until"
-    return {
-        "good": good,
-        "seconds": round(outcome.cpu_seconds, 2),
-        "line": _line(tail, until),
-        "reason": "" if good else _reason(outcome),
-    }
+    seconds = float(round(outcome.cpu_seconds, 2))
+    return Ran(good, seconds, _line(tail, until), "" if good else _reason(outcome))
 
 
 def _line(tail: bytes, until: str | None) -> str:
@@ -123,4 +146,4 @@ def _reason(outcome: Outcome) -> str:
     text = f"{outcome.reason}{f': {outcome.detail}' if outcome.detail else ''}"
     if outcome.report is not None and outcome.report.kernel_log:
         text += "; its log ends: " + " | ".join(outcome.report.kernel_log[-LOG_LINES:])
-    return safe(text[:500])
+    return safe(text[:REASON_CHARACTERS])

@@ -20,10 +20,9 @@ from pvboot import __version__
 from pvboot.check.api import RULES
 from pvboot.check.explain import page
 from pvboot.check.model import Finding, SourceResult
-from pvboot.check.report import ReportSettings
-from pvboot.check.report_whole import WholeReporter
+from pvboot.check.report import DocumentReporter, ReportSettings
 from pvboot.check.rules import load_rules
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from pvboot.sources import is_url
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -31,9 +30,9 @@ BASE: Final = "SRCROOT"
 MESSAGE_LIMIT: Final = 4000  # characters
 
 
-def reporter(stream: TextIO, settings: ReportSettings) -> WholeReporter:
-    """A reporter that writes when all sources are in."""
-    return WholeReporter(stream, settings, sarif_report)
+def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
+    """Return a reporter that writes when all sources are in."""
+    return DocumentReporter(stream, settings, sarif_report)
 
 
 def sarif_report(results: Sequence[SourceResult], root: str | None = None) -> str:

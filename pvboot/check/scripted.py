@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
 from pvboot.errors import PvbootError
@@ -17,14 +16,11 @@ if TYPE_CHECKING:
 WARNINGS_HEARD: Final = 10_000
 
 Told = tuple[MenuWarning, "int | None"]
-_TOLD: WeakKeyDictionary[Subject, tuple[Told, ...]] = WeakKeyDictionary()
 
 
 def told(subject: Subject, *codes: str) -> Iterator[Told]:
     """Warnings with one of the codes, and the index of the entry whose script said it (None: the menu itself)."""
-    if subject not in _TOLD:  # a handful of rules ask about the same menu
-        _TOLD[subject] = _all(subject)
-    for warning, entry in _TOLD[subject]:
+    for warning, entry in subject.once("warnings", lambda: _all(subject)):
         if warning.code in codes:
             yield warning, entry
 

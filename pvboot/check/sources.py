@@ -41,7 +41,7 @@ def open_subjects(source: str, options: CheckOptions, opened: OpenedSource | Non
     """The menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
 
     `opened` is a source that is open already; no file is opened then, and none closed.
-    Raises `PvbootError`, `FsError` if there is nothing to check.
+    Raises `PvbootError` if there is nothing to check.
     """
     if opened is not None:
         yield _menus_of_guest(source, opened.devices, options)

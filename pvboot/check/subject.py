@@ -6,26 +6,29 @@ Everything beyond the bytes is worked out when a rule first asks for it, and onc
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from grammars.spans import SourceSpan
 from pvboot.check.model import DEFAULTS, CheckOptions
+from pvboot.device_names import read_device
+from pvboot.menu.loads import GRUB, EntryLoads, entry_loads
 from pvboot.menu.model import Entry, Menu
 
 if TYPE_CHECKING:
+    from grammars.fields import Field, FieldFile
     from grammars.grub_cfg import Script
-    from grammars.lines import Field
     from grammars.menu_lst import MenuFile
-    from pvboot.check.loads import EntryLoads
     from pvboot.check.menu_lst_view import MenuLst
     from pvboot.devices import Devices
 
 ENTRIES_OPENED: Final = 500  # entries whose files are looked at
+
+Made = TypeVar("Made")
 
 _GRAMMARS: Final = {
     "menu.lst": "grammars.menu_lst",
@@ -57,7 +60,13 @@ class Subject:
     chosen: bool = True
     others: tuple[Subject, ...] = ()
     _other_texts: dict[str, list[str]] = field(default_factory=dict)
-    _loads: dict[int, EntryLoads] = field(default_factory=dict)
+    _made: dict[object, Any] = field(default_factory=dict)
+
+    def once(self, key: object, make: Callable[[], Made]) -> Made:
+        """Return what `make` gave when it was first called for this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("Made", self._made[key])
 
     @property
     def name(self) -> str:
@@ -109,7 +118,7 @@ class Subject:
     def fields(self) -> tuple[Field, ...]:
         """The tree of an `extlinux` or `elilo` file."""
         assert self.dialect in ("extlinux", "elilo")
-        return cast("tuple[Field, ...]", self.tree)
+        return cast("FieldFile", self.tree).fields
 
     @cached_property
     def menu_lst(self) -> MenuLst:
@@ -135,11 +144,15 @@ class Subject:
     def loads(self, entry: Entry) -> EntryLoads:
         """The files that an entry loads, opened if there are disks and a check of the text alone was not asked for.
         Never raises for what the guest says."""
-        if entry.index not in self._loads:
-            from pvboot.check.loads import loads_of
+        return self.once(("loads", entry.index), lambda: self._open(entry))
 
-            self._loads[entry.index] = loads_of(self, entry)
-        return self._loads[entry.index]
+    def _open(self, entry: Entry) -> EntryLoads:
+        root = read_device(self.volume)[0] if self.volume else None
+        return entry_loads(entry, root, self.devices if self.options.depth != "text" else None, GRUB)
+
+    def names(self, entry: Entry) -> EntryLoads:
+        """What an entry loads, whose files need not be opened: only names count."""
+        return entry_loads(entry, None) if entry.files is None else self.loads(entry)
 
     # -- source lines for reports
 

@@ -1,78 +1,67 @@
-"""A process that checks one source after the other: `python -m pvboot.check.worker`.
+"""A process that checks sources for a worker of a cluster: `python -m pvboot.check.worker`.
 
-Jobs come as lines on standard input, results leave as lines on standard output; it ends with its input.  It never looks
-at a guest's bytes itself: each source has a child of its own (`confine`).
+A worker of Dask has threads and must not fork.  Tasks come as lines of JSON on standard input, results leave as lines
+on standard output as they are ready.
 """
 
 from __future__ import annotations
 
-# What a confined child cannot load and its parent would not load for it, because no reader's name begins so.
-import base64
-import bz2  # noqa: F401
-import difflib  # noqa: F401
 import json
-import lzma  # noqa: F401
 import os
-import pickle
+import subprocess
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Sequence
+from typing import Final
 
-if TYPE_CHECKING:
-    from pvboot.check.confine import FleetLimits
-    from pvboot.check.model import CheckOptions
+from pvboot.check import codec
+from pvboot.check.fleet import TRIES, Task, run_fleet, stopped
+from pvboot.check.model import SourceResult
+from pvboot.check.run_entry import RUN_FACTOR
+from pvboot.confine.jobs import JobLimits
+from pvboot.confine.layers import die_with_parent
 
-
-def encode_job(number: int, source: str, options: CheckOptions, limits: FleetLimits) -> bytes:
-    """A line for a worker.  Jobs come from the program that started it, so that pickle is no risk."""
-    packed = base64.b64encode(pickle.dumps((options, limits))).decode("ascii")
-    return json.dumps([number, source, packed]).encode("ascii") + b"\n"
-
-
-def serve(jobs: BinaryIO, results: BinaryIO) -> None:
-    """Work until `jobs` ends."""
-    from pvboot.check import wire
-    from pvboot.check.confine import check_confined
-
-    _load_modules()
-    for line in jobs:
-        number, source, packed = json.loads(line)
-        options, limits = pickle.loads(base64.b64decode(packed))
-        result = check_confined(source, options, limits)
-        results.write(b"%d %s\n" % (number, wire.encode(result).encode("ascii")))
-        results.flush()
+GRACE_SECONDS: Final = 15.0  # beyond what its children may take
 
 
-def _load_modules() -> None:
-    """Everything that most sources need, once, instead of once in each child."""
-    import importlib
+def check_elsewhere(tasks: Sequence[Task], limits: JobLimits) -> list[SourceResult]:
+    """Check the sources in a process of their own, and those that it left when it died in one more."""
+    found: dict[int, SourceResult] = {}
+    for _ in range(TRIES):
+        left = [task for task in tasks if task[0] not in found]
+        lines = [json.dumps([*task[:2], codec.encode_options(task[2]), limits]) for task in left]
+        seconds = len(left) * (limits.wall_seconds or 0) * RUN_FACTOR + GRACE_SECONDS
+        for line in _lines_of(lines, seconds) if left else ():
+            number, _, result = line.partition(b" ")
+            found[int(number)] = codec.decode(result)
+    return [found.get(task[0]) or stopped(task[1], "its checker was ended") for task in tasks]
 
-    from pvboot.check.rules import load_rules
-    from pvboot.menu.dialects import DIALECTS
 
-    load_rules()
-    others = (
-        "fsdrivers.partitions",
-        "fsdrivers.probe",
-        "pvboot.kernel.loader",
-        "encodings.utf_16_le",
-        "lz4.block",
-        "lz4.frame",
-        "lzallright",
-        "backports.zstd",
-    )
-    for name in (*(dialect.module for dialect in DIALECTS), *others):
-        importlib.import_module(name)
+def _lines_of(lines: list[str], seconds: float) -> list[bytes]:
+    """The whole lines that a process says to these; fewer if it dies."""
+    path = os.pathsep.join(folder for folder in sys.path if folder)
+    command = [sys.executable, "-m", "pvboot.check.worker", str(os.getpid())]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
+    text = "".join(f"{line}\n" for line in lines).encode()
+    try:
+        said = subprocess.run(command, input=text, stdout=subprocess.PIPE, env=environment, timeout=seconds).stdout
+    except subprocess.TimeoutExpired as err:
+        said = err.stdout or b""
+    return said.split(b"\n")[:-1]
 
 
 def main() -> None:
-    """As a program.  Whatever is printed by mistake goes to stderr and not between the results."""
-    from pvboot.check.confine import default_signals
-
-    default_signals()
+    """Run as a program.  Whatever is printed by mistake goes to stderr and not between the results."""
+    die_with_parent(int(sys.argv[1]))
     out = os.dup(1)
     os.dup2(2, 1)
+    tasks, limits = [], None
+    for line in sys.stdin:
+        number, source, options, limits = json.loads(line)
+        tasks.append((number, source, codec.decode_options(options)))
     with open(out, "wb") as results:
-        serve(sys.stdin.buffer, results)
+        for number, result in run_fleet(tasks, 1, JobLimits(*limits or ())):
+            results.write(b"%d %s\n" % (number, codec.encode(result).encode()))
+            results.flush()
 
 
 if __name__ == "__main__":

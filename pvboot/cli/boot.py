@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, complain, print_json, print_warnings
-from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
+from pvboot.cli.common import add_source_options, complain, open_guest, print_json
+from pvboot.cli.entry_options import add_entry_options, load_options, menu_options
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:
-    from pvboot.boot import LoadedBoot
-    from pvboot.machine.machine import Machine
+    from pvboot.handoff.machine import MachineOptions
+    from pvboot.kexec.relocate import KexecPlan
+    from pvboot.loading import LoadedBoot
     from pvboot.machine.outcome import Outcome
 
 HELP = "boot a guest's disk in the embedded PV machine"
@@ -32,9 +33,6 @@ examples:
 
 DEFAULT_MEMORY = "512M"
 MEMORY_LIMIT_MIB = 64 << 10
-CPU_LIMIT_SECONDS = 600.0  # of a guest that nobody watches
-SILENT_SECONDS = 120.0
-SHORTEST_IDLE_SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if the guest ended well (or --until was seen), else 1 with the reasons on stderr."""
-    from pvboot.shell.request import PowerControl
-
     nr_pages = parse_memory(args.memory) * 256
     if args.timeout is not None and args.timeout < -1:
         raise UsageError("impossible --timeout", expected="-1 (wait) or more", found=str(args.timeout))
@@ -69,29 +65,28 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("impossible --shuffle", expected="0 to 2^64 - 1", found=str(args.shuffle))
     if args.limit is not None and not args.limit > 0:
         raise UsageError("impossible --limit", expected="more than 0 seconds", found=str(args.limit))
-    with open_guest(args) as devices:
-        from pvboot.boot import boot_from
-        from pvboot.screen.plain import terminal_console
+    devices = open_guest(args)
+    from pvboot.boot import boot
+    from pvboot.handoff.plan import plan_text
+    from pvboot.kexec.relocate import KexecPlan
+    from pvboot.shell.request import PowerControl
 
-        interactive = not args.no_menu and args.entry is None and sys.stdin.isatty() and sys.stdout.isatty()
-        loaded = boot_from(
-            devices,
-            config=args.config,
-            choose=menu_chooser(args, devices),
-            options=load_options(args),
-            console=terminal_console(sys.stdin, sys.stderr),
-            interactive=interactive,
-            warn=lambda menu: print_warnings(menu.warnings),
-            check=lambda loaded: loaded.layout(nr_pages),
-        )
-        if isinstance(loaded, PowerControl):
-            complain(f"the entry says {loaded.action}")
-            return 0
-        if args.handoff == "plan":
-            return _show_plan(args, loaded, nr_pages)
-        machine = _prepare(args, loaded, nr_pages)
-    outcome = _run_machine(args, machine)
-    return _report(args, loaded, outcome)
+    machine = machine_options(args) if args.handoff == "machine" else None
+    show = _show_plan if args.verbose else None
+    result = boot(devices, menu_options(args, devices), load_options(args), nr_pages, machine, show)
+    if isinstance(result, PowerControl):
+        complain(f"the entry says {result.action}")
+        return 0
+    if isinstance(result, KexecPlan):
+        sys.stdout.write(plan_text(result.image, result, as_json=args.json))
+        return 0
+    return _report(args, *result)
+
+
+def _show_plan(plan: KexecPlan) -> None:
+    from pvboot.handoff.plan import plan_text
+
+    sys.stderr.write(plan_text(plan.image, plan, as_json=False))
 
 
 def parse_memory(text: str) -> int:
@@ -107,99 +102,44 @@ def parse_memory(text: str) -> int:
     return mib
 
 
-def _show_plan(args: argparse.Namespace, loaded: LoadedBoot, nr_pages: int) -> int:
-    """Lay out and plan as the embedded machine would, and print it."""
-    from pvboot.handoff.machine import plan_in_fresh_domain
+def machine_options(args: argparse.Namespace) -> MachineOptions:
+    """The options of the machine; its console is stdout, or stderr beside a JSON document."""
+    from pvboot.handoff.machine import MachineOptions
 
-    plan = plan_in_fresh_domain(loaded.layout(nr_pages))
-    if args.json:
-        from pvboot.kexec.report import plan_report
-
-        print_json(plan_report(plan))
-    else:
-        from pvboot.kexec.text import describe
-
-        sys.stdout.write(describe(plan.image, plan))
-    return 0
-
-
-def _prepare(args: argparse.Namespace, loaded: LoadedBoot, nr_pages: int) -> Machine:
-    """A machine that stands at its first instruction."""
-    from pvboot.handoff.machine import start_by_kexec, start_direct
-    from pvboot.machine.machine import Machine
-
-    stream = sys.stderr.buffer if args.json else sys.stdout.buffer
+    stream = sys.stderr if args.json else sys.stdout
 
     def show(data: bytes) -> None:
-        stream.write(data)
-        stream.flush()
+        stream.flush()  # of what was written as text
+        stream.buffer.write(data)
+        stream.buffer.flush()
 
-    machine = Machine(
-        loaded.kernel.width,
-        nr_pages,
-        strict=not args.lenient,
-        frame_seed=args.shuffle,
+    return MachineOptions(
         output=show,
         interactive=sys.stdin is not None and sys.stdin.isatty(),
+        direct=args.direct,
+        strict=not args.lenient,
+        frame_seed=args.shuffle,
+        until=os.fsencode(args.until) if args.until else None,
+        cpu_seconds=args.limit,
     )
-    layout = loaded.layout(nr_pages)
-    if args.direct:
-        start_direct(machine, layout)
-    else:
-        plan = start_by_kexec(machine, layout)
-        if args.verbose:
-            from pvboot.kexec.text import describe
-
-            sys.stderr.write(describe(plan.image, plan))
-    return machine
-
-
-def _run_machine(args: argparse.Namespace, machine: Machine) -> Outcome:
-    from pvboot.handoff.terminal import guest_keyboard
-    from pvboot.machine.outcome import Limits
-
-    sys.stdout.flush()
-    with guest_keyboard(machine.feed, machine.stop) as watched:
-        limits = Limits(
-            cpu_seconds=args.limit if args.limit is not None else (None if watched else CPU_LIMIT_SECONDS),
-            silent_seconds=None if watched else SILENT_SECONDS,
-            idle_seconds=None if watched else _idle_limit(args.limit),
-        )
-        return machine.run(limits, os.fsencode(args.until) if args.until else None)
-
-
-def _idle_limit(cpu_limit: float | None) -> float:
-    """Seconds of sleep without output: a guest that sleeps uses no CPU, so that --limit alone would never end it."""
-    return SILENT_SECONDS if cpu_limit is None else min(SILENT_SECONDS, max(cpu_limit, SHORTEST_IDLE_SECONDS))
 
 
 def _report(args: argparse.Namespace, loaded: LoadedBoot, outcome: Outcome) -> int:
-    from pvboot.machine.outcome import describe
+    from pvboot.machine.outcome import describe, summary
 
     good = outcome.reason == "until" if args.until else outcome.ok or outcome.reason == "stopped"
     if args.json:
-        print_json(_document(args, loaded, outcome))
+        document = {
+            "source": args.source,
+            "kernel": loaded.kernel.name,
+            "args": os.fsdecode(loaded.cmdline),
+            "modules": list(loaded.modules),
+            "outcome": summary(outcome),
+            "console_tail": outcome.console_tail.decode("utf-8", "backslashreplace"),
+        }
+        print_json(document)
     for line in describe(outcome) if not good or args.verbose else describe(outcome)[:1]:
         complain(line)
     if args.until and not good:
         complain(f"the console never showed {args.until!r}")
     return 0 if good else 1
-
-
-def _document(args: argparse.Namespace, loaded: LoadedBoot, outcome: Outcome) -> dict[str, Any]:
-    request = loaded.request
-    return {
-        "source": args.source,
-        "kernel": request.name,
-        "args": os.fsdecode(loaded.cmdline),
-        "modules": [module.name for module in request.modules],
-        "outcome": {
-            "reason": outcome.reason,
-            "code": outcome.code,
-            "detail": outcome.detail,
-            "cpu_seconds": round(outcome.cpu_seconds, 3),
-            "first_console_cpu_seconds": outcome.first_console,
-            "counters": outcome.counters,
-        },
-        "console_tail": outcome.console_tail.decode("utf-8", "backslashreplace"),
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pvboot.cli.common import add_source_options, open_source, tell_volumes
+from pvboot.cli.common import add_source_options, open_guest
 
 HELP = "print a file of a guest's disk"
 
@@ -25,12 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; a path that is not there raises."""
+    """Return 0; a path that does not exist raises."""
     from fsdrivers.copy import copy_to_fd
     from pvboot.menu.discovery import locate_path
 
-    with open_source(args) as devices:
-        tell_volumes(args, devices)
+    with open_guest(args) as devices:
         _device, filesystem, path, _found = locate_path(devices, args.path, args.config)
         sys.stdout.flush()
         copy_to_fd(filesystem.open(path), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""`pvboot check`: what would go wrong, before the guest does it.
+"""`pvboot check`: find what would go wrong before the guest meets it.
 
 Options stand in modules of their own, one row in `OPTION_MODULES` each: `add_options(parser)` declares them and
 `apply(args, options)` puts them into the `CheckOptions`.
@@ -43,7 +43,7 @@ OPTION_MODULES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of all rooms that `check` has."""
+    """Declare the options of all modules."""
     parser.description = DESCRIPTION
     parser.epilog = EXAMPLES
     for name in OPTION_MODULES:
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The worst exit code of the sources."""
+    """Return the worst exit code of the sources."""
     from pvboot.cli import check_fleet, check_rules
 
     if args.explain is not None:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def options_of(args: argparse.Namespace) -> CheckOptions:
-    """What all option modules make of the command line.  Raises `UsageError`."""
+    """Make the options of the command line, module by module.  Raises `UsageError`."""
     from pvboot.check.model import DEFAULTS
 
     options = DEFAULTS
@@ -84,14 +84,14 @@ def options_of(args: argparse.Namespace) -> CheckOptions:
 
 
 def results(sources: Iterable[str], options: Callable[[str], CheckOptions]) -> Iterator[SourceResult]:
-    """The sources checked one after the other."""
+    """Check the sources one after the other."""
     from pvboot.check.engine import check_source
 
     return (check_source(source, options(source)) for source in sources)
 
 
 def report(args: argparse.Namespace, found: Iterable[SourceResult]) -> int:
-    """Print the results as they come; the worst exit code."""
+    """Print the results as they come; returns the worst exit code."""
     from pvboot.check.report import ReportSettings, reporter
     from pvboot.cli import check_fleet
 

@@ -1,4 +1,4 @@
-"""The options of `pvboot check` that say how deep it goes and for whom it judges."""
+"""Options of `pvboot check`: how deep it goes, and the loader and hypervisor it judges for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
-    """These arguments' part of the options.  Raises `UsageError`."""
+    """Put these arguments into the options.  Raises `UsageError`."""
     if (args.plan or args.run) and options.depth == "text":
         raise UsageError("--plan and --run look at more than the text", expected="not with --text-only")
     if not args.run and (args.until is not None or args.limit is not None):

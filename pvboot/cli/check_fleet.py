@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     fleet.add_argument(
         "--recurse",
         action="store_true",
-        help="a directory is no guest but holds guests: images and menus, at any depth",
+        help="a directory is not a guest but holds guests: images and menus, at any depth",
     )
     fleet.add_argument(
         "--state", metavar="FILE", help="keep results here as they come, and do not check an unchanged source again"
@@ -132,12 +132,14 @@ def _run(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, Sou
 
 
 def _work(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, SourceResult]]:
-    from pvboot.check.confine import LIMITS, FleetLimits
-    from pvboot.check.fleet import run_fleet
+    from pvboot.check.fleet import LIMITS, run_fleet
 
     if not tasks:
         return iter(())
-    limits = LIMITS if args.source_limit is None else FleetLimits(args.source_limit, 5.0 * args.source_limit)
+    limits = LIMITS
+    if args.source_limit is not None:
+        cpu = args.source_limit
+        limits = limits._replace(parse_seconds=cpu, cpu_seconds=cpu, wall_seconds=5.0 * cpu)
     if args.dask is None:
         return run_fleet(tasks, args.jobs or 1, limits)
     from pvboot.check.dask_fleet import run_on_dask

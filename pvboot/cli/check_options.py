@@ -1,10 +1,12 @@
-"""The options of `pvboot check` that say what is checked and what is listed."""
+"""Options of `pvboot check`: sources, report, questions about rules."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from pvboot.cli.common import add_guest_options
 
 if TYPE_CHECKING:
     from pvboot.check.model import CheckOptions
@@ -13,14 +15,7 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """SOURCE..., --disk, --config, --format, --severity and the questions about rules."""
     parser.add_argument("sources", metavar="SOURCE", nargs="*", help="menu file, disk image, block device or directory")
-    parser.add_argument(
-        "--disk",
-        metavar="SOURCE",
-        action="append",
-        default=[],
-        help="a further disk of the guest: hd1, hd2 ... (repeatable, with one SOURCE)",
-    )
-    parser.add_argument("--config", metavar="PATH", help="the menu to check, [DEVICE]/path, instead of all of them")
+    add_guest_options(parser)
     parser.add_argument("--text-only", action="store_true", help="look at the menu's text alone, not at any file")
     report = parser.add_argument_group("report")
     report.add_argument("--format", choices=_formats(), default="text", help="form of the report (text)")
@@ -33,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
-    """These arguments' part of the options."""
+    """Put these arguments into the options."""
     depth = "text" if args.text_only else options.depth
     return replace(options, disks=tuple(args.disk), config=args.config, depth=depth)
 

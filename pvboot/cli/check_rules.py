@@ -1,4 +1,4 @@
-"""The options of `pvboot check` that change what the rules say, and those that mend."""
+"""Options of `pvboot check`: settings of a project, and mending."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--rules-config, --no-ignore, --fix, --diff."""
+    """--rules-config, --no-ignore, --fix, --fix-links, --diff."""
     rules = parser.add_argument_group("rules of a project")
     rules.add_argument(
         "--rules-config", metavar="FILE", help="severities of rules (pvboot-check.toml beside the source, or here)"
@@ -24,18 +24,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     fix = parser.add_argument_group("mending (plain menu files only)")
     fix.add_argument("--fix", action="store_true", help="show what can be mended safely, and mend it")
+    fix.add_argument("--fix-links", action="store_true", help="with --fix: also mend what a symbolic link leads to")
     fix.add_argument("--diff", action="store_true", help="only show what --fix would change")
 
 
 def apply(args: argparse.Namespace, options: CheckOptions) -> CheckOptions:
-    """The comments; settings depend on the source, see `options_for`."""
+    """Put --no-ignore into the options; settings depend on the source, see `options_for`."""
     from dataclasses import replace
 
     return replace(options, ignore_comments=not args.no_ignore)
 
 
 def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[str], CheckOptions]:
-    """The options with the settings that belong to a source; a file of settings is read once."""
+    """Return a function that adds the settings of a source to the options; a file of settings is read once."""
     from dataclasses import replace
 
     from pvboot.check.settings import Settings, settings_file
@@ -60,14 +61,14 @@ def options_for(args: argparse.Namespace, options: CheckOptions) -> Callable[[st
 
 
 def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[str], CheckOptions]) -> bool:
-    """--fix and --diff: print what changes as a diff on stderr (stdout with --diff), then write; whether anything does.
+    """Print the changes of --fix and --diff as a diff (stderr, stdout), then write; returns whether there are any.
 
-    Raises `UsageError` before anything is written if one of the sources is no plain menu file.
+    Raises `UsageError` before anything is written if one of the sources is not a plain menu file.
     """
     from pvboot.check.fix import fix_text, fixable_rules, read_plain_menu, unified_diff, write_fixed
     from pvboot.cli.common import complain
 
-    menus = [(source, *read_plain_menu(source)) for source in sources]
+    menus = [(source, *read_plain_menu(source, links=args.fix_links or args.diff)) for source in sources]
     changed = False
     for source, data, status in menus:
         fixed = fix_text(data, source, fixable_rules(data, source, options(source)))
@@ -78,6 +79,6 @@ def mend(args: argparse.Namespace, sources: Sequence[str], options: Callable[[st
         changed = True
         (sys.stdout if args.diff else sys.stderr).write(unified_diff(fixed))
         if not args.diff:
-            write_fixed(fixed, status)
+            write_fixed(fixed, status, links=args.fix_links)
             complain(f"{source}: mended {', '.join(fixed.done)}")
     return changed

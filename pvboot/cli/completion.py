@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0."""
+    """Return 0."""
     from pvboot.cli.main import VERBS, verb_parser
 
     verbs = {verb: verb_parser(verb) for verb in VERBS}
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """Option strings and their help; `_actions` is where argparse keeps them, it has no public list."""
+    """Return option strings and their help; `_actions` is where argparse keeps them, it has no public list."""
     return {
         option: (action.help or "").replace("%%", "%") for action in parser._actions for option in action.option_strings
     }

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import open_source, tell_volumes
+from pvboot.cli.common import print_warnings
 
 if TYPE_CHECKING:
-    from pvboot.boot import LoadOptions
+    from pvboot.boot import MenuOptions
     from pvboot.devices import Devices
+    from pvboot.loading import LoadOptions
     from pvboot.menu import Menu
     from pvboot.menu.model import Password
     from pvboot.shell.session import Choice
@@ -28,28 +29,38 @@ def add_entry_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_guest(args: argparse.Namespace) -> Devices:
-    """The guest's disks: SOURCE and --disk."""
-    devices = open_source(args)
-    tell_volumes(args, devices)
-    return devices
-
-
 def load_options(args: argparse.Namespace) -> LoadOptions:
-    """What the command line says about loading; `features` and `capabilities` where the verb (plan) has them."""
-    from pvboot.boot import LoadOptions
+    """The options of loading; `features` and `capabilities` where the verb (plan) has them."""
+    from pvboot.loading import LoadOptions
 
-    defaults = LoadOptions()
-    capabilities = getattr(args, "capabilities", None)
-    return LoadOptions(
-        capabilities=defaults.capabilities if capabilities is None else tuple(capabilities.split()),
-        features=getattr(args, "features", ""),
-        compat=args.compat,
-        append=os.fsencode(args.append),
+    options = LoadOptions(compat=args.compat, append=os.fsencode(args.append))
+    if hasattr(args, "capabilities"):
+        from dataclasses import replace  # slow to import, and --help imports this module
+
+        options = replace(options, capabilities=tuple(args.capabilities.split()), features=args.features)
+    return options
+
+
+def menu_options(args: argparse.Namespace, devices: Devices) -> MenuOptions:
+    """--config, --entry, and for `boot` its menu on the terminal."""
+    from pvboot.boot import MenuOptions
+
+    options = MenuOptions(config=args.config, choose=_chooser(args, devices))
+    if not hasattr(args, "no_menu"):
+        return options
+    from dataclasses import replace
+
+    from pvboot.screen.plain import terminal_console
+
+    return replace(
+        options,
+        console=terminal_console(sys.stdin, sys.stderr),
+        interactive=not args.no_menu and args.entry is None and sys.stdin.isatty() and sys.stdout.isatty(),
+        warn=lambda menu: print_warnings(menu.warnings),
     )
 
 
-def menu_chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
+def _chooser(args: argparse.Namespace, devices: Devices) -> Callable[[Menu], Choice]:
     """--entry, --no-menu and --timeout as a function from a menu to a choice."""
     from pvboot.boot import chooser
     from pvboot.shell.session import choose_default

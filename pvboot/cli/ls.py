@@ -6,15 +6,13 @@ import argparse
 import stat
 import time
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, open_source, tell_volumes
-from pvboot.errors import PvbootError
-from pvboot.screen.safe_text import safe
+from pvboot.cli.common import add_source_options, open_guest
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
-    from fsdrivers.api import DirEntry, Filesystem
+    from fsdrivers.api import DirEntry
 
 HELP = "list a directory of a guest's disk"
 
@@ -24,8 +22,6 @@ examples:
   pvboot ls -l disk.img /boot
   pvboot ls -R disk.img '(hd0,1)/etc'  everything below a directory of the second partition
 """
-
-LISTED_LIMIT = 1_000_000  # names; a directory tree on a damaged disk may not end
 
 _KIND_LETTERS = {"file": "-", "dir": "d", "symlink": "l"}
 
@@ -41,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; a path that is not there raises."""
+    """Return 0; a path that does not exist raises."""
     from fsdrivers.api import DirEntry
+    from fsdrivers.extract import walk
     from pvboot.menu.discovery import locate_path
 
-    with open_source(args) as devices:
-        tell_volumes(args, devices)
+    with open_guest(args) as devices:
         device, filesystem, path, found = locate_path(devices, args.path, args.config)
         if found.kind == "dir":
             listed = walk(filesystem, path, recursive=args.recursive)
@@ -60,37 +56,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple[str, DirEntry]]:
-    """The path and the facts of every name in a directory, sorted, and below it if `recursive`.
-
-    Raises `PvbootError` above the limit of names.  A damaged disk may name a directory twice, also inside itself:
-    it is entered once.
-    """
-    count = 0
-    entered = {filesystem.lookup(top).inode}
-    # Below a directory of this machine other file systems may be mounted, whose inode numbers repeat.
-    once = filesystem.kind != "dir"
-    # Paths still to be listed, each with the inodes of the directories above it.
-    waiting = [(top, frozenset([filesystem.lookup(top).inode]))]
-    while waiting:
-        folder, above = waiting.pop()
-        below = []
-        names = islice(filesystem.listdir(folder), LISTED_LIMIT + 1)  # one directory may be without end, too
-        for entry in sorted(names, key=lambda entry: entry.name):
-            count += 1
-            if count > LISTED_LIMIT:
-                raise PvbootError("too many names", where=top, expected=f"at most {LISTED_LIMIT}")
-            path = f"{folder.rstrip('/')}/{entry.name}"
-            yield path, entry
-            if not recursive or entry.stat.kind != "dir" or entry.stat.inode in (entered if once else above):
-                continue
-            entered.add(entry.stat.inode)
-            below.append((path, above | {entry.stat.inode}))
-        waiting.extend(reversed(below))
-
-
 def _print_json(volume: str, path: str, listed: Iterator[tuple[str, DirEntry]]) -> None:
-    """One document, written only when all of it is there; held as text, which is small."""
+    """Print one document, when all of it is there; it is held as text, which is small."""
     import json
 
     entries = []
@@ -117,7 +84,7 @@ def _line(name: str, entry: DirEntry, long: bool) -> str:
 
 
 def _time(seconds: int) -> str:
-    """Universal time; a damaged disk may hold any number."""
+    """Format a time in UTC; a damaged disk may hold any number."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (OverflowError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The frame of the command line: finds the verb, runs it, turns errors into one line and an exit code."""
+"""The frame of the command line: find the verb, run it, turn errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_missing_streams() -> None:
-    """A caller may have closed the standard streams (`<&-`); what is said then goes nowhere."""
+    """Open /dev/null for standard streams that the caller has closed (`<&-`)."""
     import os
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -89,7 +89,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def top_parser(*, with_verbs: bool) -> argparse.ArgumentParser:
-    """The parser of what stands before the verb; only its help text needs to look into the verbs' modules."""
+    """Make the parser of the words before the verb; only its help text needs the verbs' modules."""
     verbs = [f"  {name:<12}{_module(name).HELP}" for name in VERBS] if with_verbs else []
     parser = Parser(
         "pvboot",
@@ -105,7 +105,7 @@ def top_parser(*, with_verbs: bool) -> argparse.ArgumentParser:
 
 
 def verb_parser(verb: str) -> tuple[argparse.ArgumentParser, ModuleType]:
-    """The parser of one verb, and its module."""
+    """Make the parser of a verb; returns it and the verb's module."""
     module = _module(verb)
     parser = Parser(f"pvboot {verb}", formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
@@ -119,7 +119,7 @@ def _module(verb: str) -> ModuleType:
 
 
 def _reader_is_gone() -> int:
-    """`pvboot ... | head`: no message, and nothing left for the interpreter to flush into the closed pipe."""
+    """Leave nothing for the interpreter to flush into a closed pipe (`pvboot ... | head`); returns 0."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

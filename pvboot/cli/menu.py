@@ -1,17 +1,16 @@
-"""`pvboot menu`: what would be offered."""
+"""`pvboot menu`: show the menu that a guest would offer."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pvboot.cli.common import add_source_options, complain, open_source, print_json, print_warnings, tell_volumes
-from pvboot.screen.safe_text import safe
+from pvboot.cli.common import add_source_options, complain, open_guest, print_json, print_warnings
+from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
-    from pvboot.devices import Devices
+    from pvboot.menu.loads import EntryLoads
     from pvboot.menu.model import Entry, Menu
-    from pvboot.menu.summary import EntrySummary
 
 HELP = "show what a guest's disk would boot"
 
@@ -32,17 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, or 1 if the menu has no entry."""
+    """Return 0, or 1 if the menu has no entry."""
+    from pvboot.device_names import read_device
     from pvboot.menu import find, load
+    from pvboot.menu.loads import entry_loads
 
-    with open_source(args) as devices:
-        tell_volumes(args, devices)
+    with open_guest(args) as devices:
         menu = load(devices, find(devices, args.config))
-        summaries = [_summarise(devices, menu, entry) for entry in menu.entries]
+        root = read_device(menu.volume)[0] if menu.volume else None
+        loads = [entry_loads(entry, root, devices) for entry in menu.entries]
         if args.json:
-            print_json(_document(menu, summaries))
+            print_json(_document(menu, loads))
         else:
-            _print(menu, summaries)
+            _print(menu, loads)
     if not args.json:
         print_warnings(menu.warnings)
     if not menu.entries:
@@ -51,16 +52,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summarise(devices: Devices, menu: Menu, entry: Entry) -> EntrySummary:
-    from pvboot.device_names import read_device
-    from pvboot.menu.summary import summarise
-    from pvboot.shell.describe import find_uuid
-
-    root = read_device(menu.volume)[0] if menu.volume else None
-    return summarise(entry, root, lambda uuid: find_uuid(devices, uuid))
-
-
-def _document(menu: Menu, summaries: list[EntrySummary]) -> dict[str, Any]:
+def _document(menu: Menu, loads: list[EntryLoads]) -> dict[str, Any]:
     return {
         "source": menu.source,
         "menu": {"volume": menu.volume, "path": menu.path, "dialect": menu.dialect},
@@ -68,12 +60,13 @@ def _document(menu: Menu, summaries: list[EntrySummary]) -> dict[str, Any]:
         "fallback": list(menu.fallback),
         "timeout": menu.timeout,
         "hidden": menu.hidden,
-        "entries": [_entry(entry, summary) for entry, summary in zip(menu.entries, summaries, strict=True)],
+        "entries": [_entry(*pair) for pair in zip(menu.entries, loads, strict=True)],
         "warnings": [str(warning) for warning in menu.warnings],
     }
 
 
-def _entry(entry: Entry, summary: EntrySummary) -> dict[str, Any]:
+def _entry(entry: Entry, loads: EntryLoads) -> dict[str, Any]:
+    root, kernel = loads.kernel.place if loads.kernel else (loads.root, None)
     return {
         "index": entry.index,
         "title": entry.title,
@@ -81,25 +74,25 @@ def _entry(entry: Entry, summary: EntrySummary) -> dict[str, Any]:
         "submenu": list(entry.submenu),
         "locked": entry.locked,
         "line": entry.line,
-        "root": str(summary.root) if summary.root else None,
-        "kernel": summary.kernel.path if summary.kernel else None,
-        "args": summary.kernel.args if summary.kernel else "",
-        "modules": [{"path": module.path, "args": module.args} for module in summary.modules],
-        "initrds": [initrd.path for initrd in summary.initrds],
+        "root": str(root) if root else None,
+        "kernel": kernel,
+        "args": loads.cmdline,
+        "modules": [{"path": named.place[1], "args": named.args} for named in (*loads.modules, *loads.initrds)],
+        "initrds": [named.place[1] for named in loads.initrds],
     }
 
 
-def _print(menu: Menu, summaries: list[EntrySummary]) -> None:
+def _print(menu: Menu, loads: list[EntryLoads]) -> None:
     clock = "waits for a choice" if menu.timeout is None else f"timeout {menu.timeout} s"
     fallback = f", fallback {' '.join(map(str, menu.fallback))}" if menu.fallback else ""
     hidden = ", hidden" if menu.hidden else ""
     print(f"{safe((menu.volume or '') + menu.path)}: default {menu.default}{fallback}, {clock}{hidden}")
-    for entry, summary in zip(menu.entries, summaries, strict=True):
+    for entry, loaded in zip(menu.entries, loads, strict=True):
         mark = "*" if entry.index == menu.default else " "
         lock = "  (locked)" if entry.locked else ""
         print(f"{mark} {entry.index}  {safe(' > '.join((*entry.submenu, entry.title)))}{lock}")
-        if summary.kernel is not None:
-            print(f"      kernel {summary.root or ''}{safe(summary.kernel.path)} {safe(summary.kernel.args)}".rstrip())
-        for module in summary.modules:
-            word = "initrd" if module in summary.initrds else "module"
-            print(f"      {word} {safe(module.path)} {safe(module.args)}".rstrip())
+        if loaded.kernel is not None:
+            root, kernel = loaded.kernel.place
+            print(f"      kernel {root or ''}{safe(kernel)} {safe(loaded.cmdline)}".rstrip())
+        for named in (*loaded.modules, *loaded.initrds):
+            print(f"      {named.role} {safe(named.place[1])} {safe(named.args)}".rstrip())

@@ -1,4 +1,4 @@
-"""A line on the terminal while a transfer takes long."""
+"""A progress line on the terminal for slow transfers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 from pvboot.fetch.settings import Progress
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 SILENT_SECONDS: Final = 1.0  # a short transfer shows nothing
 STEP_SECONDS: Final = 0.2
@@ -16,12 +16,12 @@ NAME_WIDTH: Final = 40
 
 
 def meter_for(stream: TextIO) -> Callable[[str], Progress | None]:
-    """Meters on `stream`; none if it is not a terminal."""
+    """Return a maker of meters on `stream`, which makes none if that is not a terminal."""
     return (lambda name: _Meter(stream, name)) if stream.isatty() else (lambda _name: None)
 
 
 class _Meter:
-    """Drawn again at most five times a second, and wiped when the transfer is complete."""
+    """A bar, drawn at most five times a second and wiped when the transfer is complete."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream

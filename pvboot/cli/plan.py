@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
-import stat
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, net_options
-from pvboot.cli.entry_options import add_entry_options, load_options, menu_chooser, open_guest
-from pvboot.errors import BootError, KernelError, PlanError, UsageError
+from pvboot.cli.common import add_source_options, net_options, open_guest
+from pvboot.cli.entry_options import add_entry_options, load_options, menu_options
+from pvboot.errors import BootError, UsageError
+from pvboot.xen.constants import GUEST_TYPES
 
 if TYPE_CHECKING:
-    from pvboot.kernel.image import KernelImage
-    from pvboot.kexec.build import DomainImage
-    from pvboot.kexec.layout import Blob, DomainLayout
-    from pvboot.kexec.pagetables import FrameArray
-    from pvboot.kexec.relocate import KexecPlan
+    from pvboot.loading import LoadedBoot
 
 HELP = "show a kernel's domain layout and relocation plan"
 
@@ -37,12 +30,8 @@ examples:
   pvboot plan disk.img --svg plan.svg          a picture of the page moves
 """
 
-FIRST_MFN = 0x100000  # page p stands in frame p + 0x100000 unless --p2m-in says otherwise
 MAX_MIB = 512 << 10  # the p2m and its companions of a domain this large already take 4 GiB here
-LIMIT_BYTES = 1 << 30
-LOADER_LIMIT_BYTES = 64 << 20
 CMDLINE_LIMIT_BYTES = 1 << 20
-READ_BYTES = 64 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     domain.add_argument(
         "--capabilities",
         metavar="S",
-        default="xen-3.0-x86_64 xen-3.0-x86_32p",
+        default=" ".join(GUEST_TYPES.values()),
         help="guest types that the hypervisor offers",
     )
     domain.add_argument(
@@ -102,11 +91,17 @@ def _byte(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Plan and print; exit code 0, or 3 for a kernel or domain that is impossible."""
     _settle_source(args)
-    kernel, ramdisk, cmdline, flags = _kernel_of(args)
-    plan, image = _make_plan(args, kernel, ramdisk, cmdline, flags)
-    _write_outputs(args, plan, image)
-    if args.json is None:
-        _print_text(plan, image)
+    loaded = _loaded_from_files(args) if args.source is None else _loaded_from_menu(args)
+    from pvboot.handoff.plan import PlanFiles, plan_domain, plan_text, write_files
+
+    nr_pages = args.memory * 256
+    image, plan = plan_domain(
+        loaded, nr_pages, p2m_file=args.p2m_in, loader_file=args.loader, low_memory=not args.no_low_memory
+    )
+    to_file = args.json if args.json != "-" else None
+    write_files(PlanFiles(to_file, args.dump, args.p2m_out, args.m2p_out, args.svg, args.poison), image, plan)
+    if to_file is None:
+        sys.stdout.write(plan_text(image, plan, as_json=args.json is not None, poison=args.poison))
     return 0
 
 
@@ -126,204 +121,40 @@ def _settle_source(args: argparse.Namespace) -> None:
         raise UsageError("impossible --memory", expected=f"0 to {MAX_MIB} MiB", found=str(args.memory))
 
 
-def _kernel_of(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
-    from pvboot.kernel.loader import parse_kernel
-
-    if args.source is not None:
-        return _kernel_of_entry(args)
-    options = load_options(args)
-    kernel = parse_kernel(
-        _read_input(args, args.kernel, "kernel"),
-        name=args.kernel,
-        max_size=LIMIT_BYTES,
-        capabilities=options.capabilities,
-        requested_features=options.features,
-    )
-    return kernel, _ramdisk_of(args), _cmdline_of(args), 0
-
-
-def _kernel_of_entry(args: argparse.Namespace) -> tuple[KernelImage, Blob | None, bytes, int]:
-    from pvboot.boot import boot_from
+def _loaded_from_menu(args: argparse.Namespace) -> LoadedBoot:
+    devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
+    from pvboot.boot import load_entry
     from pvboot.shell.request import PowerControl
 
-    devices = open_guest(args)  # open until the process ends: the ramdisk is read when it is placed
-    choose = menu_chooser(args, devices)
-    loaded = boot_from(devices, config=args.config, choose=choose, options=load_options(args))
+    loaded = load_entry(devices, menu_options(args, devices), load_options(args))
     if isinstance(loaded, PowerControl):
         raise BootError(f"the entry boots no kernel, it says {loaded.action}")
-    return loaded.kernel, loaded.ramdisk, loaded.cmdline, loaded.flags
+    return loaded
 
 
-def _ramdisk_of(args: argparse.Namespace) -> Blob | None:
-    from pvboot.boot import one_ramdisk
+def _loaded_from_files(args: argparse.Namespace) -> LoadedBoot:
+    from pvboot.handoff.plan import read_file
     from pvboot.kexec.layout import BytesBlob
+    from pvboot.loading import LoadedBoot, append_arguments, one_ramdisk, read_kernel
 
-    if not args.ramdisk:
-        return None
-    return one_ramdisk([BytesBlob(_read_input(args, path, "ramdisk")) for path in args.ramdisk], args.compat)
-
-
-def _cmdline_of(args: argparse.Namespace) -> bytes:
-    from pvboot.boot import append_arguments
-
-    if args.cmdline_file is None:
-        line = os.fsencode(args.cmdline or "")
-    else:
-        line = _read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES).split(b"\0")[0]
-    return append_arguments(line, os.fsencode(args.append))
+    options = load_options(args)
+    kernel = read_kernel(_read_input(args, args.kernel, "kernel"), args.kernel, options)
+    ramdisks = [BytesBlob(_read_input(args, path, "ramdisk")) for path in args.ramdisk]
+    line = os.fsencode(args.cmdline or "")
+    if args.cmdline_file is not None:
+        text = read_file(args.cmdline_file, "command line", CMDLINE_LIMIT_BYTES, may_be_empty=True)
+        line = text.split(b"\0")[0]
+    return LoadedBoot(kernel, append_arguments(line, options.append), one_ramdisk(ramdisks, options.compat))
 
 
 def _read_input(args: argparse.Namespace, path: str, what: str) -> bytes:
     """A kernel or ramdisk, given by name or URL."""
+    from pvboot.handoff.plan import FILE_LIMIT_BYTES, read_file
     from pvboot.sources import is_url
 
     options = net_options(args) if is_url(path) else None
     if options is None:
-        return _read_file(path, what)
+        return read_file(path, what)
     from pvboot.fetch.fetch import fetch_input
 
-    return fetch_input(path, options.settings, LIMIT_BYTES)
-
-
-def _read_file(path: str, what: str, limit: int = LIMIT_BYTES) -> bytes:
-    """A file given by name; an empty one, a device, a directory and one above `limit` bytes are refused."""
-    try:
-        # O_NONBLOCK: opening a FIFO that nobody writes must not hang.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb", buffering=0) as file:
-            facts = os.fstat(fd)
-            if not (stat.S_ISREG(facts.st_mode) or stat.S_ISFIFO(facts.st_mode)):
-                found = "a directory" if stat.S_ISDIR(facts.st_mode) else "a special file"
-                raise KernelError(f"cannot read the {what} file", where=path, expected="a regular file", found=found)
-            os.set_blocking(fd, stat.S_ISFIFO(facts.st_mode))  # some files of /proc wait for ever for more
-            data = _read_bounded(file, facts.st_size, limit)
-    except OSError as err:
-        raise KernelError(f"cannot read the {what} file", where=path, found=err.strerror or str(err)) from err
-    if data is None:
-        found = f"{facts.st_size} bytes" if facts.st_size else "more"
-        raise KernelError(f"the {what} file is too large", where=path, expected=f"at most {limit} bytes", found=found)
-    if not data and what != "command line":
-        raise KernelError(f"the {what} file is empty", where=path)
-    return data
-
-
-def _read_bounded(file: io.FileIO, expected: int, limit: int) -> bytes | None:
-    """All bytes up to the end, None above `limit`; each step reserves what it reads and never the limit.
-
-    `expected` is the size that the system names: 0 for pipes and for files of /proc.
-    """
-    if expected > limit:
-        return None
-    pieces, total, wanted = [], 0, expected + 1
-    while piece := file.read(min(wanted, READ_BYTES)):
-        total += len(piece)
-        if total > limit:
-            return None
-        pieces.append(piece)
-        wanted = READ_BYTES
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _make_plan(
-    args: argparse.Namespace, kernel: KernelImage, ramdisk: Blob | None, cmdline: bytes, flags: int
-) -> tuple[KexecPlan | None, DomainImage]:
-    import numpy as np
-
-    from pvboot.kexec.build import build_domain
-    from pvboot.kexec.layout import plan_layout
-    from pvboot.kexec.loader_file import loader_ports, parse_loader
-    from pvboot.kexec.relocate import plan_relocation
-    from pvboot.kexec.verify import check_plan
-
-    nr_pages = args.memory * 256
-    loader = _read_json(args.loader) if args.loader is not None else {}
-    console, store = loader_ports(loader)
-    layout = plan_layout(
-        kernel, nr_pages, ramdisk=ramdisk, cmdline=cmdline, flags=flags, console_port=console, store_port=store
-    )
-    if args.p2m_in is not None:
-        p2m = _p2m_of(args.p2m_in, nr_pages)
-    else:
-        p2m = np.arange(nr_pages, dtype=np.uint64) + np.uint64(FIRST_MFN)
-    shared_info_mfn = int(p2m.max()) + 1
-    if args.loader is None:
-        image = build_domain(layout, p2m, shared_info_mfn, low_mfn=_low_frame(args, p2m, layout))
-        return None, image
-    source = parse_loader(loader, width=layout.width, p2m=p2m, shared_info_mfn=shared_info_mfn)
-    plan = plan_relocation(layout, source)
-    check_plan(plan)
-    return plan, plan.image
-
-
-def _low_frame(args: argparse.Namespace, p2m: FrameArray, layout: DomainLayout) -> int | None:
-    """The lowest frame below 4 GiB that the domain does not have yet, as a hypervisor might give it."""
-    import numpy as np
-
-    from pvboot.kexec.build import FIRST_HIGH_MFN, needs_low_root
-
-    if args.no_low_memory or not needs_low_root(layout):
-        return None
-    used = np.zeros(FIRST_HIGH_MFN, dtype=np.bool_)
-    used[0] = True
-    used[p2m[p2m < FIRST_HIGH_MFN].astype(np.int64)] = True
-    free = int(np.argmin(used))
-    return None if used[free] else free
-
-
-def _p2m_of(path: str, nr_pages: int) -> FrameArray:
-    import numpy as np
-
-    data = _read_file(path, "p2m")
-    if len(data) != nr_pages * 8:
-        raise PlanError(
-            "the p2m file does not fit the domain",
-            where=path,
-            expected=f"{nr_pages * 8} bytes (8 a page)",
-            found=f"{len(data)} bytes",
-        )
-    p2m = np.frombuffer(data, dtype="<u8")
-    if nr_pages and int(p2m.max()) >= 1 << 40:
-        raise PlanError("the p2m file holds an impossible frame", where=path, found=hex(int(p2m.max())))
-    return p2m
-
-
-def _read_json(path: str) -> Any:
-    try:
-        return json.loads(_read_file(path, "loader", LOADER_LIMIT_BYTES))
-    except (ValueError, RecursionError) as err:
-        raise PlanError("the loader description is not JSON", where=path, found=str(err)) from err
-
-
-def _write_outputs(args: argparse.Namespace, plan: KexecPlan | None, image: DomainImage) -> None:
-    from pvboot.kexec.report import domain_report, plan_report
-
-    try:
-        if args.json is not None:
-            shown = {"poison": args.poison}
-            report = plan_report(plan, **shown) if plan is not None else domain_report(image, **shown)
-            text = json.dumps(report, indent=1)
-            if args.json == "-":
-                print(text)
-            else:
-                Path(args.json).write_text(text + "\n", encoding="utf-8")
-        if args.dump is not None:
-            from pvboot.kexec.contents import dump_domain
-
-            dump_domain(image, args.dump, args.poison)
-        if args.p2m_out is not None:
-            Path(args.p2m_out).write_bytes(image.p2m.astype("<u8").tobytes())
-        if args.m2p_out is not None:
-            updates = plan.m2p_updates.astype("<u8").tobytes() if plan is not None else b""
-            Path(args.m2p_out).write_bytes(updates)
-        if args.svg is not None:
-            from pvboot.kexec.picture import draw
-
-            Path(args.svg).write_text(draw(image, plan), encoding="utf-8")
-    except OSError as err:
-        raise UsageError("cannot write the output", where=err.filename or "", found=err.strerror or str(err)) from err
-
-
-def _print_text(plan: KexecPlan | None, image: DomainImage) -> None:
-    from pvboot.kexec.text import describe
-
-    sys.stdout.write(describe(image, plan))
+    return fetch_input(path, options.settings, FILE_LIMIT_BYTES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from functools import partial
 from typing import Any
 
@@ -78,7 +77,7 @@ def _dhcp_server(name: str) -> str:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Complain about every mistake that a start would meet; 0 if there is none."""
+    """Complain about every mistake that a start would meet; returns 0 without any."""
     from pvboot.cli.common import complain
     from pvboot.serve.config import ConfigError, load_config
     from pvboot.serve.daemon import check_user, load_tls
@@ -113,7 +112,7 @@ def _announce(args: argparse.Namespace, addresses: dict[str, Any]) -> None:
         return
     from pvboot.serve.sockets import as_url_host
 
-    for protocol in ("tftp", "http", "https"):
-        for host, port in addresses[protocol]:
-            print(f"{protocol}://{as_url_host(host)}:{port}", flush=True)
-    sys.stdout.flush()
+    for protocol in ("tftp", "http", "https", "admin"):
+        for address in addresses[protocol]:
+            place = f"unix:{address}" if isinstance(address, str) else f"{as_url_host(address[0])}:{address[1]}"
+            print(f"admin {place}" if protocol == "admin" else f"{protocol}://{place}", flush=True)

@@ -1,4 +1,4 @@
-"""The network: fetching menus, kernels and images (HTTP, TFTP), and below `serve/` the netboot server.
+"""The client side of the network: fetching menus, kernels and images by HTTP and TFTP.
 
 What must not live here: menus' meaning, kernels, the planner.  requests and tftpy are imported when a URL is met.
 """

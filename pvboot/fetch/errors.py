@@ -1,4 +1,4 @@
-"""What can go wrong between us and a server."""
+"""Errors of transfers from a server."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ class FetchError(NetworkError, SourceError):
     A `SourceError`, too: readers of disks and menus meet it where the bytes of a disk would be unreadable.
     """
 
-    code = "network"
-    exit_code = 4
-
 
 class ChecksumError(FetchError):
-    """What came is not what was asked for."""
+    """The bytes that came are not the ones that were asked for."""
 
     code = "checksum"
     exit_code = 3
 
 
 class UnlistedError(ChecksumError):
-    """The list of checksums does not know the file, so it was not even asked for."""
+    """The list of checksums does not have the file, so the server was not asked."""
 
     unlisted = True

@@ -1,9 +1,8 @@
-"""Fetching whole files into temporary files without names."""
+"""Transfers of whole files into temporary files without names."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
-    """The bytes behind a URL on the command line, held to the list of checksums if there is one."""
+    """Fetch a URL of the command line, held to the list of checksums if there is one."""
     parsed = known(parse_url(url), settings)
     with closing(Fetcher(settings)) as fetcher:
         file = fetcher.fetch(parsed, limit_bytes=limit_bytes)
@@ -28,9 +27,9 @@ def fetch_input(url: str, settings: NetSettings, limit_bytes: int) -> bytes:
 
 
 def known(url: Url, settings: NetSettings, name: str | None = None) -> Url:
-    """The URL with the checksum that the list, if there is one, has for `name` (the file's own).
+    """Add the checksum to a URL that the list, if there is one, has for `name` (the file's own).
 
-    A checksum in the URL itself goes before.  Raises `UnlistedError` for a file that the list does not know.
+    A checksum in the URL itself goes before.  Raises `UnlistedError` for a file that is not in the list.
     """
     if settings.sums is None or url.checksum is not None:
         return url
@@ -63,7 +62,7 @@ class Fetcher:
             self._http = None
 
     def fetch(self, url: Url, *, path: str | None = None, limit_bytes: int | None = None) -> HostFile:
-        """The file behind a URL, called `path` (the URL), of at most `limit_bytes` (the settings').
+        """Fetch a file of at most `limit_bytes` (the settings'); it is called `path` (the URL).
 
         Raises `UsageError` (a directory's URL), `fsdrivers.errors.NotFound` and `IsADirectory`, `FetchError` (network,
         too large, too slow) and `ChecksumError`.
@@ -74,27 +73,22 @@ class Fetcher:
             raise UsageError("a directory cannot be fetched", where=str(url), expected="a file")
         limit = self.settings.file_limit_bytes if limit_bytes is None else limit_bytes
         with closing(Sink(str(url), limit, url.checksum)) as sink:
-            self._timed(url, sink, lambda progress: self._download(url, sink, progress))
+            started, progress = time.monotonic(), self.settings.meter(str(url))
+            try:
+                self._download(url, sink, progress)
+            finally:
+                if progress is not None:
+                    progress(sink.received, sink.received)  # a meter's line is complete, whatever happened
+            seconds = time.monotonic() - started
+            self.settings.report(f"fetched {url}: {sink.received} bytes in {seconds:.2f} s")
             return sink.finish(path or str(url))
 
     def _download(self, url: Url, sink: Sink, progress: Progress | None) -> None:
-        limits = self.settings.limits
         if url.scheme == "tftp":
             from pvboot.fetch.tftp_client import download
 
-            download(url, sink, limits, progress)
+            download(url, sink, self.settings.limits, progress)
         else:
             from pvboot.fetch import http_file
 
-            http_file.download(self.http, url, sink, limits, progress)
-
-    def _timed(self, url: Url, sink: Sink, run: Callable[[Progress | None], None]) -> None:
-        started = time.monotonic()
-        progress = self.settings.meter(str(url))
-        try:
-            run(progress)
-        finally:
-            if progress is not None:
-                progress(sink.received, sink.received)  # a meter's line is complete, whatever happened
-        seconds = time.monotonic() - started
-        self.settings.tell(f"fetched {url}: {sink.received} bytes in {seconds:.2f} s")
+            http_file.download(self.http, url, sink, self.settings.limits, progress)

@@ -20,12 +20,12 @@ from urllib3.exceptions import HTTPError
 
 from pvboot.errors import UsageError
 from pvboot.fetch.errors import FetchError
-from pvboot.fetch.pace import Pace
+from pvboot.fetch.settings import Pace
 from pvboot.fetch.urls import Url, parse_url
 from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
-    from pvboot.fetch.settings import Limits
+    from pvboot.fetch.settings import FetchLimits
 
 CHUNK_BYTES: Final = 64 << 10
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -37,7 +37,7 @@ class BrokenTransferError(FetchError):
 
 
 class _Watch:
-    """Ends the request of the moment when its time is over, by shutting its socket down.
+    """A watchdog that ends the running request when its time is over, by shutting its socket down.
 
     Time limits of sockets count from byte to byte; a server that drips would never meet them.
     """
@@ -49,12 +49,12 @@ class _Watch:
         self.expired = False
 
     def holds(self, source: socket.socket) -> None:
-        """The socket from which the answer is now read."""
+        """Note the socket from which the answer is read."""
         with self._lock:
             self._socket = source
 
     def check(self) -> None:
-        """Raises `OSError` if the time was over: to a reader, a socket that was shut down has just ended."""
+        """Raise `OSError` if the time was over: to a reader, a socket that was shut down has just ended."""
         if self.expired:
             raise TimeoutError("too slow")
 
@@ -89,25 +89,19 @@ class _Watch:
 
 
 def _pools(watch: _Watch) -> dict[str, type[HTTPConnectionPool]]:
-    """Connections that tell the watch their socket when an answer is awaited."""
+    """Pools of connections that give the watch their socket when an answer is awaited."""
 
-    class Plain(HTTPConnection):
-        def getresponse(self) -> Any:
+    def watched(kind: Any) -> Any:
+        def getresponse(self: HTTPConnection) -> Any:
             watch.holds(self.sock)
-            return super().getresponse()
+            return kind.getresponse(self)
 
-    class Secure(HTTPSConnection):
-        def getresponse(self) -> Any:
-            watch.holds(self.sock)
-            return super().getresponse()
+        return type(kind.__name__, (kind,), {"getresponse": getresponse})
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
+    pools = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
+    return {
+        scheme: type(pool.__name__, (pool,), {"ConnectionCls": watched(kind)}) for scheme, (pool, kind) in pools.items()
+    }
 
 
 class _Adapter(HTTPAdapter):
@@ -144,12 +138,12 @@ class Answer:
 
     @property
     def size(self) -> int | None:
-        """Content-Length.  Raises `FetchError` for what is none."""
+        """Content-Length.  Raises `FetchError` if it is not a number."""
         text = self.headers.get("Content-Length")
         if text is None or "Transfer-Encoding" in self.headers:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise FetchError("the server's Content-Length is no number", where=str(self.url), found=shorten(text))
+            raise FetchError("the server's Content-Length is not a number", where=str(self.url), found=shorten(text))
         return int(text)
 
     @property
@@ -160,7 +154,7 @@ class Answer:
 
     @property
     def modified(self) -> str | None:
-        """Last-Modified as it stands."""
+        """Last-Modified as it was sent."""
         return self.headers.get("Last-Modified")
 
     def chunks(self) -> Iterator[bytes]:
@@ -182,9 +176,8 @@ class Answer:
         for chunk in self.chunks():
             total += len(chunk)
             if total > limit_bytes:
-                raise FetchError(
-                    "the answer is too large", where=str(self.url), expected=f"at most {limit_bytes} bytes"
-                )
+                expected = f"at most {limit_bytes} bytes"
+                raise FetchError("the answer is too large", where=str(self.url), expected=expected)
             pieces.append(chunk)
         return b"".join(pieces)
 
@@ -194,7 +187,7 @@ class Answer:
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone: even when told not to follow one, it would read the whole of its body."""
+    """A session that leaves redirects alone: requests would read the whole body of one even without following it."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -203,7 +196,7 @@ class _Session(requests.Session):
 class HttpClient:
     """A session with kept-alive connections.  Not for several threads at once."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
         self._watch = _Watch()
         self._kept: set[tuple[str, str, int]] = set()  # servers to which a connection may still be open
@@ -280,7 +273,7 @@ class HttpClient:
 
 
 def redirect_target(answer: Answer) -> Url:
-    """Where a redirect leads.  Raises `FetchError` for other protocols than http(s), and from https to http."""
+    """The target of a redirect.  Raises `FetchError` for other protocols than http(s), and from https to http."""
     location = answer.headers.get("Location", "")
     # The parts of a header that are not ASCII are UTF-8 taken for Latin-1.
     location = location.encode("latin-1", "replace").decode("utf-8", "replace")
@@ -297,7 +290,7 @@ def redirect_target(answer: Answer) -> Url:
 
 @contextmanager
 def translated(url: Url, watch: _Watch) -> Iterator[None]:
-    """What the libraries raise, as `FetchError`."""
+    """Turn the libraries' errors into `FetchError`."""
     try:
         yield
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as err:

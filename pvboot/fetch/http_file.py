@@ -4,54 +4,80 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.fetch.errors import FetchError
-from pvboot.fetch.http_client import Answer, BrokenTransferError, HttpClient
+from pvboot.fetch.http_client import REDIRECTS, Answer, BrokenTransferError, HttpClient, redirect_target
 from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
-    from pvboot.fetch.settings import Limits, Progress
+    from pvboot.fetch.settings import FetchLimits, Progress
     from pvboot.fetch.sink import Sink
     from pvboot.fetch.urls import Url
 
+T = TypeVar("T")
+
 ABSENT: Final = (403, 404, 410)  # servers forbid what a directory without an index would show
+NO_HEAD: Final = (405, 501)
 TRY_AGAIN: Final = (408, 429, 500, 502, 503, 504)
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,18})")
 
 
-def download(client: HttpClient, url: Url, sink: Sink, limits: Limits, progress: Progress | None = None) -> None:
+def retried(limits: FetchLimits, attempt: Callable[[], T]) -> T:
+    """The result of `attempt`, called again after each `BrokenTransferError`, `limits.attempts` times in all."""
+    for number in range(limits.attempts - 1):
+        try:
+            return attempt()
+        except BrokenTransferError:
+            time.sleep(limits.pause_seconds * 2**number)
+    return attempt()
+
+
+def download(client: HttpClient, url: Url, sink: Sink, limits: FetchLimits, progress: Progress | None = None) -> None:
     """The file behind `url` into `sink`.  Raises `NotFound`, `IsADirectory`, `FetchError`."""
     validator: str | None = None
-    for attempt in range(limits.attempts):
-        if attempt:
-            time.sleep(limits.pause_seconds * 2 ** (attempt - 1))
+
+    def attempt() -> None:
+        nonlocal validator
         headers = {}
         if validator is not None and sink.received:
             headers = {"Range": f"bytes={sink.received}-", "If-Range": validator}
-        try:
-            with client.request("GET", url, headers) as answer:
-                check_status(answer, url)
-                if answer.url.path == url.path + "/":  # and what comes is the page that lists it
-                    raise IsADirectory("not a file", where=str(url), found="a directory")
-                if answer.status != 206:
-                    sink.restart()
-                elif not headers:
-                    raise FetchError("the server sends a part that was not asked for", where=str(url))
-                else:
-                    check_range(answer, sink.received, None)
-                validator = answer.etag or answer.modified
-                _receive(answer, sink, progress)
-            return
-        except BrokenTransferError:
-            if attempt == limits.attempts - 1:
-                raise
+        with client.request("GET", url, headers) as answer:
+            check_status(answer, url)
+            if answer.url.path == url.path + "/":  # and what comes is the page that lists it
+                raise IsADirectory("not a file", where=str(url), found="a directory")
+            if answer.status != 206:
+                sink.restart()
+            elif not headers:
+                raise FetchError("the server sends a part that was not asked for", where=str(url))
+            else:
+                check_range(answer, sink.received, None)
+            validator = answer.etag or answer.modified
+            _receive(answer, sink, progress)
+
+    retried(limits, attempt)
+
+
+def ask_file(client: HttpClient, url: Url) -> tuple[int | None, str | None] | None:
+    """A file's size and date, None where the server does not give them; None for a directory without its slash."""
+    with client.request("HEAD", url, follow=False) as answer:
+        redirected = answer.status in REDIRECTS
+        if redirected and redirect_target(answer).path == url.path + "/":
+            return None
+    if redirected:
+        with client.request("HEAD", url) as answer:
+            pass
+    if answer.status in NO_HEAD:
+        return None, None
+    check_status(answer, url)
+    return answer.size, answer.modified
 
 
 def check_status(answer: Answer, url: Url) -> None:
-    """Raises `NotFound`, `BrokenTransferError` where another attempt may help, `FetchError`, if there is no file."""
+    """Raise an error unless a file follows: `NotFound`, `FetchError`, `BrokenTransferError` where retrying may help."""
     if answer.status in (200, 206):
         return
     if answer.status in ABSENT:
@@ -64,24 +90,23 @@ def check_status(answer: Answer, url: Url) -> None:
 def check_range(answer: Answer, first: int, last: int | None) -> int:
     """The whole file's size by the Content-Range of a 206.  Raises `FetchError` if it is not what was asked for.
 
-    `last` None: up to the end.
+    `last` None, or behind the end of the file: up to the end.
     """
     text = answer.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(text)
-    total = int(match[3]) if match and match[3] != "*" else None
-    if match is None or total is None or (int(match[1]), int(match[2])) != (first, total - 1 if last is None else last):
-        wanted = f"bytes {first}-{'' if last is None else last}"
+    total = int(match[3]) if match else 0
+    end = total - 1 if last is None else min(last, total - 1)
+    if match is None or (int(match[1]), int(match[2])) != (first, end):
+        expected, found = f"bytes {first}-{'' if last is None else last}", shorten(text) or "no Content-Range"
+        where = str(answer.url)
         raise FetchError(
-            "the server sends another part than was asked for",
-            where=str(answer.url),
-            expected=wanted,
-            found=shorten(text) or "no Content-Range",
+            "the server sends another part than was asked for", where=where, expected=expected, found=found
         )
     return total
 
 
 def _receive(answer: Answer, sink: Sink, progress: Progress | None) -> None:
-    """The body behind what is there already.  Raises `BrokenTransferError` if it is shorter than announced."""
+    """Take the body.  Raises `BrokenTransferError` if it is shorter than announced."""
     size = answer.size
     total = None if size is None else sink.received + size
     if total is not None:
@@ -94,6 +119,5 @@ def _receive(answer: Answer, sink: Sink, progress: Progress | None) -> None:
         # What a connection looks like that broke amid the headers.
         raise BrokenTransferError("the answer has neither a length nor content", where=str(answer.url))
     if total is not None and sink.received != total:
-        raise BrokenTransferError(
-            "the file ends early", where=str(answer.url), expected=f"{total} bytes", found=f"{sink.received} bytes"
-        )
+        expected, found = f"{total} bytes", f"{sink.received} bytes"
+        raise BrokenTransferError("the file ends early", where=str(answer.url), expected=expected, found=found)

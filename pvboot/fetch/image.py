@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,8 @@ from fsdrivers.blocks import check_range as check_inside
 from fsdrivers.errors import Unsupported
 from pvboot.fetch.errors import FetchError
 from pvboot.fetch.http_client import BrokenTransferError
-from pvboot.fetch.http_file import check_range, check_status
+from pvboot.fetch.http_file import check_range, check_status, retried
+from pvboot.fetch.sink import unwritable
 
 if TYPE_CHECKING:
     from pvboot.fetch.fetch import Fetcher
@@ -28,7 +28,7 @@ PIECE_BYTES: Final = 1 << 20  # of an extent
 
 
 class NoRangesError(Unsupported):
-    """The server gives whole files only."""
+    """The server sends whole files only."""
 
 
 class HttpRangeSource:
@@ -40,7 +40,7 @@ class HttpRangeSource:
     """
 
     def __init__(self, fetcher: Fetcher, url: Url, *, cache_blocks: int = CACHE_BLOCKS) -> None:
-        """Asks for the first block.  Raises `NotFound`, `NoRangesError`, `FetchError`."""
+        """Ask for the first block.  Raises `NotFound`, `NoRangesError`, `FetchError`."""
         self.name = str(url)
         self.fetched_bytes = 0
         self._fetcher = fetcher
@@ -60,7 +60,7 @@ class HttpRangeSource:
     def close(self) -> None:
         """Give the temporary file back; the connection is the fetcher's."""
         if not self._file.closed:
-            self._fetcher.settings.tell(f"read {self.fetched_bytes} of the {self.size} bytes of {self.name}")
+            self._fetcher.settings.report(f"read {self.fetched_bytes} of the {self.size} bytes of {self.name}")
         self._file.close()
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -112,21 +112,19 @@ class HttpRangeSource:
             try:
                 os.pwrite(self._file.fileno(), data[at : at + BLOCK_BYTES], slot * BLOCK_BYTES)
             except OSError as err:
-                raise FetchError(f"cannot write a temporary file: {err.strerror}", where=tempfile.gettempdir()) from err
+                raise unwritable(err) from err
             self._slots[block + at // BLOCK_BYTES] = slot
 
     # -- the server
 
     def _open(self) -> int:
-        """Learn the size and what the image is recognised by."""
+        """Learn the size, and the tag or date that marks this version of the image."""
         with self._fetcher.http.request("GET", self._url, {"Range": f"bytes=0-{BLOCK_BYTES - 1}"}) as answer:
             check_status(answer, self._url)
             if answer.status != 206:
-                raise NoRangesError(
-                    "the server gives no parts of files", where=self.name, expected="206", found=answer.reason
-                )
-            total = _total(answer)
-            check_range(answer, 0, min(BLOCK_BYTES, total) - 1)
+                what = "the server gives no parts of files"
+                raise NoRangesError(what, where=self.name, expected="206", found=answer.reason)
+            total = check_range(answer, 0, BLOCK_BYTES - 1)
             if answer.etag is not None:
                 self._pin = "If-Match", answer.etag
             elif answer.modified is not None:
@@ -137,16 +135,8 @@ class HttpRangeSource:
         return total
 
     def _ask(self, first: int, end: int) -> bytes:
-        """The bytes from `first` to before `end`, tried again if the connection breaks."""
-        limits = self._fetcher.settings.limits
-        for attempt in range(limits.attempts):
-            try:
-                return self._ask_once(first, end)
-            except BrokenTransferError:
-                if attempt == limits.attempts - 1:
-                    raise
-                time.sleep(limits.pause_seconds * 2**attempt)
-        raise FetchError("no attempt is allowed", where=self.name)
+        """The bytes from `first` to before `end`."""
+        return retried(self._fetcher.settings.limits, lambda: self._ask_once(first, end))
 
     def _ask_once(self, first: int, end: int) -> bytes:
         headers = {"Range": f"bytes={first}-{end - 1}", **dict([self._pin] if self._pin else [])}
@@ -168,24 +158,11 @@ class HttpRangeSource:
         data = answer.read(size)
         self.fetched_bytes += len(data)
         if len(data) != size:
-            raise BrokenTransferError(
-                "the answer is short", where=self.name, expected=f"{size} bytes", found=f"{len(data)} bytes"
-            )
+            expected, found = f"{size} bytes", f"{len(data)} bytes"
+            raise BrokenTransferError("the answer is short", where=self.name, expected=expected, found=found)
         return data
 
     def _changed(self, found: str) -> FetchError:
-        return FetchError(
-            "the image has changed on the server",
-            where=self.name,
-            expected=self._pin[1] if self._pin else f"{self.size} bytes",
-            found=found[:200],
-        )
-
-
-def _total(answer: Answer) -> int:
-    """The whole size that a 206 tells, 0 if it tells none."""
-    text = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    total = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-    if not total:
-        raise FetchError("the server does not tell the size of the image", where=str(answer.url))
-    return total
+        expected = self._pin[1] if self._pin else f"{self.size} bytes"
+        what = "the image has changed on the server"
+        return FetchError(what, where=self.name, expected=expected, found=found[:200])

@@ -1,4 +1,4 @@
-"""The names in a directory of an HTTP server: what nginx, Apache, Python's http.server and ours answer.
+"""The names in a directory of an HTTP server: as nginx, Apache, Python's http.server and pvboot list them.
 
 A page is HTML whose links with one plain component below the directory are its names, or JSON as nginx writes it (a
 list of objects with `name`, `type` and `size`), by itself or under `entries`.
@@ -29,7 +29,7 @@ _LINK: Final = re.compile(
 
 
 class Listed(NamedTuple):
-    """A name; `size` is None if the page does not tell it exactly."""
+    """A name; `size` is None unless the page gives it exactly."""
 
     name: str
     is_directory: bool
@@ -37,7 +37,7 @@ class Listed(NamedTuple):
 
 
 def read_index(data: bytes, content_type: str, url: Url) -> list[Listed]:
-    """The names in order of the page.  Raises `Unsupported` if it is no index, `Corrupt` if it cannot be read."""
+    """The names in order of the page.  Raises `Unsupported` for other pages, `Corrupt` for damaged ones."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
         found = _read_json(data, url)
@@ -62,7 +62,7 @@ def _read_json(data: bytes, url: Url) -> list[Listed]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as err:
-        raise Corrupt("the server's list of the directory is no JSON", where=str(url), found=str(err)[:100]) from err
+        raise Corrupt("the server's list of the directory is not JSON", where=str(url), found=str(err)[:100]) from err
     entries = document.get("entries") if isinstance(document, dict) else document
     if not isinstance(entries, list):
         raise Unsupported("the server gives no list of the directory", where=str(url), found="other JSON")

@@ -1,4 +1,4 @@
-"""The servers that a guest's menu may name, and what `(nd)` is.
+"""The servers that a guest's menu may name, and the one that is `(nd)`.
 
 Only servers that the user named are asked: that of a URL given as SOURCE or disk, and those of `--net`.  A menu on a
 guest's own disk must not be able to make this machine fetch from anywhere.
@@ -7,25 +7,28 @@ guest's own disk must not be able to make this machine fetch from anywhere.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from fsdrivers.errors import NotADirectory, NotFound
 from pvboot import grub_errors
 from pvboot.errors import UsageError
-from pvboot.fetch.server_tree import ServerTree
 from pvboot.fetch.tree import UrlFilesystem
 from pvboot.fetch.urls import PORTS, Url, decode, parse_url
 from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from fsdrivers.api import DirEntry, File, Stat
     from pvboot.fetch.fetch import Fetcher
+
+Result = TypeVar("Result")
 
 SERVERS_LIMIT = 64
 
 
 class Network:
-    """`named` are the URLs that the user gave; the first says what `(nd)` is.
+    """`named` are the URLs that the user gave; the first is that of `(nd)`.
 
     A directory is `(nd)` itself.  Of a file's URL it is the whole server, as in PV-GRUB; what is not there is looked
     for in the file's directory (with a list of checksums, whose names count from there, only there).
@@ -61,7 +64,7 @@ class Network:
         self._mounted.setdefault(filesystem.base, filesystem)
 
     def base(self) -> UrlFilesystem | ServerTree:
-        """What `(nd)` is."""
+        """The file system of `(nd)`."""
         near = self._mount(self._base.directory)
         top = replace(self._base, path="/", query="", checksum=None)
         if self._base.is_directory or near.base == top or self.fetcher.settings.sums is not None:
@@ -74,7 +77,7 @@ class Network:
         return decode(self._base.path) if whole else f"/{self._base.file_name}"
 
     def server(self, protocol: str, name: str) -> UrlFilesystem:
-        """What `(http,HOST[:PORT])` or `(tftp,HOST)` is: all of a server; "" is that of `(nd)`.
+        """The file system of `(http,HOST[:PORT])` or `(tftp,HOST)`: a whole server; "" is that of `(nd)`.
 
         Raises `GrubError` 12 for one that the user did not name.
         """
@@ -86,7 +89,7 @@ class Network:
                 raise UsageError("more than a server")
             wanted = parse_url(f"{protocol}://{name}/")
         except UsageError as err:
-            raise GrubError(grub_errors.INVALID_DEVICE, f"no server: {shorten(name)!r}") from err
+            raise GrubError(grub_errors.INVALID_DEVICE, f"not a server: {shorten(name)!r}") from err
         for url in self._named:
             if wanted.host.lower() != url.host.lower():
                 continue
@@ -97,9 +100,7 @@ class Network:
             # The protocol's own port on the same machine: menus come by TFTP and name kernels by HTTP.
             if wanted.number in (url.number, PORTS[protocol]):
                 return self._mount(wanted)
-        raise GrubError(
-            grub_errors.INVALID_DEVICE, f"{wanted.server} is no server that you named; --net {wanted} allows it"
-        )
+        raise _not_named(wanted.server, str(wanted))
 
     def choose(self, host: str) -> None:
         """`tftpserver`: make another server that the user named the one of `(nd)`.  Raises `GrubError`."""
@@ -107,9 +108,7 @@ class Network:
             if url.host.lower() == host.lower():
                 self._base = url
                 return
-        raise GrubError(
-            grub_errors.INVALID_DEVICE, f"{shorten(host)} is not a server that you named; --net URL allows it"
-        )
+        raise _not_named(shorten(host), "URL")
 
     def _mount(self, url: Url) -> UrlFilesystem:
         if url not in self._mounted:
@@ -117,3 +116,56 @@ class Network:
                 raise GrubError(grub_errors.INVALID_DEVICE, f"more than {SERVERS_LIMIT} servers")
             self._mounted[url] = UrlFilesystem(self.fetcher, url)
         return self._mounted[url]
+
+
+def _not_named(server: str, option: str) -> GrubError:
+    what = f"{server} is not a server that you named; --net {option} allows it"
+    return GrubError(grub_errors.INVALID_DEVICE, what)
+
+
+class ServerTree:
+    """`(nd)` for a menu that came by its URL: the whole server (`top`), as menus written for PV-GRUB mean it, and the
+    menu's directory (`near`) for files that are not there."""
+
+    label: str | None = None
+    uuid: str | None = None
+
+    def __init__(self, top: UrlFilesystem, near: UrlFilesystem) -> None:
+        self.kind = top.kind
+        self._top = top
+        self._near = near
+
+    @property
+    def base(self) -> Url:
+        """The URL that paths count from."""
+        return self._top.base
+
+    def _first(self, ask: Callable[[UrlFilesystem], Result]) -> Result:
+        try:
+            return ask(self._top)
+        except (NotFound, NotADirectory) as err:
+            try:
+                return ask(self._near)
+            except (NotFound, NotADirectory) as again:
+                found = "; ".join(part for part in (err.found, f"and nothing at {again.where}") if part)
+                raise NotFound(err.what, where=err.where, found=found) from err
+
+    def lookup(self, path: str, *, follow: bool = True) -> Stat:
+        """See `Filesystem`."""
+        return self._first(lambda tree: tree.lookup(path, follow=follow))
+
+    def names(self, path: str) -> Iterator[str]:
+        """See `Filesystem`."""
+        return iter(self._first(lambda tree: list(tree.names(path))))
+
+    def listdir(self, path: str) -> Iterator[DirEntry]:
+        """See `Filesystem`."""
+        return iter(self._first(lambda tree: list(tree.listdir(path))))
+
+    def open(self, path: str) -> File:
+        """See `Filesystem`."""
+        return self._first(lambda tree: tree.open(path))
+
+    def place(self, url: Url, file: File) -> str | None:
+        """Take in a file that has been fetched already; its path here."""
+        return self._top.place(url, file)

@@ -1,7 +1,8 @@
-"""What bounds a transfer, what is expected of it, and who is told about it."""
+"""The settings of transfers: bounds, expected checksums, and reports of progress."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -21,7 +22,7 @@ def _no_meter(_name: str) -> Progress | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FetchLimits:
     """Bounds of every transfer.
 
     `wait_seconds` is the longest silence; `step_bytes` must come in every `step_seconds`, so that a server that drips
@@ -38,17 +39,32 @@ class Limits:
     tftp_retries: int = 6
 
 
+class Pace:
+    """The clock of one transfer.  `deadline` (of `time.monotonic`) moves on with every step that was made in time."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._marked = 0
+        self.deadline = time.monotonic() + limits.step_seconds
+
+    def count(self, received: int) -> None:
+        """Note that `received` bytes have come so far."""
+        if received - self._marked >= self._limits.step_bytes:
+            self._marked = received
+            self.deadline = time.monotonic() + self._limits.step_seconds
+
+
 @dataclass(frozen=True, slots=True)
 class NetSettings:
     """`sums` are the known SHA-256 of files by their path below the base; None asks for none.
 
-    `tell` takes a line for each finished transfer; `meter` gives who is to be told of a transfer's progress.
+    `report` takes a line for each finished transfer; `meter` makes the callback for the progress of one.
     """
 
-    limits: Limits = Limits()
+    limits: FetchLimits = FetchLimits()
     file_limit_bytes: int = FILE_LIMIT_BYTES
     sums: Mapping[str, str] | None = None
-    tell: Callable[[str], object] = field(default=_quiet)
+    report: Callable[[str], object] = field(default=_quiet)
     meter: Callable[[str], Progress | None] = field(default=_no_meter)
 
 

@@ -1,4 +1,4 @@
-"""Where a transfer goes: an anonymous temporary file with a limit, and a running checksum."""
+"""The target of a transfer: an anonymous temporary file with a limit, and a running checksum."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sink:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what came so far."""
+        """Forget the bytes that came so far."""
         import hashlib
 
         self.received = 0
@@ -40,22 +40,18 @@ class Sink:
             self._file.truncate()
 
     def expect(self, size: int) -> None:
-        """Raises `FetchError` if a file of `size` bytes would not fit."""
+        """Raise `FetchError` if a file of `size` bytes would not fit."""
         if size > self.limit_bytes:
-            raise FetchError(
-                "the file is too large",
-                where=self.where,
-                expected=f"at most {self.limit_bytes} bytes",
-                found=f"{size} bytes",
-            )
+            expected = f"at most {self.limit_bytes} bytes"
+            raise FetchError("the file is too large", where=self.where, expected=expected, found=f"{size} bytes")
 
     def write(self, data: bytes) -> int:
-        """Raises `FetchError` above the limit, or if the disk of the temporary files is full."""
+        """Take further bytes.  Raises `FetchError` above the limit, or if the disk of the temporary files is full."""
         self.expect(self.received + len(data))
         try:  # not `_translated`, which is dear for each block of TFTP
             self._file.write(data)
         except OSError as err:
-            raise _full(err) from err
+            raise unwritable(err) from err
         if self._hash is not None:
             self._hash.update(data)
         self.received += len(data)
@@ -64,14 +60,10 @@ class Sink:
     def finish(self, path: str) -> HostFile:
         """The file, which is called `path`.  Raises `ChecksumError`."""
         if self._checksum is not None and self._hash is not None:
-            found = self._hash.hexdigest()
-            if found != self._checksum.digest:
-                name = self._checksum.algorithm
+            name, wanted, found = self._checksum.algorithm, self._checksum.digest, self._hash.hexdigest()
+            if found != wanted:
                 raise ChecksumError(
-                    "the checksum is wrong",
-                    where=self.where,
-                    expected=f"{name}={self._checksum.digest}",
-                    found=f"{name}={found}",
+                    "the checksum is wrong", where=self.where, expected=f"{name}={wanted}", found=f"{name}={found}"
                 )
         with _translated():
             self._file.flush()
@@ -79,7 +71,7 @@ class Sink:
 
     def close(self) -> None:
         """Give the descriptor back; what `finish` gave keeps its own."""
-        with suppress(OSError):  # what is still buffered may not fit; nobody wants it any more
+        with suppress(OSError):  # buffered bytes may not fit; nobody needs them
             self._file.close()
 
 
@@ -88,8 +80,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise _full(err) from err
+        raise unwritable(err) from err
 
 
-def _full(err: OSError) -> FetchError:
+def unwritable(err: OSError) -> FetchError:
+    """The error for a temporary file that takes no more."""
     return FetchError(f"cannot write a temporary file: {err.strerror}", where=tempfile.gettempdir())

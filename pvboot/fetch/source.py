@@ -1,4 +1,4 @@
-"""What the URLs that the user names turn out to be: images, files and directories, and the servers behind them."""
+"""The URLs among a guest's sources: images, files and directories, and the servers behind them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pvboot.devices import Disk
 from pvboot.fetch.fetch import Fetcher, known
 from pvboot.fetch.network import Network
 from pvboot.fetch.settings import NetOptions
-from pvboot.fetch.tree import NO_HEAD, UrlFilesystem
+from pvboot.fetch.tree import UrlFilesystem
 from pvboot.fetch.urls import Url, parse_url
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ class Servers:
         return str(parse_url(name)) if name in self.urls else name
 
     def open(self, name: str) -> Disk:
-        """What is behind the URL of a source.  Raises `FsError`, `NetworkError`."""
+        """The disk behind the URL of a source.  Raises `FsError`, `NetworkError`."""
         found = open_url(self.fetcher, self.urls[name])
         if not isinstance(found, UrlFilesystem):
             return Disk(self.printed(name), found)
         if self._network is None:
-            self.urls[name] = found.base  # perhaps with the slash that was forgotten
+            self.urls[name] = found.base  # perhaps with a slash that was missing
             self._opened.append(found)
         return Disk(self.printed(name), filesystem=found)
 
     def network(self) -> Network | None:
-        """What menus may use, None for nothing; the options come before the sources in saying what (nd) is."""
+        """The servers that menus may use, None for none; (nd) is the options' first, else the sources'."""
         named = [*self._allowed, *self.urls.values()]
         if named:
             self._network = Network(self.fetcher, named)
@@ -62,7 +62,7 @@ class Servers:
         return self._network
 
     def place(self, name: str, menu: File, root: str | None) -> tuple[Device | None, str, Disk | None]:
-        """Where a fetched menu stands: its device, its path there, and the disk if that is the directory `root`.
+        """The place of a fetched menu: its device, its path there, and the disk if that is the directory `root`.
 
         Without a root it stands on `(nd)` if it is below that, else nowhere.
         """
@@ -87,31 +87,15 @@ def open_url(fetcher: Fetcher, url: Url) -> UrlFilesystem | BlockSource:
         return UrlFilesystem(fetcher, url)
     url = known(url, fetcher.settings)
     if url.scheme != "tftp" and url.checksum is None:
-        size = _ask_size(fetcher, url)
-        if size is None:
+        from pvboot.fetch.http_file import ask_file
+
+        facts = ask_file(fetcher.http, url)
+        if facts is None:
             return UrlFilesystem(fetcher, replace(url, path=url.path + "/"))
-        if size > WHOLE_LIMIT_BYTES:
+        if (facts[0] or 0) > WHOLE_LIMIT_BYTES:
             return _open_image(fetcher, url)
     limit = fetcher.settings.file_limit_bytes if url.checksum else DOWNLOAD_LIMIT_BYTES
     return LoopSource(fetcher.fetch(url, limit_bytes=limit), str(url))
-
-
-def _ask_size(fetcher: Fetcher, url: Url) -> int | None:
-    """The size of a file, 0 if the server does not tell; None for a directory whose slash was forgotten."""
-    from pvboot.fetch.http_client import REDIRECTS, redirect_target
-    from pvboot.fetch.http_file import check_status
-
-    with fetcher.http.request("HEAD", url, follow=False) as answer:
-        redirected = answer.status in REDIRECTS
-        if redirected and redirect_target(answer).path == url.path + "/":
-            return None
-    if redirected:
-        with fetcher.http.request("HEAD", url) as answer:
-            pass
-    if answer.status in NO_HEAD:
-        return 0
-    check_status(answer, url)
-    return answer.size or 0
 
 
 def _open_image(fetcher: Fetcher, url: Url) -> BlockSource:

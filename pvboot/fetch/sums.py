@@ -13,7 +13,7 @@ _LINE: Final = re.compile(r"\\?([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")
 
 
 def read_sums(path: str) -> dict[str, str]:
-    """SHA-256 by name; names count from the directory of the URL.  Raises `UsageError`."""
+    """Read a list: SHA-256 by name, relative to the directory of the URL.  Raises `UsageError`."""
     try:
         with open(path, "rb") as file:
             data = file.read(LIMIT_BYTES + 1)

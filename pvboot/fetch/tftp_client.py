@@ -1,4 +1,4 @@
-"""TFTP by tftpy, with what it leaves open closed: strangers, sizes, options, block 65535, IPv6, time.
+"""TFTP by tftpy, with its gaps closed: strangers, sizes, options, block 65535, IPv6, time.
 
 tftpy's context runs the transfer and keeps its state; every datagram is judged here first, and only those that are in
 order reach it.  Sources: RFC 1350, RFC 2347 to 2349.
@@ -20,11 +20,11 @@ from tftpy.TftpStates import TftpStateExpectDAT
 
 from fsdrivers.errors import NotFound
 from pvboot.fetch.errors import FetchError
-from pvboot.fetch.pace import Pace
+from pvboot.fetch.settings import Pace
 from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
-    from pvboot.fetch.settings import Limits, Progress
+    from pvboot.fetch.settings import FetchLimits, Progress
     from pvboot.fetch.sink import Sink
     from pvboot.fetch.urls import Url
 
@@ -41,13 +41,13 @@ logging.getLogger("tftpy").setLevel(logging.CRITICAL)
 
 
 class _SizeKnown(Exception):  # noqa: N818  (control flow)
-    """A probe has what it wants."""
+    """A probe knows the size."""
 
 
 class _Download(TftpContextClientDownload):  # type: ignore[misc]
     """One transfer.  `size` is the server's tsize or None; with `only_size` it ends when that is clear."""
 
-    def __init__(self, url: Url, address: tuple[str, int], sink: Any, limits: Limits, only_size: bool) -> None:
+    def __init__(self, url: Url, address: tuple[str, int], sink: Any, limits: FetchLimits, only_size: bool) -> None:
         self.url = url
         self.size: int | None = None
         self._only_size = only_size
@@ -97,7 +97,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
     def _receive(self, deadline: float) -> tuple[bytes, int]:
         """A datagram of the server's and its port; what strangers send is dropped and prolongs nothing."""
         while True:
-            if self._pace.too_slow:
+            if time.monotonic() >= self._pace.deadline:
                 raise FetchError("the server is too slow", where=str(self.url))
             left = deadline - time.monotonic()
             if left <= 0:
@@ -111,7 +111,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
                 return datagram, sender[1]
 
     def _accept(self, datagram: bytes, port: int) -> bool:
-        """Whether tftpy gets it.  Raises `FetchError` for what no honest server sends."""
+        """Return True if tftpy is to have it.  Raises `FetchError` for datagrams that no honest server sends."""
         if len(datagram) < 4:
             raise self._illegal(port, "a datagram of less than 4 bytes")
         operation, number = struct.unpack_from(">HH", datagram)
@@ -168,7 +168,7 @@ class _Download(TftpContextClientDownload):  # type: ignore[misc]
         raise _SizeKnown
 
     def abort(self, code: int) -> None:
-        """Tell the server that nothing more is wanted."""
+        """Send the server an error: nothing more is wanted."""
         if self.state is not None and not self._ended:
             self._ended = True
             self.state.sendError(code)
@@ -200,22 +200,18 @@ def _read_options(data: bytes) -> dict[str, int] | None:
     return options if len(options) == len(words) // 2 else None
 
 
-def download(url: Url, sink: Sink, limits: Limits, progress: Progress | None = None) -> None:
+def download(url: Url, sink: Sink, limits: FetchLimits, progress: Progress | None = None) -> None:
     """The file behind `url` into `sink`.  Raises `NotFound`, `FetchError`."""
     transfer = _Download(url, _address(url), _Output(sink, progress), limits, only_size=False)
     transfer.fileobj.transfer = transfer
     _run(transfer)
     if transfer.size is not None and transfer.size != sink.received:
-        raise FetchError(
-            "the file is not as long as the server said",
-            where=str(url),
-            expected=f"{transfer.size} bytes",
-            found=f"{sink.received} bytes",
-        )
+        expected, found = f"{transfer.size} bytes", f"{sink.received} bytes"
+        raise FetchError("the file is not as long as the server said", where=str(url), expected=expected, found=found)
 
 
-def ask_size(url: Url, limits: Limits) -> int | None:
-    """The size of a file, None if the server does not tell.  Raises `NotFound`, `FetchError`."""
+def ask_size(url: Url, limits: FetchLimits) -> int | None:
+    """The size of a file, None if the server does not give it.  Raises `NotFound`, `FetchError`."""
     transfer = _Download(url, _address(url), io.BytesIO(), limits, only_size=True)
     with contextlib.suppress(_SizeKnown):
         _run(transfer)
@@ -223,7 +219,7 @@ def ask_size(url: Url, limits: Limits) -> int | None:
 
 
 class _Output:
-    """What tftpy writes to."""
+    """The file that tftpy writes to."""
 
     def __init__(self, sink: Sink, progress: Progress | None) -> None:
         self._sink = sink
@@ -244,11 +240,8 @@ def _run(transfer: _Download) -> None:
         try:
             transfer.start()
         except TftpTimeout as err:
-            raise FetchError(
-                "the server does not answer",
-                where=str(transfer.url),
-                found=f"silence after {transfer.metrics.bytes} bytes",
-            ) from err
+            silence = f"silence after {transfer.metrics.bytes} bytes"
+            raise FetchError("the server does not answer", where=str(transfer.url), found=silence) from err
         except FetchError:
             transfer.abort(DISK_FULL)
             raise

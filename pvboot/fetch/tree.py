@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from pvboot.fetch.listing import Listed
     from pvboot.fetch.urls import Url
 
-REQUESTS_LIMIT: Final = 4096  # questions to one server: a menu may ask for files without end
+REQUESTS_LIMIT: Final = 4096  # questions to one server: a menu may ask for endless files
 KEPT_LIMIT_BYTES: Final = 4 << 30  # of temporary files
 COMPONENTS_LIMIT: Final = 64
-NO_HEAD: Final = (405, 501)
 
 Parts = tuple[str, ...]
 
@@ -63,7 +62,7 @@ class UrlFilesystem:
         return (entry.name for entry in self._index(self._parts(path)))
 
     def listdir(self, path: str) -> Iterator[DirEntry]:
-        """As `names`, with facts; a size that the index does not tell is asked for."""
+        """The names with their facts; a size that is not in the index is asked for."""
         parts = self._parts(path)
         for entry in self._index(parts):
             child = (*parts, entry.name)
@@ -132,25 +131,17 @@ class UrlFilesystem:
         if self.kind == "tftp":
             from pvboot.fetch.tftp_client import ask_size
 
-            size = ask_size(url, self._fetcher.settings.limits)
-            return self._file(parts, size)
-        from pvboot.fetch.http_client import REDIRECTS, redirect_target
-        from pvboot.fetch.http_file import check_status
+            return self._file(parts, ask_size(url, self._fetcher.settings.limits))
+        from pvboot.fetch.http_file import ask_file
 
-        with self._fetcher.http.request("HEAD", url, follow=False) as answer:
-            redirected = answer.status in REDIRECTS
-            if redirected and redirect_target(answer).path == url.path + "/":
-                return self._directory(parts)  # how servers tell that a slash is missing
-        if redirected:
-            with self._fetcher.http.request("HEAD", url) as answer:
-                pass
-        if answer.status in NO_HEAD:
-            return self._file(parts, None)
-        check_status(answer, url)
-        return self._file(parts, answer.size, _seconds(answer.modified))
+        facts = ask_file(self._fetcher.http, url)
+        if facts is None:
+            return self._directory(parts)
+        size, modified = facts
+        return self._file(parts, size, _seconds(modified))
 
     def _file(self, parts: Parts, size: int | None, mtime: int = 0) -> Stat:
-        """Facts about a file; one whose size the server keeps for itself is fetched to learn it."""
+        """Facts about a file; without a size from the server it is fetched to learn it."""
         if size is None:
             if parts not in self._files:
                 self._files[parts] = self._fetch(parts, "/" + "/".join(parts))
@@ -198,9 +189,8 @@ class UrlFilesystem:
     def _charge(self) -> None:
         self._asked += 1
         if self._asked > REQUESTS_LIMIT:
-            raise FetchError(
-                "too many questions to one server", where=str(self.base), expected=f"at most {REQUESTS_LIMIT}"
-            )
+            expected = f"at most {REQUESTS_LIMIT}"
+            raise FetchError("too many requests to one server", where=str(self.base), expected=expected)
 
 
 def _seconds(text: str | None) -> int:

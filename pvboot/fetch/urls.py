@@ -51,7 +51,7 @@ class Url:
     checksum: Checksum | None = None
 
     def __str__(self) -> str:
-        """Fit for messages and for requests: no user, no password, no checksum."""
+        """The URL for messages and requests: no user, no password, no checksum."""
         query = f"?{self.query}" if self.query else ""
         return f"{self.scheme}://{self.server}{self.path}{query}"
 
@@ -63,17 +63,17 @@ class Url:
 
     @property
     def number(self) -> int:
-        """The port in any case."""
+        """The port, the scheme's own if none is given."""
         return self.port or PORTS[self.scheme]
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What two URLs of one server have in common."""
+        """Scheme, host and port: equal for two URLs of one server."""
         return self.scheme, self.host.lower(), self.number
 
     @property
     def is_directory(self) -> bool:
-        """Whether the path ends in a slash."""
+        """True if the path ends in a slash."""
         return self.path.endswith("/")
 
     @property
@@ -112,32 +112,38 @@ def parse_url(text: str) -> Url:
     A missing path is "/"; letters outside of ASCII in path and query are escaped as UTF-8.  Raises `UsageError`, whose
     text never holds user or password.
     """
+    try:
+        return _parse(text)
+    except UsageError as err:
+        err.where = shorten(re.sub(r"//[^/?#]*@", "//", text))
+        raise
+
+
+def _parse(text: str) -> Url:
     match = _URL.fullmatch(text)
     if match is None or len(text) > URL_LIMIT:
-        raise UsageError("not a URL", where=_harmless(text), expected=f"scheme://host/path of at most {URL_LIMIT}")
+        raise UsageError("not a URL", expected=f"scheme://host/path of at most {URL_LIMIT}")
     scheme = match["scheme"].lower()
     if scheme not in PORTS:
-        raise UsageError(
-            "this kind of URL is not fetched", where=_harmless(text), expected="http, https or tftp", found=scheme
-        )
+        raise UsageError("this kind of URL is not fetched", expected="http, https or tftp", found=scheme)
     if any(letter <= " " or letter in "\x7f\\" for letter in text):
-        raise UsageError("a URL holds no blanks, backslashes or control characters", where=_harmless(text))
-    path, query = (_escape(match[part] or "", text) for part in ("path", "query"))
+        raise UsageError("a URL holds no blanks, backslashes or control characters")
+    path, query = (_escape(match[part] or "") for part in ("path", "query"))
     url = Url(
         scheme,
-        _read_host(match["host"], text),
-        _read_port(match["port"], text),
+        _read_host(match["host"]),
+        _read_port(match["port"]),
         path or "/",
         query,
         match["user"] or "",
-        _read_checksum(match["fragment"], text),
+        read_checksum(match["fragment"], "") if match["fragment"] else None,
     )
     if scheme == "tftp" and (url.user or url.query):
-        raise UsageError("a tftp URL has neither user nor query", where=_harmless(text))
+        raise UsageError("a tftp URL has neither user nor query")
     if any(part in (".", "..") for part in decode(url.path).split("/")):
-        raise UsageError("a URL's path holds no '.' or '..'", where=_harmless(text))
+        raise UsageError("a URL's path holds no '.' or '..'")
     if b"\0" in unquote_to_bytes(url.path):
-        raise UsageError("a URL's path holds no NUL", where=_harmless(text))
+        raise UsageError("a URL's path holds no NUL")
     return url
 
 
@@ -146,48 +152,38 @@ def read_checksum(text: str, where: str) -> Checksum:
     algorithm, _equals, digest = text.partition("=")
     digest = digest.lower()
     if len(digest) != DIGEST_LETTERS.get(algorithm, -1) or digest.strip("0123456789abcdef"):
-        raise UsageError(
-            "not a checksum", where=where, expected="sha256=64 or sha512=128 hexadecimal digits", found=shorten(text)
-        )
+        expected = "sha256=64 or sha512=128 hexadecimal digits"
+        raise UsageError("not a checksum", where=where, expected=expected, found=shorten(text))
     return Checksum(algorithm, digest)
 
 
-def _read_checksum(fragment: str | None, text: str) -> Checksum | None:
-    return read_checksum(fragment, _harmless(text)) if fragment else None
-
-
-def _read_host(host: str, text: str) -> str:
+def _read_host(host: str) -> str:
     if host.startswith("["):
         try:
             return str(IPv6Address(host[1:-1]))
         except AddressValueError as err:
-            raise UsageError("not an IPv6 address", where=_harmless(text), found=shorten(host)) from err
+            raise UsageError("not an IPv6 address", found=shorten(host)) from err
     if not _HOST.fullmatch(host):
-        raise UsageError("not a host name or address", where=_harmless(text), found=shorten(host) or "none")
+        raise UsageError("not a host name or address", found=shorten(host) or "none")
     return host
 
 
-def _read_port(port: str | None, text: str) -> int | None:
+def _read_port(port: str | None) -> int | None:
     if not port:
         return None
     if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 0xFFFF):
-        raise UsageError("not a port", where=_harmless(text), expected="1 to 65535", found=shorten(port))
+        raise UsageError("not a port", expected="1 to 65535", found=shorten(port))
     return int(port)
 
 
-def _escape(part: str, text: str) -> str:
+def _escape(part: str) -> str:
     if _BROKEN_ESCAPE.search(part):
-        raise UsageError("a URL has two hexadecimal digits behind every '%'", where=_harmless(text))
+        raise UsageError("a URL has two hexadecimal digits behind every '%'")
     return quote(_encode(part), safe=_PATH_SAFE + "%?[]")
 
 
-def _harmless(text: str) -> str:
-    """The URL for a message, without user and password."""
-    return shorten(re.sub(r"//[^/?#]*@", "//", text))
-
-
 def _encode(text: str) -> bytes:
-    """Raises `NotFound` for half of a surrogate pair, which is no name anywhere."""
+    """Encode a name.  Raises `NotFound` for half of a surrogate pair, which no server has."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as err:

@@ -1,1 +1,1 @@
-"""The ends of the road: the embedded machine, or just the plan.  What must not live here: parsing."""
+"""The ends of the road: the embedded machine, or the plan alone.  What must not live here: parsing."""

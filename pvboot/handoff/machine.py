@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from pvboot.errors import BootError
 from pvboot.handoff.loader import HYPERCALL_PFN, TRAMPOLINE_PFN, loader_kernel
@@ -18,6 +18,68 @@ from pvboot.xen.paging import PAGE_SIZE, levels_of
 if TYPE_CHECKING:
     from pvboot.kexec.pagetables import FrameArray
     from pvboot.machine.machine import Machine
+    from pvboot.machine.outcome import Outcome
+
+
+CPU_LIMIT_SECONDS: Final = 600.0  # of a guest that nobody watches
+SILENT_SECONDS: Final = 120.0
+SHORTEST_IDLE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """Options of the embedded machine: how it starts a guest, how long it lets it run.
+
+    `direct`: a freshly built domain instead of a relocated loader.  `until`: end as soon as the console shows this.
+    `cpu_seconds` None: as long as it likes for a guest on a terminal, else ten minutes.
+    """
+
+    output: Callable[[bytes], None]
+    interactive: bool = False
+    direct: bool = False
+    strict: bool = True
+    frame_seed: int | None = None
+    until: bytes | None = None
+    cpu_seconds: float | None = None
+
+
+def start_machine(
+    layout: DomainLayout, options: MachineOptions, planned: Callable[[KexecPlan], object] | None = None
+) -> Machine:
+    """A machine at its first instruction; `planned` sees the plan, if there is one.  Raises `PvbootError`."""
+    from pvboot.machine.machine import Machine
+
+    machine = Machine(
+        layout.width,
+        layout.nr_pages,
+        strict=options.strict,
+        frame_seed=options.frame_seed,
+        output=options.output,
+        interactive=options.interactive,
+    )
+    if options.direct:
+        start_direct(machine, layout)
+        return machine
+    plan = start_by_kexec(machine, layout)
+    if planned is not None:
+        planned(plan)
+    return machine
+
+
+def run_machine(machine: Machine, options: MachineOptions) -> Outcome:
+    """Run the guest with standard input as its keyboard; without a terminal it is bounded."""
+    from pvboot.handoff.terminal import guest_keyboard
+    from pvboot.machine.outcome import RunLimits
+
+    limit = options.cpu_seconds
+    with guest_keyboard(machine.feed, machine.stop) as watched:
+        bounded = RunLimits(limit or CPU_LIMIT_SECONDS, SILENT_SECONDS, idle_limit(limit))
+        return machine.run(RunLimits(limit, None, None) if watched else bounded, options.until)
+
+
+def idle_limit(cpu_limit: float | None) -> float:
+    """Seconds of sleep without output: a guest that sleeps uses no CPU, so that a limit of CPU alone never ends it."""
+    return SILENT_SECONDS if cpu_limit is None else min(SILENT_SECONDS, max(cpu_limit, SHORTEST_IDLE_SECONDS))
 
 
 def store(machine: Machine, p2m: FrameArray, writes: Iterable[Write]) -> None:
@@ -60,8 +122,13 @@ def _store_edges(machine: Machine, p2m: FrameArray, write: Write, start: int, st
 
 def start_direct(machine: Machine, layout: DomainLayout) -> DomainImage:
     """Build the domain as Xen's toolstack does and set its vCPU; `machine.run()` starts the kernel."""
-    if needs_low_root(layout):
-        _require_low_frames(machine)
+    highest = int(machine.p2m.max())
+    if needs_low_root(layout) and highest >= FIRST_HIGH_MFN:
+        raise BootError(
+            "the kernel needs its page directory below 4 GiB (PAE without extended-cr3)",
+            expected="a domain whose frames lie below 4 GiB",
+            found=f"frames up to {highest:#x}",
+        )
     image = build_domain(layout, machine.p2m, machine.shared_info_mfn)
     _install(machine, image)
     machine.set_vcpu(image.vcpu)
@@ -113,30 +180,20 @@ def _install(machine: Machine, image: DomainImage) -> None:
 
 
 def _do_loaders_part(machine: Machine, plan: KexecPlan) -> None:
-    """What the loader's code does before it jumps to the trampoline: fill frames, make the hypercalls in order."""
+    """Do what the loader's code does before it jumps to the trampoline: fill frames, make the hypercalls in order."""
     for table in plan.loader_tables:
-        entries = bytearray(PAGE_SIZE)
+        machine.write(table.mfn, 0, bytes(PAGE_SIZE))
         if table.entry_index >= 0:
-            entries[table.entry_index * 8 : table.entry_index * 8 + 8] = table.entry.to_bytes(8, "little")
-        machine.write(table.mfn, 0, bytes(entries))
+            machine.write(table.mfn, table.entry_index * 8, table.entry.to_bytes(8, "little"))
     machine.write(plan.trampoline_mfn, 0, plan.trampoline.page)
     store(machine, plan.image.p2m, plan.writes())
     for operation in plan.operations:
+        result = 0
         if isinstance(operation, MmuUpdate):
-            _expect_success(machine.mmu_update(operation.updates), operation.why)
+            result = machine.mmu_update(operation.updates)
         elif isinstance(operation, PinTable):
-            _expect_success(machine.mmuext_op([(operation.level - 1, operation.mfn, 0)]), operation.why)
-
-
-def _expect_success(result: int, why: str) -> None:
-    if result < 0:
-        raise BootError("the hypervisor refused a step of the relocation", where=why, found=f"error {-result}")
-
-
-def _require_low_frames(machine: Machine) -> None:
-    if int(machine.p2m.max()) >= 1 << 20:
-        raise BootError(
-            "the kernel needs its page directory below 4 GiB (PAE without extended-cr3)",
-            expected="a domain whose frames lie below 4 GiB",
-            found=f"frames up to {int(machine.p2m.max()):#x}",
-        )
+            result = machine.mmuext_op([(operation.level - 1, operation.mfn, 0)])
+        if result < 0:
+            raise BootError(
+                "the hypervisor refused a step of the relocation", where=operation.why, found=f"error {-result}"
+            )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from pvboot.errors import KernelError
+from pvboot.kernel import _formats
 from pvboot.kernel.image import Piece
 
-# struct xen_bin_image_table: tools/libs/guest/xg_dom_binloader.c, docs/misc of old Xen releases.
-TABLE_FORMAT = "<8I"
-TABLE_BYTES = 32
 MAGIC = 0x336EC578
 SEARCH_BYTES = 8192
 FLAG_ALIGN_4K = 1
@@ -20,19 +17,12 @@ PAE_MASK = 3 << PAE_SHIFT
 _FLAGS_LOOKED_AT = 0xFFFFFFFF & ~FLAG_ALIGN_4K & ~PAE_MASK
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryTable:
+class BinaryTable(_formats.BinImageTable):
     """The table; `offset` is where it lies in the file, addresses are virtual."""
 
-    offset: int
-    magic: int
-    flags: int
-    checksum: int
-    header_addr: int
-    load_addr: int
-    load_end_addr: int
-    bss_end_addr: int
-    entry_addr: int
+    def __init__(self, data: bytes, offset: int) -> None:
+        super().__init__(data, offset)
+        self.offset = offset
 
     @property
     def pae_bits(self) -> int:
@@ -53,15 +43,15 @@ class BinaryLayout:
 
 def find_table(data: memoryview) -> BinaryTable | None:
     """The first table with a right checksum, 4-byte aligned, or None."""
-    if len(data) < TABLE_BYTES:
+    if len(data) < BinaryTable.SIZE:
         return None
-    end = SEARCH_BYTES if len(data) > SEARCH_BYTES + TABLE_BYTES else len(data) - TABLE_BYTES
-    area = bytes(data[: end + TABLE_BYTES])
-    magic = struct.pack("<I", MAGIC)
+    end = SEARCH_BYTES if len(data) > SEARCH_BYTES + BinaryTable.SIZE else len(data) - BinaryTable.SIZE
+    area = bytes(data[: end + BinaryTable.SIZE])
+    magic = MAGIC.to_bytes(4, "little")
     offset = area.find(magic)
     while 0 <= offset < end:
         if offset % 4 == 0:
-            table = BinaryTable(offset, *struct.unpack_from(TABLE_FORMAT, area, offset))
+            table = BinaryTable(area, offset)
             if (table.magic + table.flags + table.checksum) & 0xFFFFFFFF == 0:
                 return table
         offset = area.find(magic, offset + 1)

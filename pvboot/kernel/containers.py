@@ -1,23 +1,28 @@
-"""What a kernel comes packed in: a gzip'd file, and Linux's bzImage with its payload."""
+"""Containers of kernels: a gzip'd file, and Linux's bzImage with its payload."""
 
 from __future__ import annotations
 
-import struct
-
 from pvboot.errors import KernelError
+from pvboot.kernel import _formats
+from pvboot.kernel._formats import BzimageOffsets
 from pvboot.kernel.elf import is_elf
 from pvboot.unpack import ByteStream, TooLargeError, UnpackError, codec_of, unpack
 
-# Offsets in the file: Documentation/arch/x86/boot.rst of Linux.
-SETUP_SECTS, BOOT_MAGIC, VERSION, PAYLOAD_OFFSET, PAYLOAD_LENGTH = 0x1F1, 0x202, 0x206, 0x248, 0x24C
-HEADER_BYTES = 0x250
+BZIMAGE_MAGIC = b"HdrS"
 MINIMUM_VERSION = 0x0208  # the first with payload_offset and payload_length
-
-
 # Xen hands the unpacked file on with 16 zero bytes behind it; strings that end with the file may need them.
 GZIP_SLACK_BYTES = 16
 LZMA_MEMORY_BYTES = 256 << 20
 MAX_ZSTD_FRAMES = 4096
+
+
+class BzimageHeader(_formats.BzimageHeader):
+    """The setup header, as far as it says where the kernel proper is."""
+
+    @property
+    def payload_start(self) -> int:
+        """The payload's first byte.  setup_sects 0 means 4 to a boot loader, but Xen takes it as it is."""
+        return (self.setup_sects + 1) * 512 + self.payload_offset
 
 
 def gunzip_file(data: memoryview, name: str, max_size: int) -> memoryview | None:
@@ -27,9 +32,10 @@ def gunzip_file(data: memoryview, name: str, max_size: int) -> memoryview | None
     return unpack_claimed("gzip", data, name, 0, max_size)
 
 
-def is_bzimage(data: memoryview) -> bool:
+def is_bzimage(data: bytes | memoryview) -> bool:
     """Whether the boot protocol's magic is there; the header may still be cut."""
-    return bytes(data[BOOT_MAGIC : BOOT_MAGIC + 4]) == b"HdrS"
+    at = BzimageOffsets.header
+    return data[at : at + len(BZIMAGE_MAGIC)] == BZIMAGE_MAGIC
 
 
 def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, memoryview]:
@@ -37,28 +43,22 @@ def bzimage_payload(data: memoryview, name: str, max_size: int) -> tuple[str, me
 
     Raises KernelError.  Source: xc_dom_probe_bzimage_kernel in tools/libs/guest/xg_dom_bzimageloader.c.
     """
-    if len(data) < HEADER_BYTES:
-        raise KernelError(
-            "bzImage cut inside its setup header",
-            where=name,
-            expected=f"{HEADER_BYTES:#x} bytes or more",
-            found=f"{len(data):#x}",
-        )
-    (version,) = struct.unpack_from("<H", data, VERSION)
-    if version < MINIMUM_VERSION:
+    if len(data) < BzimageHeader.SIZE:
+        expected = f"{BzimageHeader.SIZE:#x} bytes or more"
+        raise KernelError("bzImage cut inside its setup header", where=name, expected=expected, found=f"{len(data):#x}")
+    header = BzimageHeader(data)
+    if header.version < MINIMUM_VERSION:
         raise KernelError(
             "boot protocol too old: the header does not say where the payload is",
-            where=f"{name}, bzImage header byte {VERSION:#x}",
+            where=f"{name}, bzImage header byte {BzimageOffsets.version:#x}",
             expected=f"{MINIMUM_VERSION:#06x} or later",
-            found=f"{version:#06x}",
+            found=f"{header.version:#06x}",
         )
-    offset, length = struct.unpack_from("<II", data, PAYLOAD_OFFSET)
-    # setup_sects 0 means 4 to a boot loader, but Xen takes it as it is.
-    start = (data[SETUP_SECTS] + 1) * 512 + offset
+    start, length = header.payload_start, header.payload_length
     if start >= len(data) or start + length > len(data):
         raise KernelError(
             "the payload lies outside the file (cut?)",
-            where=f"{name}, bzImage header byte {PAYLOAD_OFFSET:#x}",
+            where=f"{name}, bzImage header byte {BzimageOffsets.payload_offset:#x}",
             expected=f"its end at or below {len(data):#x}",
             found=f"{length:#x} bytes at {start:#x}",
         )

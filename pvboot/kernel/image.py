@@ -1,4 +1,4 @@
-"""`KernelImage`: what the domain planner needs to know about a kernel, whatever file it came in."""
+"""`KernelImage`: a kernel as the domain planner sees it, whatever file it came in."""
 
 from __future__ import annotations
 
@@ -19,27 +19,14 @@ class Piece:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class KernelImage:
-    """A kernel that a PV domain can start.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelParms:
+    """The statements of a kernel's notes or `__xen_guest`, None, "" or 0 where absent (elf_dom_parms of Xen).
 
-    Addresses are virtual addresses as the notes (or `__xen_guest`) define them, unsigned; None where
-    the kernel says nothing.  `width` is 64 or 32 and follows e_machine, not EI_CLASS.  `pae` is one of
-    "no", "yes" (page directory below 4 GiB), "yes[extended-cr3]", "bimodal".
-    The kernel segment is [virt_kstart, virt_kend), filled by `pieces`, zero elsewhere.  A BSD symbol table may
-    end behind virt_kend (as in Xen), but never behind its last page.
+    Addresses are virtual and unsigned.  `pae` is one of "no", "yes" (page directory below 4 GiB),
+    "yes[extended-cr3]", "bimodal".
     """
 
-    name: str
-    container: str  # "elf", "elf.gz", "bzImage/<codec>" ("none" is a codec too), "bin", "bin.gz"
-    width: int
-    guest_type: str  # of GUEST_TYPES
-    virt_base: int
-    virt_entry: int
-    virt_kstart: int
-    virt_kend: int
-    paddr_offset: int
-    pieces: tuple[Piece, ...]
     hypercall_page: int | None = None
     p2m_base: int | None = None  # INIT_P2M as the kernel states it; the planner judges it
     hv_start_low: int | None = None
@@ -53,6 +40,26 @@ class KernelImage:
     loader: str = ""
     features_supported: int = 0
     features_required: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelImage(KernelParms):
+    """A kernel that a PV domain can start.
+
+    `width` is 64 or 32 and follows e_machine, not EI_CLASS.  The kernel segment is [virt_kstart, virt_kend), filled by
+    `pieces`, zero elsewhere.  A BSD symbol table may end behind virt_kend (as in Xen), but never behind its last page.
+    """
+
+    name: str
+    container: str  # "elf", "elf.gz", "bzImage/<codec>" ("none" is a codec too), "bin", "bin.gz"
+    width: int
+    guest_type: str  # "xen-3.0-x86_64" or "xen-3.0-x86_32p"
+    virt_base: int
+    virt_entry: int
+    virt_kstart: int
+    virt_kend: int
+    paddr_offset: int
+    pieces: tuple[Piece, ...]
     features_active: int = 0  # required by the kernel or insisted on by the caller
     elf_size: int = 0  # bytes of the unpacked file
 

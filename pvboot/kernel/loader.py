@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pvboot.errors import KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError
+from pvboot.kernel._formats import ProgramHeader
 from pvboot.kernel.binary import BinaryTable, binary_layout, find_table
 from pvboot.kernel.containers import bzimage_payload, gunzip_file, is_bzimage
-from pvboot.kernel.elf import EM_386, EM_X86_64, ElfFile, Segment, is_elf, parse_elf, segments
+from pvboot.kernel.elf import EM_386, EM_X86_64, ElfFile, is_elf, is_loadable, parse_elf, segments
 from pvboot.kernel.features import AUTO_TRANSLATED_PHYSMAP, DOM0, feature_mask, feature_names
-from pvboot.kernel.image import KernelImage, Piece
+from pvboot.kernel.image import KernelImage, KernelParms, Piece
 from pvboot.kernel.notes import GuestFacts, read_guest_facts
 from pvboot.kernel.symtab import bsd_symtab
 from pvboot.xen.constants import GUEST_TYPES
@@ -94,14 +95,14 @@ def _binary_image(
 def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str, ...]) -> KernelImage:
     facts = read_guest_facts(elf)
     _check_facts(elf, facts)
-    loadable = [segment for segment in segments(elf) if segment.is_loadable]
+    loadable = {index: segment for index, segment in enumerate(segments(elf)) if is_loadable(segment)}
     pstart, pend = _extent(elf, loadable)
     virt_base = facts.virt_base or 0
     # Old kernels gave virtual addresses in p_paddr; those with notes give physical ones.
     default_offset = 0 if facts.notes_seen else virt_base
     paddr_offset = default_offset if facts.paddr_offset is None else facts.paddr_offset
     shift = virt_base - paddr_offset
-    pieces = tuple(_piece(elf, segment, pstart) for segment in loadable if segment.memsz)
+    pieces = tuple(_piece(elf, *each, pstart) for each in loadable.items() if each[1].p_memsz)
     virt_kstart, virt_kend = (pstart + shift) & _U64, (pend + shift) & _U64
     symtab = bsd_symtab(elf, pstart, pend) if facts.bsd_symtab else None
     if symtab is not None:
@@ -114,24 +115,12 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
         width=64 if guest_type == TYPE_64 else 32,
         guest_type=guest_type,
         virt_base=virt_base,
-        virt_entry=elf.header.entry if facts.virt_entry is None else facts.virt_entry,
+        virt_entry=elf.header.e_entry if facts.virt_entry is None else facts.virt_entry,
         virt_kstart=virt_kstart,
         virt_kend=virt_kend,
         paddr_offset=paddr_offset,
         pieces=pieces,
-        hypercall_page=facts.hypercall_page,
-        p2m_base=facts.p2m_base,
-        hv_start_low=facts.hv_start_low,
-        phys_entry=facts.phys_entry,
-        pae=facts.pae,
-        unmapped_initrd=facts.unmapped_initrd,
-        bsd_symtab=facts.bsd_symtab,
-        guest_os=facts.guest_os,
-        guest_version=facts.guest_version,
-        xen_version=facts.xen_version,
-        loader=facts.loader,
-        features_supported=facts.features_supported,
-        features_required=facts.features_required,
+        **{name: getattr(facts, name) for name in KernelParms.__dataclass_fields__},
         elf_size=elf.size,
     )
     _check_addresses(elf, image, facts)
@@ -139,7 +128,7 @@ def _elf_image(elf: ElfFile, name: str, container: str, capabilities: tuple[str,
 
 
 def _check_facts(elf: ElfFile, facts: GuestFacts) -> None:
-    """Source: elf_xen_note_check in xen/common/libelf/libelf-dominfo.c."""
+    """Refuse kernels for other loaders and versions (elf_xen_note_check in xen/common/libelf/libelf-dominfo.c)."""
     where = f"{elf.name}, {facts.source}" if facts.source else elf.name
     if not facts.source:
         raise NotPvKernelError("not a Xen kernel: it has neither ELF notes nor a __xen_guest section", where=elf.name)
@@ -164,31 +153,34 @@ def _check_facts(elf: ElfFile, facts: GuestFacts) -> None:
         )
 
 
-def _extent(elf: ElfFile, loadable: list[Segment]) -> tuple[int, int]:
+def _extent(elf: ElfFile, loadable: dict[int, ProgramHeader]) -> tuple[int, int]:
     """Lowest and highest physical address of the loadable segments."""
     if not loadable:
         raise KernelError(
             "the kernel has nothing to load", where=elf.name, expected="a PT_LOAD segment with a permission"
         )
-    for segment in loadable:
-        if segment.paddr + segment.memsz > _U64:
+    for index, segment in loadable.items():
+        if segment.p_paddr + segment.p_memsz > _U64:
             raise KernelError(
                 "a segment passes the end of the address space",
-                where=f"{elf.name}, program header {segment.index}",
+                where=f"{elf.name}, program header {index}",
                 expected="p_paddr + p_memsz below 2^64",
-                found=f"p_paddr {segment.paddr:#x}, p_memsz {segment.memsz:#x}",
+                found=f"p_paddr {segment.p_paddr:#x}, p_memsz {segment.p_memsz:#x}",
             )
-        if segment.filesz > segment.memsz:
+        if segment.p_filesz > segment.p_memsz:
             raise KernelError(
                 "a segment has more bytes in the file than in memory",
-                where=f"{elf.name}, program header {segment.index}",
-                expected=f"p_filesz at most {segment.memsz:#x} (p_memsz)",
-                found=f"{segment.filesz:#x}",
+                where=f"{elf.name}, program header {index}",
+                expected=f"p_filesz at most {segment.p_memsz:#x} (p_memsz)",
+                found=f"{segment.p_filesz:#x}",
             )
-    pstart = min(segment.paddr for segment in loadable)
-    pend = max(segment.paddr + segment.memsz for segment in loadable)
+    pstart = min(segment.p_paddr for segment in loadable.values())
+    pend = max(segment.p_paddr + segment.p_memsz for segment in loadable.values())
     # Xen stops loading when the segments' sizes pass twice the destination's: overlaps must not multiply the work.
-    total, allowed = sum(segment.memsz for segment in loadable), 2 * (pend - pstart + PAGE_SIZE - 1 & -PAGE_SIZE)
+    total, allowed = (
+        sum(segment.p_memsz for segment in loadable.values()),
+        2 * (pend - pstart + PAGE_SIZE - 1 & -PAGE_SIZE),
+    )
     if total > allowed:
         raise KernelError(
             "the segments overlap too much",
@@ -199,14 +191,14 @@ def _extent(elf: ElfFile, loadable: list[Segment]) -> tuple[int, int]:
     return pstart, pend
 
 
-def _piece(elf: ElfFile, segment: Segment, pstart: int) -> Piece:
-    data = elf.contents(segment.offset, segment.filesz, f"program header {segment.index}: the segment's data")
-    return Piece(segment.paddr - pstart, data, segment.memsz)
+def _piece(elf: ElfFile, index: int, segment: ProgramHeader, pstart: int) -> Piece:
+    data = elf.contents(segment.p_offset, segment.p_filesz, f"program header {index}: the segment's data")
+    return Piece(segment.p_paddr - pstart, data, segment.p_memsz)
 
 
 def _guest_type(elf: ElfFile, facts: GuestFacts, capabilities: Iterable[str]) -> str:
-    """Source: xc_dom_guest_type in tools/libs/guest/xg_dom_elfloader.c."""
-    machine = elf.header.machine
+    """The guest type by e_machine and PAE mode.  Source: xc_dom_guest_type in tools/libs/guest/xg_dom_elfloader.c."""
+    machine = elf.header.e_machine
     if machine == EM_X86_64:
         return TYPE_64
     if machine == EM_386:
@@ -222,7 +214,7 @@ def _guest_type(elf: ElfFile, facts: GuestFacts, capabilities: Iterable[str]) ->
 
 
 def _check_addresses(elf: ElfFile, image: KernelImage, facts: GuestFacts) -> None:
-    """Source: elf_xen_addr_calc_check in xen/common/libelf/libelf-dominfo.c."""
+    """Check the addresses against each other (elf_xen_addr_calc_check in xen/common/libelf/libelf-dominfo.c)."""
     shift = f"{image.virt_base:#x} (VIRT_BASE) - {image.paddr_offset:#x} (PADDR_OFFSET)"
     kernel = f"{image.virt_kstart:#x}..{image.virt_kend:#x}, which is p_paddr + {shift}"
     where = f"{elf.name}, {facts.source}"
@@ -272,7 +264,7 @@ def _check_placement(image: KernelImage) -> None:
 
 
 def _check_offer(image: KernelImage, capabilities: tuple[str, ...], requested: str) -> int:
-    """Does the hypervisor run such guests, and can the kernel live with the features asked for?  The active ones."""
+    """Return the active features; refuse guests that the hypervisor does not run and features the kernel lacks."""
     if image.features_required & DOM0:
         raise NotPvKernelError("the kernel can only run as dom0", where=f"{image.name}, FEATURES", found="!dom0")
     if image.guest_type not in capabilities:

@@ -1,90 +1,94 @@
-"""The room's on-disk structures, each declared once, as the readable truth.
+"""The structures of kernel files, declared once; `make generate` derives the formats that read them.
 
-Run time reads them with the `struct` formats named beside each (importing construct costs more than parsing a
-kernel); a test holds the two together field by field.  Offsets and widths are facts of the sources named.
+Offsets and widths are facts of the sources named.
 """
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Const, Construct, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
+from construct import Array, Bytes, FormatField, Int8ul, Int16ul, Int32ul, Padding, Struct
 
-# --- ELF: System V ABI, chapter 4 (elf.h).  elf.EHDR_FORMAT, PHDR_FORMAT, SHDR_FORMAT; EI_DATA says the byte order.
+# --- ELF: System V ABI, chapter 4 (elf.h).  EI_CLASS says the width, EI_DATA the byte order.
+ELF_IDENT = Struct("magic" / Bytes(4), "ei_class" / Int8ul, "ei_data" / Int8ul, "rest" / Bytes(10))
 
 
-def _elf_header(address: Construct) -> Struct:
+def _integers(bits: int, order: str) -> tuple[FormatField, FormatField, FormatField]:
+    """Half, Word, and what is as wide as an address."""
+    prefix = "<" if order == "little" else ">"
+    half, word, wide = (FormatField(prefix, code) for code in "HLQ")
+    return half, word, wide if bits == 64 else word
+
+
+def elf_header(bits: int, order: str) -> Struct:
+    """Elf32_Ehdr, Elf64_Ehdr."""
+    half, word, address = _integers(bits, order)
     return Struct(
-        "e_ident" / Bytes(16),  # magic 7f 45 4c 46, EI_CLASS, EI_DATA, EI_VERSION ...
-        "e_type" / Int16ul,
-        "e_machine" / Int16ul,
-        "e_version" / Int32ul,
+        "e_ident" / Bytes(ELF_IDENT.sizeof()),
+        "e_type" / half,
+        "e_machine" / half,
+        "e_version" / word,
         "e_entry" / address,
         "e_phoff" / address,
         "e_shoff" / address,
-        "e_flags" / Int32ul,
-        "e_ehsize" / Int16ul,
-        "e_phentsize" / Int16ul,
-        "e_phnum" / Int16ul,
-        "e_shentsize" / Int16ul,
-        "e_shnum" / Int16ul,
-        "e_shstrndx" / Int16ul,
+        "e_flags" / word,
+        "e_ehsize" / half,
+        "e_phentsize" / half,
+        "e_phnum" / half,
+        "e_shentsize" / half,
+        "e_shnum" / half,
+        "e_shstrndx" / half,
     )
 
 
-def _elf_section(word: Construct) -> Struct:
+def program_header(bits: int, order: str) -> Struct:
+    """Elf32_Phdr, Elf64_Phdr.  p_vaddr is never used: Xen places kernels by p_paddr."""
+    _, word, address = _integers(bits, order)
+    flags = "p_flags" / word
     return Struct(
-        "sh_name" / Int32ul,
-        "sh_type" / Int32ul,
-        "sh_flags" / word,
-        "sh_addr" / word,
-        "sh_offset" / word,
-        "sh_size" / word,
-        "sh_link" / Int32ul,
-        "sh_info" / Int32ul,
-        "sh_addralign" / word,
-        "sh_entsize" / word,
+        "p_type" / word,
+        *([flags] if bits == 64 else []),
+        *(name / address for name in ("p_offset", "p_vaddr", "p_paddr", "p_filesz", "p_memsz")),
+        *([] if bits == 64 else [flags]),
+        "p_align" / address,
     )
 
 
-ELF64_EHDR, ELF32_EHDR = _elf_header(Int64ul), _elf_header(Int32ul)
-ELF64_SHDR, ELF32_SHDR = _elf_section(Int64ul), _elf_section(Int32ul)
-ELF64_PHDR = Struct(
-    "p_type" / Int32ul,
-    "p_flags" / Int32ul,
-    "p_offset" / Int64ul,
-    "p_vaddr" / Int64ul,  # never used: Xen places kernels by p_paddr
-    "p_paddr" / Int64ul,
-    "p_filesz" / Int64ul,
-    "p_memsz" / Int64ul,
-    "p_align" / Int64ul,
-)
-ELF32_PHDR = Struct(
-    "p_type" / Int32ul,
-    "p_offset" / Int32ul,
-    "p_vaddr" / Int32ul,
-    "p_paddr" / Int32ul,
-    "p_filesz" / Int32ul,
-    "p_memsz" / Int32ul,
-    "p_flags" / Int32ul,
-    "p_align" / Int32ul,
-)
-# notes.NOTE_FORMAT.  Name and description follow, each padded to 4 bytes, in ELF64 too.
-ELF_NOTE = Struct("n_namesz" / Int32ul, "n_descsz" / Int32ul, "n_type" / Int32ul)
+def section_header(bits: int, order: str) -> Struct:
+    """Elf32_Shdr, Elf64_Shdr."""
+    _, word, address = _integers(bits, order)
+    return Struct(
+        "sh_name" / word,
+        "sh_type" / word,
+        *(name / address for name in ("sh_flags", "sh_addr", "sh_offset", "sh_size")),
+        "sh_link" / word,
+        "sh_info" / word,
+        "sh_addralign" / address,
+        "sh_entsize" / address,
+    )
 
-# --- Linux: Documentation/arch/x86/boot.rst.  The offsets in containers.py.
+
+def elf_note(order: str) -> Struct:
+    """Elf32_Nhdr, Elf64_Nhdr.  Name and description follow, each padded to 4 bytes, in ELF64 too."""
+    _, word, _ = _integers(64, order)
+    return Struct("n_namesz" / word, "n_descsz" / word, "n_type" / word)
+
+
+# --- Linux: Documentation/arch/x86/boot.rst.
 BZIMAGE_HEADER = Struct(
     Padding(0x1F1),
     "setup_sects" / Int8ul,
     Padding(0x10),
-    "header" / Const(b"HdrS"),
+    "header" / Bytes(4),  # "HdrS"
     "version" / Int16ul,
-    Padding(0x40),
+    Padding(6),
+    "kernel_version" / Int16ul,  # where its text is, from byte 0x200; 0: nowhere
+    Padding(0x38),
     "payload_offset" / Int32ul,  # from the start of the protected-mode code
     "payload_length" / Int32ul,
 )
 
-# --- Xen: tools/libs/guest/xg_dom_binloader.c, struct xen_bin_image_table.  binary.TABLE_FORMAT.
+# --- Xen: tools/libs/guest/xg_dom_binloader.c, struct xen_bin_image_table.
 XEN_BIN_IMAGE_TABLE = Struct(
-    "magic" / Const(0x336EC578, Int32ul),
+    "magic" / Int32ul,  # 0x336EC578
     "flags" / Int32ul,
     "checksum" / Int32ul,  # magic + flags + checksum == 0 (mod 2^32)
     "header_addr" / Int32ul,
@@ -95,15 +99,33 @@ XEN_BIN_IMAGE_TABLE = Struct(
 )
 
 
-# --- Xen: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.  symtab._header.
-def _bsd_symtab(ehdr: Struct, shdr: Struct) -> Struct:
+# --- Xen: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
+def bsd_symtab(bits: int, order: str = "little") -> Struct:
+    """The head of the table behind a BSD kernel: a size, then a pseudo ELF file; the tables follow."""
+    _, word, _ = _integers(bits, order)
+    ehdr = elf_header(bits, order)
     return Struct(
-        "size" / Int32ul,  # from the ELF header to the end of the string table
+        "size" / word,  # from the ELF header to the end of the string table
         "ehdr" / ehdr,
         Padding(64 - ehdr.sizeof()),  # the header's field is as wide as ELF64's, in ELF32 too
-        "sections" / Array(3, shdr),  # null, SYMTAB, STRTAB; sh_offset counts from the ELF header
+        "sections" / Array(3, section_header(bits, order)),  # null, SYMTAB, STRTAB; sh_offset: from ehdr
     )
 
 
-BSD_SYMTAB64 = _bsd_symtab(ELF64_EHDR, ELF64_SHDR)
-BSD_SYMTAB32 = _bsd_symtab(ELF32_EHDR, ELF32_SHDR)
+ELF_VARIANTS = [(bits, order) for bits in (64, 32) for order in ("little", "big")]
+
+FORMATS = {
+    "ELF_IDENT": (ELF_IDENT, "magic ei_class ei_data"),
+    "ELF_NOTE": {order: elf_note(order) for order in ("little", "big")},
+}
+RECORDS = {
+    "BzimageHeader": (BZIMAGE_HEADER, "setup_sects version kernel_version payload_offset payload_length"),
+    "ElfHeader": {variant: elf_header(*variant) for variant in ELF_VARIANTS},
+    "ProgramHeader": {variant: program_header(*variant) for variant in ELF_VARIANTS},
+    "SectionHeader": {variant: section_header(*variant) for variant in ELF_VARIANTS},
+    "BinImageTable": XEN_BIN_IMAGE_TABLE,
+}
+OFFSETS = {
+    "BzimageOffsets": (BZIMAGE_HEADER, "header version payload_offset"),
+    "SymtabOffsets": {bits: (bsd_symtab(bits), "ehdr sections") for bits in (64, 32)},
+}

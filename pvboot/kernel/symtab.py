@@ -1,21 +1,19 @@
-"""The symbol table that BSD kernels ask to find behind themselves (note BSD_SYMTAB)."""
+"""The symbol table that BSD kernels ask to find behind themselves (note BSD_SYMTAB).
+
+The guest finds a size and a pseudo ELF file: an ELF header, the section headers {null, SYMTAB, STRTAB}, the two
+tables.  Xen lays the tables out behind the 64-bit form of the headers, whatever the width.
+Source: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
+"""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
-from pvboot.kernel.elf import EHDR_FORMAT, SHDR_FORMAT, SHT_STRTAB, SHT_SYMTAB, ElfFile, Section, section, sections
+from pvboot.kernel._formats import SYMTAB_OFFSETS, SectionHeader
+from pvboot.kernel.elf import SHT_STRTAB, SHT_SYMTAB, ElfFile, section, sections
 from pvboot.kernel.image import Piece
-from pvboot.xen.paging import PAGE_SIZE
 
-# What the guest finds: u32 size, then a pseudo ELF file: the ELF header in a field of 64 bytes (in ELF32 too),
-# section headers {null, SYMTAB, STRTAB}, the two tables.  Xen lays the tables out behind a structure of
-# 4 + 64 + 3 * 64 bytes whatever the width.  Source: elf_load_bsdsyms in xen/common/libelf/libelf-loader.c.
-SIZE_FIELD_BYTES = 4
-HEADER_FIELD_BYTES = 64
-SECTION_COUNT = 3
-TABLES_OFFSET = SIZE_FIELD_BYTES + HEADER_FIELD_BYTES + SECTION_COUNT * 64
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,79 +33,59 @@ def bsd_symtab(elf: ElfFile, pstart: int, pend: int) -> Symtab | None:
     if tables is None:
         return None
     symbols, strings = tables
-    align = 8 if elf.bits == 64 else 4
+    align = elf.bits // 8
     start = _round_up(pend, align) - pstart
-    symbols_at = _round_up(start + TABLES_OFFSET, align)
-    strings_at = _round_up(symbols_at + symbols.size, align)
+    symbols_at = _round_up(start + SYMTAB_OFFSETS[64].SIZE, align)
+    strings_at = _round_up(symbols_at + symbols.sh_size, align)
     pieces = (
         _piece(start, _header(elf, symbols, strings, symbols_at - start, strings_at - start)),
-        _piece(symbols_at, elf.contents(symbols.offset, symbols.size, "the symbol table")),
-        _piece(strings_at, elf.contents(strings.offset, strings.size, "the symbols' string table")),
+        _piece(symbols_at, elf.contents(symbols.sh_offset, symbols.sh_size, "the symbol table")),
+        _piece(strings_at, elf.contents(strings.sh_offset, strings.sh_size, "the symbols' string table")),
     )
-    end = _reserved_end(elf, symbols, strings, start, align)
+    # Xen reserves the size field twice, and the headers of the guest's width.
+    end = _round_up(SYMTAB_OFFSETS[elf.bits].ehdr + SYMTAB_OFFSETS[elf.bits].SIZE, align)
+    for table in tables:
+        end = _round_up(end + table.sh_size, align)
+    end += start
     # In ELF32 Xen reserves less than it uses, and leaves a table out that does not fit into the last page.
-    used = strings_at + strings.size
-    if used > _round_up(end, PAGE_SIZE):
+    used = strings_at + strings.sh_size
+    if used > _round_up(end, PAGE_BYTES):
         end = used
     return Symtab(pieces, end)
 
 
-def _find_tables(elf: ElfFile) -> tuple[Section, Section] | None:
+def _find_tables(elf: ElfFile) -> tuple[SectionHeader, SectionHeader] | None:
     for each in sections(elf):
-        if each.type == SHT_SYMTAB:
-            if not 0 < each.link < elf.header.shnum:
+        if each.sh_type == SHT_SYMTAB:
+            if not 0 < each.sh_link < elf.section_count:
                 return None
-            strings = section(elf, each.link)
-            return (each, strings) if strings.type == SHT_STRTAB else None
+            strings = section(elf, each.sh_link)
+            return (each, strings) if strings.sh_type == SHT_STRTAB else None
     return None
 
 
-def _reserved_end(elf: ElfFile, symbols: Section, strings: Section, start: int, align: int) -> int:
-    section_bytes = struct.calcsize("<" + SHDR_FORMAT[elf.bits])
-    size = SIZE_FIELD_BYTES + SIZE_FIELD_BYTES + HEADER_FIELD_BYTES + SECTION_COUNT * section_bytes
-    size = _round_up(size, align)
-    size = _round_up(size + symbols.size, align)
-    size = _round_up(size + strings.size, align)
-    return start + size
-
-
-def _header(elf: ElfFile, symbols: Section, strings: Section, symbols_at: int, strings_at: int) -> bytes:
+def _header(elf: ElfFile, symbols: SectionHeader, strings: SectionHeader, symbols_at: int, strings_at: int) -> bytes:
     """The size word, the ELF header and the section headers; offsets inside count from the ELF header."""
-    ehdr = struct.Struct(elf.order + EHDR_FORMAT[elf.bits])
-    shdr = struct.Struct(elf.order + SHDR_FORMAT[elf.bits])
-    old = elf.header
-    header = ehdr.pack(
-        old.ident,
-        old.type,
-        old.machine,
-        1,
-        old.entry,
-        0,
-        HEADER_FIELD_BYTES,
-        old.flags,
-        ehdr.size,
-        0,
-        0,
-        shdr.size,
-        SECTION_COUNT,
-        0,
+    size_bytes, sections_at = SYMTAB_OFFSETS[elf.bits].ehdr, SYMTAB_OFFSETS[elf.bits].sections
+    header = elf.header.pack(
+        e_version=1,
+        e_phoff=0,
+        e_shoff=sections_at - size_bytes,
+        e_ehsize=elf.header.SIZE,
+        e_phentsize=0,
+        e_phnum=0,
+        e_shentsize=symbols.SIZE,
+        e_shnum=3,
+        e_shstrndx=0,
     )
-    symbols_header = _section_header(shdr, symbols, symbols_at - SIZE_FIELD_BYTES, 2)
-    strings_header = _section_header(shdr, strings, strings_at - SIZE_FIELD_BYTES, strings.link)
+    size = (strings_at + strings.sh_size - size_bytes) & 0xFFFFFFFF
     return b"".join(
         (
-            struct.pack(elf.order + "I", (strings_at + strings.size - SIZE_FIELD_BYTES) & 0xFFFFFFFF),
-            header.ljust(HEADER_FIELD_BYTES, b"\0"),
-            bytes(shdr.size),
-            symbols_header,
-            strings_header,
+            (size.to_bytes(size_bytes, elf.order) + header).ljust(sections_at, b"\0"),
+            bytes(symbols.SIZE),
+            symbols.pack(sh_offset=symbols_at - size_bytes, sh_link=2),
+            strings.pack(sh_offset=strings_at - size_bytes),
         )
-    )
-
-
-def _section_header(shdr: struct.Struct, old: Section, offset: int, link: int) -> bytes:
-    return shdr.pack(
-        old.name, old.type, old.flags, old.addr, offset, old.size, link, old.info, old.addralign, old.entsize
     )
 
 

@@ -1,6 +1,6 @@
-"""Contents of a domain: what the domain builder writes into the slots of a layout, for a given p2m.
+"""Contents of a domain: everything that the domain builder writes into the slots of a layout, for a given p2m.
 
-A `Write` says what stands at a place of the domain's pseudo-physical memory.  Nothing is copied here: kernel and
+A `Write` is one piece of the domain's pseudo-physical memory.  Nothing is copied here: kernel and
 ramdisk stay where their owner has them until an executor moves them into frames.
 """
 
@@ -82,7 +82,7 @@ class DomainImage:
                 yield Write(base + offset, len(data), data)
 
     def page_writes(self) -> Iterator[Write]:
-        """What the builder itself makes: p2m list, start_info, page tables."""
+        """The contents that the builder itself makes: p2m list, start_info, page tables."""
         yield self._p2m_write()
         info = memoryview(self.start_info)
         yield Write(self.layout.segment("start_info").pfn * PAGE_SIZE, len(info), info)

@@ -78,7 +78,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class DomainLayout:
-    """Where everything lies in a domain of `nr_pages` pages, in PFN space.
+    """The places of everything in a domain of `nr_pages` pages, in PFN space.
 
     `mappings[0]` is the initial mapping of PFNs 0.. at VIRT_BASE, `mappings[1]` (if any) the p2m list at INIT_P2M.
     `pfn_end` is the first PFN that nothing uses, `mapped_end` the virtual end of the initial mapping.

@@ -21,7 +21,7 @@ def parse_loader(data: Any, *, width: int, p2m: FrameArray, shared_info_mfn: int
     `data` is the parsed JSON, `p2m` uint64[nr_pages] of the running domain.  Keys: `busy` (list of [pfn, pages]),
     `console_pfn`, `xenstore_pfn`, `trampoline_pfn`, `root_pfn` (the loader's top page table), and optionally
     `console_port`, `store_port`, `tables` (list of {level, va, pfn}) with `aliases` (list of [pfn, machine address of
-    the L1 entry]).  Numbers may be "0x..." strings.  docs/reference/kexec-plan.md tells users.
+    the L1 entry]).  Numbers may be "0x..." strings.  docs/reference/kexec-plan.md is for users.
     Raises `PlanError` for anything else.
     """
     import numpy as np
@@ -66,7 +66,7 @@ def loader_ports(data: Any) -> tuple[int, int]:
 def _port(data: dict[str, Any], key: str, usual: int) -> int:
     port = _number(data.get(key, usual), key)
     if not 0 < port < MAX_PORTS:
-        raise PlanError(f"'{key}' is no event channel", expected=f"1..{MAX_PORTS - 1}", found=str(port))
+        raise PlanError(f"'{key}' is not an event channel", expected=f"1..{MAX_PORTS - 1}", found=str(port))
     return port
 
 

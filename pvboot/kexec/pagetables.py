@@ -1,4 +1,4 @@
-"""How many page tables the initial mappings need, where they lie, and their contents.
+"""The page tables of the initial mappings: their number, their places and their contents.
 
 Source of the rules: Xen's libxenguest (xg_dom_x86.c), restated; the numbers are compared with the real
 library in the tests.  `level` counts from 1 (L1, leaf tables) to 4 (or 3 for PAE).

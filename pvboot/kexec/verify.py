@@ -64,15 +64,15 @@ def _frames(plan: KexecPlan) -> Iterator[str]:
 
 
 def _machine_to_phys(plan: KexecPlan) -> Iterator[str]:
-    """5 the M2P is told of every displaced slot once, and of nothing else."""
+    """5 the M2P is updated for every displaced slot once, and for nothing else."""
     import numpy as np
 
-    told = [
+    changes = [
         operation.updates
         for operation in plan.operations
         if isinstance(operation, MmuUpdate) and len(operation.updates) and int(operation.updates[0, 0]) & 3 == 1
     ]
-    updates = np.concatenate(told) if told else np.empty((0, 2), dtype=np.uint64)
+    updates = np.concatenate(changes) if changes else np.empty((0, 2), dtype=np.uint64)
     slots = np.flatnonzero(plan.source.p2m != plan.image.p2m)
     if not np.array_equal(np.sort(updates[:, 1]), slots.astype(np.uint64)):
         yield "5: the M2P updates are not exactly the displaced slots"
@@ -92,7 +92,7 @@ def _page_tables(plan: KexecPlan) -> Iterator[str]:
     while todo:
         slot, level, base = todo.pop()
         if slot not in tables:
-            yield f"7: slot {slot:#x} is used as an L{level} table and is none"
+            yield f"7: slot {slot:#x} is used as an L{level} table but is not a table"
             continue
         reached.add(slot)
         for index in tables[slot].nonzero()[0].tolist():

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from struct import Struct
 
 from pvboot.machine.memory import Memory
-from pvboot.xen.paging import PAGE_SIZE
+from pvboot.machine.rings import Ring
+from pvboot.xen._formats import ConsoleRing
 
-INPUT_BYTES = 1024
-OUTPUT_OFFSET = 1024
-OUTPUT_BYTES = 2048
-INDEXES_OFFSET = 3072
-INDEXES = Struct("<IIII")  # in_cons, in_prod, out_cons, out_prod
-INDEX = Struct("<I")
+INPUT_BYTES = ConsoleRing.out
+OUTPUT_BYTES = ConsoleRing.in_cons - ConsoleRing.out
 INPUT_QUEUE_MAX = 1 << 20
-
-
-def ring_bytes(page: memoryview, offset: int, size: int, start: int, count: int) -> bytes:
-    """`count` bytes of a ring of `size` bytes at `offset`, from a free-running index on."""
-    first = start % size
-    head = bytes(page[offset + first : offset + min(first + count, size)])
-    return head + bytes(page[offset : offset + count - len(head)])
-
-
-def ring_store(page: memoryview, offset: int, size: int, start: int, data: bytes) -> None:
-    """Put bytes into a ring from a free-running index on; the caller knows that they fit."""
-    first = start % size
-    head = data[: size - first]
-    page[offset + first : offset + first + len(head)] = head
-    page[offset : offset + len(data) - len(head)] = data[len(head) :]
 
 
 class Console:
@@ -43,7 +24,8 @@ class Console:
         self._memory = memory
         self._sink = sink
         self._notify = notify
-        self._page: memoryview | None = None
+        self._input: Ring | None = None
+        self._output: Ring | None = None
         self._queue = bytearray()
         self._lock = threading.Lock()
         self._notify_due = False
@@ -51,8 +33,9 @@ class Console:
 
     def attach(self, mfn: int) -> None:
         """Serve the ring in this frame."""
-        self._page = self._memory.page(mfn)
-        assert len(self._page) == PAGE_SIZE
+        page = self._memory.page(mfn)
+        self._input = Ring(page, 0, INPUT_BYTES, ConsoleRing.in_cons)
+        self._output = Ring(page, ConsoleRing.out, OUTPUT_BYTES, ConsoleRing.out_cons)
 
     def feed(self, data: bytes) -> None:
         """Queue input for the guest (any thread); what exceeds a megabyte is dropped."""
@@ -61,55 +44,34 @@ class Console:
 
     @property
     def has_input(self) -> bool:
-        """Whether typed input waits for the guest, or its guest has to be told of some."""
+        """Whether typed input waits for the guest, or a notification is due for some that is in the ring."""
         return bool(self._queue) or self._notify_due
 
     def push(self) -> None:
         """Put typed input into the ring without notifying: for a guest that polls the ring and does nothing else."""
         with self._lock:
-            if self._page is not None and self._queue and self._give_input():
-                self._notify_due = True
+            self._notify_due = self._give_input() or self._notify_due
 
     def serve(self) -> None:
         """Move bytes both ways, and notify the guest if anything moved."""
-        if self._page is None:
+        if self._output is None:
             return
         with self._lock:
-            moved = self._notify_due
+            moved = self._give_input() or self._notify_due
             self._notify_due = False
-            if self._queue:
-                moved = self._give_input() or moved
-        moved = self._take_output() or moved
+        if self._output.used:
+            moved = True
+            self.bad_indexes += self._output.used > OUTPUT_BYTES
+            data = self._output.take()
+            if data:
+                self._sink(data)
         if moved:
             self._notify()
 
-    def _take_output(self) -> bool:
-        assert self._page is not None
-        _, _, consumed, produced = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
-        count = (produced - consumed) & 0xFFFFFFFF
-        if not count:
-            return False
-        data = b""
-        if count > OUTPUT_BYTES:
-            self.bad_indexes += 1
-        else:
-            data = ring_bytes(self._page, OUTPUT_OFFSET, OUTPUT_BYTES, consumed, count)
-        INDEX.pack_into(self._page, INDEXES_OFFSET + 8, produced)
-        if data:
-            self._sink(data)
-        return True
-
     def _give_input(self) -> bool:
-        assert self._page is not None
-        consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
-        used = (produced - consumed) & 0xFFFFFFFF
-        if used > INPUT_BYTES:
-            self.bad_indexes += 1
+        if self._input is None or not self._queue:
             return False
-        data = bytes(self._queue[: INPUT_BYTES - used])
-        if not data:
-            return False
-        del self._queue[: len(data)]
-        ring_store(self._page, 0, INPUT_BYTES, produced, data)
-        INDEX.pack_into(self._page, INDEXES_OFFSET + 4, (produced + len(data)) & 0xFFFFFFFF)
-        return True
+        self.bad_indexes += self._input.used > INPUT_BYTES
+        count = self._input.put(self._queue)
+        del self._queue[:count]
+        return count > 0

@@ -24,27 +24,21 @@ FEATURES_81D = 1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 11 | 1 << 15 | 
 ADDRESS_BITS = 0x3028  # 48 virtual, 40 physical
 
 
-def _registers(text: bytes, offset: int = 0) -> tuple[int, int, int]:
-    first, second, third = struct.unpack_from("<III", text, offset)
-    return first, second, third
+# A vendor's name stands in ebx, edx, ecx.
+_VENDOR_REGISTERS = struct.unpack("<III", VENDOR[:4] + VENDOR[8:] + VENDOR[4:8])
+# Leaf -> eax, ebx, ecx, edx.
+LEAVES: dict[int, tuple[int, ...]] = {
+    0: (1, *_VENDOR_REGISTERS),
+    1: (SIGNATURE, APIC_ID_BYTES, FEATURES_1C, FEATURES_1D),
+    0x80000000: (0x80000008, *_VENDOR_REGISTERS),
+    0x80000001: (SIGNATURE, 0, FEATURES_81C, FEATURES_81D),
+    **{0x80000002 + part: struct.unpack_from("<IIII", BRAND, 16 * part) for part in range(3)},
+    0x80000008: (ADDRESS_BITS, 0, 0, 0),
+    0x40000000: (0x40000002, *struct.unpack("<III", b"XenVMMXenVMM")),
+    0x40000001: (XEN_VERSION, 0, 0, 0),
+}
 
 
-def cpuid(leaf: int) -> tuple[int, int, int, int]:
+def cpuid(leaf: int) -> tuple[int, ...]:
     """eax, ebx, ecx, edx of a leaf; zero where nothing is offered."""
-    if leaf in (0, 0x80000000):
-        ebx, edx, ecx = _registers(VENDOR)
-        return (1 if leaf == 0 else 0x80000008), ebx, ecx, edx
-    if leaf == 1:
-        return SIGNATURE, APIC_ID_BYTES, FEATURES_1C, FEATURES_1D
-    if leaf == 0x80000001:
-        return SIGNATURE, 0, FEATURES_81C, FEATURES_81D
-    if 0x80000002 <= leaf <= 0x80000004:
-        eax, ebx, ecx, edx = struct.unpack_from("<IIII", BRAND, 16 * (leaf - 0x80000002))
-        return eax, ebx, ecx, edx
-    if leaf == 0x80000008:
-        return ADDRESS_BITS, 0, 0, 0
-    if leaf == 0x40000000:
-        return 0x40000002, *_registers(b"XenVMMXenVMM")
-    if leaf == 0x40000001:
-        return XEN_VERSION, 0, 0, 0
-    return 0, 0, 0, 0
+    return LEAVES.get(leaf, (0, 0, 0, 0))

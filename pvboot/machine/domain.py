@@ -1,4 +1,4 @@
-"""One guest with everything the hypervisor and the toolstack keep for it.  No CPU is needed to build or change it."""
+"""One guest with all that the hypervisor and the toolstack keep for it.  No CPU is needed to build or change it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pvboot.machine.memory import GRANT_FRAMES_MAX, Memory
 from pvboot.machine.space import AddressSpace
 from pvboot.machine.tables import FrameTable
 from pvboot.machine.vcpu import Vcpu
-from pvboot.machine.xenstore import XenstoreRing
+from pvboot.machine.xenstore import XenstoreConnection
 from pvboot.machine.xenstore_tree import Store
 from pvboot.xen._formats import GRANT_ENTRY_V1, WORD
 from pvboot.xen.constants import DOMID_SELF, GTF_PERMIT_ACCESS, VMASST_TYPE_PAE_EXTENDED_CR3
@@ -32,7 +32,7 @@ CONSOLE_TAIL_BYTES = 1 << 16
 
 
 class Cpu(Protocol):
-    """What the hypervisor needs of the CPU."""
+    """The CPU as the hypervisor uses it."""
 
     def set_root(self, address: int) -> None:
         """Load cr3."""
@@ -54,7 +54,7 @@ class Cpu(Protocol):
 
 
 class NoCpu:
-    """Stands for the CPU before the guest first runs: there is nothing to tell it yet."""
+    """Stands for the CPU before the guest first runs: its start state comes from the context."""
 
     def set_root(self, address: int) -> None:
         """Loaded when the CPU starts."""
@@ -126,13 +126,13 @@ class Domain:
         self.timer = Timer(self.clock, self.events)
         self.console = Console(self.memory, self.console_output, lambda: self.events.raise_port(CONSOLE_PORT))
         self.store = Store()
-        self.xenstore = XenstoreRing(self.memory, self.store, lambda: self.events.raise_port(STORE_PORT))
+        self.xenstore = XenstoreConnection(self.memory, self.store, lambda: self.events.raise_port(STORE_PORT))
         self.cpu: Cpu = NoCpu()
         self.counters: Counter[str] = Counter()
         self.recent: deque[Call] = deque(maxlen=RECENT_HYPERCALLS)
         self.ending: Ending | None = None
-        self.abandoned = ""  # set by the watching thread: give up with this reason
-        self.call_undone = False  # a hypercall was left in the middle
+        self.abort_reason = ""  # set by the watching thread: end the run with this reason
+        self.call_unfinished = False  # a hypercall was left in the middle
         self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
@@ -142,7 +142,6 @@ class Domain:
         self._output = output
         self._until: bytes | None = None
         self.console_tail = bytearray()
-        self.console_bytes = 0
         self.console_cpu_seconds = 0.0  # of the latest output, or of the start of the run
         self.asleep_since: float | None = None  # monotonic time since which the guest waits inside a hypercall
         self.slept_seconds = 0.0  # time slept since the latest output, the present sleep left out
@@ -164,7 +163,7 @@ class Domain:
             self.cpu.set_root(self.hypervisor.load_pae_root(self.vcpu.kernel_root))
 
     def root_address(self) -> int:
-        """What cr3 has to be for the mode the guest is in."""
+        """The value of cr3 for the mode the guest is in."""
         if not self.wide:
             return self.hypervisor.load_pae_root(self.vcpu.kernel_root)
         return (self.vcpu.kernel_root if self.vcpu.in_kernel else self.vcpu.user_root) << 12
@@ -227,26 +226,25 @@ class Domain:
             self.ending = Ending(reason, code, detail)
         self.cpu.stop()
 
-    def give_up_if_told(self) -> bool:
-        """Whether the watching thread wants the run to end; then it ends here."""
-        if self.abandoned and self.ending is None:
-            self.end(self.abandoned)
+    def check_abort(self) -> bool:
+        """Whether the run is over; it ends here if the watching thread wants that."""
+        if self.abort_reason and self.ending is None:
+            self.end(self.abort_reason)
         return self.ending is not None
 
-    def cut_short(self) -> bool:
-        """`give_up_if_told` for loops of a length the guest chooses; the guest cannot go on after an undone call."""
-        if self.abandoned:
-            self.call_undone = True
-        return self.give_up_if_told()
+    def abort_call(self) -> bool:
+        """`check_abort` for loops of a length that the guest chooses: it cannot go on after an unfinished call."""
+        if self.abort_reason:
+            self.call_unfinished = True
+        return self.check_abort()
 
-    def look_for(self, pattern: bytes | None) -> None:
-        """End with reason "until" as soon as the console shows this from now on."""
+    def end_at(self, pattern: bytes | None) -> None:
+        """End with reason "until" as soon as the console shows this pattern."""
         self._until = pattern or None
         self.console_tail.clear()
 
     def console_output(self, data: bytes) -> None:
         """Bytes the guest has printed, by ring or hypercall."""
-        self.console_bytes += len(data)
         self.console_cpu_seconds = self.cpu_seconds()
         self.slept_seconds = 0.0
         if self.asleep_since is not None:

@@ -47,7 +47,7 @@ SEGMENT_NAMES = ("cs", "ss", "ds", "es", "fs", "gs")
 
 
 class Handlers(Protocol):
-    """Who decides what the guest's exits mean."""
+    """The handlers of the guest's exits."""
 
     def on_syscall(self) -> None:
         """The guest executed `syscall`."""

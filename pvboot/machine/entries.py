@@ -1,11 +1,11 @@
-"""Page-table entries: which flags Xen refuses, and what it makes of a guest's entries (xen/arch/x86/pv/mm.h)."""
+"""Page-table entries: the flags that Xen refuses, and a guest's entries as it keeps them (xen/arch/x86/pv/mm.h)."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.xen.paging import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
+from pvboot.xen.paging import PTE_ACCESSED, PTE_FRAME, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
 
 # Flags a domain without devices may not set: PWT, PCD, PAT/PSE; G only in L1.
 L1_FORBIDDEN = 0x098
@@ -13,8 +13,13 @@ UPPER_FORBIDDEN = 0x198
 PAE_L3_FORBIDDEN = 0x198 | 0xFFF << 52
 
 
+def frames_of(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The frames that entries name."""
+    return ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+
+
 def adjust_l1_entries(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """What Xen makes of a 64-bit guest's L1 entries: all reachable from ring 3, kernel pages marked as such."""
+    """A 64-bit guest's L1 entries as Xen keeps them: all reachable from ring 3, kernel pages marked as such."""
     kernel = (entries & np.uint64(PTE_USER)) == 0
     marks = np.where(kernel, np.uint64(PTE_GUEST_KERNEL | PTE_USER), np.uint64(PTE_GLOBAL | PTE_USER))
     # An entry that already carries the kernel mark was adjusted before.

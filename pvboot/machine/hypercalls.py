@@ -123,7 +123,7 @@ class Hypercalls:
         self._in_multicall = True
         try:
             for index in range(count & 0xFFFFFFFF):
-                if self._domain.ending is not None or (index and not index & 63 and self._domain.cut_short()):
+                if self._domain.ending is not None or (index and not index & 63 and self._domain.abort_call()):
                     return 0
                 at = address + index * layout.size
                 number, _, *arguments = self._space.unpack(layout, at)
@@ -272,7 +272,7 @@ class Hypercalls:
             return 0
         count &= 0xFFFFFFFF
         for offset in range(0, count, CONSOLE_IO_MAX):
-            if offset and self._domain.cut_short():
+            if offset and self._domain.abort_call():
                 break
             self._domain.console_output(self._space.read(address + offset, min(count - offset, CONSOLE_IO_MAX)))
         return 0
@@ -321,7 +321,7 @@ class Hypercalls:
 
     def _wait(self, awake: Callable[[], bool], timeout: int | None) -> None:
         domain = self._domain
-        while not domain.give_up_if_told():
+        while not domain.check_abort():
             domain.serve_backends()
             domain.timer.check()
             if awake() or domain.ending is not None:

@@ -2,7 +2,7 @@
 
     machine = Machine(64, nr_pages, output=print_bytes)
     ... write frames, `toolstack_pin`, `attach_console`, `attach_xenstore`, `set_vcpu` ...
-    outcome = machine.run(Limits(cpu_seconds=30))
+    outcome = machine.run(RunLimits(cpu_seconds=30))
 
 The CPU engine is loaded by the first `run`; everything before works without it.
 """
@@ -21,7 +21,7 @@ from pvboot.machine.domain import CONSOLE_PORT, STORE_PORT, Domain
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.hypercall_page import hypercall_page
 from pvboot.machine.hypercalls import Hypercalls
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
 from pvboot.machine.xenstore_tree import preset_domain
 from pvboot.xen.constants import GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE
 
@@ -75,16 +75,6 @@ class Machine:
         """Frame of shared_info; start_info wants its address."""
         return self.domain.memory.shared_info_mfn
 
-    @property
-    def store_port(self) -> int:
-        """Event channel of xenstore."""
-        return STORE_PORT
-
-    @property
-    def console_port(self) -> int:
-        """Event channel of the console."""
-        return CONSOLE_PORT
-
     def read(self, mfn: int, offset: int, size: int) -> bytes:
         """Bytes from a frame on."""
         return self.domain.memory.read(mfn, offset, size)
@@ -92,10 +82,6 @@ class Machine:
     def write(self, mfn: int, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Overwrite bytes from a frame on (the toolstack's access: no types are asked)."""
         self.domain.memory.write(mfn, offset, data)
-
-    def page(self, mfn: int) -> memoryview:
-        """A writable view of one frame."""
-        return self.domain.memory.page(mfn)
 
     # --- the toolstack
 
@@ -169,9 +155,9 @@ class Machine:
 
     def stop(self) -> None:
         """End the current run with reason "stopped" (any thread)."""
-        self.domain.abandoned = "stopped"
+        self.domain.abort_reason = "stopped"
 
-    def run(self, limits: Limits | None = None, until: bytes | None = None) -> Outcome:
+    def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
         """Run the guest until it ends, shows `until` on its console, or a limit is met.
 
         After "until" (and "stopped", if the guest was responsive) `run` may be called again to go on.
@@ -192,4 +178,4 @@ class Machine:
             )
             self.domain.guest_handle = os.urandom(16)
             self._runner = Runner(self.domain, self.hypercalls, self._context)
-        return self._runner.run(limits or Limits(), until)
+        return self._runner.run(limits or RunLimits(), until)

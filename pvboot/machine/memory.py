@@ -17,7 +17,6 @@ from pvboot.xen.paging import ENTRIES, PAGE_SIZE
 MAP_NORESERVE = 0x4000  # not in the mmap module before Python 3.13
 M2P_MFN = 512
 SUPERPAGE_FRAMES = 512
-INVALID_M2P = (1 << 64) - 1
 GRANT_FRAMES_MAX = 32
 NR_PAGES_MAX = 1 << 25  # 128 GiB: what the 32-bit guest's M2P window can describe, with room to spare
 

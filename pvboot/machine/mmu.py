@@ -52,7 +52,7 @@ class Mmu:
         return self._store_done(done_address, self.update_entries(self._guest_updates(address, _length(count))))
 
     def _store_done(self, address: int, outcome: tuple[int, int]) -> int:
-        """Tell the guest how many requests were done, if it wants to know; the result."""
+        """Report how many requests were done, if the guest asks for it; the result."""
         done, result = outcome
         if address:
             self._space.write_int(address, done)
@@ -64,7 +64,7 @@ class Mmu:
             yield MMU_UPDATE.unpack(self._space.read(address, 16))
             return
         first = address
-        while count and (address == first or not self._domain.cut_short()):
+        while count and (address == first or not self._domain.abort_call()):
             step = min(count, CHUNK, (PAGE_SIZE - (address & 0xFFF)) // 16 or 1)
             yield from MMU_UPDATE.iter_unpack(self._space.read(address, 16 * step))
             address += 16 * step
@@ -120,7 +120,7 @@ class Mmu:
     def _guest_ops(self, address: int, count: int) -> Iterator[tuple[int, int, int]]:
         layout = MMUEXT_OP[self._width]
         for index in range(count):
-            if index and not index & 255 and self._domain.cut_short():
+            if index and not index & 255 and self._domain.abort_call():
                 return
             command, first, second = self._space.unpack(layout, address + index * layout.size)
             yield command, first, second
@@ -270,7 +270,7 @@ class Mmu:
             return 0  # no contiguous frames are kept back
         size = self._domain.word_bytes
         for index in range(count):
-            if index and not index & 255 and self._domain.cut_short():
+            if index and not index & 255 and self._domain.abort_call():
                 return index
             at = start + index * size
             try:

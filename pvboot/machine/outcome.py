@@ -1,15 +1,16 @@
-"""What a run may use, and how it ended."""
+"""The bounds of a run, and how it ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pvboot.machine.domain import Call
 from pvboot.machine.space import WalkStep
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunLimits:
     """Bounds of one run.  CPU seconds are those of the thread that runs the guest.
 
     `silent_seconds`: CPU time without console output; `idle_seconds`: time the guest spends asleep without any.
@@ -36,7 +37,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     reason: poweroff, reboot, suspend, crash, watchdog (the guest's shutdown), until (the pattern was seen), cpu-limit,
     silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by `Machine.stop`).
@@ -57,6 +58,18 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the guest ended as guests should, or showed what was waited for."""
         return self.reason in ("poweroff", "reboot", "suspend", "until")
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as plain data, without console and report."""
+    return {
+        "reason": outcome.reason,
+        "code": outcome.code,
+        "detail": outcome.detail,
+        "cpu_seconds": round(outcome.cpu_seconds, 3),
+        "first_console_cpu_seconds": outcome.first_console,
+        "counters": outcome.counters,
+    }
 
 
 def describe(outcome: Outcome) -> list[str]:

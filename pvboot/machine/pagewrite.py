@@ -12,6 +12,7 @@ REGISTERS = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{number}" for 
 LOCK_AND_SEGMENTS = frozenset(b"\xf0\x3e\x2e")
 
 MOVE_REGISTER, MOVE_IMMEDIATE, EXCHANGE, AND_BYTE, COMPARE_EXCHANGE = range(5)
+FROM_REGISTER = {0x89: MOVE_REGISTER, 0x87: EXCHANGE, 0x0FB1: COMPARE_EXCHANGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class PageWrite:
 
 
 def _operand_end(code: bytes, at: int, wide: bool) -> int | None:
-    """Where a ModRM memory operand ends; None for a register operand."""
+    """The end of a ModRM memory operand; None for a register operand."""
     modrm = code[at]
     mode = modrm >> 6
     if mode == 3:
@@ -62,12 +63,8 @@ def decode(code: bytes, *, wide: bool) -> PageWrite | None:
         return None
     number = code[at] >> 3 & 7
     register = REGISTERS[number | (rex & 4) << 1]
-    if opcode == 0x89:
-        return PageWrite(MOVE_REGISTER, size, register, 0, end)
-    if opcode == 0x87:
-        return PageWrite(EXCHANGE, size, register, 0, end)
-    if opcode == 0x0FB1:
-        return PageWrite(COMPARE_EXCHANGE, size, register, 0, end)
+    if opcode in FROM_REGISTER:
+        return PageWrite(FROM_REGISTER[opcode], size, register, 0, end)
     if opcode == 0xC7 and number == 0:
         value = int.from_bytes(code[end : end + 4], "little", signed=True) & ((1 << 8 * size) - 1)
         return PageWrite(MOVE_IMMEDIATE, size, "", value, end + 4)

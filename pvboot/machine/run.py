@@ -22,7 +22,7 @@ from pvboot.machine.hypervisor import (
     UNTIL_OFFSET,
 )
 from pvboot.machine.kernel_log import kernel_log
-from pvboot.machine.outcome import Limits, Outcome, Report
+from pvboot.machine.outcome import Outcome, Report, RunLimits
 from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
@@ -103,14 +103,14 @@ class Runner:
 
     # --- running
 
-    def run(self, limits: Limits, until: bytes | None) -> Outcome:
+    def run(self, limits: RunLimits, until: bytes | None) -> Outcome:
         """See `Machine.run`."""
         domain = self.domain
         if self._finished:
             raise MachineError("the guest has ended and cannot run again")
         domain.ending = None
-        domain.abandoned = ""
-        domain.look_for(until)
+        domain.abort_reason = ""
+        domain.end_at(until)
         started = time.thread_time()
         used_before = self._used_cpu
         domain.cpu_seconds = lambda: used_before + time.thread_time() - started
@@ -125,7 +125,7 @@ class Runner:
             self._used_cpu = domain.cpu_seconds()
         ending = domain.ending
         assert ending is not None
-        self._finished = self._finished or domain.call_undone or ending.reason not in RESUMABLE
+        self._finished = self._finished or domain.call_unfinished or ending.reason not in RESUMABLE
         return self._outcome(ending)
 
     def _loop(self) -> None:
@@ -138,15 +138,15 @@ class Runner:
             except (GuestCrashError, GuestFaultError) as crash:
                 domain.ending = _crash(crash)
             except EngineFaultError as fault:
-                domain.ending = domain.ending or Ending(domain.abandoned or "fault", None, str(fault))
+                domain.ending = domain.ending or Ending(domain.abort_reason or "fault", None, str(fault))
             self._resume_at = self.engine.read("ip")
 
     def _between(self, address: int) -> None:
         """The engine has stopped and the guest is to go on: do what could not be done inside a hook."""
         domain = self.domain
-        if domain.abandoned:
+        if domain.abort_reason:
             # The watcher had to stop it, perhaps in the middle of an instruction.
-            domain.ending = Ending(domain.abandoned)
+            domain.ending = Ending(domain.abort_reason)
             self._finished = True
         elif address == self._until_va:
             raise GuestCrashError("the guest jumped into the hypervisor's entry page")

@@ -25,6 +25,7 @@ from pvboot.machine.entries import (
     adjust_l1_entry,
     adjust_upper_entry,
     forbidden_flags,
+    frames_of,
 )
 from pvboot.machine.memory import Memory
 from pvboot.xen.paging import (
@@ -39,41 +40,15 @@ from pvboot.xen.paging import (
     PTE_RW,
 )
 
-NONE = 0
-L1 = 1
-L2 = 2
-L3 = 3
-L4 = 4
-SEGMENTS = 5
-WRITABLE = 6
+NONE, L1, L2, L3, L4, SEGMENTS, WRITABLE = range(7)
 L2_XEN = 7  # the L2 of PAE slot 3, which carries the hypervisor's own mappings
-
-KIND_NAMES = {
-    NONE: "none",
-    L1: "L1",
-    L2: "L2",
-    L3: "L3",
-    L4: "L4",
-    SEGMENTS: "segments",
-    WRITABLE: "writable",
-    L2_XEN: "L2 (Xen)",
-}
 LEVEL_OF = {L1: 1, L2: 2, L3: 3, L4: 4, L2_XEN: 2}
 
-HYPERVISOR = 0  # private to the hypervisor
-GUEST = 1
-SHARED = 2  # the hypervisor's frame, given to the guest to map (shared_info, grant table)
-FREE = 3  # given back by the guest
+# Owners; SHARED is the hypervisor's but given to the guest to map (shared_info, grant table), FREE given back by it.
+HYPERVISOR, GUEST, SHARED, FREE = range(4)
 
 EXTENDED_CR3_LIMIT = 1 << 20  # a PAE top table at or above 4 GiB needs pae_extended_cr3
 BATCH_TABLES = 256
-WORDS = ENTRIES
-
-U64 = np.uint64
-
-
-def _int(value: int) -> np.uint64:
-    return U64(value)
 
 
 class FrameTable:
@@ -104,7 +79,7 @@ class FrameTable:
         self._references = self.references.data
         self._validators = {
             L1: lambda mfn: self._validate_l1s(np.array([mfn])),
-            L2: lambda mfn: self._validate_l2(mfn, WORDS),
+            L2: lambda mfn: self._validate_l2(mfn, ENTRIES),
             L2_XEN: lambda mfn: self._validate_l2(mfn, FIRST_XEN_L2_SLOT),
             L3: self._validate_l3,
             L4: self._validate_l4,
@@ -235,14 +210,14 @@ class FrameTable:
 
     def _validate_l1_batch(self, mfns: npt.NDArray[np.int64]) -> int:
         tables = self.memory.frames[mfns]
-        present = (tables & _int(PTE_PRESENT)) != 0
+        present = (tables & np.uint64(PTE_PRESENT)) != 0
         entries = tables[present]
         if not len(entries):
             return 0
-        if (entries & _int(L1_FORBIDDEN)).any():
+        if (entries & np.uint64(L1_FORBIDDEN)).any():
             return -errno.EINVAL
-        targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
-        writable = (entries & _int(PTE_RW)) != 0
+        targets = frames_of(entries)
+        writable = (entries & np.uint64(PTE_RW)) != 0
         result = self._check_mapped(targets, writable)
         if result:
             return result
@@ -257,25 +232,25 @@ class FrameTable:
     def _release_l1s(self, mfns: npt.NDArray[np.int64]) -> None:
         for start in range(0, len(mfns), BATCH_TABLES):
             tables = self.memory.frames[mfns[start : start + BATCH_TABLES]]
-            entries = tables[(tables & _int(PTE_PRESENT)) != 0]
-            targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
+            entries = tables[(tables & np.uint64(PTE_PRESENT)) != 0]
+            targets = frames_of(entries)
             np.subtract.at(self.references, targets, 1)
             if self.strict:
-                writable = targets[(entries & _int(PTE_RW)) != 0]
+                writable = targets[(entries & np.uint64(PTE_RW)) != 0]
                 np.subtract.at(self.count, writable, 1)
                 self.kind[writable[self.count[writable] == 0]] = NONE
 
     def _l2_targets(self, mfn: int, slots: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """Present entries of an L2's guest slots and the frames they name; linear self-maps are left out."""
         table = self.memory.frames[mfn, :slots]
-        entries = table[(table & _int(PTE_PRESENT)) != 0]
-        targets = ((entries & _int(PTE_FRAME)) >> _int(12)).astype(np.int64)
-        linear = (targets == mfn) & ((entries & _int(PTE_RW)) == 0)
+        entries = table[(table & np.uint64(PTE_PRESENT)) != 0]
+        targets = frames_of(entries)
+        linear = (targets == mfn) & ((entries & np.uint64(PTE_RW)) == 0)
         return entries, targets[~linear]
 
     def _validate_l2(self, mfn: int, slots: int) -> int:
         entries, targets = self._l2_targets(mfn, slots)
-        if (entries & _int(UPPER_FORBIDDEN)).any():
+        if (entries & np.uint64(UPPER_FORBIDDEN)).any():
             return -errno.EINVAL
         if len(targets):
             result = self._get_l1s(targets)
@@ -283,8 +258,8 @@ class FrameTable:
                 return result
         if self.wide:
             table = self.memory.frames[mfn, :slots]
-            table |= (table & _int(PTE_PRESENT)) << _int(2)  # present -> user
-        if slots < WORDS:
+            table |= (table & np.uint64(PTE_PRESENT)) << np.uint64(2)  # present -> user
+        if slots < ENTRIES:
             self.memory.frames[mfn, slots:] = self.xen_slots
         return 0
 
@@ -322,8 +297,8 @@ class FrameTable:
 
     def _upper_entries(self, mfn: int, kind: int) -> list[tuple[int, int]]:
         """Index and value of the guest's present entries of an L3 or L4."""
-        table = self.memory.frames[mfn, : 4 if kind == L3 and not self.wide else WORDS]
-        present = [int(index) for index in np.flatnonzero(table & _int(PTE_PRESENT))]
+        table = self.memory.frames[mfn, : 4 if kind == L3 and not self.wide else ENTRIES]
+        present = [int(index) for index in np.flatnonzero(table & np.uint64(PTE_PRESENT))]
         if kind == L4:
             present = [index for index in present if not FIRST_XEN_L4_SLOT <= index <= LAST_XEN_L4_SLOT]
         return [(index, int(table[index])) for index in present]
@@ -344,7 +319,7 @@ class FrameTable:
             if entry & forbidden_flags(kind, wide=self.wide):
                 result = -errno.EINVAL
             elif self._is_linear(entry, mfn, kind):
-                words[mfn * WORDS + index] = adjust_upper_entry(entry, kind, wide=self.wide)
+                words[mfn * ENTRIES + index] = adjust_upper_entry(entry, kind, wide=self.wide)
                 continue
             else:
                 result = self.get_type(target, below)
@@ -356,7 +331,7 @@ class FrameTable:
                     self.put_type(earlier)
                 return result
             taken.append(target)
-            words[mfn * WORDS + index] = adjust_upper_entry(entry, kind, wide=self.wide)
+            words[mfn * ENTRIES + index] = adjust_upper_entry(entry, kind, wide=self.wide)
         return 0
 
     def _validate_l3(self, mfn: int) -> int:
@@ -364,7 +339,7 @@ class FrameTable:
             if mfn >= EXTENDED_CR3_LIMIT and self.vcpu_started and not self.extended_cr3:
                 return -errno.ERANGE
             self.memory.frames[mfn, 4:] = 0
-            if not self.memory.words[mfn * WORDS + 3] & PTE_PRESENT:
+            if not self.memory.words[mfn * ENTRIES + 3] & PTE_PRESENT:
                 return -errno.EINVAL
         return self._get_entries(mfn, L3)
 
@@ -379,7 +354,7 @@ class FrameTable:
 
     def _release_upper(self, mfn: int, kind: int) -> None:
         if kind in (L2, L2_XEN):
-            targets = self._l2_targets(mfn, WORDS if kind == L2 else FIRST_XEN_L2_SLOT)[1]
+            targets = self._l2_targets(mfn, ENTRIES if kind == L2 else FIRST_XEN_L2_SLOT)[1]
             if len(targets):
                 self._put_l1s(targets)
             return

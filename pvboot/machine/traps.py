@@ -1,4 +1,4 @@
-"""Entries into the hypervisor: system calls, exceptions, and the frames with which the guest is told of them.
+"""Entries into the hypervisor: system calls, exceptions, and the frames that carry them on to the guest.
 
 Frames are those of Xen's create_bounce_frame (xen/arch/x86/x86_64/entry.S, compat/entry.S) and of the iret hypercall.
 """
@@ -26,7 +26,7 @@ from pvboot.xen import constants as xen
 from pvboot.xen._formats import IRET_CONTEXT
 from pvboot.xen.paging import PTE_FRAME, PTE_RW
 
-VECTOR_DEBUG, VECTOR_INVALID, VECTOR_NO_FPU, VECTOR_PROTECTION, VECTOR_PAGE_FAULT = 1, 6, 7, 13, 14
+VECTOR_INVALID, VECTOR_NO_FPU, VECTOR_PROTECTION, VECTOR_PAGE_FAULT = 6, 7, 13, 14
 WITH_ERROR_CODE = frozenset((8, 10, 11, 12, 13, 14, 17))
 HYPERCALL_VECTOR = 0x82
 EXCEPTION_VECTORS = 32
@@ -175,7 +175,7 @@ class Traps:
 
     def _leave(self) -> bool:
         """At the end of every exit: obey the watching thread.  The guest's state is exact here."""
-        return bool(self.domain.abandoned) and self.domain.give_up_if_told()
+        return bool(self.domain.abort_reason) and self.domain.check_abort()
 
     def _hypercall(self, number: int, arguments: tuple[int, ...]) -> int:
         domain = self.domain

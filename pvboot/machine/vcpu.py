@@ -11,7 +11,7 @@ from pvboot.xen.constants import XEN_LEGACY_MAX_VCPUS
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Where the guest wants a trap or callback; `privilege` is the lowest one that may raise the trap by `int`."""
+    """A registered trap or callback handler; `privilege` is the lowest one that may raise the trap by `int`."""
 
     address: int
     selector: int
@@ -45,7 +45,6 @@ class Vcpu:
         self.cr4 = 0x20
         self.task_switched = False
         self.msrs: dict[int, int] = {}
-        self.runstate_area = 0
 
     @property
     def pending(self) -> bool:

@@ -41,7 +41,6 @@ class VcpuOps:
             area = self._space.read_int(address, self._domain.word_bytes)
             if area:
                 self._space.write(area, self._runstate())
-            self._vcpu.runstate_area = area
             return 0
         if command == xen.VCPUOP_REGISTER_VCPU_INFO:
             return self._register_vcpu_info(address)

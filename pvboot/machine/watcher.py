@@ -12,18 +12,18 @@ import time
 
 from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
-from pvboot.machine.outcome import Limits
+from pvboot.machine.outcome import RunLimits
 from pvboot.machine.traps import Traps
 
 STEP_SECONDS = 0.004
 KICK_AFTER_NS = 100_000
-ABANDON_SECONDS = 0.25
+ABANDON_SECONDS = 0.25  # of CPU time that a guest may use before it obeys
 
 
 class Watcher(threading.Thread):
     """Watches one run of the thread that creates it."""
 
-    def __init__(self, domain: Domain, traps: Traps, engine: Engine, limits: Limits) -> None:
+    def __init__(self, domain: Domain, traps: Traps, engine: Engine, limits: RunLimits) -> None:
         super().__init__(name="pvboot-machine-watcher", daemon=True)
         self._domain = domain
         self._traps = traps
@@ -42,15 +42,16 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Look every few milliseconds until the run is over."""
         boundaries = -1
-        told_at: float | None = None
+        aborted_at: float | None = None  # CPU time of the guest's thread: on a busy host it may not get to run for long
         while not self._done.wait(STEP_SECONDS):
             stuck = self._traps.boundaries == boundaries and self._domain.asleep_since is None
             boundaries = self._traps.boundaries
-            if not self._domain.abandoned:
-                self._domain.abandoned = self._exceeded()
-            if self._domain.abandoned:
-                told_at = time.monotonic() if told_at is None else told_at
-                if time.monotonic() - told_at > ABANDON_SECONDS:
+            if not self._domain.abort_reason:
+                self._domain.abort_reason = self._exceeded()
+            if self._domain.abort_reason:
+                used = time.clock_gettime(self._clock)
+                aborted_at = used if aborted_at is None else aborted_at
+                if used - aborted_at > ABANDON_SECONDS:
                     self._engine.abandon()
             elif stuck:
                 self._kick()

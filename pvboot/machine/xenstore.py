@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from struct import Struct
 
-from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
+from pvboot.machine.rings import Ring
 from pvboot.machine.xenstore_tree import GUEST_DOMAIN, Store, StoreError
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import XSD_SOCKMSG, XenstoreRing
 
-RESPONSE_OFFSET = 1024
-INDEXES_OFFSET = 2048
-INDEXES = Struct("<IIII")  # req_cons, req_prod, rsp_cons, rsp_prod
-HEADER = Struct("<IIII")  # type, req_id, tx_id, payload bytes
 WATCHES_MAX = 128
 # No more requests are taken while this much waits for the guest to read it.
 BACKLOG_MAX = 64 << 10
@@ -88,7 +84,7 @@ class XenstoreServer:
                 raise StoreError("E2BIG")
         except StoreError as error:
             kind, payload = xen.XS_ERROR, error.name.encode() + b"\0"
-        self._send(HEADER.pack(kind, request_id, transaction, len(payload)) + payload)
+        self._send(XSD_SOCKMSG.pack(kind, request_id, transaction, len(payload)) + payload)
         for action in self._after:
             action()
 
@@ -114,7 +110,7 @@ class XenstoreServer:
 
     def _send_event(self, path: bytes, token: bytes) -> None:
         payload = path + b"\0" + token + b"\0"
-        self._send(HEADER.pack(xen.XS_WATCH_EVENT, 0, 0, len(payload)) + payload)
+        self._send(XSD_SOCKMSG.pack(xen.XS_WATCH_EVENT, 0, 0, len(payload)) + payload)
 
     def _directory(self, body: bytes, number: int) -> bytes:
         return b"".join(name.encode() + b"\0" for name in self._store.directory(self._one_path(body), number))
@@ -191,13 +187,14 @@ class XenstoreServer:
         return b"T\0" if _decimal(body.rstrip(b"\0")) in (0, GUEST_DOMAIN) else b"F\0"
 
 
-class XenstoreRing:
+class XenstoreConnection:
     """The ring page.  A guest index that cannot be, or an oversized message, closes the connection."""
 
     def __init__(self, memory: Memory, store: Store, notify: Callable[[], None]) -> None:
         self._memory = memory
         self._notify = notify
-        self._page: memoryview | None = None
+        self._requests: Ring | None = None
+        self._responses: Ring | None = None
         self._input = bytearray()
         self._output = bytearray()
         self.server = XenstoreServer(store, self._queue)
@@ -206,7 +203,9 @@ class XenstoreRing:
 
     def attach(self, mfn: int) -> None:
         """Serve the ring in this frame."""
-        self._page = self._memory.page(mfn)
+        page = self._memory.page(mfn)
+        self._requests = Ring(page, 0, xen.XENSTORE_RING_SIZE, XenstoreRing.req_cons)
+        self._responses = Ring(page, XenstoreRing.rsp, xen.XENSTORE_RING_SIZE, XenstoreRing.rsp_cons)
 
     def _queue(self, message: bytes) -> None:
         if len(self._output) > OUTPUT_MAX:
@@ -216,55 +215,43 @@ class XenstoreRing:
 
     def serve(self) -> None:
         """Take requests, answer them, give answers; notify the guest if anything moved."""
-        if self._page is None or self.broken:
+        if self._requests is None or self._responses is None or self.broken:
             return
-        moved = self._take()
+        moved = self._take(self._requests)
         self._answer()
-        moved = self._give() or moved
+        moved = self._give(self._responses) or moved
         if moved:
             self._notify()
 
-    def _take(self) -> bool:
-        assert self._page is not None
-        if len(self._input) >= HEADER.size + xen.XENSTORE_PAYLOAD_MAX or len(self._output) >= BACKLOG_MAX:
+    def _possible(self, ring: Ring, name: str) -> bool:
+        if ring.used > ring.size:
+            self.broken = f"{name} ring indexes {ring.indexes}"
+        return not self.broken
+
+    def _take(self, ring: Ring) -> bool:
+        if len(self._input) >= XSD_SOCKMSG.size + xen.XENSTORE_PAYLOAD_MAX or len(self._output) >= BACKLOG_MAX:
             return False
-        consumed, produced, _, _ = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
-        count = (produced - consumed) & 0xFFFFFFFF
-        if count > xen.XENSTORE_RING_SIZE:
-            self.broken = f"request ring indexes {consumed}, {produced}"
+        if not self._possible(ring, "request") or not ring.used:
             return False
-        if not count:
-            return False
-        self._input += ring_bytes(self._page, 0, xen.XENSTORE_RING_SIZE, consumed, count)
-        INDEX.pack_into(self._page, INDEXES_OFFSET, produced)
+        self._input += ring.take()
         return True
 
     def _answer(self) -> None:
-        while len(self._input) >= HEADER.size and len(self._output) < BACKLOG_MAX:
-            kind, request_id, transaction, size = HEADER.unpack_from(self._input)
+        while len(self._input) >= XSD_SOCKMSG.size and len(self._output) < BACKLOG_MAX:
+            kind, request_id, transaction, size = XSD_SOCKMSG.unpack_from(self._input)
             if size > xen.XENSTORE_PAYLOAD_MAX:
                 self.broken = f"request of {size} bytes"
                 return
-            if len(self._input) < HEADER.size + size:
+            if len(self._input) < XSD_SOCKMSG.size + size:
                 return
-            body = bytes(self._input[HEADER.size : HEADER.size + size])
-            del self._input[: HEADER.size + size]
+            body = bytes(self._input[XSD_SOCKMSG.size : XSD_SOCKMSG.size + size])
+            del self._input[: XSD_SOCKMSG.size + size]
             self.requests += 1
             self.server.request(kind, request_id, transaction, body)
 
-    def _give(self) -> bool:
-        assert self._page is not None
-        if not self._output:
+    def _give(self, ring: Ring) -> bool:
+        if not self._output or not self._possible(ring, "response"):
             return False
-        _, _, consumed, produced = INDEXES.unpack_from(self._page, INDEXES_OFFSET)
-        used = (produced - consumed) & 0xFFFFFFFF
-        if used > xen.XENSTORE_RING_SIZE:
-            self.broken = f"response ring indexes {consumed}, {produced}"
-            return False
-        data = bytes(self._output[: xen.XENSTORE_RING_SIZE - used])
-        if not data:
-            return False
-        del self._output[: len(data)]
-        ring_store(self._page, RESPONSE_OFFSET, xen.XENSTORE_RING_SIZE, produced, data)
-        INDEX.pack_into(self._page, INDEXES_OFFSET + 12, (produced + len(data)) & 0xFFFFFFFF)
-        return True
+        count = ring.put(self._output)
+        del self._output[:count]
+        return count > 0

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from grammars import bls as grammar
-from grammars.lines import Field
+from grammars.fields import Field
+from grammars.grub_cfg import split_words
 from grammars.spans import SourceSpan
 from pvboot.grub_errors import shorten
 from pvboot.menu.grub2_rules import join_arguments
-from pvboot.menu.grub_words import split_words
 from pvboot.menu.guest_paths import first_existing
 from pvboot.menu.model import BootFiles, Entry, MenuWarning
 from pvboot.menu.versions import compare_rpm_names, compare_uapi, sort_key

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fsdrivers import errors as fs_errors
 from grammars import bls as grammar
 from pvboot.device_names import Device, read_device
-from pvboot.grub_errors import GrubError, shorten
+from pvboot.errors import PvbootError
+from pvboot.grub_errors import shorten
 from pvboot.menu.bls import COMPARED_CHARACTERS, FILE_LIMIT_BYTES, BlsEntry, Warn, entries, read_files
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.grub_env import BLOCK_LIMIT_BYTES, read_block
@@ -48,7 +49,7 @@ def build(_data: bytes, context: MenuContext) -> Menu:
                 filesystem, f"{device}", directory.rpartition("/")[0] + "/loader.conf", found, warnings.append
             )
         )
-    except (fs_errors.FsError, GrubError) as err:
+    except PvbootError as err:
         warnings.append(MenuWarning(f"{device}{directory}: {err}"))
         found, settings = [], _Settings()
     made = tuple(entry.as_entry(index) for index, entry in enumerate(found))

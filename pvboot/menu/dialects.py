@@ -24,7 +24,7 @@ class MenuContext:
     `source` is what the user named, `volume` the canonical device name (None: a plain file outside of any disk),
     `path` the file; `devices` are the guest's disks.  `saved_default` reads GRUB Legacy's file `default` beside the
     menu, b"" if there is none.  `on_warning` hears every warning when it arises, also those of entries that are run
-    later.
+    later.  `every_title` counts the entries of a `menu.lst` as pygrub does, with those that hold no command.
     """
 
     source: str
@@ -33,6 +33,7 @@ class MenuContext:
     devices: Devices
     saved_default: Callable[[], bytes] = lambda: b""
     on_warning: Callable[[MenuWarning], object] = lambda _warning: None
+    every_title: bool = False
 
 
 class Builder(Protocol):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_errors import GrubError, shorten
-from pvboot.menu.dialects import XEN_LOADER, Dialect, MenuContext, dialect_of, search_order
+from pvboot.grub_errors import shorten
+from pvboot.menu.dialects import XEN_LOADER, MenuContext, dialect_of, search_order
 from pvboot.menu.model import Entry, Menu, MenuWarning
 from pvboot.menu.search import FoundMenu, Search, is_directory
 from pvboot.menu.xen_loader import loader_entry
-from pvboot.unpack import ByteStream, UnpackError, unpack
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Filesystem, Stat
@@ -30,14 +28,12 @@ ENTRIES_ASKED = 64
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 
 
-def find(
-    devices: Devices, config: str | None = None, *, instead: Mapping[str, Dialect] = MappingProxyType({})
-) -> FoundMenu:
+def find(devices: Devices, config: str | None = None, *, every_title: bool = False) -> FoundMenu:
     """The guest's menu: `config` if given (`[DEVICE]/path`), else the first that can boot, volume by volume.
 
     A candidate that cannot be read, or none of whose entries boots a kernel, is passed over with a warning.  Without
-    any menu a loader that the guest carries for the Xen PV bootloader protocol is the menu.  `instead` gives a dialect
-    of that name another meaning.
+    any menu a loader that the guest carries for the Xen PV bootloader protocol is the menu.  `every_title` is that of
+    `MenuContext`.
     Raises `MenuError` if there is nothing, or what was wrong with the first candidate.
     """
     if config is not None:
@@ -46,16 +42,15 @@ def find(
         return FoundMenu(devices.menu.device, devices.menu.path, dialect_of(devices.menu.path), devices.menu.file)
     search = Search(devices)
     last_resort: FoundMenu | None = None
-    problem: PvbootError | fs_errors.FsError | None = None
-    for candidate in search.candidates():
-        found = replace(candidate, dialect=instead.get(candidate.dialect.name, candidate.dialect))
+    problem: PvbootError | None = None
+    for found in search.candidates():
         try:
-            menu = _build(devices, found)
+            menu = _build(devices, found, every_title=every_title)
         except PvbootError as err:
             problem = problem or err
             search.pass_over(found.device, found.path, str(err))
             continue
-        found = replace(found, built=(found.dialect, menu), loaders=tuple(search.loaders))
+        found = replace(found, built=menu, loaders=tuple(search.loaders))
         if can_boot(menu):
             return found
         last_resort = last_resort or found
@@ -112,7 +107,7 @@ def _find_named(devices: Devices, config: str) -> FoundMenu:
     return FoundMenu(device, path, dialect, file)
 
 
-def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> tuple[Device, File]:
+def open_path(devices: Devices, path: str, only: Iterable[Device] | None = None) -> tuple[Device, File]:
     """The first volume that has the file (of `only`, if given), and the file.
 
     Raises `FsError`: `NotFound`, or a graver reason that one of the volumes gave.
@@ -129,10 +124,9 @@ def open_path(devices: Devices, path: str, only: list[Device] | None = None) -> 
 
 
 def load(devices: Devices, found: FoundMenu) -> Menu:
-    """Read and understand a menu.  Raises `FsError` or `PvbootError` if its bytes cannot be had."""
-    # A caller may have put another reader in the place of the dialect's.
-    dialect, menu = found.built or (None, None)
-    if menu is None or dialect != found.dialect:
+    """Read and understand a menu.  Raises `PvbootError` if its bytes cannot be had."""
+    menu = found.built
+    if menu is None or menu.dialect != found.dialect.name:  # a caller may insist on another dialect
         menu = _build(devices, found)
     if found.loaders:
         added = (loader_entry(len(menu.entries) + i, *loader) for i, loader in enumerate(found.loaders))
@@ -140,9 +134,9 @@ def load(devices: Devices, found: FoundMenu) -> Menu:
     return replace(menu, warnings=(*found.warnings, *menu.warnings))
 
 
-def _build(devices: Devices, found: FoundMenu) -> Menu:
+def _build(devices: Devices, found: FoundMenu, *, every_title: bool = False) -> Menu:
     data, complete = read_menu(found)
-    context = context_of(devices, found)
+    context = replace(context_of(devices, found), every_title=every_title)
     menu = found.dialect.builder()(data, context)
     if complete:
         return menu
@@ -177,6 +171,8 @@ def read_menu(found: FoundMenu, limit_bytes: int = MENU_LIMIT_BYTES) -> tuple[by
 
 
 def _unpack(data: bytes, found: FoundMenu, limit_bytes: int) -> bytes:
+    from pvboot.unpack import ByteStream, UnpackError, unpack
+
     try:
         return b"".join(unpack("gzip", ByteStream.of(data), limit_bytes + 1, stop=True))
     except UnpackError as err:
@@ -191,7 +187,7 @@ def _read_default_file(devices: Devices, found: FoundMenu) -> bytes:
     path = found.path.rpartition("/")[0] + "/default"
     try:
         return devices.open_path(found.device, path).read_at(0, DEFAULT_FILE_BYTES)
-    except (GrubError, fs_errors.FsError):
+    except PvbootError:
         return b""  # as GRUB: no such file means entry 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from grammars.elilo import parse
-from grammars.lines import LINE_LIMIT, Field, is_cut
+from grammars.fields import Field
 from pvboot.device_names import read_device
 from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import MenuContext
@@ -46,7 +46,8 @@ def build(data: bytes, context: MenuContext) -> Menu:
     image: _Image | None = None
     is_other = False  # inside `other=`, which is no Linux
     file = f"{context.volume or ''}{context.path}"
-    for option in parse(data, file):
+    tree = parse(data, file)
+    for option in tree.fields:
         if option.key in ("image", "other"):
             is_other = option.key == "other"
             image = _Image(option)
@@ -61,8 +62,8 @@ def build(data: bytes, context: MenuContext) -> Menu:
         elif option.key not in _WITHOUT_MEANING and not is_other:
             message = f"unknown option {shorten(option.key, 40)!r} is skipped"
             warnings.append(MenuWarning(message, option.span, "unknown-command"))
-    if is_cut(data):
-        warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
+    if not tree.complete:
+        warnings.append(MenuWarning(f"{file}: {tree.limit}"))
     entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images[:ENTRY_LIMIT]))
     default = _default(settings.get("default"), entries, warnings)
     timeout = _seconds(settings.get("timeout") or settings.get("delay"), warnings)

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fsdrivers import errors as fs_errors
 from grammars.extlinux import parse
-from grammars.lines import LINE_LIMIT, Field, is_cut
+from grammars.fields import Field
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
-from pvboot.grub_errors import GrubError, shorten
+from pvboot.errors import PvbootError
+from pvboot.grub_errors import shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
@@ -151,9 +151,10 @@ def build(data: bytes, context: MenuContext) -> Menu:
 
 def _read(reader: _Reader, file: str, data: bytes, depth: int) -> None:
     """Included files act as if their text stood in place of the line that names them."""
-    if is_cut(data):
-        reader.warnings.append(MenuWarning(f"{file}: only the first {LINE_LIMIT} lines are read"))
-    for directive in parse(data, file):
+    tree = parse(data, file)
+    if not tree.complete:
+        reader.warnings.append(MenuWarning(f"{file}: {tree.limit}"))
+    for directive in tree.fields:
         if directive.key in ("include", "menu include"):
             _include(reader, directive, depth)
         elif directive.key.startswith("menu"):
@@ -193,7 +194,7 @@ def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> 
     try:
         file = reader.devices.mount(reader.device).open(path)
         data = file.read_at(0, reader.room_bytes)
-    except (fs_errors.FsError, GrubError) as err:
+    except PvbootError as err:
         reader.warn(f"{shorten(name)!r} is not included: {err}", directive, "unread-file")
         return None
     if file.size > len(data):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from fsdrivers import errors as fs_errors
 from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
-from pvboot.errors import MenuError
-from pvboot.grub_errors import GrubError, shorten
+from pvboot.errors import MenuError, PvbootError
+from pvboot.grub_errors import shorten
 from pvboot.menu.grub2_rules import read_device_name, split_name
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Disks:
                 self.devices.check(device)
                 return device
             drive, number = self.devices.locate(device)
-        except (GrubError, fs_errors.FsError):
+        except PvbootError:
             return None
         partition = number - 1 if number else None
         return Device("loop", device.drive, partition) if device.kind == "loop" else Device("hd", drive, partition)
@@ -94,7 +94,7 @@ class Disks:
             self.charge(LOOKUP_COST)
             try:
                 self._stats[device, path] = self.devices.mount(device).lookup(path)
-            except (fs_errors.FsError, GrubError):
+            except PvbootError:
                 self._stats[device, path] = None
         return self._stats[device, path]
 
@@ -149,7 +149,7 @@ class Disks:
         self.charge(LOOKUP_COST)
         try:
             return _fits(self.devices.mount(device), kind, wanted)
-        except (fs_errors.FsError, GrubError):
+        except PvbootError:
             return False
 
     # -- wildcards
@@ -183,7 +183,7 @@ class Disks:
         for name in found:
             try:
                 names = list(islice(self.devices.mount(device).names(name or "/"), NAMES_LIMIT))
-            except (fs_errors.FsError, GrubError):
+            except PvbootError:
                 continue
             self.charge(len(names))
             for child in names:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from fsdrivers import errors as fs_errors
-from pvboot.grub_errors import GrubError
+from pvboot.errors import PvbootError
 
 if TYPE_CHECKING:
     from pvboot.device_names import Device
@@ -19,7 +18,7 @@ def exists(devices: Devices, device: Device | None, path: str) -> bool:
         return False
     try:
         devices.mount(device).lookup(path)
-    except (fs_errors.FsError, GrubError):
+    except PvbootError:
         return False
     return True
 

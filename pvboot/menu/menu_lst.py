@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from grammars.commands import Arguments, Wrong
 from grammars.menu_lst import CommandLine, MenuFile, parse
-from pvboot.grub_errors import GrubError, read_number, skip_word
+from pvboot.grub_errors import BAD_NUMBER, GrubError, quoted, read_number, refuse_wrong
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import Command, Entry, Menu, MenuWarning, Password
 from pvboot.menu.words import TITLE, WORDS
@@ -55,10 +56,10 @@ def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
             draft.warn("the line is longer than 1500 characters, its end is lost", line)
     for line in tree.lines[:first_title]:
         _run_head_line(draft, line, context.saved_default)
-    entries = _read_entries(draft, tree.lines[first_title:])
+    entries = _read_entries(draft, tree.lines[first_title:], every_title=context.every_title)
     if draft.password is not None:
         entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
-    default, fallback = _settle(draft, len(entries))
+    default, fallback = _settle(draft, len(entries), every_title=context.every_title)
     return Menu(
         context.source,
         context.volume,
@@ -78,28 +79,33 @@ def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
 
 
 def _run_head_line(draft: _Draft, line: CommandLine, saved_default: Callable[[], bytes]) -> None:
-    """GRUB discards errors of the head without a word; so do we, with a warning."""
+    """GRUB discards errors of the head without a word; here they are warnings."""
     word = WORDS.get(line.name)
     if word is None:
-        draft.warn(f"unknown command {_quoted(line.name)} is skipped", line)
+        draft.warn(f"unknown command {quoted(line.name)} is skipped", line)
         return
     if not word.head:
         draft.warn(f"{line.name!r} does nothing before the first title", line)
         return
     try:
         if line.name == "default":
-            saved = line.argument == "saved"
-            draft.default = _saved_number(saved_default()) if saved else read_number(line.argument)[0]
+            saved = "saved" in line.arguments
+            draft.default = _saved_number(saved_default()) if saved else _number(line.arguments)
         elif line.name == "timeout":
-            draft.timeout = read_number(line.argument)[0]
+            draft.timeout = _number(line.arguments)
         elif line.name == "hiddenmenu":
             draft.hidden = True
         elif line.name == "fallback":
-            _set_fallback(draft, line.argument)
+            _set_fallback(draft, line.arguments)
         elif line.name == "password":
             _set_password(draft, line)
     except GrubError as err:
         draft.warn(f"{line.name!r} has no effect: {err.detail}", line)
+
+
+def _number(arguments: Arguments) -> int:
+    refuse_wrong(arguments)
+    return arguments.parts[0].number
 
 
 def _saved_number(saved: bytes) -> int:
@@ -111,41 +117,49 @@ def _saved_number(saved: bytes) -> int:
         return 0
 
 
-def _set_fallback(draft: _Draft, argument: str) -> None:
+def _set_fallback(draft: _Draft, arguments: Arguments) -> None:
     """Up to eight numbers; a number that repeats with more behind it voids the line, as in GRUB."""
-    count, at = 0, 0
-    while at < len(argument):
-        number, at = read_number(argument, at)
-        if number in draft.fallback_slots[:count]:
-            continue
-        draft.fallback_slots[count] = number
-        count += 1
+    count = 0
+    for part in arguments.found:
         if count == MAXIMUM_FALLBACKS:
             break
-        at = len(argument) - len(skip_word(argument[at:]))
+        if isinstance(part, Wrong):
+            raise GrubError(part.number, part.message)
+        if part.number not in draft.fallback_slots[:count]:
+            draft.fallback_slots[count] = part.number
+            count += 1
+        elif behind := arguments.text[part.start + len(part.text) :]:
+            raise GrubError(BAD_NUMBER, f"no number in {quoted(behind)}")
     if count < MAXIMUM_FALLBACKS:
         draft.fallback_slots[count] = None
     draft.has_fallback = count > 0
 
 
 def _set_password(draft: _Draft, line: CommandLine) -> None:
-    kind, value = "plain", line.argument
-    if value.startswith("--md5"):
-        kind, value = "md5", skip_word(value)
-    if value.startswith("--"):
+    password = read_password(line.arguments)
+    if password.kind == "unsupported":
         draft.warn("this kind of password never matches", line)
-        kind, value = "unsupported", skip_word(value)
-    if len(value) > PASSWORD_LIMIT:
+    if len(password.value) > PASSWORD_LIMIT:
         draft.warn(f"a password of more than {PASSWORD_LIMIT} characters is ignored", line)
         return
-    draft.password = Password(kind, value)
+    draft.password = password
+
+
+def read_password(arguments: Arguments) -> Password:
+    """What `password` says: its value is the rest of the line, as GRUB stores it."""
+    secret = arguments.part("password")
+    kind = next((kind for kind in ("unsupported", "md5") if kind in arguments), "plain")
+    return Password(kind, arguments.text[secret.start :] if secret is not None else "")
 
 
 # --- entries ----------------------------------------------------------------------------------------------
 
 
-def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...]) -> tuple[Entry, ...]:
-    """The entries behind the first title; those without a known command vanish and are not counted."""
+def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...], *, every_title: bool) -> tuple[Entry, ...]:
+    """The entries behind the first title; those without a known command vanish and are not counted.
+
+    With `every_title` they count, but for a title that is the last line of all.
+    """
     entries: list[Entry] = []
     title: CommandLine | None = None
     commands: list[Command] = []
@@ -153,17 +167,17 @@ def _read_entries(draft: _Draft, lines: tuple[CommandLine, ...]) -> tuple[Entry,
     def finish() -> None:
         if title is None:
             return
-        if commands:
+        if commands or (every_title and title is not lines[-1]):
             entries.append(Entry(len(entries), title.argument, tuple(commands), title.span))
         else:
-            draft.warn(f"entry {_quoted(title.argument)} has no known command and is left out", title)
+            draft.warn(f"entry {quoted(title.argument)} has no known command and is left out", title)
 
     for line in lines:
         if line.name == TITLE:
             finish()
             title, commands = line, []
         elif line.name not in WORDS:
-            draft.warn(f"unknown command {_quoted(line.name)} is skipped", line)
+            draft.warn(f"unknown command {quoted(line.name)} is skipped", line)
         else:
             if not WORDS[line.name].entry:
                 draft.warn(f"{line.name!r} in an entry makes it fail", line)
@@ -176,8 +190,8 @@ def _needs_password(entry: Entry) -> bool:
     return any(command.name == "lock" for command in entry.commands)
 
 
-def _settle(draft: _Draft, count: int) -> tuple[int, tuple[int, ...]]:
-    """Default and fallbacks after GRUB's checks: a default out of range takes the first valid fallback."""
+def _settle(draft: _Draft, count: int, *, every_title: bool) -> tuple[int, tuple[int, ...]]:
+    """Default and fallbacks after GRUB's checks: a default out of range takes the first valid fallback (pygrub: 0)."""
     if not count:
         return 0, ()
     slots = draft.fallback_slots
@@ -186,9 +200,5 @@ def _settle(draft: _Draft, count: int) -> tuple[int, tuple[int, ...]]:
     default = draft.default
     if default >= count:
         draft.warnings.append(MenuWarning(f"default {default} is beyond the last of {count} entries"))
-        default = fallback.pop(0) if fallback else 0
+        default = fallback.pop(0) if fallback and not every_title else 0
     return default, tuple(fallback)
-
-
-def _quoted(text: str, limit: int = 40) -> str:
-    return repr(text if len(text) <= limit else text[:limit] + "...")

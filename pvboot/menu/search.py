@@ -8,8 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from pvboot.errors import NetworkError
-from pvboot.grub_errors import GrubError
+from pvboot.errors import NetworkError, PvbootError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning
 from pvboot.menu.xen_loader import find_loaders
@@ -30,7 +29,7 @@ def is_directory(devices: Devices, device: Device, path: str) -> bool:
     """Whether the path is a directory there; False if that cannot be told."""
     try:
         return devices.mount(device).lookup(path).kind == "dir"
-    except (fs_errors.FsError, GrubError):
+    except PvbootError:
         return False
 
 
@@ -39,8 +38,8 @@ class FoundMenu:
     """A menu file (or directory) that could be opened.
 
     `device` is None for a menu that is a plain file outside of any disk, `file` for that and for a directory.
-    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, and to which
-    dialect, if that had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
+    `warnings` say which candidates before it were passed over, and why.  `built` is what it holds, if that
+    had to be known to choose it; `loaders` are boot loaders of the guest's own that are offered
     behind its entries.
     """
 
@@ -49,7 +48,7 @@ class FoundMenu:
     dialect: Dialect
     file: File | None
     warnings: tuple[MenuWarning, ...] = ()
-    built: tuple[Dialect, Menu] | None = None
+    built: Menu | None = None
     loaders: tuple[tuple[Device, str], ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""What a terminal sends, as keys.  Nothing is read here: bytes in, keys out.
+"""Keys of a terminal.  Nothing is read here: bytes in, keys out.
 
 A key is the character that was typed, or a name of several letters for what has no character.  Both codings of the
 arrows are understood (ECMA-48 `ESC [ A` and the VT100's application mode `ESC O A`), with xterm's modifiers.
@@ -29,7 +29,7 @@ def ctrl(letter: str) -> str:
 
 
 class KeyDecoder:
-    """Keeps what is not complete: half a character, the start of a sequence."""
+    """A decoder that keeps incomplete input: half a character, the start of a sequence."""
 
     def __init__(self) -> None:
         self._characters = codecs.getincrementaldecoder("utf-8")("surrogateescape")

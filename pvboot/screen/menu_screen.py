@@ -179,7 +179,7 @@ class _MenuScreen:
         return run_prompt(self.terminal, self.history, run, partial(complete, shell))
 
     def _ask(self, question: str) -> str | None:
-        """What a command asks for: a password, or just a key."""
+        """Ask for the input of a command: a password, or just a key."""
         return read_line(self.terminal, question, LineEditor(), masked=True)
 
     def _completer(self) -> Callable[[str], Completion]:

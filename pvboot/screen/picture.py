@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 
 MARKS_PER_CELL = 2  # combining marks that are kept on one character
 
@@ -46,7 +46,7 @@ class Canvas:
                     line[at] = (cell, reverse)
 
     def picture(self, cursor: tuple[int, int]) -> Picture:
-        """What was drawn, with the cursor moved inside."""
+        """Return the drawing, with the cursor moved inside."""
         row, column = min(cursor[0], self.rows - 1), min(cursor[1], self.columns - 1)
         return Picture(tuple(map(tuple, self._cells)), (row, column))
 

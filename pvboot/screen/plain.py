@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from pvboot.menu.model import Menu
-from pvboot.screen.safe_text import safe, safe_lines
+from pvboot.safe_text import safe, safe_lines
 from pvboot.shell.passwords import matches
 from pvboot.shell.session import Choice
 from pvboot.shell.state import Console
@@ -92,7 +92,7 @@ def _show(menu: Menu, stdout: TextIO) -> None:
 
 
 def _count_down(lines: TypedLines, stdout: TextIO, text: str, seconds: int) -> str | None:
-    """What was typed before the time was up.  Raises `TimeoutError`."""
+    """Read what is typed before the time is up.  Raises `TimeoutError`."""
     end = time.monotonic() + seconds
     try:
         while (left := end - time.monotonic()) > 0:
@@ -131,7 +131,7 @@ def _unlock(menu: Menu, lines: TypedLines, stdout: TextIO) -> bool:
 
 
 def terminal_console(stdin: TextIO, stdout: TextIO) -> Console:
-    """What commands print made safe for `stdout`; questions are asked only if both sides are a terminal."""
+    """A console that escapes the output of commands; it asks questions only if both sides are a terminal."""
 
     def out(text: str) -> None:
         stdout.write(safe_lines(text))

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, TextIO
 
+from pvboot.safe_text import safe_lines
 from pvboot.screen.keys import KeyDecoder, ctrl
 from pvboot.screen.picture import Picture
-from pvboot.screen.safe_text import safe_lines
 from pvboot.screen.vt100 import CLEAR, render
 
 DEFAULT_SIZE: Final = (24, 80)

@@ -1,4 +1,4 @@
-"""The types between the server's parts: who asks, what is served, and who is told about it.
+"""The types between the server's parts: requesters, what is served to them, and the journal of it.
 
 Paths are absolute, separated by "/", without ".", ".." or empty components, their bytes UTF-8 or surrogate escapes:
 protocol loops decode and normalise them with `paths.clean` before anybody else sees them.
@@ -6,7 +6,7 @@ protocol loops decode and normalise them with `paths.clean` before anybody else 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,8 +15,9 @@ from fsdrivers.api import Extent
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks: `protocol` is "tftp", "http" or "https", `address` without brackets or scope, `agent` HTTP's
-    User-Agent.  `claims` is what the request says about its sender ("mac", "uuid", "hostname"); it proves nothing."""
+    """The sender of a request: `protocol` is "tftp", "http" or "https", `address` without brackets or scope ("" over a
+    Unix socket), `agent` HTTP's User-Agent.  `claims` is what the request says about its sender ("mac", "uuid",
+    "hostname"); it proves nothing."""
 
     protocol: str
     address: str
@@ -26,7 +27,7 @@ class Requester:
 
 
 class ServedFile(Protocol):
-    """An open file: what is sent, as runs of descriptors (sendfile, pread, mmap apply) or bytes."""
+    """An open file: runs of descriptors (for sendfile, pread, mmap) or bytes."""
 
     @property
     def size(self) -> int:
@@ -34,7 +35,7 @@ class ServedFile(Protocol):
 
     @property
     def mtime(self) -> float | None:
-        """Seconds since 1970, None if the content is made for the asker."""
+        """Seconds since 1970, None if the content is made for the requester."""
 
     @property
     def etag(self) -> str:
@@ -48,7 +49,7 @@ class ServedFile(Protocol):
         """The whole file, neighbours joined, adding up to `size`; valid until `close`."""
 
     def close(self) -> None:
-        """Give back what it holds; every file that was opened is closed exactly once."""
+        """Give back what the file holds; every file that was opened is closed exactly once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,53 +60,26 @@ class ServedDirectory:
 
 
 class Content(Protocol):
-    """Everything that can be asked for.  Called from several threads at once; may block for the time of a disk."""
+    """All that guests can ask for.  Called from several threads at once; may block for the time of a disk."""
 
     def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
-        """Raises `fsdrivers.errors.NotFound` and the other `FsError`s, `pvboot.errors.PvbootError`."""
+        """Open what a path stands for.  Raises `NotFound` and other `FsError`s, `PvbootError`."""
 
 
 class Journal(Protocol):
-    """Told about every transfer; called from the protocol loops, so it never blocks and never raises."""
+    """Notes every transfer; called from the protocol loops, so it never blocks and never raises."""
 
     def begin(self, who: Requester, path: str, size: int) -> int:
-        """A transfer starts; gives its number."""
+        """Note the start of a transfer; return its number."""
 
     def advance(self, number: int, sent: int) -> None:
-        """`sent` bytes so far (not more often than a few times a second for each transfer)."""
+        """Note `sent` bytes so far (not more often than a few times a second for each transfer)."""
 
     def end(self, number: int, outcome: str, sent: int) -> None:
-        """`outcome` is "done", "aborted" (the client left), "timeout" or "error: ..."."""
+        """Note the end: `outcome` is "done", "aborted" (the client left), "timeout" or "error: ..."."""
 
     def refuse(self, who: Requester, path: str, reason: str) -> None:
-        """A request came to nothing."""
+        """Note a request that was refused or failed."""
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Something worth counting: a metric's name without the prefix ("tftp_resends" ...)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request that is no file: `path` as above, header names in lower case."""
-
-    method: str
-    path: str
-    query: Mapping[str, Sequence[str]]
-    headers: Mapping[str, str]
-    body: bytes
-    who: Requester
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a handler answers; the HTTP loop adds length, date and connection headers."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-# Answers the paths that are its own and gives None for all others, which are then looked for in the content.
-# Called in a thread: it may block.
-Handler = Callable[[Request], Response | None]
+        """Add to a counter: a metric's name without its prefix ("tftp_resends" ...)."""

@@ -1,4 +1,4 @@
-"""From a configuration to what a worker serves: content, handlers and journal."""
+"""From a configuration to what a worker serves: content, journal and the administrator's routes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pvboot.serve.api import Content, Handler, Journal
+from pvboot.confine.fork_server import ForkServer
+from pvboot.serve.api import Content, Journal
 from pvboot.serve.config import Config
 from pvboot.serve.content import Directory, ImageDirectory, OneImage, Part, TreeContent
 from pvboot.serve.images import ImageStore
-from pvboot.serve.nursery import Nursery
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
+    from pvboot.serve.metrics import SharedCounters
     from pvboot.serve.state.server import ServerState
 
 
 def build_tree(config: Config, store: ImageStore) -> TreeContent:
-    """All mounts of the configuration."""
+    """Return all mounts of the configuration as one tree."""
     parts: dict[str, Part] = {}
     for mount in config.content:
         if mount.kind == "directory":
@@ -35,24 +38,28 @@ def build_tree(config: Config, store: ImageStore) -> TreeContent:
 
 
 class Assembly:
-    """What one worker serves; `close` ends what it holds.  Made after the fork of the worker."""
+    """The content, journal and state of one worker; make it after the fork of the worker."""
 
-    def __init__(self, config: Config, nursery: Nursery, bases: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, forks: ForkServer, bases: Mapping[str, str]) -> None:
         """`bases` are this server's base URLs by protocol.  Raises `PvbootError`, `FsError`."""
         self._mounts = config.content
-        self.store = ImageStore(nursery, config.limits.images)
+        self.store = ImageStore(forks, config.limits.images)
         self.content: Content = build_tree(config, self.store)
-        self.handlers: tuple[Handler, ...] = ()
         self.further: Journal | None = None
         self._state: ServerState | None = None
         if config.has_state:  # clients and profiles need a database: there is none without a key of theirs
             from pvboot.serve.state.server import ServerState
 
             self._state = state = ServerState(config, self.content, bases)
-            self.content, self.handlers, self.further = state.content, state.handlers, state.journal
+            self.content, self.further = state.content, state.journal
+
+    def add_routes(self, application: web.Application, counters: SharedCounters) -> None:
+        """Add the API and the page to the administrator's application, if there is a state."""
+        if self._state is not None:
+            self._state.add_routes(application, counters)
 
     def warnings(self) -> list[str]:
-        """What is wrong without making the configuration a bad one: unreadable contents, profiles without files."""
+        """Return what is wrong though the configuration is valid: unreadable contents, profiles without files."""
         found = []
         for mount in self._mounts:
             if mount.kind != "url":
@@ -63,11 +70,11 @@ class Assembly:
         return found + ([] if self._state is None else self._state.warnings())
 
     def check_state(self) -> None:
-        """Raises `PvbootError` if the state cannot be read."""
+        """Raise `PvbootError` if the state cannot be read."""
         if self._state is not None:
             self._state.check()
 
     def close(self) -> None:
-        """Write what is still to be written."""
+        """Write what is still to be written, and close the state."""
         if self._state is not None:
             self._state.close()

@@ -237,7 +237,7 @@ Ipv4 = Annotated[Plain, AfterValidator(_ipv4)]
 
 
 class DhcpSettings(Model):
-    """`[dhcp]`, for `--print-dhcp`; texts are empty where nothing was said."""
+    """`[dhcp]`, for `--print-dhcp`; texts are empty where the file has none."""
 
     subnet: Annotated[Plain, AfterValidator(_network)] = ""
     range: Items[Ipv4] = ()
@@ -268,7 +268,7 @@ class DhcpSettings(Model):
 
 
 class Config(StateSettings):
-    """A whole configuration.  `host` is by what clients reach this server, "" for what `public_host` finds."""
+    """A whole configuration.  `host` is how clients reach this server, "" leaves it to `public_host`."""
 
     host: str = ""
     user: str = ""
@@ -282,12 +282,12 @@ class Config(StateSettings):
     _file: TomlFile = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        """Keep the file that the values come from."""
+        """Keep the file."""
         self._file = context
 
     @property
     def file(self) -> TomlFile:
-        """The file, to say where in it something is wrong."""
+        """The file that the values come from, for errors about it."""
         return self._file
 
     @field_validator("host")

@@ -14,7 +14,7 @@ from fsdrivers.errors import FsError, NotADirectory, NotFound, SourceError
 from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from pvboot.serve.content_types import OCTETS, content_type_of
 from pvboot.serve.images import Image, ImageStore, open_in_image
-from pvboot.serve.reader_wire import FoundDirectory
+from pvboot.serve.reader_codec import FoundDirectory
 
 NAMES_LIMIT = 100_000
 RAW_NAME = "@raw"
@@ -24,7 +24,7 @@ class Part(Protocol):
     """What a mount serves; `path` counts from the mount and is "/" for the mount itself."""
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """Raises `FsError`, `PvbootError`."""
+        """Raises `PvbootError`."""
 
 
 class OpenFile:
@@ -184,7 +184,7 @@ class TreeContent:
         self._parts = {path.rstrip("/"): part for path, part in parts.items()}
 
     def open(self, path: str, _who: Requester) -> ServedFile | ServedDirectory:
-        """What the path stands for.  Raises `FsError`, `PvbootError`."""
+        """What the path stands for.  Raises `PvbootError`."""
         path = path.rstrip("/")
         above = path
         while above not in self._parts and above:

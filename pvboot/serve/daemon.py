@@ -1,8 +1,8 @@
-"""The supervisor: binds the sockets, gives up root, starts the workers and keeps them, reloads, and ends them all.
+"""The supervisor: binds the sockets, gives up root, starts and restarts the workers, reloads, and stops them all.
 
-It has one thread, parses nothing that clients send, and forks a worker for each protocol.  A reload starts workers
-of the new configuration on the same sockets; when they serve, the old ones take no more requests and finish what
-they send.
+It has one thread, parses nothing that clients send, and forks a worker each for TFTP, HTTP and the administrator.  A
+reload starts workers of the new configuration on the same sockets; when they serve, the old ones take no more requests
+and finish what they send.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from pvboot.confine.layers import name_process
 from pvboot.errors import NetworkError, PvbootError, UsageError
 from pvboot.serve import sockets
-from pvboot.serve.config import Config, load_config
+from pvboot.serve.config import PROTOCOLS, Config, load_config
 from pvboot.serve.health import SUPERVISOR_SLOT
-from pvboot.serve.logs import LogWriter
-from pvboot.serve.metrics import Board, Counters
-from pvboot.serve.nursery import name_process
-from pvboot.serve.sockets import Listener
+from pvboot.serve.logs import DescriptorHandler, log_to, say
+from pvboot.serve.metrics import Counters, SharedCounters
+from pvboot.serve.sockets import ADMIN, Listener
 from pvboot.serve.user import become, look_up
-from pvboot.serve.worker import HTTP, KINDS, READY, RETIRE, TFTP, Post, preload, run_worker
+from pvboot.serve.worker import KIND_OF_PROTOCOL, READY, RETIRE, TFTP, WorkerConfig, preload, run_worker
 
 SLOTS = 16  # workers at once, those that retire included
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
@@ -55,8 +56,8 @@ class _Process:
 
 
 @dataclass(slots=True)
-class _Place:
-    """A kind of worker that there is to be: its process, or when to start one."""
+class _ManagedWorker:
+    """A worker that should run: its process, or when to start one."""
 
     process: _Process | None = None
     start_at: float = 0.0
@@ -71,11 +72,11 @@ class _Generation:
     listeners: list[Listener]
     bases: Mapping[str, str]
     tls: ssl.SSLContext | None
-    places: dict[str, _Place] = field(default_factory=dict)
+    workers: dict[str, _ManagedWorker] = field(default_factory=dict)
 
 
 class Supervisor:
-    """One server.  `announce` is told, once, where it listens; `private` are descriptors that no worker may keep."""
+    """One server.  `announce` is called once with its addresses; `private` are descriptors that no worker may keep."""
 
     def __init__(
         self, path: str, config: Config, announce: Callable[[dict[str, Any]], None], private: Collection[int] = ()
@@ -84,8 +85,8 @@ class Supervisor:
         self._config = config
         self._announce = announce
         self._private = set(private)
-        self._log = LogWriter(config.log.format)
-        self._board = Board(SLOTS)
+        log_to(DescriptorHandler(2, config.log.format))
+        self._shared = SharedCounters(SLOTS)
         self._counters = Counters({"start_time_seconds": time.time()})
         self._processes: dict[int, _Process] = {}
         self._inherited: dict[str, list[Listener]] = {}
@@ -97,13 +98,7 @@ class Supervisor:
         name_process("pvboot-serve")
         _raise_descriptor_limit()
         check_user(self._config)
-        listeners = sockets.bind(self._config, self._inherited, [])
-        if not listeners:
-            raise UsageError(
-                "nothing to listen on",
-                where=self._config.file.name,
-                expected="[listen] tftp, http or https, or sockets from systemd",
-            )
+        listeners = _bind(self._config, self._inherited, [])
         tls = load_tls(self._config)
         preload(self._config)
         user = become(self._config.user, self._config.group)
@@ -114,7 +109,7 @@ class Supervisor:
             if problem:
                 raise PvbootError(f"the server does not start: {problem}")
             self._publish()
-            self._log.say("started", pid=os.getpid(), user=user, listen=_listed(listeners))
+            say("started", pid=os.getpid(), user=user, listen=_listed(listeners))
             sockets.notify("READY=1", f"STATUS=serving on {_listed(listeners)}", f"MAINPID={os.getpid()}")
             self._announce(self._addresses())
             self._private.clear()  # closed, and perhaps given to something else
@@ -122,30 +117,31 @@ class Supervisor:
                 self._turn()
         finally:
             self._end_everything()
-        self._log.say("stopped", pid=os.getpid())
+        say("stopped", pid=os.getpid())
         return 0
 
     def _new_generation(self, config: Config, listeners: list[Listener], tls: ssl.SSLContext | None) -> _Generation:
         generation = _Generation(config, listeners, _bases(config, listeners), tls)
-        for kind in KINDS:
+        for kind in dict.fromkeys(KIND_OF_PROTOCOL.values()):
             if _of_kind(kind, listeners):
-                generation.places[kind] = _Place()
+                generation.workers[kind] = _ManagedWorker()
         return generation
 
     def _addresses(self) -> dict[str, Any]:
-        """Where it listens, as JSON."""
-        found: dict[str, Any] = {"pid": os.getpid(), "tftp": [], "http": [], "https": []}
+        """Return where the server listens, as JSON."""
+        found: dict[str, Any] = {"pid": os.getpid(), "tftp": [], "http": [], "https": [], ADMIN: []}
         for listener in self._generation.listeners:
-            found[listener.protocol].append(list(listener.address))
+            address = listener.address
+            found[listener.protocol].append(str(address) if isinstance(address, Path) else list(address))
         return found
 
     # -- the loop
 
     def _turn(self) -> None:
-        """Wait for a signal, a worker's word or a moment; then do what there is to do."""
+        """Wait for a signal, a worker's report or a moment; then do what is due."""
         now = time.monotonic()
         moments = [process.kill_at for process in self._processes.values() if process.kill_at is not None]
-        moments += [place.start_at for place in self._generation.places.values() if place.process is None]
+        moments += [worker.start_at for worker in self._generation.workers.values() if worker.process is None]
         timeout = max(0.0, min(moments) - now) if moments else None
         waiting = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
         wake_fd = self._wake_end.fileno()
@@ -165,7 +161,7 @@ class Supervisor:
         self._publish()
 
     def _hear(self, process: _Process) -> str:
-        """A worker says that it serves, or why it does not."""
+        """Read a worker's report that it serves, or why it does not; return the latter."""
         said = os.read(process.ready_fd, 4096)
         os.close(process.ready_fd)
         process.ready_fd = -1
@@ -187,17 +183,17 @@ class Supervisor:
         if process.ready_fd >= 0:
             os.close(process.ready_fd)
         # Counters stay, for whoever gets the slot; gauges were its own.
-        numbers = self._board.read(process.slot)[0]
-        self._board.publish(process.slot, {key: value for key, value in numbers.items() if "_total" in key})
-        for place in self._generation.places.values():
-            if place.process is process:
+        numbers = self._shared.read(process.slot)[0]
+        self._shared.publish(process.slot, {key: value for key, value in numbers.items() if "_total" in key})
+        for worker in self._generation.workers.values():
+            if worker.process is process:
                 lived = time.monotonic() - process.started
-                place.pause = _FIRST_PAUSE_SECONDS if lived > _STEADY_SECONDS else place.pause
-                place.process, place.start_at = None, time.monotonic() + place.pause
-                place.pause = min(2 * place.pause, _LONGEST_PAUSE_SECONDS)
+                worker.pause = _FIRST_PAUSE_SECONDS if lived > _STEADY_SECONDS else worker.pause
+                worker.process, worker.start_at = None, time.monotonic() + worker.pause
+                worker.pause = min(2 * worker.pause, _LONGEST_PAUSE_SECONDS)
                 if not self._stopping:
                     self._counters.add("worker_restarts_total", 1, worker=process.kind)
-                    self._log.say(
+                    say(
                         "worker-ended",
                         "error",
                         worker=process.kind,
@@ -205,48 +201,49 @@ class Supervisor:
                         code=os.waitstatus_to_exitcode(status),
                     )
                 return
-        self._log.say("worker-finished", worker=process.kind, pid=process.pid)
+        say("worker-finished", worker=process.kind, pid=process.pid)
 
     def _kill_late(self) -> None:
         for process in self._processes.values():
             if process.kill_at is not None and process.kill_at <= time.monotonic():
                 process.kill_at = None
-                self._log.say("worker-killed", "warning", worker=process.kind, pid=process.pid)
+                say("worker-killed", "warning", worker=process.kind, pid=process.pid)
                 os.kill(process.pid, signal.SIGKILL)
 
     def _start_due(self) -> None:
-        for kind, place in self._generation.places.items():
-            if place.process is None and place.start_at <= time.monotonic():
+        for kind, worker in self._generation.workers.items():
+            if worker.process is None and worker.start_at <= time.monotonic():
                 self._start(self._generation, kind)
 
     def _publish(self) -> None:
-        """For the workers: who is where, and our own counters."""
+        """Tell the workers each other's slots, and publish our own counters."""
         values = self._counters.snapshot()
-        for kind, place in self._generation.places.items():
-            if place.process is not None and place.process.is_ready:
-                values[f"_worker_slot\0kind\0{kind}"] = place.process.slot
+        for kind, worker in self._generation.workers.items():
+            if worker.process is not None and worker.process.is_ready:
+                values[f"_worker_slot\0kind\0{kind}"] = worker.process.slot
             else:
                 values["_workers_missing"] = values.get("_workers_missing", 0) + 1
         for listener in self._generation.listeners:
-            if listener.protocol == TFTP:
-                host, port = listener.address
-                values[f"_tftp_port\0host\0{host}"] = port
-        self._board.publish(SUPERVISOR_SLOT, values)
+            address = listener.address
+            if listener.protocol == TFTP and not isinstance(address, Path):
+                values[f"_tftp_port\0host\0{address[0]}"] = address[1]
+        self._shared.publish(SUPERVISOR_SLOT, values)
 
     # -- workers
 
     def _start(self, generation: _Generation, kind: str) -> _Process:
         slot = self._free_slot()
         receive, send = os.pipe()
-        post = Post(
+        started = WorkerConfig(
             kind,
             generation.config,
             _of_kind(kind, generation.listeners),
             generation.bases,
             generation.tls,
-            self._board,
+            self._shared,
             slot,
             os.getpid(),
+            is_first=kind == next(iter(generation.workers)),
         )
         sys.stdout.flush()
         sys.stderr.flush()
@@ -255,17 +252,17 @@ class Supervisor:
             theirs = [process.ready_fd for process in self._processes.values() if process.ready_fd >= 0]
             for fd in (receive, *theirs, *self._private):
                 os.close(fd)
-            run_worker(post, send)
+            run_worker(started, send)
         os.close(send)
         now = time.monotonic()
         late = now + generation.config.limits.server.start_seconds
         process = _Process(kind, pid, slot, receive, now, kill_at=late)
         self._processes[pid] = process
-        generation.places[kind].process = process
+        generation.workers[kind].process = process
         return process
 
     def _free_slot(self) -> int:
-        """A slot of the board that no process has; the oldest that leaves has to give way when there is none."""
+        """Return a slot that no process has; if there is none the oldest process that leaves has to give way."""
         taken = {process.slot: process for process in self._processes.values()}
         free = [slot for slot in range(SUPERVISOR_SLOT + 1, SLOTS) if slot not in taken]
         if free:
@@ -277,8 +274,8 @@ class Supervisor:
         return oldest.slot
 
     def _start_all(self, generation: _Generation) -> str:
-        """Start a generation's workers and wait until all serve; "" or why one does not."""
-        fresh = [self._start(generation, kind) for kind in generation.places]
+        """Start a generation's workers and wait until all serve; return "" or why one does not."""
+        fresh = [self._start(generation, kind) for kind in generation.workers]
         deadline = time.monotonic() + generation.config.limits.server.start_seconds
         problem = ""
         while not problem and not all(process.is_ready for process in fresh):
@@ -294,7 +291,7 @@ class Supervisor:
         return problem
 
     def _discard(self, process: _Process) -> None:
-        """End a worker that never counted."""
+        """End a worker of a generation that comes to nothing."""
         process.is_leaving = True
         os.kill(process.pid, signal.SIGKILL)
         os.waitpid(process.pid, 0)
@@ -304,9 +301,9 @@ class Supervisor:
 
     def _leave(self, generation: _Generation, number: int, seconds: float) -> None:
         """Ask a generation's workers to finish what they send."""
-        for place in generation.places.values():
-            if place.process is not None and place.process.pid in self._processes:
-                self._ask_to_leave(place.process, number, seconds)
+        for worker in generation.workers.values():
+            if worker.process is not None and worker.process.pid in self._processes:
+                self._ask_to_leave(worker.process, number, seconds)
 
     def _ask_to_leave(self, process: _Process, number: int, seconds: float) -> None:
         process.is_leaving = True
@@ -318,38 +315,36 @@ class Supervisor:
     # -- reload and end
 
     def _reload(self) -> None:
-        """Take the configuration over as it is now; a bad one changes nothing."""
+        """Take over the configuration as it is now; a bad one changes nothing."""
         sockets.notify(sockets.reloading())
         try:
             self._take_over()
         except (PvbootError, OSError) as err:
             self._counters.add("reloads_refused_total")
-            self._log.say("reload-refused", "error", reason=str(err))
+            say("reload-refused", "error", reason=str(err))
             sockets.notify("READY=1", f"STATUS=the new configuration was refused: {err}")
             return
         self._counters.add("reloads_total")
-        self._log.say("reloaded", listen=_listed(self._generation.listeners))
+        say("reloaded", listen=_listed(self._generation.listeners))
         sockets.notify("READY=1", f"STATUS=serving on {_listed(self._generation.listeners)}")
 
     def _take_over(self) -> None:
         old = self._generation
         config = load_config(self._path)
         tls = load_tls(config)
-        listeners = sockets.bind(config, self._inherited, old.listeners)
-        if not listeners:
-            raise UsageError("nothing to listen on", where=config.file.name)
+        listeners = _bind(config, self._inherited, old.listeners)
         generation = self._new_generation(config, listeners, tls)
         problem = self._start_all(generation)
         if problem:
             for listener in listeners:
                 if listener not in old.listeners:
-                    listener.sock.close()
+                    listener.close()
             raise PvbootError(f"the new workers do not start: {problem}")
         self._generation = generation
         self._leave(old, RETIRE, old.config.limits.server.retire_seconds)
         for listener in old.listeners:
             if listener not in listeners:
-                listener.sock.close()
+                listener.close()
 
     def _end_everything(self) -> None:
         """Ask all workers to finish; kill those that take too long, and all at the second signal."""
@@ -357,7 +352,7 @@ class Supervisor:
         sockets.notify("STOPPING=1")
         seconds = self._generation.config.limits.server.drain_seconds
         for listener in self._generation.listeners:
-            listener.sock.close()
+            listener.close()
         for process in self._processes.values():
             self._ask_to_leave(process, signal.SIGTERM, seconds)
         while self._processes:
@@ -377,7 +372,7 @@ class Supervisor:
 
 
 def check_user(config: Config) -> None:
-    """Raises `ConfigError` if root could not become the user that the configuration names."""
+    """Raise `ConfigError` if root could not become the user that the configuration names."""
     if os.geteuid() == 0:
         try:
             look_up(config.user, config.group)
@@ -386,7 +381,7 @@ def check_user(config: Config) -> None:
 
 
 def load_tls(config: Config) -> ssl.SSLContext | None:
-    """The certificate and key; TLS 1.2 or newer.  Raises `UsageError`."""
+    """Load the certificate and key, for TLS 1.2 or newer; None without them.  Raises `UsageError`."""
     if not config.tls.certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -408,27 +403,40 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
+def _bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Listener]) -> list[Listener]:
+    """Bind the sockets of a configuration.  Raises `NetworkError`, and `UsageError` if guests could reach nothing."""
+    if not inherited and not any(map(config.listen.guests, PROTOCOLS)):
+        raise UsageError(
+            "nothing to listen on",
+            where=config.file.name,
+            expected="[listen] tftp, http or https, or sockets from systemd",
+        )
+    return sockets.bind(config, inherited, kept)
+
+
 def _of_kind(kind: str, listeners: list[Listener]) -> list[Listener]:
-    return [listener for listener in listeners if (listener.protocol == TFTP) == (kind == TFTP)]
+    return [listener for listener in listeners if KIND_OF_PROTOCOL[listener.protocol] == kind]
 
 
 def _bases(config: Config, listeners: list[Listener]) -> dict[str, str]:
-    """This server's base URL for each protocol, without the port where it is the usual one."""
-    usual = {"tftp": 69, HTTP: 80, "https": 443}
+    """Return this server's base URL for each protocol of guests, without the port where it is the usual one."""
+    usual = {"tftp": 69, "http": 80, "https": 443}
     bases: dict[str, str] = {}
     for listener in listeners:
-        port = listener.address[1]
-        ending = "" if port == usual[listener.protocol] else f":{port}"
-        bases.setdefault(listener.protocol, f"{listener.protocol}://{sockets.as_url_host(config.public_host)}{ending}")
+        address = listener.address
+        if listener.protocol in usual and not isinstance(address, Path):
+            ending = "" if address[1] == usual[listener.protocol] else f":{address[1]}"
+            host = sockets.as_url_host(config.public_host)
+            bases.setdefault(listener.protocol, f"{listener.protocol}://{host}{ending}")
     return bases
 
 
 def _listed(listeners: list[Listener]) -> str:
-    return ", ".join(f"{one.protocol}://{sockets.as_url_host(one.address[0])}:{one.address[1]}" for one in listeners)
+    return ", ".join(map(str, listeners))
 
 
 def _catch_signals() -> socket.socket:
-    """Signals as bytes in a socket; the end to read them from."""
+    """Turn signals into bytes in a socket; return the end to read them from."""
     read_end, write_end = socket.socketpair()
     for sock in (read_end, write_end):
         sock.setblocking(False)
@@ -447,7 +455,7 @@ def _caught(wake_end: socket.socket) -> set[int]:
 
 
 def _raise_descriptor_limit() -> None:
-    """Thousands of transfers need thousands of descriptors."""
+    """Allow as many descriptors as thousands of transfers need."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -459,4 +467,4 @@ def announce_on(fd: int, addresses: Mapping[str, Any]) -> None:
         os.write(fd, json.dumps(addresses).encode() + b"\n")
         os.close(fd)
     except OSError as err:
-        raise NetworkError(f"cannot tell where the server listens: {err.strerror}", where=f"descriptor {fd}") from err
+        raise NetworkError(f"cannot report where the server listens: {err.strerror}", where=f"descriptor {fd}") from err

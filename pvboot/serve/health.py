@@ -1,18 +1,18 @@
-"""`/metrics` and `/healthz`: how the server fares, for Prometheus and for whoever watches over it."""
+"""`/metrics` and `/healthz`: the state of the server for Prometheus and for monitoring."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable
 
+from aiohttp import web
+
 from pvboot.errors import PvbootError
-from pvboot.serve.api import Request, Response
-from pvboot.serve.metrics import FRESH_SECONDS, Board, render
+from pvboot.serve.metrics import FRESH_SECONDS, SharedCounters, render
 from pvboot.serve.record import PROBE_PATH
 
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
@@ -23,43 +23,46 @@ _TFTP_ERROR = 5
 
 
 class Health:
-    """Handles both paths."""
+    """Answers both paths of the administrator's application."""
 
-    def __init__(self, board: Board, publish: Callable[[], None], check_state: Callable[[], None]) -> None:
-        """`publish` puts this worker's own numbers on the board, `check_state` raises if the state cannot be read."""
-        self._board = board
+    def __init__(self, counters: SharedCounters, publish: Callable[[], None], check_state: Callable[[], None]) -> None:
+        """`publish` puts this worker's own numbers there, `check_state` raises if the state cannot be read."""
+        self._counters = counters
         self._publish = publish
         self._check_state = check_state
-        self._lock = threading.Lock()
+        self._lock = asyncio.Lock()
         self._known: tuple[float, dict[str, str]] = (-1e9, {})
 
-    def __call__(self, request: Request) -> Response | None:
-        """The answer to /metrics and /healthz."""
-        if request.path not in (METRICS_PATH, HEALTH_PATH):
-            return None
-        if request.method not in ("GET", "HEAD"):
-            return Response(405, headers={"Allow": "GET, HEAD"})
-        if request.path == METRICS_PATH:
-            self._publish()
-            # Names with an underscore only tell us where to look.
-            shown = {key: value for key, value in self._board.total().items() if not key.startswith("_")}
-            text = render(shown)
-            return Response(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
-        with self._lock:  # however many ask, one looks
+    def add_to(self, application: web.Application) -> None:
+        """Add the routes."""
+        application.router.add_get(METRICS_PATH, self._metrics)
+        application.router.add_get(HEALTH_PATH, self._health)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        self._publish()
+        # Names with an underscore only say where to look.
+        shown = {key: value for key, value in self._counters.total().items() if not key.startswith("_")}
+        text = render(shown)
+        return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        async with self._lock:  # however many ask, one looks
             if time.monotonic() - self._known[0] > _REMEMBER_SECONDS:
-                self._known = (time.monotonic(), self._check())
+                problems = await asyncio.to_thread(self._check)
+                self._known = (time.monotonic(), problems)
             problems = self._known[1]
-        body = json.dumps({"status": "failing" if problems else "ok", "problems": problems}).encode() + b"\n"
-        return Response(503 if problems else 200, body, "application/json", {"Cache-Control": "no-store"})
+        body = {"status": "failing" if problems else "ok", "problems": problems}
+        headers = {"Cache-Control": "no-store"}
+        return web.json_response(body, status=503 if problems else 200, headers=headers)
 
     def _check(self) -> dict[str, str]:
-        """What does not work, by name."""
+        """Return what does not work, by name."""
         problems: dict[str, str] = {}
-        facts, _age = self._board.read(SUPERVISOR_SLOT)
+        facts, _age = self._counters.read(SUPERVISOR_SLOT)
         for key, value in facts.items():
             name, *labels = key.split("\0")
             if name == "_worker_slot":
-                _numbers, age = self._board.read(int(value))
+                _numbers, age = self._counters.read(int(value))
                 if age > FRESH_SECONDS:
                     problems[labels[1]] = "the worker does not report"
             elif name == "_tftp_port":
@@ -77,7 +80,7 @@ class Health:
 
 
 def _probe_tftp(host: str, port: int) -> str:
-    """Ask the TFTP loop for a file that is not there: it answers by an ERROR; "" or what is wrong."""
+    """Ask the TFTP loop for a file that is not there, which it answers by an ERROR; return "" or what is wrong."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     request = struct.pack(">H", 1) + PROBE_PATH.encode() + b"\0octet\0"

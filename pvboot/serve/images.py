@@ -9,41 +9,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import select
-import signal
-import socket
 import stat
-import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple
 from weakref import WeakValueDictionary
 
 from fsdrivers.api import Extent
 from fsdrivers.errors import NotFound, SourceError
-from pvboot.serve import reader_wire as wire
+from pvboot.confine import preload
+from pvboot.confine.fork_server import ForkServer
+from pvboot.confine.jobs import JobLimits, SandboxError
+from pvboot.confine.parent import Child, cpu_seconds_of
+from pvboot.serve import reader_codec as codec
 from pvboot.serve.content_types import content_type_of
 from pvboot.serve.limits import Count, Seconds
-from pvboot.serve.nursery import Nursery
-from pvboot.serve.reader import ReaderJob
-from pvboot.serve.reader_wire import AnswerLimits, Found, FoundDirectory, FoundFile, ImageError
+from pvboot.serve.reader import serve_image
+from pvboot.serve.reader_codec import AnswerLimits, Found, FoundDirectory, FoundFile, ImageError, reader_job
 from pvboot.validation import Model
 
-_START_MESSAGE = struct.Struct("=II")
-_START_LIMIT_BYTES = 64 << 10
+_NAME_CHARACTERS = 1000
 SLOW_SECONDS = 0.3  # CPU time of an answer; nearly all take less than a hundredth of it
 _DEVICE_SECONDS = 5  # a block device's content changes without its times: it is read anew so often
 
 
 class ImageLimits(Model):
-    """`readers` are images (and processes) at once; `think_seconds` of CPU and `wall_seconds` for one answer,
+    """`readers` are images (and processes) at once; `parse_seconds` of CPU and `wall_seconds` for one answer,
     `cpu_seconds` and `memory_bytes` for one reader; `runs`, `data_bytes` and `names` as in `AnswerLimits`; of each
     image `cache_bytes` of answers are remembered.  After `failures` in a row an image is left alone for
     `pause_seconds`."""
 
     readers: Count = 32
-    think_seconds: Seconds = 1.5
+    parse_seconds: Seconds = 1.5
     wall_seconds: Seconds = 10.0
     cpu_seconds: Count = 600
     memory_bytes: Count = 256 << 20
@@ -53,6 +52,12 @@ class ImageLimits(Model):
     cache_bytes: Count = 4 << 20
     failures: Count = 3
     pause_seconds: Seconds = 30.0
+
+
+def start_fork_server() -> ForkServer:
+    """The process that starts readers; to be made before the first thread."""
+    preload.preload("image-reader")
+    return ForkServer(reader_job(AnswerLimits()), serve_image)
 
 
 # Device, inode, size, mtime and ctime in nanoseconds: another one is another image.
@@ -90,21 +95,18 @@ class ImageFile:
 class Image:
     """One version of one image: its descriptor, its reader (if it runs), what is known about its files."""
 
-    def __init__(self, name: str, fd: int, size: int, key: ImageKey, nursery: Nursery, limits: ImageLimits) -> None:
+    def __init__(self, name: str, fd: int, size: int, key: ImageKey, forks: ForkServer, limits: ImageLimits) -> None:
         """Takes `fd` over."""
         self.name = name
         self.fd = fd
         self.size = size
         self.key = key
-        self.layers: tuple[str, ...] = ()
-        self.missing: tuple[str, ...] = ()
-        self.reader_pid = 0
-        self._nursery = nursery
+        self.reader: Child | None = None
+        self._forks = forks
         self._limits = limits
         self._answer_limits = AnswerLimits(limits.runs, limits.data_bytes, limits.names)
+        self._job = reader_job(self._answer_limits)
         self._lock = threading.Lock()
-        self._talk: socket.socket | None = None
-        self._pidfd = -1
         self._known: OrderedDict[tuple[int, str], Found] = OrderedDict()
         self._known_bytes = 0
         # What is being sent: a large unpacked file is held once, however many clients fetch it.
@@ -158,17 +160,17 @@ class Image:
             raise NotFound("no such file or directory", where=self.name)
         deadline = time.monotonic() + self._limits.wall_seconds
         try:
-            if self._talk is None:
-                self._start_reader(deadline)
-            assert self._talk is not None
-            used = _cpu_seconds(self.reader_pid)
-            self._talk.sendall(wire.REQUEST.pack(volume, len(packed)) + packed)
-            receive = _receiver(self._talk, deadline)
+            reader = self.reader = self.reader or self._start_reader()
+            used = cpu_seconds_of(reader.pid)
+            request = codec.REQUEST.pack(volume, len(packed)) + packed
             try:
-                found = wire.read_answer(receive, self.fd, self.size, self._answer_limits)
+                name, value = reader.ask(request, deadline - time.monotonic())
             finally:
-                self._is_slow = _cpu_seconds(self.reader_pid) - used > SLOW_SECONDS
-        except (ImageError, OSError) as err:
+                self._is_slow = cpu_seconds_of(reader.pid) - used > SLOW_SECONDS
+            if not isinstance(value, bytes):
+                raise ImageError(str(value))
+            found = codec.read_answer(name, value, self.fd, self.size, self._answer_limits)
+        except (ImageError, SandboxError, OSError) as err:
             self._failed()
             raise ImageError(str(err), where=self.name) from err
         self._failures = 0
@@ -181,73 +183,23 @@ class Image:
             self._failures = 0
             self._paused_until = time.monotonic() + self._limits.pause_seconds
 
-    def _start_reader(self, deadline: float) -> None:
+    def _start_reader(self) -> Child:
         limits = self._limits
-        job = ReaderJob(
-            self.name, self.size, limits.think_seconds, limits.cpu_seconds, limits.memory_bytes, self._answer_limits
-        )
-        self._talk, self.reader_pid, self._pidfd = self._nursery.start(job, self.fd)
-        receive = _receiver(self._talk, deadline)
-        layers: list[str] = []
-        missing: list[str] = []
-        for _ in range(64):
-            name_bytes, value_bytes = _START_MESSAGE.unpack(receive(_START_MESSAGE.size))
-            if name_bytes + value_bytes > _START_LIMIT_BYTES:
-                raise ImageError("the image's reader says too much")
-            name, value = receive(name_bytes), receive(value_bytes).decode("utf-8", "replace")
-            if name == b"ready":
-                self.layers, self.missing = tuple(layers), tuple(missing)
-                return
-            if name == b"error":
-                raise ImageError(value)
-            (layers if name == b"layer" else missing).append(value)
-        raise ImageError("the image's reader says too much")
+        job_limits = JobLimits(limits.parse_seconds, limits.cpu_seconds, limits.memory_bytes, 0, None)
+        about = (self.name[-_NAME_CHARACTERS:], self.size, astuple(self._answer_limits))
+        return self._forks.start(self._job, job_limits, self.fd, about)
 
     def _stop_reader(self) -> None:
-        if self._talk is not None:
-            self._talk.close()
-            self._talk = None
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-
-def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process that we do not wait for: its clock's number is made of its own (clock_getcpuclockid(3))."""
-    try:
-        return time.clock_gettime(~pid << 3 | 2)
-    except OSError:  # it has ended
-        return 0.0
-
-
-def _receiver(talk: socket.socket, deadline: float) -> Callable[[int], bytes]:
-    """Reads exactly as many bytes as asked for; `ImageError` at the deadline and at the reader's end."""
-
-    def receive(size: int) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            left = max(0.0, deadline - time.monotonic())
-            poll = select.poll()
-            poll.register(talk, select.POLLIN)
-            if not poll.poll(left * 1000):
-                raise ImageError("reading the image takes too long")
-            count = talk.recv_into(view, 0, socket.MSG_DONTWAIT)
-            if not count:
-                raise ImageError("the image's reader ended (it may have hit its limits)")
-            view = view[count:]
-        return bytes(data)
-
-    return receive
+        if self.reader is not None:
+            self.reader.end()
+            self.reader = None
 
 
 class ImageStore:
     """The images that are in use, the least recently used given up first; thread-safe."""
 
-    def __init__(self, nursery: Nursery, limits: ImageLimits) -> None:
-        self._nursery = nursery
+    def __init__(self, forks: ForkServer, limits: ImageLimits) -> None:
+        self._forks = forks
         self._limits = limits
         self._lock = threading.Lock()
         self._images: OrderedDict[ImageKey, Image] = OrderedDict()
@@ -274,7 +226,7 @@ class ImageStore:
             if known is not None:
                 self._images.move_to_end(key)
             else:
-                known = Image(name, fd, size, key, self._nursery, self._limits)
+                known = Image(name, fd, size, key, self._forks, self._limits)
                 fd = -1
                 self._images[key] = known
                 if len(self._images) > self._limits.readers:
@@ -286,9 +238,9 @@ class ImageStore:
 
     @property
     def readers(self) -> list[Image]:
-        """Those whose reader runs."""
+        """Images whose reader is running."""
         with self._lock:
-            return [image for image in self._images.values() if image._pidfd >= 0]
+            return [image for image in self._images.values() if image.reader is not None]
 
 
 def split_volume(path: str) -> tuple[int, str]:
@@ -297,7 +249,7 @@ def split_volume(path: str) -> tuple[int, str]:
     digits = first[1:]
     if first.startswith("@") and digits.isascii() and digits.isdigit() and len(digits) <= 5:
         return int(digits), f"/{rest}"
-    return wire.MAIN_VOLUME, path
+    return codec.MAIN_VOLUME, path
 
 
 def open_in_image(image: Image, path: str) -> ImageFile | FoundDirectory:

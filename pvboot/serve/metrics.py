@@ -1,7 +1,7 @@
 """Counters of all workers in shared memory, and their text in Prometheus' exposition format (version 0.0.4).
 
-Each worker has a slot that only it writes; whoever renders reads them all.  A worker that is started in place of
-another goes on from the slot's numbers, so no counter ever falls while the server runs.
+Each worker has a slot that only it writes; the one who renders reads them all.  A worker that replaces another
+continues from the slot's numbers, so no counter falls while the server runs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Labels = tuple[tuple[str, str], ...]
 _HELP = {
     "transfers_total": "Transfers that ended, by outcome.",
     "sent_bytes_total": "Bytes sent in transfers that ended.",
-    "refused_total": "Requests that came to nothing.",
+    "refused_total": "Requests that were refused or failed.",
     "transfers_active": "Transfers in progress.",
-    "readers": "Confined image readers that run.",
-    "worker_restarts_total": "Workers that ended unasked and were started again.",
+    "readers": "Confined image readers that are running.",
+    "worker_restarts_total": "Workers that ended unexpectedly and were started again.",
     "reloads_total": "Configurations taken over by SIGHUP.",
     "reloads_refused_total": "Configurations refused at SIGHUP.",
     "start_time_seconds": "When the server was started, in seconds since 1970.",
-    "transfer_seconds_total": "Seconds that transfers took, summed up.",
+    "transfer_seconds_total": "Seconds that transfers took, in total.",
 }
 
 
@@ -43,18 +43,18 @@ class Counters:
         self._values: dict[str, float] = dict(start or {})
 
     def add(self, name: str, amount: float = 1, /, **labels: str) -> None:
-        """A counter (`..._total`) or gauge grows."""
+        """Add to a counter (`..._total`) or gauge."""
         key = _key(name, labels)
         with self._lock:
             self._values[key] = self._values.get(key, 0) + amount
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
-        """A gauge is."""
+        """Set a gauge."""
         with self._lock:
             self._values[_key(name, labels)] = value
 
     def snapshot(self) -> dict[str, float]:
-        """All of them."""
+        """Return a copy of all numbers."""
         with self._lock:
             return dict(self._values)
 
@@ -63,18 +63,18 @@ def _key(name: str, labels: Mapping[str, str]) -> str:
     return name + "".join(f"\0{label}\0{value}" for label, value in sorted(labels.items()))
 
 
-class Board:
-    """The slots; made before the workers are forked."""
+class SharedCounters:
+    """Slots of numbers in memory that all workers share; make it before they are forked."""
 
     def __init__(self, slots: int) -> None:
         self._memory = mmap.mmap(-1, slots * SLOT_BYTES)
         self.slots = slots
 
     def publish(self, slot: int, values: Mapping[str, float]) -> None:
-        """Write a slot; its owner only."""
+        """Write a slot; only its owner may."""
         data = json.dumps(values, separators=(",", ":")).encode()
         if len(data) > SLOT_BYTES - _HEAD.size:
-            return  # cannot happen with the names that we count; the old numbers stay, and are seen to be stale
+            return  # cannot happen with the names that we count; the old numbers stay and are seen to be stale
         start = slot * SLOT_BYTES
         sequence, _, _ = _HEAD.unpack_from(self._memory, start)
         sequence += 1 + sequence % 2
@@ -83,7 +83,7 @@ class Board:
         _HEAD.pack_into(self._memory, start, sequence + 1, time.monotonic(), len(data))
 
     def read(self, slot: int) -> tuple[dict[str, float], float]:
-        """The numbers in a slot and how many seconds ago they were written."""
+        """Return the numbers in a slot and how many seconds ago they were written."""
         start = slot * SLOT_BYTES
         for _ in range(100):
             before, written, size = _HEAD.unpack_from(self._memory, start)
@@ -95,16 +95,21 @@ class Board:
         return {}, float("inf")
 
     def total(self) -> dict[str, float]:
-        """The sums over all slots."""
+        """Return the sums over all slots."""
         total: dict[str, float] = {}
         for slot in range(self.slots):
             for key, value in self.read(slot)[0].items():
                 total[key] = total.get(key, 0) + value
         return total
 
+    def of_protocols(self) -> dict[str, int]:
+        """Return what the protocols have counted, without the suffix of the metrics."""
+        counted = ((key.removesuffix("_total"), int(value)) for key, value in self.total().items() if "\0" not in key)
+        return {name: value for name, value in counted if name.startswith(("tftp_", "http_"))}
+
 
 def render(values: Mapping[str, float]) -> str:
-    """The exposition text."""
+    """Return the numbers as exposition text."""
     families: dict[str, list[str]] = {}
     for key in sorted(values):
         name, *labels = key.split("\0")

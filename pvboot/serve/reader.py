@@ -2,114 +2,47 @@
 
 from __future__ import annotations
 
-# The drivers import these only at their first use, which a confined process cannot.
-import encodings.utf_16_be
-import encodings.utf_16_le  # noqa: F401
-import os
-import pkgutil
-import signal
-import zlib  # noqa: F401
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import import_module
 
-import fsdrivers
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, Extent, Filesystem, Stat
 from fsdrivers.blocks import FileSource, container_name
 from fsdrivers.extents import joined
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
-from pvboot import sandbox
+from pvboot.confine.child import Channel
 from pvboot.errors import PvbootError
 from pvboot.menu.dialects import search_order
-from pvboot.screen.safe_text import safe
-from pvboot.serve import reader_wire as wire
-from pvboot.serve.reader_wire import AnswerLimits, ImageError
-
-NOBODY = 65534
+from pvboot.serve import reader_codec as codec
+from pvboot.serve.reader_codec import AnswerLimits, ImageError
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderJob:
-    """What a reader is started for; times in seconds of CPU, `think_seconds` for one answer."""
-
-    name: str
-    size: int
-    think_seconds: float
-    cpu_seconds: int
-    memory_bytes: int
-    answers: AnswerLimits
-
-
-def import_drivers() -> None:
-    """Everything a reader may need, before it is confined; declarations for readers of the source are left out."""
-    for module in pkgutil.walk_packages(fsdrivers.__path__, "fsdrivers."):
-        if not module.name.endswith(".structs"):
-            import_module(module.name)
-
-
-def run_reader(job: ReaderJob, image_fd: int, talk_fd: int) -> None:
-    """Give up all rights, report the layers, then answer until the other end is closed."""
-    channel = sandbox.Channel(talk_fd)
-    # The limit is on address space, part of which this process was born with.
-    memory_bytes = job.memory_bytes + _address_space_bytes()
-    limits = sandbox.Limits(job.think_seconds, job.cpu_seconds, memory_bytes, file_bytes=0)
-    try:
-        sandbox.confine({image_fd, talk_fd}, limits, NOBODY, False, channel)
-    except sandbox.SandboxError as err:
-        channel.send("error", str(err))
-        return
-    channel.send("ready")
-    image = ImageTree(FileSource(image_fd, job.name, job.size))
-    while (head := _receive(talk_fd, wire.REQUEST.size)) is not None:
-        volume, path_bytes = wire.REQUEST.unpack(head)
-        path = _receive(talk_fd, path_bytes)
+def serve_image(channel: Channel, image_fd: int, about: tuple[str, int, list[int]]) -> None:
+    """Answer requests about an image, whose name, size and limits of answers are `about`, until there are none."""
+    name, size, limits = about
+    image = ImageTree(FileSource(image_fd, name, size), AnswerLimits(*limits))
+    while (head := channel.receive(codec.REQUEST.size)) is not None:
+        volume, path_bytes = codec.REQUEST.unpack(head)
+        path = channel.receive(path_bytes)
         if path is None:
             return
-        signal.setitimer(signal.ITIMER_PROF, job.think_seconds)
-        answer = _answer(image, volume, path.decode("utf-8", "surrogateescape"), job.answers)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        view = memoryview(answer)
-        while view:
-            view = view[os.write(talk_fd, view) :]
-
-
-def _address_space_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-
-
-def _receive(fd: int, size: int) -> bytes | None:
-    data = b""
-    while len(data) < size:
-        piece = os.read(fd, size - len(data))
-        if not piece:
-            return None
-        data += piece
-    return data
-
-
-def _answer(image: ImageTree, volume: int, path: str, limits: AnswerLimits) -> bytes:
-    try:
-        return image.answer(volume, path, limits)
-    except PvbootError as err:
-        err.args = (safe(str(err)),)
-        return wire.pack_error(err)
-    except MemoryError:
-        return wire.pack_error(ImageError("the image asks for too much memory"))
-    except Exception as err:
-        return wire.pack_error(ImageError(f"internal error: {type(err).__name__}: {safe(str(err))}"))
+        try:
+            channel.send(*image.answer(volume, path.decode("utf-8", "surrogateescape")))
+        except PvbootError as err:
+            channel.send("failure", f"{err.code} {err}")
+        except MemoryError:
+            channel.send("failure", f"{ImageError.code} the image asks for too much memory")
 
 
 class ImageTree:
     """An image as one tree: the main volume at the top, every volume that can be read as `@NUMBER`."""
 
-    def __init__(self, source: BlockSource) -> None:
+    def __init__(self, source: BlockSource, limits: AnswerLimits) -> None:
         self._source = source
+        self._limits = limits
         self._mounted: dict[int, Filesystem] = {}
         self._problem: fs_errors.FsError | None = None
-        self._main = wire.MAIN_VOLUME
+        self._main = codec.MAIN_VOLUME
         self._is_read = False
 
     def _read(self) -> None:
@@ -131,14 +64,14 @@ class ImageTree:
             except fs_errors.FsError as err:
                 self._problem = self._problem or err
         with_menu = (number for number, filesystem in self._mounted.items() if _has_menu(filesystem))
-        self._main = next(with_menu, next(iter(self._mounted), wire.MAIN_VOLUME))
+        self._main = next(with_menu, next(iter(self._mounted), codec.MAIN_VOLUME))
 
-    def answer(self, number: int, path: str, limits: AnswerLimits) -> bytes:
-        """The answer to a request.  Raises `FsError`, `ImageError`."""
+    def answer(self, number: int, path: str) -> tuple[str, bytes]:
+        """The answer to a request, a message.  Raises `FsError`, `ImageError`."""
         self._read()
         if not self._mounted:
             raise self._problem or fs_errors.UnknownFilesystem("no file system", where=self._source.name)
-        filesystem = self._mounted.get(self._main if number == wire.MAIN_VOLUME else number)
+        filesystem = self._mounted.get(self._main if number == codec.MAIN_VOLUME else number)
         if filesystem is None:
             raise fs_errors.NotFound(
                 "no such volume",
@@ -148,12 +81,12 @@ class ImageTree:
             )
         facts = filesystem.lookup(path)
         if facts.kind == "dir":
-            entries = _entries(filesystem, path, limits.names)
-            if number == wire.MAIN_VOLUME and path == "/" and len(self._mounted) > 1:
+            entries = _entries(filesystem, path, self._limits.names)
+            if number == codec.MAIN_VOLUME and path == "/" and len(self._mounted) > 1:
                 entries = [(b"@%d" % known, True, 0) for known in self._mounted] + entries
-            return wire.pack_directory(entries)
-        extents = _extents(filesystem, path, limits)
-        return wire.pack_file(sum(extent.length for extent in extents), facts.mtime, facts.inode, extents)
+            return "directory", codec.pack_directory(entries)
+        extents = _extents(filesystem, path, self._limits)
+        return "file", codec.pack_file(sum(extent.length for extent in extents), facts.mtime, facts.inode, extents)
 
 
 def _has_menu(filesystem: Filesystem) -> bool:

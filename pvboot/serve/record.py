@@ -1,4 +1,4 @@
-"""The journal of a worker: what the protocol loops say becomes log lines, counters and, with a state, its history."""
+"""The journal of a worker: turns what the protocol loops report into log lines, counters and the state's history."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import threading
 import time
 
 from pvboot.serve.api import Journal, Requester
-from pvboot.serve.logs import LogWriter
+from pvboot.serve.logs import say
 from pvboot.serve.metrics import Counters
 
-# A health check asks for this by TFTP; it is no client.
+# A health check asks for this over TFTP; it is not a client.
 PROBE_PATH = "/.pvboot-health-probe"
 
 
 class Recorder:
     """Implements `Journal`."""
 
-    def __init__(self, writer: LogWriter, counters: Counters, further: Journal | None = None) -> None:
-        self._writer = writer
+    def __init__(self, counters: Counters, further: Journal | None = None) -> None:
         self._counters = counters
         self._further = further
         self._numbers = itertools.count(1)
@@ -26,7 +25,7 @@ class Recorder:
         self._running: dict[int, tuple[Requester, str, int, float, int]] = {}
 
     def begin(self, who: Requester, path: str, size: int) -> int:
-        """A transfer starts."""
+        """Note the start of a transfer."""
         number = next(self._numbers)
         theirs = self._further.begin(who, path, size) if self._further is not None else 0
         with self._lock:
@@ -35,13 +34,13 @@ class Recorder:
         return number
 
     def advance(self, number: int, sent: int) -> None:
-        """It goes on."""
+        """Note its progress."""
         running = self._running.get(number)
         if running is not None and self._further is not None:
             self._further.advance(running[4], sent)
 
     def end(self, number: int, outcome: str, sent: int) -> None:
-        """It is over: one line."""
+        """Note its end: one log line."""
         with self._lock:
             running = self._running.pop(number, None)
         if running is None:
@@ -56,7 +55,7 @@ class Recorder:
         counters.add("sent_bytes_total", sent, protocol=who.protocol)
         counters.add("transfer_seconds_total", seconds, protocol=who.protocol)
         level = "warning" if kind in ("error", "timeout") else "info"
-        self._writer.say(
+        say(
             "transfer",
             level,
             protocol=who.protocol,
@@ -69,16 +68,16 @@ class Recorder:
         )
 
     def refuse(self, who: Requester, path: str, reason: str) -> None:
-        """A request came to nothing: one line."""
+        """Note a request that was refused or failed: one log line."""
         if path == PROBE_PATH:
             return
         self._counters.add("refused_total", 1, protocol=who.protocol)
-        self._writer.say("refused", "info", protocol=who.protocol, client=who.address, path=path, reason=reason)
+        say("refused", "info", protocol=who.protocol, client=who.address, path=path, reason=reason)
         if self._further is not None:
             self._further.refuse(who, path, reason)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """A counter of a protocol's own."""
+        """Add to one of a protocol's own counters."""
         self._counters.add(f"{name}_total", amount)
         if self._further is not None:
             self._further.count(name, amount)

@@ -3,37 +3,65 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import ipaddress
 import os
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISSOCK
 
 from pvboot.errors import NetworkError
-from pvboot.serve.config import PROTOCOLS, Config
+from pvboot.serve.config import PROTOCOLS, Address, Config
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START of sd-daemon.h
 _FDS_LIMIT = 64
+_BACKLOG = 1024
 _TFTP_BUFFER_BYTES = 1 << 20  # requests of a whole rack at once
+
+
+ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A bound socket and what it was bound for: its protocol and the configured host and port ("" when inherited)."""
+    """A bound socket, its protocol (or `ADMIN`) and the address that the configuration gave for it, ("", 0) when
+    inherited."""
 
     protocol: str
-    asked: tuple[str, int]
+    asked: Address | Path
     sock: socket.socket
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Where it really listens."""
-        host, port = self.sock.getsockname()[:2]
-        return host, port
+    def address(self) -> Address | Path:
+        """The address at which it really listens."""
+        name = self.sock.getsockname()
+        return Path(name) if isinstance(name, str) else (name[0], name[1])
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this host reaches it."""
+        address = self.address
+        return isinstance(address, Path) or ipaddress.ip_address(address[0]).is_loopback
+
+    def __str__(self) -> str:
+        address = self.address
+        place = f"unix:{address}" if isinstance(address, Path) else f"{as_url_host(address[0])}:{address[1]}"
+        return f"{ADMIN} {place}" if self.protocol == ADMIN else f"{self.protocol}://{place}"
+
+    def close(self) -> None:
+        """Close the socket; a Unix socket's name goes with it if this process may remove it."""
+        address = self.address
+        self.sock.close()
+        if isinstance(address, Path) and isinstance(self.asked, Path):
+            with contextlib.suppress(OSError):
+                address.unlink()
 
 
 def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Listener]) -> list[Listener]:
-    """A socket for each address of the configuration.
+    """Bind a socket for each address of the configuration.
 
     A protocol whose sockets came from systemd takes no others; sockets of `kept` are used again.
     Raises `NetworkError`, and then none of the new ones is left open.
@@ -42,11 +70,11 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
     bound: list[Listener] = []
     fresh: list[Listener] = []
     try:
-        for protocol in PROTOCOLS:
+        for protocol in (*PROTOCOLS, ADMIN):
             if protocol in inherited:
                 bound += inherited[protocol]
                 continue
-            for asked in config.listen.guests(protocol):
+            for asked in config.listen.admin if protocol == ADMIN else config.listen.guests(protocol):
                 old = next((one for one in unused if (one.protocol, one.asked) == (protocol, asked)), None)
                 if old is not None:
                     unused.remove(old)
@@ -56,13 +84,31 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
                 bound.append(fresh[-1])
     except NetworkError:
         for listener in fresh:
-            listener.sock.close()
+            listener.close()
         raise
     return bound
 
 
-def _bind_one(protocol: str, asked: tuple[str, int]) -> socket.socket:
-    host, port = asked
+def _bind_one(protocol: str, asked: Address | Path) -> socket.socket:
+    return _bind_path(asked) if isinstance(asked, Path) else _bind_address(protocol, *asked)
+
+
+def _bind_path(path: Path) -> socket.socket:
+    """Bind a Unix socket for its owner and group; the socket of a server that has died is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        if path.exists() and S_ISSOCK(path.stat().st_mode) and sock.connect_ex(str(path)) == errno.ECONNREFUSED:
+            path.unlink()
+        sock.bind(str(path))
+        path.chmod(0o660)
+        sock.listen(_BACKLOG)
+    except OSError as err:
+        sock.close()
+        raise NetworkError(f"cannot listen: {err.strerror}", where=f"{ADMIN} unix:{path}") from err
+    return sock
+
+
+def _bind_address(protocol: str, host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM if protocol == "tftp" else socket.SOCK_STREAM)
     try:
@@ -76,7 +122,7 @@ def _bind_one(protocol: str, asked: tuple[str, int]) -> socket.socket:
         sock.bind(socket.getaddrinfo(host, port, family, sock.type, 0, socket.AI_NUMERICHOST)[0][4])
         if protocol != "tftp":
             # From here on connections wait in the kernel, whichever worker comes to take them.
-            sock.listen(1024)
+            sock.listen(_BACKLOG)
     except OSError as err:
         sock.close()
         raise NetworkError(f"cannot listen: {err.strerror}", where=f"{protocol} {host} port {port}") from err
@@ -85,7 +131,7 @@ def _bind_one(protocol: str, asked: tuple[str, int]) -> socket.socket:
 
 
 def inherit(environment: MutableMapping[str, str]) -> dict[str, list[Listener]]:
-    """The sockets that systemd hands over, by protocol; the variables that tell of them are removed.
+    """Take the sockets that systemd hands over, by protocol, and remove the variables that tell of them.
 
     `FileDescriptorName=` says the protocol; without one, datagram sockets are TFTP's and stream sockets HTTP's.
     Raises `NetworkError`.
@@ -102,10 +148,11 @@ def inherit(environment: MutableMapping[str, str]) -> dict[str, list[Listener]]:
         try:
             sock = socket.socket(fileno=_FIRST_FD + index)
         except OSError as err:
-            raise NetworkError("what was handed over is no socket", where=f"descriptor {_FIRST_FD + index}") from err
+            raise NetworkError("not a socket was handed over", where=f"descriptor {_FIRST_FD + index}") from err
         is_datagram = sock.type == socket.SOCK_DGRAM
-        protocol = name if name in PROTOCOLS else "tftp" if is_datagram else "http"
-        if sock.family not in (socket.AF_INET, socket.AF_INET6) or is_datagram != (protocol == "tftp"):
+        protocol = name if name in (*PROTOCOLS, ADMIN) else "tftp" if is_datagram else "http"
+        families = (socket.AF_INET, socket.AF_INET6, *((socket.AF_UNIX,) if protocol == ADMIN else ()))
+        if sock.family not in families or is_datagram != (protocol == "tftp"):
             raise NetworkError("a handed-over socket is of the wrong kind", where=f"{name or 'without name'}")
         sock.set_inheritable(False)
         sock.setblocking(False)
@@ -124,10 +171,10 @@ def notify(*lines: str) -> None:
 
 
 def reloading() -> str:
-    """The lines that say so: systemd wants the moment, too."""
+    """Return what systemd is told of a reload: it wants the moment, too."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def as_url_host(host: str) -> str:
-    """IPv6 in brackets."""
+    """Return a host as it stands in a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""A worker: the process that runs one protocol's loop, with its own nursery of image readers."""
+"""A worker: the process that runs the loop of TFTP, HTTP or the administrator, with image readers of its own."""
 
 from __future__ import annotations
 
@@ -14,39 +14,45 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from pvboot.confine.layers import die_with_parent, name_process
+from pvboot.confine.preload import preload as preload_for_job
 from pvboot.errors import PvbootError, UsageError
-from pvboot.serve.api import Handler
 from pvboot.serve.assembly import Assembly
 from pvboot.serve.config import Config
-from pvboot.serve.logs import LogHandler, LogWriter
-from pvboot.serve.metrics import PUBLISH_SECONDS, Board, Counters
-from pvboot.serve.nursery import Nursery, die_with_parent, name_process
-from pvboot.serve.reader import import_drivers
+from pvboot.serve.images import start_fork_server
+from pvboot.serve.logs import DescriptorHandler, log_to, queued, say
+from pvboot.serve.metrics import PUBLISH_SECONDS, Counters, SharedCounters
 from pvboot.serve.record import Recorder
-from pvboot.serve.sockets import Listener
+from pvboot.serve.sockets import ADMIN, Listener
+
+if TYPE_CHECKING:
+    from pvboot.confine.fork_server import ForkServer
+    from pvboot.serve.http.server import HttpServer
 
 TFTP, HTTP = "tftp", "http"
-KINDS = (TFTP, HTTP)
+# What each kind of worker serves.
+KIND_OF_PROTOCOL = {"tftp": TFTP, "http": HTTP, "https": HTTP, ADMIN: ADMIN}
 READY = b"+"
 # Asks a worker of an old configuration to finish its transfers and take no more.
 RETIRE = signal.SIGUSR1
-NURSERY_LOST = 70  # exit code
+FORK_SERVER_LOST = 70  # exit code
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """What a worker is started with."""
+class WorkerConfig:
+    """The values that a worker is started with."""
 
     kind: str
     config: Config
     listeners: Sequence[Listener]
     bases: Mapping[str, str]
     tls: ssl.SSLContext | None
-    board: Board
+    shared: SharedCounters
     slot: int
     parent: int
+    is_first: bool  # of its generation
 
 
 def preload(config: Config) -> None:
@@ -62,7 +68,8 @@ def preload(config: Config) -> None:
         "encodings.idna",
         "encodings.latin_1",
         "pvboot.serve.health",
-        "pvboot.serve.http.server",
+        "pvboot.serve.http.admin",
+        "pvboot.serve.http.files",
         "pvboot.serve.tftp.server",
     ]
     if any(mount.kind == "url" for mount in config.content):
@@ -74,7 +81,7 @@ def preload(config: Config) -> None:
         if config.state.startswith("postgres"):
             wanted += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
         wanted += [module.name for module in pkgutil.walk_packages(state.__path__, f"{state.__name__}.")]
-    import_drivers()
+    preload_for_job("image-reader")
     for name in wanted:
         try:
             import_module(name)
@@ -92,34 +99,36 @@ def preload(config: Config) -> None:
 
 
 def _extra(module: str) -> str:
-    """The extra that installs what such a module needs."""
+    """Return the extra that installs what a module needs."""
     if "psycopg" in module:
         return "postgresql"
     return "remote" if "fsspec" in module or module.endswith(".stores") else "serve"
 
 
-def run_worker(post: Post, ready_fd: int) -> NoReturn:
-    """The life of the forked process; it says on `ready_fd` that it serves, or why it does not."""
+def run_worker(config: WorkerConfig, ready_fd: int) -> NoReturn:
+    """Run the forked process; it writes to `ready_fd` that it serves, or why it does not."""
     code = 1
-    writer = LogWriter(post.config.log.format, process=f"{post.kind}[{os.getpid()}]")
+    handler = DescriptorHandler(2, config.config.log.format, f"{config.kind}[{os.getpid()}]")
+    log_to(handler)
     try:
-        die_with_parent(post.parent)
-        name_process(f"pvboot-{post.kind}")
+        die_with_parent(config.parent)
+        name_process(f"pvboot-{config.kind}")
         _reset_signals()
-        code = _Worker(post, writer).run(ready_fd)
+        fork_server = start_fork_server()  # before any thread
+        with queued(handler):
+            code = _Worker(config, fork_server).run(ready_fd)
     except (PvbootError, OSError) as err:
-        _tell(ready_fd, str(err))
-        writer.say("worker-failed", "error", reason=str(err))
+        _report(ready_fd, str(err))
+        say("worker-failed", "error", reason=str(err))
     except BaseException as err:
-        _tell(ready_fd, f"{type(err).__name__}: {err}")
+        _report(ready_fd, f"{type(err).__name__}: {err}")
         text = logging.Formatter().formatException(sys.exc_info())
-        writer.say("worker-failed", "error", reason=f"{type(err).__name__}: {err}", traceback=text)
+        say("worker-failed", "error", reason=f"{type(err).__name__}: {err}", traceback=text)
     finally:
-        writer.close()
         os._exit(code)
 
 
-def _tell(ready_fd: int, reason: str) -> None:
+def _report(ready_fd: int, reason: str) -> None:
     with contextlib.suppress(OSError):  # it may have been ready, and closed it
         os.write(ready_fd, reason.encode("utf-8", "replace")[:2000])
 
@@ -133,29 +142,26 @@ def _reset_signals() -> None:
 
 
 class _Worker:
-    def __init__(self, post: Post, writer: LogWriter) -> None:
-        self.post = post
-        self.writer = writer
-        self.nursery = Nursery()  # before any thread
-        writer.start()
-        logging.getLogger().handlers[:] = [LogHandler(writer)]
-        carried = {key: value for key, value in post.board.read(post.slot)[0].items() if _is_counter(key)}
+    def __init__(self, config: WorkerConfig, fork_server: ForkServer) -> None:
+        self.config = config
+        self.fork_server = fork_server
+        carried = {key: value for key, value in config.shared.read(config.slot)[0].items() if _is_counter(key)}
         self.counters = Counters(carried)
-        self.assembly = Assembly(post.config, self.nursery, post.bases)
-        self.journal = Recorder(writer, self.counters, self.assembly.further)
+        self.assembly = Assembly(config.config, self.fork_server, config.bases)
+        self.journal = Recorder(self.counters, self.assembly.further)
         self.ending = threading.Event()
         self.publishing = threading.Lock()
-        self.nursery_lost = False
+        self.fork_server_lost = False
 
     def run(self, ready_fd: int) -> int:
-        """Serve until asked to end; the exit code."""
+        """Serve until asked to end; return the exit code."""
         self._publish()
         threading.Thread(target=self._keep_publishing, name="metrics", daemon=True).start()
-        threading.Thread(target=self._watch_nursery, name="nursery", daemon=True).start()
-        if self.post.kind == HTTP or not {"http", "https"} & self.post.bases.keys():  # one worker says it for all
+        threading.Thread(target=self._watch_fork_server, name="fork-server", daemon=True).start()
+        if self.config.is_first:  # one worker looks for all
             threading.Thread(target=self._warn, name="warnings", daemon=True).start()
         try:
-            if self.post.kind == TFTP:
+            if self.config.kind == TFTP:
                 self._run_tftp(ready_fd)
             else:
                 asyncio.run(self._run_http(ready_fd))
@@ -163,32 +169,32 @@ class _Worker:
             self.ending.set()
             self.assembly.close()
             self._publish()
-            self.nursery.close()
-        return NURSERY_LOST if self.nursery_lost else 0
+            self.fork_server.close()
+        return FORK_SERVER_LOST if self.fork_server_lost else 0
 
     def _publish(self) -> None:
         with self.publishing:
             self.counters.set("readers", len(self.assembly.store.readers))
-            self.post.board.publish(self.post.slot, self.counters.snapshot())
+            self.config.shared.publish(self.config.slot, self.counters.snapshot())
 
     def _keep_publishing(self) -> None:
         while not self.ending.wait(PUBLISH_SECONDS):
             self._publish()
 
     def _warn(self) -> None:
-        """Beside the serving: files of profiles are looked up, perhaps in images that take their time."""
+        """Log what is wrong with the configuration: files of profiles may lie in images that take their time."""
         try:
             for warning in self.assembly.warnings():
-                self.writer.say("configuration", "warning", reason=warning)
+                say("configuration", "warning", reason=warning)
         except PvbootError as err:
-            self.writer.say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
+            say("configuration", "warning", reason=f"cannot be looked at in whole: {err}")
 
-    def _watch_nursery(self) -> None:
-        """Without it no image can be opened, and a process with threads must not fork a new one: start over."""
-        self.nursery.wait()
+    def _watch_fork_server(self) -> None:
+        """End with the fork server: without it no image can be opened, and a process with threads must not fork."""
+        self.fork_server.wait()
         if not self.ending.is_set():
-            self.nursery_lost = True
-            self.writer.say("nursery-lost", "error")
+            self.fork_server_lost = True
+            say("fork-server-lost", "error")
             os.kill(os.getpid(), signal.SIGTERM)
 
     # -- TFTP
@@ -196,50 +202,52 @@ class _Worker:
     def _run_tftp(self, ready_fd: int) -> None:
         from pvboot.serve.tftp.server import TftpServer
 
-        limits = self.post.config.limits.server
-        sockets = [listener.sock for listener in self.post.listeners]
-        server = TftpServer(sockets, self.assembly.content, self.journal, self.post.config.limits.tftp)
-        signal.signal(signal.SIGTERM, lambda *_: server.stop(limits.drain_seconds))
-        signal.signal(RETIRE, lambda *_: server.stop(limits.retire_seconds))
-        _tell_ready(ready_fd)
+        limits = self.config.config.limits
+        sockets = [listener.sock for listener in self.config.listeners]
+        server = TftpServer(sockets, self.assembly.content, self.journal, limits.tftp)
+        signal.signal(signal.SIGTERM, lambda *_: server.stop(limits.server.drain_seconds))
+        signal.signal(RETIRE, lambda *_: server.stop(limits.server.retire_seconds))
+        os.write(ready_fd, READY)
         server.run()
 
     # -- HTTP
 
     async def _run_http(self, ready_fd: int) -> None:
-        from pvboot.serve.http.server import HttpServer
-
-        limits = self.post.config.limits.server
-        server = HttpServer(self.assembly.content, self.journal, self._handlers(), self.post.config.limits.http)
-        plain = [listener.sock for listener in self.post.listeners if listener.protocol == "http"]
-        secure = [listener.sock for listener in self.post.listeners if listener.protocol == "https"]
+        limits = self.config.config.limits.server
+        server = await (self._admin_server() if self.config.kind == ADMIN else self._file_server())
         loop = asyncio.get_running_loop()
-        wishes: asyncio.Queue[float] = asyncio.Queue()
-        loop.add_signal_handler(signal.SIGTERM, wishes.put_nowait, limits.drain_seconds)
-        loop.add_signal_handler(RETIRE, wishes.put_nowait, limits.retire_seconds)
-        await server.serve(plain)
-        if secure:
-            await server.serve(secure, tls=self.post.tls)
-        _tell_ready(ready_fd)
-        stopping = asyncio.create_task(server.stop(await wishes.get()))
+        # Seconds in which the server is to end; a later signal may ask for an earlier end.
+        ends: asyncio.Queue[float] = asyncio.Queue()
+        loop.add_signal_handler(signal.SIGTERM, ends.put_nowait, limits.drain_seconds)
+        loop.add_signal_handler(RETIRE, ends.put_nowait, limits.retire_seconds)
+        for listener in self.config.listeners:
+            with_tls = listener.protocol == "https" or (listener.protocol == ADMIN and not listener.is_local)
+            await server.serve([listener.sock], tls=self.config.tls if with_tls else None)
+        os.write(ready_fd, READY)
+        stopping = asyncio.create_task(server.stop(await ends.get()))
         while not stopping.done():
-            # A later wish may be for an earlier end.
-            wish = asyncio.create_task(wishes.get())
-            await asyncio.wait((stopping, wish), return_when=asyncio.FIRST_COMPLETED)
-            if wish.done():
+            sooner = asyncio.create_task(ends.get())
+            await asyncio.wait((stopping, sooner), return_when=asyncio.FIRST_COMPLETED)
+            if sooner.done():
                 stopping.cancel()
-                stopping = asyncio.create_task(server.stop(wish.result()))
-            wish.cancel()
+                stopping = asyncio.create_task(server.stop(sooner.result()))
+            sooner.cancel()
         await stopping
 
-    def _handlers(self) -> list[Handler]:
+    async def _file_server(self) -> HttpServer:
+        from pvboot.serve.http.files import file_server
+
+        return file_server(self.assembly.content, self.journal, self.config.config.limits.http)
+
+    async def _admin_server(self) -> HttpServer:
         from pvboot.serve.health import Health
+        from pvboot.serve.http.admin import admin_server, make_application
 
-        return [Health(self.post.board, self._publish, self.assembly.check_state), *self.assembly.handlers]
-
-
-def _tell_ready(ready_fd: int) -> None:
-    os.write(ready_fd, READY)
+        config = self.config.config
+        application = make_application({config.public_host}, config.limits.http)
+        Health(self.config.shared, self._publish, self.assembly.check_state).add_to(application)
+        self.assembly.add_routes(application, self.config.shared)
+        return await admin_server(application, self.journal, config.limits.http)
 
 
 def _is_counter(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""TAB at the prompt: command names, devices, partitions and file names.
+"""TAB at the prompt: command names, the words and options of a command, devices, partitions and file names.
 
 Source of the rules: GRUB 0.97, stage2/builtins.c and disk_io.c (print_completions): one match is inserted with what
 must follow it, several give their common part and a list.
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fsdrivers import errors as fs_errors
+from grammars.commands import literals
 from pvboot.device_names import Device, read_device
 from pvboot.devices import translate
+from pvboot.shell import interpreter as _interpreter  # noqa: F401  (enters the commands into the table)
 from pvboot.shell.describe import describe_volume
 from pvboot.shell.state import Shell
 from pvboot.shell.table import COMMANDS
@@ -40,7 +42,7 @@ class _Match:
 
 
 def complete(shell: Shell, line: str) -> Completion:
-    """What TAB gives behind `line`, the text up to the cursor.  Raises `GrubError` if a device cannot be read."""
+    """Complete `line`, the text up to the cursor, as TAB does.  Raises `GrubError` if a device cannot be read."""
     line = line.lstrip(" ")
     command = re.split("[ =]", line, maxsplit=1)[0]
     if command == line:
@@ -50,6 +52,9 @@ def complete(shell: Shell, line: str) -> Completion:
         if "," in word:
             return _completion("partitions", word, _partitions(shell, word))
         return _completion("disks", word, _disks(shell, word))
+    words = [literal for literal in literals(command) if word and literal.startswith(word)]
+    if words:
+        return _completion("words", word, (_Match(text, "" if text.endswith("=") else " ", text) for text in words))
     try:
         name = word.rpartition("/")[2] if "/" in word else ""
         return _completion("files", name, _files(shell, word))
@@ -71,7 +76,7 @@ def _completion(kind: str, word: str, found: Iterable[_Match]) -> Completion:
 
 
 def _common(first: str, last: str) -> str:
-    """What the first and the last of sorted texts have in common, so have all."""
+    """The common start of all texts: that of the first and the last when sorted."""
     length = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     return first[:length]
 

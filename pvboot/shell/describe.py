@@ -1,19 +1,18 @@
-"""What stands behind a device, in words, and which device has a UUID."""
+"""Descriptions of devices: disk, partition, file system."""
 
 from __future__ import annotations
 
-from fsdrivers import errors as fs_errors
 from fsdrivers.api import Volume
 from pvboot.device_names import Device
 from pvboot.devices import Devices
-from pvboot.grub_errors import GrubError
+from pvboot.errors import PvbootError
 
 
 def describe_volume(devices: Devices, device: Device) -> str:
     """The line that `root` prints, leading blank included.  Never fails: what cannot be read is "unknown"."""
     try:
         kind = f"type is {devices.mount(device).kind}"
-    except (fs_errors.FsError, GrubError):
+    except PvbootError:
         kind = "type unknown"
     volume = volume_of(devices, device)
     where = f"partition type {volume.type_id}" if volume is not None and volume.number else "using whole disk"
@@ -25,17 +24,5 @@ def volume_of(devices: Devices, device: Device) -> Volume | None:
     try:
         drive, number = devices.locate(device)
         return next((volume for volume in devices.volumes(drive) if volume.number == number), None)
-    except (fs_errors.FsError, GrubError):
+    except PvbootError:
         return None
-
-
-def find_uuid(devices: Devices, wanted: str) -> Device | None:
-    """The first volume whose file system has this UUID, in any case of letters."""
-    for device in devices.candidates():
-        try:
-            uuid = devices.mount(device).uuid
-        except fs_errors.FsError:
-            continue
-        if uuid and wanted and uuid.lower() == wanted.lower():
-            return device
-    return None

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from fsdrivers.api import Extent, File
+from grammars.commands import Arguments
 from pvboot import grub_errors
 from pvboot.blocklist import SECTOR_BYTES
 from pvboot.device_names import BIOS_HARD_DISK, read_device
-from pvboot.grub_errors import GrubError, first_word, skip_word
+from pvboot.grub_errors import GrubError
 from pvboot.shell.content import CHUNK_BYTES, content
 from pvboot.shell.describe import describe_volume, volume_of
 from pvboot.shell.request import Outcome
@@ -24,19 +25,17 @@ _PRINTABLE = {*range(0x20, 0x7F), *b"\t\n"}
 _AS_PRINTED = bytes(byte if byte in _PRINTABLE else ord("?") for byte in range(256))
 
 
-@command("cat FILE", "Print a file; what is not ASCII text becomes '?'.")
-def cat(shell: Shell, args: str) -> Outcome | None:
-    _name, file = shell.open(args)
+@command("cat", text="Print a file; what is not ASCII text becomes '?'.")
+def cat(shell: Shell, args: Arguments) -> Outcome | None:
+    _name, file = shell.open(args.get("file"))
     for piece in content(file, PRINT_LIMIT_BYTES):
         shell.console.out(piece.translate(_AS_PRINTED, b"\r").decode("ascii"))
     return None
 
 
-@command("cmp FILE1 FILE2", "Compare two files and print where they differ.")
-def cmp(shell: Shell, args: str) -> Outcome | None:
-    names = first_word(args), first_word(skip_word(args))
-    if not all(names):
-        raise GrubError(grub_errors.INVALID_ARGUMENT, "two files are needed")
+@command("cmp", text="Compare two files and print where they differ.")
+def cmp(shell: Shell, args: Arguments) -> Outcome | None:
+    names = args.get("file"), args.get("second")
     files = [shell.open(name)[1] for name in names]
     sizes = [sum(len(piece) for piece in content(file, COMPARE_LIMIT_BYTES)) for file in files]
     if sizes[0] != sizes[1]:
@@ -70,9 +69,9 @@ def _evenly(file: File) -> Iterator[bytes]:
     yield waiting
 
 
-@command("find FILE", "List the devices that have the file.")
-def find(shell: Shell, args: str) -> Outcome | None:
-    word = first_word(args)
+@command("find", text="List the devices that have the file.")
+def find(shell: Shell, args: Arguments) -> Outcome | None:
+    word = args.get("file")
     path = read_device(word, shell.root)[1] if word.startswith("(") else word
     found = False
     for device in shell.devices.candidates():
@@ -87,9 +86,9 @@ def find(shell: Shell, args: str) -> Outcome | None:
     return None
 
 
-@command("blocklist FILE", "Print where the file's sectors lie on its device.")
-def blocklist(shell: Shell, args: str) -> Outcome | None:
-    name, file = shell.open(args)
+@command("blocklist", text="Print where the file's sectors lie on its device.")
+def blocklist(shell: Shell, args: Arguments) -> Outcome | None:
+    name, file = shell.open(args.get("file"))
     device, path = read_device(name)
     volume = volume_of(shell.devices, device)
     start = volume.offset if volume is not None else 0
@@ -106,9 +105,9 @@ def _sectors(extent: Extent, start: int, path: str) -> str:
     return f"{first}+{-(-extent.length // SECTOR_BYTES)}"
 
 
-@command("geometry DRIVE", "Print the size of a disk and what its partitions hold.")
-def geometry(shell: Shell, args: str) -> Outcome | None:
-    device, _rest = read_device(args, shell.root)
+@command("geometry", text="Print the size of a disk and what its partitions hold.")
+def geometry(shell: Shell, args: Arguments) -> Outcome | None:
+    device, _rest = read_device(args.get("device"), shell.root)
     drive, _number = shell.devices.locate(device)
     disk = shell.devices.disks[drive]
     sectors = disk.source.size // SECTOR_BYTES if disk.source is not None else 0

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fsdrivers import errors as fs_errors
+from grammars.commands import read_arguments
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan
 from pvboot import grub_errors
-from pvboot.device_names import read_device
 from pvboot.devices import Devices, translate
-from pvboot.grub_errors import GrubError
-from pvboot.menu.model import BootFiles, Command, Entry, Menu
+from pvboot.grub_errors import GrubError, refuse_wrong
+from pvboot.menu.loads import GRUB, entry_loads
+from pvboot.menu.model import Command, Entry, Menu
 from pvboot.shell import files, loading, network, settings
-from pvboot.shell.request import BootRequest, Module, Outcome, encode_cmdline
+from pvboot.shell.request import BootRequest, Outcome, request_of
 from pvboot.shell.state import Console, Shell, new_shell
 from pvboot.shell.table import COMMANDS
 
@@ -32,7 +33,7 @@ def run_entry(
     """
     shell = new_shell(devices, menu, entry, console=console, authenticated=authenticated)
     if entry.files is not None:
-        return _load_files(shell, entry.files(), entry.span)
+        return _load_files(shell, entry)
     return _run_commands(shell, entry.commands, entry.span)
 
 
@@ -76,21 +77,15 @@ def _run_commands(shell: Shell, commands: Iterable[Command], entry_span: SourceS
     return None
 
 
-def _load_files(shell: Shell, files: BootFiles, span: SourceSpan) -> BootRequest | None:
+def _load_files(shell: Shell, entry: Entry) -> BootRequest | None:
     """Open what an entry of another dialect names; None if it names no kernel."""
-    if files.kernel is None:
-        return None
     try:
-        if files.root is not None:
-            shell.root, shell.root_named = read_device(files.root, shell.root)[0], True
-        name, kernel = shell.open_whole(files.kernel)
-        modules = [Module(file, full, b"", "initrd") for full, file in map(shell.open_whole, files.initrds)]
-        for text, args in files.modules:
-            full, file = shell.open_whole(text)
-            modules.append(Module(file, full, encode_cmdline(f"{text} {args}".rstrip()), "module"))
+        loads = entry_loads(entry, shell.root, shell.devices, GRUB)
+        for _span, err in loads.roots:
+            raise err
+        return request_of(loads)
     except GrubError as err:
-        raise err.at(span) from err.__cause__
-    return BootRequest(kernel, name, encode_cmdline(files.args), tuple(modules))
+        raise err.at(entry.span) from err.__cause__
 
 
 def run_line(shell: Shell, text: str) -> Outcome | None:
@@ -108,7 +103,9 @@ def _run(shell: Shell, name: str, args: str, span: SourceSpan | None) -> Outcome
             raise GrubError(grub_errors.UNKNOWN_COMMAND, repr(grub_errors.shorten(name)))
         if not info.entry:
             raise GrubError(grub_errors.UNKNOWN_COMMAND, f"{name!r} acts only before the first title")
-        return info.function(shell, args)
+        arguments = read_arguments(name, args)
+        refuse_wrong(arguments)
+        return info.function(shell, arguments)
     except GrubError as err:
         raise (err.at(span) if span else err) from err.__cause__
     except fs_errors.FsError as err:

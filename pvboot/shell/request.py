@@ -1,13 +1,16 @@
-"""What running an entry leads to: a boot, another menu, or the end of the guest."""
+"""The outcomes of an entry: a boot, another menu, or the end of the guest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from pvboot.errors import BootError
+
 if TYPE_CHECKING:
     from fsdrivers.api import File
     from pvboot.menu.discovery import FoundMenu
+    from pvboot.menu.loads import EntryLoads, NamedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,28 @@ class PowerControl:
 
 
 Outcome: TypeAlias = BootRequest | OpenMenu | PowerControl
+
+
+def request_of(loads: EntryLoads) -> BootRequest | None:
+    """Return what an entry whose files were opened boots, None if it names no kernel.
+
+    Raises the first error that it met.
+    """
+    if loads.error is not None:
+        raise loads.error
+    if loads.kernel is None:
+        return None
+    modules = [Module(_file(named), named.name, b"", named.role) for named in loads.initrds]
+    for named in loads.modules:
+        cmdline = encode_cmdline(f"{named.text} {named.args}".rstrip())
+        modules.append(Module(_file(named), named.name, cmdline, named.role, named.unpack))
+    return BootRequest(_file(loads.kernel), loads.kernel.name, encode_cmdline(loads.cmdline), tuple(modules))
+
+
+def _file(named: NamedFile) -> File:
+    if named.file is None:
+        raise named.error or BootError(f"{named.name} was not opened")
+    return named.file
 
 
 def encode_cmdline(text: str) -> bytes:

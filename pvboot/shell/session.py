@@ -40,7 +40,7 @@ class Choice:
 
 
 def choose_default(menu: Menu) -> Choice:
-    """What happens when nobody is there."""
+    """Choose what boots when nobody is at the terminal."""
     return Choice(menu.default)
 
 
@@ -89,7 +89,7 @@ def boot_menu(
 def _try_entries(
     devices: Devices, menu: Menu, choice: Choice, accept: Callable[[BootRequest], Result], console: Console
 ) -> Result | OpenMenu | PowerControl:
-    """What was chosen, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
+    """Run the chosen entry, then the fallbacks.  Raises `BootError` if none of them leads anywhere."""
     failed: list[str] = []
     cause: Exception | None = None
     for title, name, run in _attempts(devices, menu, choice, console):
@@ -103,7 +103,7 @@ def _try_entries(
             if outcome is not None:
                 return outcome
             failed.append(f"{name} loads nothing")
-            break  # to GRUB this is no error, so no fallback follows
+            break  # to GRUB this is not an error, so no fallback follows
         except PvbootError as err:
             cause = err
             failed.append(f"{name}: {err}")
@@ -122,7 +122,7 @@ def _by_network(err: BaseException | None) -> bool:
 def _attempts(
     devices: Devices, menu: Menu, choice: Choice, console: Console
 ) -> Iterator[tuple[str, str, Callable[[], Outcome | None]]]:
-    """What to try, in this order: its title as GRUB shows it, its name for messages, and how to run it."""
+    """The entries to try, in order: title as GRUB shows it, name for messages, and how to run it."""
     outcome, lines = choice.outcome, choice.lines
     if outcome is not None:
         yield "", "the prompt", lambda: outcome

@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
+from grammars.commands import Arguments
 from pvboot import grub_errors
-from pvboot.grub_errors import GrubError, first_word, read_number, skip_word
-from pvboot.menu.model import Password
-from pvboot.menu.words import WORDS
+from pvboot.grub_errors import GrubError
+from pvboot.menu.menu_lst import read_password
 from pvboot.shell.passwords import matches
 from pvboot.shell.request import Outcome
 from pvboot.shell.state import Shell
-from pvboot.shell.table import COMMANDS, CommandInfo, Function, command
-
-BACKGROUNDS = ("black", "blue", "green", "cyan", "red", "magenta", "brown", "light-gray")
-FOREGROUNDS = (
-    *BACKGROUNDS,
-    "dark-gray",
-    "light-blue",
-    "light-green",
-    "light-cyan",
-    "light-red",
-    "light-magenta",
-    "yellow",
-    "white",
-)
-TERMINALS = ("console", "serial", "graphics", "hercules", "vga")
-
+from pvboot.shell.table import COMMANDS, command
 
 # --- the menu: these act in the head, where `pvboot.menu` reads them --------------------------------------
 
 
-def _head_only(shell: Shell, args: str) -> Outcome | None:
+def _head_only(shell: Shell, args: Arguments) -> Outcome | None:
     raise GrubError(grub_errors.UNKNOWN_COMMAND, "it acts only before the first title")
 
 
-command("title TEXT", "Begin an entry.")(_head_only)
-command("default NUM|saved", "Choose the entry that is booted by itself.")(_head_only)
-command("fallback NUM...", "Choose the entries to try when one fails.")(_head_only)
-command("hiddenmenu", "Do not show the menu while the clock runs.")(_head_only)
-command("timeout SECS", "Set the seconds until the default entry is booted.")(_head_only)
+command("title", text="Begin an entry.")(_head_only)
+command("default", text="Choose the entry that is booted by itself.")(_head_only)
+command("fallback", text="Choose the entries to try when one fails.")(_head_only)
+command("hiddenmenu", text="Do not show the menu while the clock runs.")(_head_only)
+command("timeout", text="Set the seconds until the default entry is booted.")(_head_only)
 
 
 # --- rights -----------------------------------------------------------------------------------------------
 
 
-@command("lock", "Stop unless the menu's password was given.")
-def lock(shell: Shell, args: str) -> Outcome | None:
+@command("lock", text="Stop unless the menu's password was given.")
+def lock(shell: Shell, args: Arguments) -> Outcome | None:
     if shell.menu is not None and shell.menu.password is not None and not shell.authenticated:
         raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "the entry is locked by the menu's password")
     return None
 
 
-@command("password [--md5] PASSWD [FILE]", "Ask for a password and stop if it is wrong.", echo=False)
-def password(shell: Shell, args: str) -> Outcome | None:
-    wanted = Password("md5", skip_word(args)) if args.startswith("--md5") else Password("plain", args)
-    if wanted.value.startswith("--"):
-        wanted = Password("unsupported", skip_word(wanted.value))
+@command("password", text="Ask for a password and stop if it is wrong.", echo=False)
+def password(shell: Shell, args: Arguments) -> Outcome | None:
     entered = shell.console.ask("Password: ") if shell.console.ask else None
     if entered is None:
         raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "a password is wanted and nobody is there to type it")
-    if not matches(entered, wanted):
+    if not matches(entered, read_password(args)):
         raise GrubError(grub_errors.NEEDS_AUTHENTICATION, "the password is wrong")
     return None
 
 
-@command("savedefault [NUM|fallback]", "Accepted; the guest's disk is never written to.")
-def savedefault(shell: Shell, args: str) -> Outcome | None:
+@command("savedefault", text="Accepted; the guest's disk is never written to.")
+def savedefault(shell: Shell, args: Arguments) -> Outcome | None:
     # GRUB fails where it cannot write; a boot must not stop because the disk is read-only here.
     if shell.entry is None:
         raise GrubError(grub_errors.UNKNOWN_COMMAND, "it acts only in an entry")
@@ -74,65 +56,34 @@ def savedefault(shell: Shell, args: str) -> Outcome | None:
 # --- the terminal -----------------------------------------------------------------------------------------
 
 
-@command("print TEXT", "Print a text.", echo=False)
-def print_text(shell: Shell, args: str) -> Outcome | None:
-    shell.out(args)
+@command("print", text="Print a text.", echo=False)
+def print_text(shell: Shell, args: Arguments) -> Outcome | None:
+    shell.out(args.text)
     return None
 
 
-@command("pause TEXT", "Print a text and wait for a key.", echo=False)
-def pause(shell: Shell, args: str) -> Outcome | None:
-    shell.out(args)
+@command("pause", text="Print a text and wait for a key.", echo=False)
+def pause(shell: Shell, args: Arguments) -> Outcome | None:
+    shell.out(args.text)
     if shell.console.ask:
         shell.console.ask("")
     return None
 
 
-@command("color NORMAL [HIGHLIGHT]", "Choose the menu's colours, FOREGROUND/BACKGROUND or a number.")
-def color(shell: Shell, args: str) -> Outcome | None:
-    read_color(args)
-    if highlight := skip_word(args):
-        read_color(highlight)
+@command("pager", text="Switch the pager, or turn it over.")
+def pager(shell: Shell, args: Arguments) -> Outcome | None:
+    shell.pager = args.get("switch") == "on" if "switch" in args else not shell.pager
+    shell.out(f" Internal pager is now {'on' if shell.pager else 'off'}")
     return None
 
 
-def read_color(args: str) -> int:
-    """The attribute byte.  Raises `GrubError` 23 for what is neither a pair of names nor a number."""
-    foreground, slash, background = first_word(args).partition("/")
-    blink = foreground.startswith("blink-")
-    foreground = foreground.removeprefix("blink-")
-    if slash and foreground in FOREGROUNDS and background in BACKGROUNDS:
-        return blink << 7 | BACKGROUNDS.index(background) << 4 | FOREGROUNDS.index(foreground)
-    return read_number(args)[0]
-
-
-@command("terminal [OPTION...] [NAME...]", "Choose where to talk; here that is always this terminal.")
-def terminal(shell: Shell, args: str) -> Outcome | None:
-    while args.startswith("--"):
-        args = skip_word(args)
-    for name in args.split(" ") if args.strip(" ") else ():
-        if name and name not in TERMINALS:
-            raise GrubError(grub_errors.INVALID_ARGUMENT, f"terminal {name!r}, expected one of {', '.join(TERMINALS)}")
-    return None
-
-
-@command("pager [on|off]", "Switch the pager, or turn it over.")
-def pager(shell: Shell, args: str) -> Outcome | None:
-    wanted = {"on": True, "off": False, "": not shell.pager}.get(args)
-    if wanted is None:
-        raise GrubError(grub_errors.INVALID_ARGUMENT, f"{args!r}, expected on or off")
-    shell.pager = wanted
-    shell.out(f" Internal pager is now {'on' if wanted else 'off'}")
-    return None
-
-
-@command("help [--all] [PATTERN...]", "List the commands, or explain those that begin with a pattern.")
-def help_text(shell: Shell, args: str) -> Outcome | None:
-    patterns = [word for word in args.split(" ") if word and word != "--all"]
+@command("help", text="List the commands, or explain those that begin with a pattern.")
+def help_text(shell: Shell, args: Arguments) -> Outcome | None:
+    patterns = tuple(args.all("pattern"))
     for info in sorted(COMMANDS.values(), key=lambda info: info.name):
         if not patterns and info.entry:
             shell.out(info.usage)
-        elif any(info.name.startswith(pattern) for pattern in patterns):
+        elif info.name.startswith(patterns or ("\n",)):
             shell.out(f"{info.name}: {info.usage}\n    {info.help}")
     return None
 
@@ -140,11 +91,11 @@ def help_text(shell: Shell, args: str) -> Outcome | None:
 # --- known words that do nothing here, or cannot ----------------------------------------------------------
 
 
-def _nothing(shell: Shell, args: str) -> Outcome | None:
+def _nothing(shell: Shell, args: Arguments) -> Outcome | None:
     return None
 
 
-def _unsupported(shell: Shell, args: str) -> Outcome | None:
+def _unsupported(shell: Shell, args: Arguments) -> Outcome | None:
     raise GrubError(grub_errors.UNKNOWN_COMMAND, "unsupported in a PV guest")
 
 
@@ -154,17 +105,9 @@ _FOR_PCS = (
     "read setup testload testvbe unhide uppermem vbeprobe"
 )
 UNSUPPORTED = tuple(_FOR_PCS.split())
+_IDLE = "background border clear debug device foreground fstest quiet serial setkey shade splashimage terminfo viewport"
 
-
-def _enter_all(names: str, function: Function, help_line: str) -> None:
-    for name in names.split():
-        word = WORDS[name]
-        COMMANDS[name] = CommandInfo(name, function, name, help_line, word.head, word.entry, True)
-
-
-_enter_all(
-    "background border clear debug device foreground fstest quiet serial setkey shade splashimage terminfo viewport",
-    _nothing,
-    "Accepted; it has no effect here.",
-)
-_enter_all(_FOR_PCS, _unsupported, "For PCs and their disks' boot sectors; unsupported in a PV guest.")
+command("color", text="Choose the menu's colours, FOREGROUND/BACKGROUND or a number.")(_nothing)
+command("terminal", text="Choose where to talk; here that is always this terminal.")(_nothing)
+command(*_IDLE.split(), text="Accepted; it has no effect here.")(_nothing)
+command(*UNSUPPORTED, text="For PCs and their disks' boot sectors; unsupported in a PV guest.")(_unsupported)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fsdrivers.errors import FsError
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
-from pvboot.grub_errors import GrubError, first_word
-from pvboot.menu.discovery import open_path
+from pvboot.grub_errors import GrubError
+from pvboot.menu.loads import open_file
 from pvboot.menu.model import Entry, Menu
 from pvboot.shell.request import Module
 
@@ -60,38 +59,17 @@ class Shell:
         self.console.out(text + "\n")
 
     def need_root(self) -> Device:
-        """The root device.  Raises `GrubError` 12 if there is none (a menu from outside of any disk)."""
+        """The root device.  Raises `GrubError` 12 without one (a menu from outside of any disk)."""
         if self.root is None:
             raise GrubError(grub_errors.INVALID_DEVICE, "no root device is set")
         return self.root
 
-    def open(self, args: str) -> tuple[str, File]:
-        """The file that `args` begins with and its full name with the device.  Raises `GrubError`."""
-        return self._open(first_word(args), loops=False)
+    def open(self, name: str) -> tuple[str, File]:
+        """Open the file of that name; return its full name with the device, and the file.
 
-    def open_whole(self, name: str) -> tuple[str, File]:
-        """As `open`, for the menus of other loaders: blanks are letters of the name, `(loop0)` is a device."""
-        return self._open(name, loops=True)
-
-    def _open(self, word: str, *, loops: bool) -> tuple[str, File]:
-        named = word.startswith("(")
-        device, rest = read_device(word, self.root, loops=loops) if named else (self.root, word)
-        searching = not (named or self.root_named) and rest.startswith("/")
-        if device is None:
-            if not searching:
-                raise GrubError(grub_errors.INVALID_DEVICE, f"{word!r} needs a device, and no root is set")
-            device, file = open_path(self.devices, rest)
-            return f"{device}{rest}", file
-        try:
-            return f"{device}{rest}", self.devices.open_path(device, rest)
-        except GrubError as err:
-            if not searching or err.number not in (grub_errors.FILE_NOT_FOUND, grub_errors.CANNOT_MOUNT):
-                raise
-            try:
-                device, file = open_path(self.devices, rest)
-            except FsError:
-                raise err from None
-            return f"{device}{rest}", file
+        Raises `GrubError`, or `FsError` if there is no root and no volume has the file.
+        """
+        return open_file(self.devices, name, self.root, root_named=self.root_named)
 
 
 def new_shell(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from grammars.commands import Arguments, usage
 from pvboot.menu.words import WORDS
 from pvboot.shell.request import Outcome
 from pvboot.shell.state import Shell
 
-Function: TypeAlias = Callable[[Shell, str], Outcome | None]
+Function: TypeAlias = Callable[[Shell, Arguments], Outcome | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +21,26 @@ class CommandInfo:
 
     name: str
     function: Function
-    usage: str
     help: str
     head: bool
     entry: bool
     echo: bool
 
+    @property
+    def usage(self) -> str:
+        """The command and its arguments."""
+        return usage(self.name)
+
 
 COMMANDS: dict[str, CommandInfo] = {}
 
 
-def command(usage: str, help_text: str, *, echo: bool = True) -> Callable[[Function], Function]:
-    """Enter a function under the first word of `usage`; the vocabulary says where it may stand."""
+def command(*names: str, text: str, echo: bool = True) -> Callable[[Function], Function]:
+    """Enter a function under the names of commands with its help text; the vocabulary says where they may stand."""
 
     def enter(function: Function) -> Function:
-        name = usage.partition(" ")[0]
-        word = WORDS[name]
-        COMMANDS[name] = CommandInfo(name, function, usage, help_text, word.head, word.entry, echo)
+        for name in names:
+            COMMANDS[name] = CommandInfo(name, function, text, WORDS[name].head, WORDS[name].entry, echo)
         return function
 
     return enter

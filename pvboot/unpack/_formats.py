@@ -3,7 +3,8 @@
 from struct import Struct
 from typing import Final
 
-# version, method
-LZOP_VERSIONS: Final = Struct(">H4xB")
-# flags, name_bytes
-LZOP_FIELDS: Final = {"level": Struct(">1xI12xB"), "old": Struct(">I8xB")}
+LZOP_VERSIONS: Final = Struct(">H4xB")  # version, method
+LZOP_FIELDS: Final = {
+    "level": Struct(">1xI12xB"),  # flags, name_bytes
+    "old": Struct(">I8xB"),  # flags, name_bytes
+}

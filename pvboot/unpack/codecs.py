@@ -12,6 +12,7 @@ from pvboot.unpack.stream import ByteStream
 
 STEP_BYTES: Final = 1 << 20
 MEMORY_BYTES: Final = 128 << 20
+GZIP_WBITS: Final = zlib.MAX_WBITS | 16
 ZSTD_WINDOW_LOG: Final = 31  # the highest there is
 
 # As Linux knows them (lib/decompress.c).  The mark of LZMA is weak, so it comes last.
@@ -34,7 +35,7 @@ def codec_of(head: bytes) -> str | None:
 def unpack(
     codec: str, packed: ByteStream, limit: int, *, stop: bool = False, memory_bytes: int = MEMORY_BYTES
 ) -> Iterator[bytes]:
-    """The unpacked bytes of one stream, in pieces of at most 1 MiB; what lies behind it stays in `packed`.
+    """Unpack one stream into pieces of at most 1 MiB; the bytes behind it stay in `packed`.
 
     `limit` bounds all pieces together; with `stop` they just end there, and what would follow is not looked at.
     `memory_bytes` bounds what a decoder keeps of its output to refer to.
@@ -51,7 +52,7 @@ class _Gzip:
     """zlib's decompressor in the shape of the others."""
 
     def __init__(self) -> None:
-        self._engine = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._engine = zlib.decompressobj(GZIP_WBITS)
 
     @property
     def eof(self) -> bool:

@@ -1,4 +1,4 @@
-"""What can be wrong with packed bytes."""
+"""The errors of unpacking."""
 
 from __future__ import annotations
 

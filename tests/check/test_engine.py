@@ -17,7 +17,6 @@ from pvboot.check.engine import check_source
 from pvboot.check.model import CheckOptions, Finding
 from pvboot.check.rules import load_rules
 from pvboot.check.subject import Subject
-from tests.check.distributions import MENUS
 from tests.check.rows import ENTRY, HEAD, LINUX
 from tests.menu import corpus
 from tests.menu.trees import plant
@@ -104,7 +103,7 @@ def test_a_result_can_go_to_another_process(tmp_path: Path) -> None:
 
 
 def test_the_same_source_gives_the_same_findings(tmp_path: Path) -> None:
-    for name, data in {**{n: t.encode() for n, (t, _) in MENUS.items()}, **corpus.ODDITIES}.items():
+    for name, data in {**corpus.written()}.items():
         menu = tmp_path / name.replace(" ", "-") / "menu.lst"
         menu.parent.mkdir()
         menu.write_bytes(data)

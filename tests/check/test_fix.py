@@ -194,9 +194,9 @@ def test_the_diff_can_be_applied(tmp_path: Path, path: str, data: bytes) -> None
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def mend(path: Path) -> None:
-    data, status = read_plain_menu(str(path))
-    write_fixed(fix_text(data, str(path)), status)
+def mend(path: Path, *, links: bool = False) -> None:
+    data, status = read_plain_menu(str(path), links=links)
+    write_fixed(fix_text(data, str(path)), status, links=links)
 
 
 @pytest.fixture
@@ -219,12 +219,25 @@ def test_mode_and_owner_are_kept(menu: Path) -> None:
     assert os.listdir(menu.parent) == ["menu.lst"]
 
 
-def test_a_link_stays_and_its_target_is_mended(menu: Path, tmp_path: Path) -> None:
+def test_a_link_is_followed_only_when_asked(menu: Path, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     link = tmp_path / "sub" / "grub.conf"
     link.symlink_to("../menu.lst")
-    mend(link)
+    before = menu.read_bytes()
+    with pytest.raises(UsageError, match="symbolic link"):
+        mend(link)
+    assert menu.read_bytes() == before
+    mend(link, links=True)
     assert link.is_symlink() and menu.read_text() == MENU
+
+
+def test_a_link_that_comes_into_the_files_place_is_left(menu: Path) -> None:
+    data, status = read_plain_menu(str(menu))
+    moved = menu.rename(menu.with_name("moved"))
+    menu.symlink_to("moved")
+    with pytest.raises(UsageError, match="changed"):
+        write_fixed(fix_text(data, str(menu)), status)
+    assert menu.is_symlink() and moved.read_bytes() == data
 
 
 def test_a_file_with_other_names_is_left(menu: Path) -> None:
@@ -258,8 +271,8 @@ def test_a_failed_write_leaves_the_old_file(menu: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "data", "found"),
     [
-        ("a.img", b"\0" * 4096, "bytes that are no text"),
-        ("a.img", b"text" * 100 + b"\0\0x\0", "bytes that are no text"),
+        ("a.img", b"\0" * 4096, "bytes that are not text"),
+        ("a.img", b"text" * 100 + b"\0\0x\0", "bytes that are not text"),
         ("a.img", b"x" * ((1 << 20) + 1), "1048577 bytes: an image"),
         ("menu.lst", b"\x1f\x8b\x08rest", "a compressed file"),
     ],
@@ -320,3 +333,12 @@ def test_nothing_is_written_if_one_of_the_sources_is_an_image(run_cli: RunCli, m
     assert done.returncode == 2
     assert done.stderr.startswith(f"pvboot: {image}: cannot be fixed (expected a plain menu file")
     assert b"\r" in menu.read_bytes() and image.read_bytes() == b"\0" * 4096
+
+
+def test_a_link_on_the_command_line(run_cli: RunCli, menu: Path, tmp_path: Path) -> None:
+    link = tmp_path / "sub.menu.lst"
+    link.symlink_to(menu)
+    done = run_cli("check", "--fix", link)
+    assert done.returncode == 2 and "--fix-links" in done.stderr and b"\r" in menu.read_bytes()
+    assert run_cli("check", "--fix", "--fix-links", link).returncode == 0
+    assert link.is_symlink() and menu.read_text() == MENU

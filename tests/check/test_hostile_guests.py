@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.check.guests import TINY64, Tree, check, grub_cfg, linux, make_ext, menu_lst, plant
 from tests.check.test_initrd import newc
-from tests.menu.test_distributions import ALPINE
+from tests.distributions import distributions
 
 VERSION = "6.1.0-50-amd64"
 INITRD = gzip.compress(newc({"init": b"x" * 500, f"lib/modules/{VERSION}/kernel/fs/a.ko": b"ko"}), mtime=0)
@@ -22,7 +22,7 @@ BLS = "title A\nlinux /boot/k\ninitrd /boot/i\noptions root=/dev/xvda1\n"
 MENUS = {
     "boot/grub/menu.lst": menu_lst("/boot/k", "initrd /boot/i"),
     "boot/grub/grub.cfg": GRUB,
-    "boot/extlinux.conf": ALPINE,
+    "boot/extlinux.conf": distributions()["alpine"].text,
     "loader/entries/a.conf": BLS,
 }
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.check.engine import check_source
-from pvboot.check.ignore import read_ignores
+from pvboot.check.ignore import Comments, read_ignores
 from pvboot.check.model import CheckOptions, Finding, SourceResult
 from pvboot.check.settings import FILE_NAME, Settings, override, settings_file
 from pvboot.check.settings_toml import read_settings
@@ -19,7 +19,7 @@ RULES = ("crlf-line-ends", "default-out-of-range", "duplicate-title", "empty-ent
 
 
 def targets(text: str, dialect: str = "menu.lst") -> list[tuple[str, int | None]]:
-    return [(ignore.rule, ignore.target) for ignore in read_ignores(text, "f", dialect, RULES).named]
+    return [(ignore.rule, ignore.target) for ignore in read_ignores(text, "f", dialect, RULES)[0]]
 
 
 @pytest.mark.parametrize(
@@ -52,23 +52,23 @@ def test_what_a_comment_is_about(text: str, dialect: str, expected: list[tuple[s
 @pytest.mark.parametrize(
     ("comment", "message"),
     [
-        ("ignore empty-entri", "'empty-entri' is no rule; did you mean 'empty-entry'?"),
+        ("ignore empty-entri", "'empty-entri' is not a rule; did you mean 'empty-entry'?"),
         ("ignore", "ignore names no rule"),
         ("ignore-file -- because", "ignore-file names no rule"),
-        ("disable empty-entry", "'disable' is no instruction"),
+        ("disable empty-entry", "'disable' is not an instruction"),
         ("ignore ignore-unused", "'ignore-unused' cannot be ignored"),
     ],
 )
 def test_a_comment_that_ignores_nothing_says_why(comment: str, message: str) -> None:
-    ignores = read_ignores(f"x\n# pvboot: {comment}\nx\n", "f", "menu.lst", RULES)
-    (problem,) = ignores.unknown()
+    ignores, (problem,) = read_ignores(f"x\n# pvboot: {comment}\nx\n", "f", "menu.lst", RULES)
     assert problem.message.startswith(message)
     assert problem.span is not None and problem.span.line == 2
-    assert not ignores.named
+    assert not ignores
 
 
 def test_only_the_line_that_was_named_is_ignored() -> None:
-    ignores = read_ignores("# pvboot: ignore empty-entry\ntitle A\ntitle B\n", "f", "menu.lst", RULES)
+    text = "# pvboot: ignore empty-entry\ntitle A\ntitle B\n"
+    ignores = Comments("menu.lst", lambda: {"f": text}, RULES)
     assert ignores.covers(Finding("empty-entry", "error", "", "f", 2))
     assert not ignores.covers(Finding("empty-entry", "error", "", "f", 3))
     assert not ignores.covers(Finding("empty-entry", "error", "", "other", 2))
@@ -78,9 +78,9 @@ def test_only_the_line_that_was_named_is_ignored() -> None:
 @given(st.text(alphabet="# pvboot:ignore-file,empty-entry\n\r\"' x\udcff"))
 def test_any_text_has_comments(text: str) -> None:
     for dialect in ("menu.lst", "grub.cfg"):
-        ignores = read_ignores(text, "f", dialect, RULES)
+        ignores, _faults = read_ignores(text, "f", dialect, RULES)
         lines = text.count("\n") + text.count("\r") + 1
-        assert all(ignore.target is None or 1 <= ignore.target <= lines for ignore in ignores.named)
+        assert all(ignore.target is None or 1 <= ignore.target <= lines for ignore in ignores)
 
 
 # --- in the engine ----------------------------------------------------------------------------------------

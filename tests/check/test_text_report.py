@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pvboot.check.model import Finding, SourceError, SourceResult
 from pvboot.check.report import ReportSettings, reporter
 from pvboot.check.report_text import cells, excerpt
-from pvboot.screen.safe_text import safe
+from pvboot.safe_text import safe
 from tests import REPOSITORY
 from tests.check.rows import ENTRY, HEAD, LINUX
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from fixtures.make_images import run_tool
-from pvboot.cli.boot import _idle_limit
 from pvboot.cli.common import LINE_LIMIT
 from pvboot.cli.main import main
+from pvboot.handoff.machine import idle_limit
 from tests import REPOSITORY
 from tests.oracle.images import TinyKernel
 
@@ -42,9 +42,7 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
 
 @pytest.mark.parametrize("option", ["--kernel", "--ramdisk", "--p2m-in", "--loader", "--cmdline-file"])
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self/mem", "/", "/nowhere", ""])
-def test_what_is_no_readable_file_is_refused(
-    kernel: Path, option: str, path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreadable_files_are_refused(kernel: Path, option: str, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     given = [] if option == "--kernel" else ["--kernel", str(kernel)]
     assert refusal(["plan", *given, option, path], capsys)[0] == 3
 
@@ -180,7 +178,7 @@ def test_a_link_that_no_host_can_hold_is_left_out(
 
 @pytest.mark.parametrize(("limit", "seconds"), [(None, 120.0), (3.0, 10.0), (60.0, 60.0), (1e9, 120.0)])
 def test_a_sleeping_guest_is_bounded_by_the_limit(limit: float | None, seconds: float) -> None:
-    assert _idle_limit(limit) == seconds
+    assert idle_limit(limit) == seconds
 
 
 def test_a_directory_that_is_named_in_many_places_is_entered_once(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fsdrivers.extract import walk
 from pvboot import __version__
-from pvboot.cli.ls import walk
 from pvboot.cli.main import VERBS, main, verb_parser
 from pvboot.device_names import Device
 from pvboot.errors import PvbootError
@@ -252,7 +252,7 @@ def test_ls_recursive_is_one_flat_list(run_cli: RunCli, images: Callable[[str], 
 
 
 def test_listing_ends_at_its_limit(images: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pvboot.cli.ls.LISTED_LIMIT", 3)
+    monkeypatch.setattr("fsdrivers.extract.LISTED_LIMIT", 3)
     with open_devices(str(images("mbr.img"))) as devices, pytest.raises(PvbootError, match="too many names"):
         list(walk(devices.mount(Device("hd", 0, 0)), "/", recursive=True))
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pvboot.fetch.settings import Limits, NetSettings
+from pvboot.fetch.settings import FetchLimits, NetSettings
 from tests.fetch.servers import Served, http_server
 
 # Short silences, so that a test of a silent server does not take long.
 QUICK = NetSettings(
-    limits=Limits(
+    limits=FetchLimits(
         wait_seconds=1.0, step_seconds=4.0, attempts=4, pause_seconds=0.01, tftp_wait_seconds=0.4, tftp_retries=6
     )
 )

@@ -20,7 +20,7 @@ from fsdrivers.errors import IsADirectory, NotFound
 from pvboot.errors import NetworkError, UsageError
 from pvboot.fetch.errors import ChecksumError, FetchError
 from pvboot.fetch.fetch import Fetcher
-from pvboot.fetch.settings import Limits, NetSettings
+from pvboot.fetch.settings import FetchLimits, NetSettings
 from pvboot.fetch.urls import parse_url
 from tests.fetch.conftest import QUICK, quick, sha256
 from tests.fetch.servers import Handler, Served, free_port, http_server, nginx
@@ -189,14 +189,14 @@ def test_a_chunked_body_without_its_end_is_an_error(web: Served) -> None:
         get(f"{web.url}/x")
 
 
-def test_an_answer_that_breaks_amid_its_headers_is_no_empty_file(web: Served) -> None:
+def test_an_answer_cut_in_its_headers_is_not_an_empty_file(web: Served) -> None:
     web.misbehave = only("/x", lambda handler: (handler.wfile.write(b"HTTP/1.1 200 OK\r\nServ"), handler.hang_up())[1])
     with pytest.raises(NetworkError, match="neither a length nor content"):
         get(f"{web.url}/x")
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1" * 30, "5, 7"])
-def test_a_content_length_that_is_none(web: Served, length: str) -> None:
+def test_bad_content_lengths(web: Served, length: str) -> None:
     def lie(handler: Handler) -> None:
         handler.begin(200, None, {"Content-Length": length})
         handler.hang_up()
@@ -227,7 +227,7 @@ def test_a_server_that_drips_neither_holds_us_nor_counts_as_done(web: Served, st
 
     web.misbehave = only("/x", slow)
     with pytest.raises(NetworkError, match="too slow"):
-        get(f"{web.url}/x", quick(limits=Limits(wait_seconds=5, step_seconds=0.5, attempts=1)))
+        get(f"{web.url}/x", quick(limits=FetchLimits(wait_seconds=5, step_seconds=0.5, attempts=1)))
 
 
 @pytest.mark.parametrize(
@@ -254,14 +254,14 @@ def test_what_has_no_end_is_not_read_to_its_end(web: Served, start: str, piece: 
     web.misbehave = only("/x", endless)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(NetworkError):
-        get(f"{web.url}/x", quick(limits=Limits(step_seconds=0.5, attempts=1)))
+        get(f"{web.url}/x", quick(limits=FetchLimits(step_seconds=0.5, attempts=1)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 << 10  # KiB
 
 
 def test_silence_ends(web: Served) -> None:
     over = threading.Event()
     web.misbehave = lambda handler: over.wait(30) or True
-    settings = quick(limits=Limits(wait_seconds=0.2, attempts=2, pause_seconds=0))
+    settings = quick(limits=FetchLimits(wait_seconds=0.2, attempts=2, pause_seconds=0))
     try:
         with pytest.raises(NetworkError, match="connection failed"):
             get(f"{web.url}/x", settings)
@@ -275,7 +275,7 @@ def test_nobody_listens() -> None:
     assert caught.value.exit_code == 4 and "\n" not in str(caught.value)
 
 
-def test_what_is_no_http_at_all(web: Served) -> None:
+def test_an_answer_that_is_not_http(web: Served) -> None:
     web.misbehave = only("/x", lambda handler: (handler.wfile.write(b"\0\1garbage\r\n\r\n"), handler.hang_up())[1])
     with pytest.raises(NetworkError, match="connection failed"):
         get(f"{web.url}/x")
@@ -305,7 +305,7 @@ def test_redirects_are_followed(web: Served) -> None:
     assert get(f"{web.url}/old") == b"there"
 
 
-def test_the_page_that_lists_a_directory_is_no_file(web: Served) -> None:
+def test_a_directory_index_is_not_a_file(web: Served) -> None:
     (web.root / "boot").mkdir()
     with pytest.raises(IsADirectory, match="not a file"):
         get(f"{web.url}/boot")
@@ -465,7 +465,10 @@ def test_dripping_through_tls(sealed: tuple[Served, Path], monkeypatch: pytest.M
 
     served.misbehave = only("/slow", slow)
     with pytest.raises(NetworkError, match="too slow"):
-        get(f"https://127.0.0.1:{served.port}/slow", quick(limits=Limits(wait_seconds=5, step_seconds=0.5, attempts=1)))
+        get(
+            f"https://127.0.0.1:{served.port}/slow",
+            quick(limits=FetchLimits(wait_seconds=5, step_seconds=0.5, attempts=1)),
+        )
 
 
 def test_nginx(tmp_path: Path, noise: bytes) -> None:

@@ -225,7 +225,7 @@ def huge(web: Served, images: Callable[[str], Path]) -> str:
     return f"{web.url}/huge.img"
 
 
-def test_only_what_is_read_is_transferred(web: Served, huge: str, images: Callable[[str], Path]) -> None:
+def test_only_blocks_that_are_read_are_transferred(web: Served, huge: str, images: Callable[[str], Path]) -> None:
     with open_devices(huge) as devices:
         menu = load(devices, find(devices))
     with open_devices(str(images("mbr.img"))) as devices:

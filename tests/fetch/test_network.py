@@ -161,7 +161,7 @@ def test_a_grub_cfg_may_count_from_its_directory_too(web: Served, top: Path) -> 
         assert booted(devices) == ("(nd)/files/k2", b"from the top", [b"initrd"])
 
 
-def test_what_is_nowhere_is_named_twice(web: Served, top: Path) -> None:
+def test_a_missing_file_is_named_with_both_places(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/none\n")
     with devices_of(f"{web.url}/guest/menu.lst") as devices, pytest.raises(BootError) as caught:
         booted(devices)
@@ -284,7 +284,7 @@ def test_net_allows_a_local_menu_its_server_and_no_other(web: Served, top: Path,
         (tmp_path / "grub.cfg").write_text(f"menuentry x {{ linux (http,127.0.0.1:{other.port})/k\n}}\n")
         with devices_of(str(tmp_path / "menu.lst"), f"{web.url}/guest/") as devices:
             assert booted(devices) == ("(nd)/k", b"kernel", [])
-        refused = pytest.raises(BootError, match="no server that you named")
+        refused = pytest.raises(BootError, match="not a server that you named")
         with devices_of(str(tmp_path / "grub.cfg"), f"{web.url}/guest/") as devices, refused:
             booted(devices)
         assert other.asked == []
@@ -427,7 +427,7 @@ def test_grub_legacy_knows_no_names_of_servers() -> None:
         read_device("(http,host)/x")
 
 
-def test_a_server_is_no_disk(web: Served, top: Path) -> None:
+def test_a_server_is_not_a_disk(web: Served, top: Path) -> None:
     (top / "menu.lst").write_text("title x\nkernel (nd)/k\n")
     with devices_of(f"{web.url}/guest/menu.lst") as devices:
         for device in (Device("nd"), Device("http", server="h")):

@@ -1,4 +1,4 @@
-"""What a source is: one answer for every road on which it comes."""
+"""The kinds of source: one answer for every road on which they come."""
 
 from __future__ import annotations
 

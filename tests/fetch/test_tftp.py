@@ -19,7 +19,7 @@ from fsdrivers.errors import NotFound
 from pvboot.errors import NetworkError
 from pvboot.fetch.errors import ChecksumError, FetchError
 from pvboot.fetch.fetch import Fetcher
-from pvboot.fetch.settings import Limits, NetSettings
+from pvboot.fetch.settings import FetchLimits, NetSettings
 from pvboot.fetch.tftp_client import BLOCK_BYTES, ask_size
 from pvboot.fetch.urls import parse_url
 from tests.fetch.conftest import QUICK, quick, sha256
@@ -98,7 +98,7 @@ def send_file(server: ScriptedTftp, data: bytes, block: int = BLOCK_BYTES, first
         server.hear()
 
 
-def test_what_is_asked(noise: bytes) -> None:
+def test_requests(noise: bytes) -> None:
     requests: list[bytes] = []
 
     def script(server: ScriptedTftp) -> None:
@@ -257,7 +257,7 @@ def test_a_server_that_drips_does_not_hold_us() -> None:
                 return
             time.sleep(0.05)
 
-    slow = quick(limits=Limits(step_seconds=0.5, tftp_wait_seconds=0.5))
+    slow = quick(limits=FetchLimits(step_seconds=0.5, tftp_wait_seconds=0.5))
     with scripted_tftp(script) as (url, _heard), pytest.raises(FetchError, match="too slow"):
         get(f"{url}/x", slow)
 
@@ -333,7 +333,7 @@ def test_any_packets_end_in_a_file_or_one_error(sent: list[bytes]) -> None:
         for packet in sent:
             server.send(packet)
 
-    hasty = quick(limits=Limits(tftp_wait_seconds=0.01, tftp_retries=2))
+    hasty = quick(limits=FetchLimits(tftp_wait_seconds=0.01, tftp_retries=2))
     with scripted_tftp(script) as (url, _heard):
         try:
             data = get(f"{url}/x", hasty)

@@ -70,7 +70,7 @@ def test_lookup(tree: UrlFilesystem, path: str, kind: str, size: int) -> None:
         ("/\ud800", NotFound),
     ],
 )
-def test_what_is_not_there(tree: UrlFilesystem, path: str, error: type[Exception]) -> None:
+def test_missing_paths(tree: UrlFilesystem, path: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         tree.lookup(path)
 
@@ -155,7 +155,7 @@ def test_the_number_of_questions_is_bounded(web: Served, tree: UrlFilesystem, mo
     for number in range(5):
         with pytest.raises(NotFound):
             tree.lookup(f"/{number}")
-    with pytest.raises(FetchError, match="too many questions"):
+    with pytest.raises(FetchError, match="too many requests"):
         tree.lookup("/more")
     assert len(web.asked) == 5
 

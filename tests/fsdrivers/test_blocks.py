@@ -75,7 +75,7 @@ def test_cannot_open(path: str, tmp_path: Path) -> None:
         open_source(f"{tmp_path}/{path}" if path == "missing" else path)
 
 
-def test_what_is_no_image(tmp_path: Path) -> None:
+def test_not_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty").touch()
     for path, what in ((tmp_path, "a directory"), (tmp_path / "fifo", "a special file"), (tmp_path / "empty", "empty")):
@@ -104,7 +104,7 @@ def openable(path: Path) -> bool:
 
 
 def test_every_disk_of_this_machine_that_we_may_open_knows_its_size_and_sectors() -> None:
-    """Where there is none (a container), the next test still stands in."""
+    """Skipped where no loop device can be had (a container); the next test stands in."""
     sizes = {
         Path("/dev") / name: int(Path("/sys/block", name, "size").read_text()) * 512
         for name in os.listdir("/sys/block")
@@ -121,7 +121,7 @@ def test_every_disk_of_this_machine_that_we_may_open_knows_its_size_and_sectors(
 def test_sectors_of_a_block_device_are_what_its_driver_answers(
     image: Path, monkeypatch: pytest.MonkeyPatch, answer: int | None
 ) -> None:
-    """A file in a device's clothes: only the type in its stat and the answer to BLKSSZGET are made up."""
+    """A file posing as a device: only the type in its stat and the answer to BLKSSZGET are made up."""
 
     def ioctl(fd: int, request: int, number: array[int]) -> int:
         assert (os.fstat(fd).st_size, request, number.itemsize) == (4096, 0x1268, 4)

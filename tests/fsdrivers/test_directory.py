@@ -1,4 +1,4 @@
-"""A host directory as a file system, and the walls around it."""
+"""A host directory as a file system, which nothing leads out of."""
 
 from __future__ import annotations
 

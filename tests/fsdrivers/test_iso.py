@@ -31,7 +31,7 @@ def rock_ridge(*records: bytes, skip: int = 0, blocks: dict[int, bytes] | None =
 
 @pytest.fixture(scope="session")
 def disc_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Without empty names' troubles: what a disc can hold."""
+    """The part of a tree that a disc can hold."""
     root = trees.fill_tree(tmp_path_factory.mktemp("disc"))
     (root / "links/length1000").unlink()
     return root

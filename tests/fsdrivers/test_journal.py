@@ -12,7 +12,6 @@ import pytest
 from fsdrivers.blocks import open_source
 from fsdrivers.errors import Corrupt, FsError, Unsupported
 from fsdrivers.ext2 import open_ext
-from fsdrivers.paths import resolve
 from tests.fsdrivers import trees
 from tests.fsdrivers.journals import BIT64, CSUM_V2, CSUM_V3, MAGIC, Change, JournalWriter
 from tests.fsdrivers.test_ext_odd import image_of
@@ -43,7 +42,7 @@ def image(tmp_path: Path) -> Path:
 
 def block_of(image: Path, path: str) -> int:
     filesystem = open_ext(open_source(image))
-    return filesystem.runs(resolve(filesystem, path, follow=True, where="test"))[0].disk_block
+    return filesystem.runs(filesystem.resolve(path))[0].disk_block
 
 
 def content(image: Path, path: str) -> bytes:

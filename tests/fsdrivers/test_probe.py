@@ -1,4 +1,4 @@
-"""Which driver takes a volume, and what the others are called."""
+"""The driver that takes a volume, and the names of formats without one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fsdrivers.api import DirEntry, Extent, File, Filesystem
-from fsdrivers.paths import decode
+from fsdrivers.tree import decode
 
 # path -> (kind, size, link target, hash of the content); sizes of directories differ between file systems.
 Snapshot = dict[str, tuple[str, int, str | None, str | None]]

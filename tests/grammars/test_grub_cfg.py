@@ -11,8 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammars.grub_cfg import DEPTH_LIMIT, Command, For, Function, If, Loop, Problem, Statement, parse
-from grammars.grub_words import LINE_LIMIT
+from grammars.grub_cfg import (
+    DEPTH_LIMIT,
+    LINE_LIMIT,
+    Command,
+    For,
+    Function,
+    If,
+    Loop,
+    Problem,
+    Statement,
+    parse,
+    split_words,
+)
+from pvboot.menu.grub2_rules import join_arguments
 
 
 def _commands(text: str) -> list[str]:
@@ -114,6 +126,31 @@ def test_statements(text: str, names: list[str]) -> None:
     assert _commands(text) == names
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a  b\tc ", ["a", "b", "c"]),
+        ("a'b c'd", ["ab cd"]),
+        ('a="b c" d', ["a=b c", "d"]),
+        ('"a\\"b" "a\\b" "\\$x" "\\\\"', ['a"b', "a\\b", "$x", "\\"]),
+        ("'a\\' b", ["a\\", "b"]),
+        ("a\\ b \\c", ["a b", "c"]),
+        ('\\x20 "\\x20"', ["\\x20", "\\x20"]),
+        ("'' \"\" a", ["", "", "a"]),
+        ("'never closed", ["never closed"]),
+        ("end\\", ["end\\"]),
+        ("", []),
+    ],
+)
+def test_words_of_a_line(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+
+
+@given(st.lists(st.text("abc=/.-_", min_size=1, max_size=5), max_size=5))
+def test_plain_words_come_back(words: list[str]) -> None:
+    assert split_words(join_arguments(words)) == words
+
+
 def test_places_count_what_the_reader_drops() -> None:
     script = parse(b"# comment\r\n\ra\rb  c\r\n  fi\n", "f")
     command, problem = script.statements
@@ -161,7 +198,7 @@ def _walk(statements: tuple[Statement, ...]) -> None:
             _walk(statement.body)
 
 
-_TOKENS = [
+TOKENS = [
     "if",
     "then",
     "fi",
@@ -199,7 +236,7 @@ _TOKENS = [
     "$",
     "case",
 ]
-_WHOLE = [
+WHOLE = [
     "if a; then b; fi",
     "menuentry a { b; }",
     "for i in a b; do c; done",
@@ -212,7 +249,7 @@ _WHOLE = [
 ]
 
 
-@given(st.binary(max_size=300) | st.lists(st.sampled_from(_TOKENS + _WHOLE), max_size=30).map(" ".join).map(str.encode))
+@given(st.binary(max_size=300) | st.lists(st.sampled_from(TOKENS + WHOLE), max_size=30).map(" ".join).map(str.encode))
 def test_any_bytes_are_a_script(data: bytes) -> None:
     _walk(parse(data, "f").statements)
 
@@ -221,7 +258,7 @@ def _generated(seed: int) -> str:
     choose = random.Random(seed)
     text = ""
     for _ in range(choose.randint(1, 12)):
-        words = choose.choice(_WHOLE if choose.random() < 0.5 else _TOKENS).split(" ")
+        words = choose.choice(WHOLE if choose.random() < 0.5 else TOKENS).split(" ")
         if choose.random() < 0.15:
             del words[choose.randrange(len(words))]
         text += " ".join(words) + choose.choice([" ", " ", "", "\n"])

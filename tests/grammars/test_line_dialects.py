@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grammars import bls, elilo, extlinux
-from grammars.lines import Field
+from grammars.fields import Field
 
 Parser = Callable[[bytes, str], tuple[Field, ...]]
-PARSERS: list[Parser] = [bls.parse, bls.parse_as_grub, extlinux.parse, elilo.parse]
+PARSERS: list[Parser] = [
+    bls.parse,
+    bls.parse_as_grub,
+    lambda data, file: extlinux.parse(data, file).fields,
+    lambda data, file: elilo.parse(data, file).fields,
+]
 
 
 def _pairs(fields: tuple[Field, ...]) -> list[tuple[str, str]]:
@@ -61,7 +66,7 @@ def test_bls_as_blscfg_reads_it(text: bytes, pairs: list[tuple[str, str]]) -> No
     ],
 )
 def test_extlinux(text: bytes, pairs: list[tuple[str, str]]) -> None:
-    assert _pairs(extlinux.parse(text, "f")) == pairs
+    assert _pairs(extlinux.parse(text, "f").fields) == pairs
 
 
 @pytest.mark.parametrize(
@@ -78,13 +83,13 @@ def test_extlinux(text: bytes, pairs: list[tuple[str, str]]) -> None:
     ],
 )
 def test_elilo(text: bytes, pairs: list[tuple[str, str]]) -> None:
-    assert _pairs(elilo.parse(text, "f")) == pairs
+    assert _pairs(elilo.parse(text, "f").fields) == pairs
 
 
 def test_spans_are_places_in_the_file() -> None:
-    (_, second) = extlinux.parse(b"LABEL a\n\t  KERNEL /k  \n", "f")
+    (_, second) = extlinux.parse(b"LABEL a\n\t  KERNEL /k  \n", "f").fields
     assert (str(second.span), second.span.length) == ("f:2:4", 9)
-    (_, flag) = elilo.parse(b"label=a   read-only\n", "f")
+    (_, flag) = elilo.parse(b"label=a   read-only\n", "f").fields
     assert (str(flag.span), flag.span.length) == ("f:1:11", 9)
 
 

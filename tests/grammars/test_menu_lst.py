@@ -8,16 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammars.menu_lst import (
-    LINE_LIMIT_BYTES,
-    CommandLine,
-    line_grammar,
-    parse,
-    parse_line,
-    split_line,
-    split_words,
-    word_grammar,
-)
+from grammars.menu_lst import LINE_LIMIT_BYTES, CommandLine, parse, parse_line
 from grammars.spans import SourceSpan
 
 PIECES = [
@@ -93,7 +84,8 @@ def test_spans_behind_a_continuation_point_at_the_original_line() -> None:
     (line,) = parse(b"\n\tkernel /x \\\n   b=1\n", "m").lines
     assert line.name_span == SourceSpan("m", 2, 2, 6)
     assert line.argument_span == SourceSpan("m", 2, 9, 11)
-    assert [(word.text, str(word.span)) for word in line.words] == [("/x", "m:2:9"), ("b=1", "m:3:4")]
+    parts = [(part.text, line.argument_part(part.start, len(line.argument))) for part in line.arguments.parts]
+    assert [(text, str(span)) for text, span in parts] == [("/x", "m:2:9"), ("b=1", "m:3:4")]
 
 
 @pytest.mark.parametrize("length", [LINE_LIMIT_BYTES - 1, LINE_LIMIT_BYTES, LINE_LIMIT_BYTES + 1])
@@ -142,7 +134,8 @@ def test_any_bytes_parse_and_every_span_covers_its_text(data: bytes) -> None:
 
 
 def _parts(line: CommandLine) -> list[tuple[str, SourceSpan]]:
-    words = [(word.text, word.span) for word in line.words]
+    parts = line.arguments.parts
+    words = [(part.text, line.argument_part(part.start, part.start + len(part.text))) for part in parts]
     return [(line.text, line.span), (line.name, line.name_span), (line.argument, line.argument_span), *words]
 
 
@@ -183,17 +176,3 @@ def _read_byte_by_byte(data: bytes) -> list[bytes]:
 def test_any_typed_line_parses(text: str) -> None:
     line = parse_line(text)
     assert line is None or re.fullmatch(r"[^ =]*", line.name)
-
-
-LINE_TEXTS = st.text(alphabet=st.sampled_from(" =ab\t\\\udc80é\n\u00a0"), max_size=12) | st.text(max_size=20)
-
-
-@given(LINE_TEXTS)
-def test_split_line_is_the_grammar(text: str) -> None:
-    (match,) = line_grammar().parse_string(text)
-    assert split_line(text) == (match["name"], match["argument"])
-
-
-@given(LINE_TEXTS)
-def test_split_words_is_the_grammar(text: str) -> None:
-    assert split_words(text) == list(word_grammar().parse_string(text, parse_all=True))

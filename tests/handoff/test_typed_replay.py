@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvboot.errors import BootError
@@ -47,7 +47,7 @@ def cases(draw: st.DrawFn) -> tuple[int, int, int | None, dict[str, Any], bytes]
     )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(cases())
 def test_13_the_operations_never_break_the_typing_rules(
     case: tuple[int, int, int | None, dict[str, Any], bytes],

@@ -1,4 +1,4 @@
-"""What the kernel room's tests share: the oracle, and the way to compare a parsed kernel with it."""
+"""Shared by the kernel room's tests: the oracle, and comparing a parsed kernel with it."""
 
 from __future__ import annotations
 

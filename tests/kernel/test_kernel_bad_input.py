@@ -117,7 +117,7 @@ def cases(parts: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def outcomes(cases: dict[str, Case], oracle: Path) -> dict[str, dict[str, Any]]:
-    """What Xen's builder makes of them."""
+    """The results of Xen's builder."""
     hanging = [case for case in cases.values() if case.expect == "timeout"]
     others = [case for case in cases.values() if case.expect != "timeout"]
     results = run_many(oracle, [(case.kernel, "--no-hash", *case.args) for case in others], timeout=60)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,7 @@ def test_bsd_symbol_table_that_xen_reserves_too_little_for_is_kept_whole(ask_xen
     assert strings not in theirs, "Xen reserves enough after all"
     assert len(ours) > len(theirs)
     start = tiny.memsz
-    table = structs.BSD_SYMTAB32.parse(ours[start:])
+    table = structs.bsd_symtab(32).parse(ours[start:])
     place = start + 4 + table.sections[2].sh_offset
     assert ours[place : place + len(strings)] == strings
     assert start + 4 + table.size == place + len(strings) == image.virt_kend - image.virt_kstart
@@ -118,7 +120,7 @@ def test_bsd_symbol_table_reads_as_an_elf_file(bits: int) -> None:
     symbols, strings = bytes(range(48)), b"\0name\0"
     tiny = TinyKernel(bits, notes={"BSD_SYMTAB": "yes"}, symbols=symbols, strings=strings)
     memory = kernel_memory(parse_kernel(tiny.build(), name="bsd"))[tiny.memsz :]
-    table = (structs.BSD_SYMTAB64 if bits == 64 else structs.BSD_SYMTAB32).parse(memory)
+    table = structs.bsd_symtab(bits).parse(memory)
     assert (table.ehdr.e_shoff, table.ehdr.e_shnum, table.ehdr.e_phnum) == (64, 3, 0)
     pseudo_file = memory[4 : 4 + table.size]
     for section, content in zip(table.sections[1:], (symbols, strings), strict=True):
@@ -208,10 +210,25 @@ def test_damaged_multiboot_binary_names_the_field(change: dict[str, int], field:
     assert field in caught.value.where
 
 
-def test_multiboot_binary_with_a_wrong_checksum_is_none() -> None:
+def test_multiboot_binary_with_a_wrong_checksum_is_not_recognised() -> None:
     with pytest.raises(KernelError, match="no kernel format that is known"):
         parse_kernel(binary_kernel(checksum_off_by=1), name="binary")
 
 
 def test_uncompressed_payload_is_taken(ask_xen: AskXen, tmp_path: Path) -> None:
     check_memory(bzimage(TinyKernel().build()), ask_xen, tmp_path / "memory")
+
+
+def test_parsing_a_kernel_imports_neither_construct_nor_a_codec_it_does_not_need(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(TinyKernel().build())
+    code = (
+        "import sys\n"
+        "from pvboot.kernel.loader import parse_kernel\n"
+        "from pvboot.kernel.report import parms_json\n"
+        "parms_json(parse_kernel(open(sys.argv[1], 'rb').read()))\n"
+        "heavy = {'construct', 'lzma', 'bz2', 'lz4', 'lzallright', 'backports.zstd', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    output = subprocess.check_output([sys.executable, "-c", code, str(kernel)], text=True)
+    assert output == "[]\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from pvboot.errors import KernelError
 from pvboot.kernel import elf
+from pvboot.kernel._formats import ELF_HEADER, PROGRAM_HEADER, SECTION_HEADER
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
-from tests.oracle.images import NOTE_TYPES, NoteValue, TinyKernel, bzimage, compress, note
+from tests.oracle.images import NOTE_NUMBERS, NoteValue, TinyKernel, bzimage, compress, note
 
 ORACLE_SETTINGS = settings(
     deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -112,7 +112,7 @@ other_notes = st.lists(
 ).map(b"".join)
 earlier_notes = st.lists(
     st.builds(
-        lambda kind, value: note("Xen", NOTE_TYPES[kind], struct.pack("<Q", value)),
+        lambda kind, value: note("Xen", NOTE_NUMBERS[kind], struct.pack("<Q", value)),
         st.sampled_from(["ENTRY", "VIRT_BASE", "INIT_P2M", "PHYS32_ENTRY"]),
         addresses,
     ),
@@ -175,14 +175,14 @@ def test_random_notes_and_program_headers(tiny: TinyKernel, ask_xen: AskXen) -> 
 def big_endian(kernel: bytes) -> bytes:
     """A 64-bit TinyKernel's file with headers and notes in the other byte order."""
     swapped = bytearray(kernel)
+    header = ELF_HEADER[64, "little"](kernel)
+    swapped[16:64] = ELF_HEADER[64, "big"].LAYOUT.pack(*vars(header).values())[16:]
     swapped[5] = 2
-    header = elf.parse_elf(memoryview(kernel), "little").header
-    struct.pack_into(">" + elf.EHDR_FORMAT[64][3:], swapped, 16, *astuple(header)[1:])
-    for at in range(header.phoff, header.phoff + header.phnum * 56, 56):
-        fields = struct.unpack_from("<" + elf.PHDR_FORMAT[64], kernel, at)
-        struct.pack_into(">" + elf.PHDR_FORMAT[64], swapped, at, *fields)
-        at, size = fields[2], fields[5]
-        end = at + size if fields[0] == elf.PT_NOTE else at
+    for at in range(header.e_phoff, header.e_phoff + header.e_phnum * 56, 56):
+        segment = PROGRAM_HEADER[64, "little"](kernel, at)
+        swapped[at : at + 56] = PROGRAM_HEADER[64, "big"].LAYOUT.pack(*vars(segment).values())
+        at = segment.p_offset
+        end = at + segment.p_filesz if segment.p_type == elf.PT_NOTE else at
         while at < end:
             namesz, descsz, kind = struct.unpack_from("<III", kernel, at)
             struct.pack_into(">III", swapped, at, namesz, descsz, kind)
@@ -194,13 +194,21 @@ def big_endian(kernel: bytes) -> bytes:
 
 
 TEXTS = ("XEN_VERSION", "GUEST_OS", "GUEST_VERSION", "LOADER", "PAE_MODE", "FEATURES")
-TEXT_NOTES = {NOTE_TYPES[name] for name in TEXTS}
+TEXT_NOTES = {NOTE_NUMBERS[name] for name in TEXTS}
 
 
 def test_big_endian_headers_are_swapped_as_in_xen(ask_xen: AskXen) -> None:
     kernel = big_endian(TinyKernel().build())
     assert ask_xen(kernel)["status"] == "ok"
     check_against_xen(kernel, ask_xen)
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_section_table_is_cut_to_what_the_file_could_hold(bits: int, ask_xen: AskXen) -> None:
+    kernel = bytearray(TinyKernel(bits, note_phdr=False, note_section=True).build())
+    header = ELF_HEADER[bits, "little"](kernel)
+    kernel[: header.SIZE] = header.pack(e_shoff=0, e_shentsize=SECTION_HEADER[bits, "little"].SIZE, e_shnum=0xFFFF)
+    check_against_xen(bytes(kernel), ask_xen)
 
 
 guest_items = st.lists(
@@ -332,7 +340,7 @@ def test_hostile_tables_of_full_size_are_read_once() -> None:
 )
 def test_number_of_notes_is_bounded(name: str, count: int, message: str) -> None:
     kernel = bytearray(TinyKernel().build())
-    notes = note(name, NOTE_TYPES["FEATURES"], b"x|" * 100 + b"\0") * count
+    notes = note(name, NOTE_NUMBERS["FEATURES"], b"x|" * 100 + b"\0") * count
     struct.pack_into("<Q", kernel, 64 + 56 + 8, len(kernel))
     struct.pack_into("<Q", kernel, 64 + 56 + 32, len(notes))
     with pytest.raises(KernelError, match=message):

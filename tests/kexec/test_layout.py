@@ -85,7 +85,7 @@ def test_a_later_piece_overwrites_an_earlier_one_zeros_included() -> None:
     assert pages[:300] == b"a" * 100 + b"b" * 50 + b"\0" * 50 + b"a" * 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.sampled_from([64, 32]),
     pages=st.integers(1024, 20000),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +15,7 @@ from pvboot.kernel.image import KernelImage, Piece
 from pvboot.kexec.build import DomainImage
 from pvboot.kexec.layout import plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits, describe
 from pvboot.xen.constants import HYPERCALL_NUMBERS
 
 PAGE = 4096
@@ -25,68 +27,61 @@ SPARE_PAGE = 16  # mapped pages that nothing uses
 IMAGE_PAGES = 32
 NR_PAGES = 2048
 
-PRELUDE = {
-    64: """
-        .code64
-        .macro hypercall number
-            movl $\\number, %eax
-            syscall
-        .endm
-        .macro shutdown reason
-            movl $\\reason, shutdown_reason(%rip)
-            movl $2, %edi
-            leaq shutdown_reason(%rip), %rsi
-            hypercall 29
-            ud2
-        .endm
-        .macro say text, length
-            xorl %edi, %edi
-            movl $\\length, %esi
-            leaq \\text(%rip), %rdx
-            hypercall 18
-        .endm
-        .set code, {base}
-        .set data, {base} + 0x8000
-        .set spare, {base} + 0x10000
-        jmp start
-        .balign 8
-        shutdown_reason: .long 0
-        .balign 8
-    """,
-    32: """
-        .code32
-        .macro hypercall number
-            movl $\\number, %eax
-            int $0x82
-        .endm
-        .macro shutdown reason
-            movl $\\reason, shutdown_reason
-            movl $2, %ebx
-            movl $shutdown_reason, %ecx
-            hypercall 29
-            ud2
-        .endm
-        .macro say text, length
-            xorl %ebx, %ebx
-            movl $\\length, %ecx
-            movl $\\text, %edx
-            hypercall 18
-        .endm
-        .set code, {base}
-        .set data, {base} + 0x8000
-        .set spare, {base} + 0x10000
-        jmp start
-        .balign 8
-        shutdown_reason: .long 0
-        .balign 8
-    """,
+# Written in assembly as @name: registers of the guest's width, hypercall arguments, and what else depends on it.
+_BOTH = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
+WIDTHS = {
+    64: {
+        **{name: f"%r{name}" for name in _BOTH},
+        **dict(zip(("arg1", "arg2", "arg3", "arg4", "arg5"), ("%rdi", "%rsi", "%rdx", "%r10", "%r8"), strict=True)),
+        "word": ".quad",
+        "w": "8",
+        "s": "q",
+        "hypercall": "syscall",
+        "cs": "0xe033",
+    },
+    32: {
+        **{name: f"%e{name}" for name in _BOTH},
+        **dict(zip(("arg1", "arg2", "arg3", "arg4", "arg5"), ("%ebx", "%ecx", "%edx", "%esi", "%edi"), strict=True)),
+        "word": ".long",
+        "w": "4",
+        "s": "l",
+        "hypercall": "int $0x82",
+        "cs": "0xe019",
+    },
 }
+PRELUDE = """
+    .macro hypercall number
+        movl $\\number, %eax
+        @hypercall
+    .endm
+    .macro hypercall2 number, first, second
+        mov $\\first, @arg1
+        mov $\\second, @arg2
+        hypercall \\number
+    .endm
+    .macro shutdown reason
+        movl $\\reason, shutdown_reason
+        hypercall2 29, 2, shutdown_reason
+        ud2
+    .endm
+    .macro say text, length
+        mov $\\text, @arg3
+        hypercall2 18, 0, \\length
+    .endm
+    .set data, code + 0x8000
+    .set spare, code + 0x10000
+    jmp start
+    .balign 8
+    shutdown_reason: .long 0
+    .balign 8
+"""
 
 
 @lru_cache(maxsize=64)
 def assemble(width: int, source: str) -> bytes:
     """Machine code of a program at its base address."""
-    text = PRELUDE[width].format(base=hex(BASE[width])) + source + "\n"
+    text = f".code{width}\n.set code, {BASE[width]:#x}\n{PRELUDE}{source}\n"
+    text = re.sub(r"@(\w+)", lambda match: WIDTHS[width][match[1]], text)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         (path / "guest.s").write_text(text)
@@ -158,11 +153,17 @@ class Guest:
         return self.mfn(self.layout.segment("pgtables").pfn + index)
 
     @property
+    def _l1_pfn(self) -> int:
+        """Page of the L1 that maps the guest's first pages: the first of the leaf tables, which come last."""
+        return self.layout.segment("pgtables").end_pfn - self.layout.mappings[0].ranges[0].count
+
+    @property
     def l1_mfn(self) -> int:
-        """The L1 that maps the guest's first pages (the last one: they are few)."""
-        tables = self.layout.segment("pgtables").pages
-        ranges = self.layout.mappings[0].ranges[0].count
-        return self.table_mfn(tables - ranges)
+        return self.mfn(self._l1_pfn)
+
+    def l1_entry_va(self, page: int) -> int:
+        """Where the guest has the entry for a page mapped, read-only."""
+        return self.layout.va_of(self._l1_pfn) + 8 * page
 
     def l1_slot(self, page: int) -> int:
         """Machine address of the entry that maps a page."""
@@ -175,59 +176,54 @@ class Guest:
     def peek(self, page: int, offset: int, size: int) -> bytes:
         return self.machine.read(self.mfn(page), offset, size)
 
+    def peek_int(self, page: int, offset: int = 0, size: int = 4) -> int:
+        return int.from_bytes(self.peek(page, offset, size), "little")
+
+    def poke_ints(self, page: int, offset: int, *values: int, size: int = 4) -> None:
+        self.poke(page, offset, b"".join(value.to_bytes(size, "little") for value in values))
+
     def words(self, page: int, offset: int, count: int) -> list[int]:
-        data = self.peek(page, offset, count * self.word)
-        return [int.from_bytes(data[at : at + self.word], "little") for at in range(0, len(data), self.word)]
+        return [self.peek_int(page, offset + at * self.word, self.word) for at in range(count)]
 
-    def run(self, limits: Limits | None = None, until: bytes | None = None) -> Outcome:
-        return self.machine.run(limits or Limits(cpu_seconds=20, silent_seconds=20, idle_seconds=20), until)
+    def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
+        return self.machine.run(limits or RunLimits(cpu_seconds=20, silent_seconds=20, idle_seconds=20), until)
+
+    def run_to_power_off(self) -> Outcome:
+        outcome = self.run()
+        assert outcome.reason == "poweroff", "\n".join(describe(outcome))
+        return outcome
 
 
-CALLER = {
-    64: """
-        start:
-            movq $code + 0x4000, %rbx
-        next:
-            movq (%rbx), %rax
-            cmpq $-1, %rax
-            je finish
-            movq 8(%rbx), %rdi
-            movq 16(%rbx), %rsi
-            movq 24(%rbx), %rdx
-            movq 32(%rbx), %r10
-            movq 40(%rbx), %r8
-            syscall
-            movq %rax, 48(%rbx)
-            addq $64, %rbx
-            jmp next
-        finish:
-            shutdown 0
-    """,
-    32: """
-        start:
-            movl $code + 0x4000, %ebp
-        next:
-            movl (%ebp), %eax
-            cmpl $-1, %eax
-            je finish
-            movl 4(%ebp), %ebx
-            movl 8(%ebp), %ecx
-            movl 12(%ebp), %edx
-            movl 16(%ebp), %esi
-            movl 20(%ebp), %edi
-            int $0x82
-            movl %eax, 24(%ebp)
-            addl $32, %ebp
-            jmp next
-        finish:
-            shutdown 0
-    """,
-}
+def wait_for(text: bytearray, pattern: bytes) -> None:
+    """Until a guest in another thread has printed something; the test's own timeout bounds it."""
+    while pattern not in text:
+        time.sleep(0.005)
+
+
+CALLER = """
+    start:
+        mov $code + 0x4000, @bp
+    next:
+        mov (@bp), @ax
+        cmp $-1, @ax
+        je finish
+        mov @w(@bp), @arg1
+        mov 2*@w(@bp), @arg2
+        mov 3*@w(@bp), @arg3
+        mov 4*@w(@bp), @arg4
+        mov 5*@w(@bp), @arg5
+        @hypercall
+        mov @ax, 6*@w(@bp)
+        add $8*@w, @bp
+        jmp next
+    finish:
+        shutdown 0
+"""
 
 
 def caller(width: int) -> Guest:
     """A guest that performs a list of hypercalls: see `perform`."""
-    return Guest(width, CALLER[width])
+    return Guest(width, CALLER)
 
 
 def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> list[int]:
@@ -244,8 +240,7 @@ def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> lis
             values += [0] * (8 - len(values))
         entry = b"".join(value.to_bytes(guest.word, "little") for value in values)
         guest.poke(TABLE_PAGE + index // per_page, index % per_page * size, entry)
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", outcome
+    guest.run_to_power_off()
     results = []
     for index in range(len(calls)):
         data = guest.peek(TABLE_PAGE + index // per_page, index % per_page * size + 6 * guest.word, guest.word)
@@ -253,70 +248,38 @@ def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> lis
     return results
 
 
-# Registers one handler for all vectors of interest.  It copies the stack to the data area, tells which vector it was
-# (each vector has its own entry), and jumps to `resume`.
-HANDLERS64 = """
+# A trap table with one handler for all vectors of interest.  It copies the stack to the data area, notes which vector
+# it was (each vector has its own entry), and jumps to `resume`.
+HANDLERS = """
     .macro handler vector
     handler_\\vector:
-        movq $\\vector, %rbx
+        mov $\\vector, @bx
         jmp handled
     .endm
-    handler 0
-    handler 1
-    handler 3
-    handler 6
-    handler 13
-    handler 14
-    handler 128
+    .irp vector, 0, 1, 3, 6, 13, 14, 128
+    handler \\vector
+    .endr
     handled:
-        movq %rsp, %rsi
-        movq $data, %rdi
+        mov @sp, @si
+        mov $data, @di
         movl $10, %ecx
         cld
-        rep movsq
-        movq %rbx, data + 0x100
-        movq %rsp, data + 0x108
+        rep movs@s
+        mov @bx, data + 0x100
+        mov @sp, data + 0x108
         jmp resume
     .balign 8
     traps:
         .irp vector, 0, 1, 3, 6, 13, 14, 128
         .byte \\vector
         .byte 4 * (\\vector == 14)
-        .word 0xe033
-        .long 0
-        .quad handler_\\vector
+        .word @cs
+        .balign @w
+        @word handler_\\vector
         .endr
         .quad 0, 0
-"""
-HANDLERS32 = """
-    .macro handler vector
-    handler_\\vector:
-        movl $\\vector, %ebx
-        jmp handled
+    .macro set_traps
+        mov $traps, @arg1
+        hypercall 0
     .endm
-    handler 0
-    handler 1
-    handler 3
-    handler 6
-    handler 13
-    handler 14
-    handler 128
-    handled:
-        movl %esp, %esi
-        movl $data, %edi
-        movl $10, %ecx
-        cld
-        rep movsl
-        movl %ebx, data + 0x100
-        movl %esp, data + 0x108
-        jmp resume
-    .balign 8
-    traps:
-        .irp vector, 0, 1, 3, 6, 13, 14, 128
-        .byte \\vector
-        .byte 4 * (\\vector == 14)
-        .word 0xe019
-        .long handler_\\vector
-        .endr
-        .quad 0
 """

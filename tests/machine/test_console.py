@@ -5,35 +5,34 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine.console import (
-    INDEX,
-    INDEXES,
-    INDEXES_OFFSET,
-    INPUT_BYTES,
-    INPUT_QUEUE_MAX,
-    OUTPUT_BYTES,
-    OUTPUT_OFFSET,
-    Console,
-    ring_bytes,
-    ring_store,
-)
+from pvboot.machine.console import INPUT_BYTES, INPUT_QUEUE_MAX, OUTPUT_BYTES, Console
 from pvboot.machine.memory import Memory
+from pvboot.machine.rings import INDEXES, Ring
+from pvboot.xen._formats import ConsoleRing
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
 
 class Guest:
-    """The front end's side of a ring."""
+    """The front end's side of a console."""
 
     def __init__(self, start: int = 0) -> None:
         memory = Memory(64, 4)
-        self.mfn = int(memory.p2m[1])
-        self.page = memory.page(self.mfn)
+        mfn = int(memory.p2m[1])
+        page = memory.page(mfn)
+        self.input = Ring(page, 0, INPUT_BYTES, ConsoleRing.in_cons)
+        self.output = Ring(page, ConsoleRing.out, OUTPUT_BYTES, ConsoleRing.out_cons)
         self.shown = b""
         self.notified = 0
         self.console = Console(memory, self.show, self.notify)
-        self.console.attach(self.mfn)
-        INDEXES.pack_into(self.page, INDEXES_OFFSET, start, start, start, start)
+        self.console.attach(mfn)
+        self.page = page
+        self.set_indexes(start, start, start, start)
+
+    def set_indexes(self, *values: int) -> None:
+        """in_cons, in_prod, out_cons, out_prod."""
+        INDEXES.pack_into(self.page, ConsoleRing.in_cons, *values[:2])
+        INDEXES.pack_into(self.page, ConsoleRing.out_cons, *values[2:])
 
     def show(self, data: bytes) -> None:
         self.shown += data
@@ -41,40 +40,25 @@ class Guest:
     def notify(self) -> None:
         self.notified += 1
 
-    def index(self, number: int) -> int:
-        return int(INDEXES.unpack_from(self.page, INDEXES_OFFSET)[number])
-
-    def set_index(self, number: int, value: int) -> None:
-        INDEX.pack_into(self.page, INDEXES_OFFSET + 4 * number, value & 0xFFFFFFFF)
-
     def print(self, data: bytes) -> None:
-        """As much as fits goes into the ring, then the back end is told; until all is out."""
+        """As much as fits goes into the ring, then the back end is notified; until all is out."""
         while data:
-            room = OUTPUT_BYTES - (self.index(3) - self.index(2) & 0xFFFFFFFF)
-            ring_store(self.page, OUTPUT_OFFSET, OUTPUT_BYTES, self.index(3), data[:room])
-            self.set_index(3, self.index(3) + len(data[:room]))
-            data = data[room:]
+            data = data[self.output.put(data) :]
             self.console.serve()
-
-    def read(self) -> bytes:
-        count = self.index(1) - self.index(0) & 0xFFFFFFFF
-        data = ring_bytes(self.page, 0, INPUT_BYTES, self.index(0), count)
-        self.set_index(0, self.index(1))
-        return data
 
 
 @given(start=indexes, texts=st.lists(st.binary(max_size=5000), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_output_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> None:
     guest = Guest(start)
     for text in texts:
         guest.print(text)
     assert guest.shown == b"".join(texts)
-    assert guest.index(2) == guest.index(3)
+    assert not guest.output.used
 
 
 @given(start=indexes, texts=st.lists(st.binary(max_size=3000), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_input_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> None:
     guest = Guest(start)
     got = b""
@@ -82,7 +66,7 @@ def test_input_arrives_whole_from_any_index(start: int, texts: list[bytes]) -> N
         guest.console.feed(text)
         while guest.console.has_input:
             guest.console.serve()
-            got += guest.read()
+            got += guest.input.take()
     assert got == b"".join(texts)
 
 
@@ -91,20 +75,20 @@ def test_a_full_input_ring_waits() -> None:
     guest.console.feed(b"x" * 1500)
     guest.console.serve()
     guest.console.serve()
-    assert guest.index(1) == INPUT_BYTES and guest.console.has_input and guest.notified == 1
+    assert guest.input.used == INPUT_BYTES and guest.console.has_input and guest.notified == 1
 
 
 @given(consumed=indexes, produced=indexes, in_consumed=indexes, in_produced=indexes)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_index_is_trusted(consumed: int, produced: int, in_consumed: int, in_produced: int) -> None:
     guest = Guest()
-    INDEXES.pack_into(guest.page, INDEXES_OFFSET, in_consumed, in_produced, consumed, produced)
+    guest.set_indexes(in_consumed, in_produced, consumed, produced)
     guest.console.feed(b"typed")
     guest.console.serve()
     assert len(guest.shown) <= OUTPUT_BYTES
     if (produced - consumed) & 0xFFFFFFFF > OUTPUT_BYTES:
         assert guest.shown == b"" and guest.console.bad_indexes
-    assert guest.index(2) == produced
+    assert guest.output.indexes == (produced, produced)
 
 
 def test_typed_input_is_bounded() -> None:
@@ -114,7 +98,7 @@ def test_typed_input_is_bounded() -> None:
     total = b""
     while guest.console.has_input:
         guest.console.serve()
-        total += guest.read()
+        total += guest.input.take()
     assert total == b"x" * INPUT_QUEUE_MAX
 
 

@@ -50,7 +50,7 @@ def test_cpuid_leaves() -> None:
     "statement",
     [
         "import pvboot.machine",
-        "from pvboot.machine.machine import Machine; from pvboot.machine.outcome import Limits, describe",
+        "from pvboot.machine.machine import Machine; from pvboot.machine.outcome import RunLimits, describe",
         "from pvboot.machine.machine import Machine; m = Machine(64, 64); m.mmu_update([]); m.feed(b'x')",
     ],
 )

@@ -6,13 +6,14 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine.outcome import Limits
+from pvboot.machine.entries import frames_of
+from pvboot.machine.outcome import RunLimits
 from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
 from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NAMES, HYPERCALL_NUMBERS
-from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
+from pvboot.xen.paging import PTE_PRESENT, PTE_RW
 from tests.machine.guests import BASE, DATA_PAGE, SPARE_PAGE, Guest, assemble
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
@@ -43,7 +44,7 @@ def check_safety(guest: Guest) -> None:
             continue
         entries = memory.frames[mfn]
         present = entries[(entries & np.uint64(PTE_PRESENT)) != 0]
-        targets = ((present & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+        targets = frames_of(present)
         assert not len(targets) or int(targets.max()) < memory.total
         assert (frames.owner[targets] != 0).all()
         writable = targets[(present & np.uint64(PTE_RW)) != 0]
@@ -57,7 +58,7 @@ IDLE = "start: shutdown 0"
 
 @BOTH
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_any_hypercalls(width: int, data: st.DataObject) -> None:
     guest = Guest(width, IDLE)
     values = st.sampled_from(interesting(guest))
@@ -77,7 +78,7 @@ def test_any_hypercalls(width: int, data: st.DataObject) -> None:
 
 @BOTH
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_code(width: int, seed: int) -> None:
     """Random bytes executed as a kernel."""
     guest = Guest(width, IDLE)
@@ -90,91 +91,52 @@ def test_any_code(width: int, seed: int) -> None:
         at = int(generator.integers(0, 4090))
         code[at : at + len(piece)] = piece
     guest.machine.write(guest.mfn(0), 0, bytes(code))
-    outcome = guest.run(Limits(cpu_seconds=0.2, idle_seconds=0.2))
+    outcome = guest.run(RunLimits(cpu_seconds=0.2, idle_seconds=0.2))
     assert outcome.reason in REASONS
     check_safety(guest)
 
 
-HAMMER = {
-    64: """
-        start:
-            movq $table, %rdi
-            hypercall 0
-        again:
-            # a pseudo-random hypercall with pseudo-random arguments
-            movq seed(%rip), %rax
-            movq $6364136223846793005, %rcx
-            imulq %rcx, %rax
-            addq $1442695040, %rax
-            movq %rax, seed(%rip)
-            movq %rax, %r12
-            shrq $33, %r12
-            .irp register, %rdi, %rsi, %rdx, %r10, %r8
-            movq %r12, %rbx
-            andl $127, %ebx
-            movq values(,%rbx,8), \\register
-            shrq $5, %r12
-            .endr
-            movq %rax, %rbx
-            shrq $57, %rax
-            andl $63, %eax
-            cmpl $29, %eax
-            je again
-            cmpl $23, %eax
-            je again
-            cmpl $24, %eax
-            je again
-            syscall
-            jmp again
-        .balign 8
-        seed: .quad {seed}
-        table: .quad 0, 0
-        .balign 4096
-        values: .fill 128, 8, 0
-    """,
-    32: """
-        start:
-        again:
-            movl seed, %eax
-            imull $1664525, %eax
-            addl $1013904223, %eax
-            movl %eax, seed
-            movl %eax, %ebp
-            shrl $3, %ebp
-            .irp register, %ebx, %ecx, %edx, %esi, %edi
-            movl %ebp, %eax
-            andl $127, %eax
-            movl values(,%eax,4), \\register
-            shrl $4, %ebp
-            .endr
-            movl seed, %eax
-            shrl $26, %eax
-            cmpl $29, %eax
-            je again
-            cmpl $23, %eax
-            je again
-            cmpl $24, %eax
-            je again
-            int $0x82
-            jmp again
-        .balign 8
-        seed: .long {seed}
-        .balign 4096
-        values: .fill 128, 4, 0
-    """,
-}
+# A pseudo-random hypercall with pseudo-random arguments, again and again; not those that wait.
+HAMMER = """
+    start:
+    again:
+        movl seed, %eax
+        imull $1664525, %eax
+        addl $1013904223, %eax
+        movl %eax, seed
+        movl %eax, %ebp
+        shrl $3, %ebp
+        .irp register, @arg1, @arg2, @arg3, @arg4, @arg5
+        movl %ebp, %eax
+        andl $127, %eax
+        mov values(,@ax,@w), \\register
+        shrl $4, %ebp
+        .endr
+        movl seed, %eax
+        shrl $26, %eax
+        .irp waiting, 23, 24, 29
+        cmpl $\\waiting, %eax
+        je again
+        .endr
+        @hypercall
+        jmp again
+    .balign 8
+    seed: .long {seed}
+    .balign 4096
+    values: .fill 128, @w, 0
+"""
 
 
 @BOTH
 @pytest.mark.parametrize("seed", [1, 77, 4711])
 def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
-    source = HAMMER[width].format(seed=seed)
+    source = HAMMER.format(seed=seed)
     guest = Guest(width, source)
     values = interesting(guest)[:128]
     code = assemble(width, source)
     page = len(code) // 4096 if len(code) % 4096 else len(code) // 4096 - 1
     guest.poke(page, 0, b"".join(value.to_bytes(guest.word, "little") for value in values))
-    outcome = guest.run(Limits(cpu_seconds=1.0, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=1.0, silent_seconds=None))
     assert outcome.reason in ("cpu-limit", "crash", "halted"), outcome
     check_safety(guest)
 
@@ -182,17 +144,13 @@ def test_a_guest_hammers_the_hypervisor(width: int, seed: int) -> None:
 @BOTH
 def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     """2**31 entries, all mapped: the same few frames over and over would do; here every entry is the list's page."""
-    load = (
-        "movq $code + 0x8000, %rdi\n movl $0x7fffffff, %esi"
-        if width == 64
-        else ("movl $code + 0x8000, %ebx\n movl $0x7fffffff, %ecx")
-    )
+    load = "mov $data, @arg1\n mov $0x7fffffff, @arg2"
     guest = Guest(width, f"start: {load}\n hypercall 13\n jmp start")
     size = 8 * guest.word
     for page in range(DATA_PAGE, SPARE_PAGE + 8):
         for at in range(0, 4096, size):
             guest.poke(page, at, (17).to_bytes(guest.word, "little"))
-    outcome = guest.run(Limits(cpu_seconds=0.5, silent_seconds=None))
+    outcome = guest.run(RunLimits(cpu_seconds=0.5, silent_seconds=None))
     assert outcome.reason == "cpu-limit"
 
 
@@ -205,42 +163,27 @@ def test_a_multicall_without_end_obeys_the_limit(width: int) -> None:
     ],
 )
 def test_bad_iret_frames(body: str) -> None:
-    outcome = Guest(64, f"start: {body}\n ud2").run(Limits(cpu_seconds=1))
+    outcome = Guest(64, f"start: {body}\n ud2").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash"
 
 
 @pytest.mark.parametrize("selector", [0x23, 0xE023, 0x10, 0xFFFF])
 def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
-    guest = Guest(
-        64,
-        f"""
-        start:
-            pushq $0xe02b
-            pushq $data
-            pushq $0x200
-            pushq ${selector | 3}
-            pushq $data
-            pushq $0
-            pushq $0
-            pushq $0
-            pushq $0
-            hypercall 23
-            ud2
-    """,
-    )
-    assert guest.run(Limits(cpu_seconds=1)).reason == "crash"
+    pushes = f"pushq $0xe02b; pushq $data; pushq $0x200; pushq ${selector | 3}; pushq $data{'; pushq $0' * 4}"
+    guest = Guest(64, f"start: {pushes}; hypercall 23; ud2")
+    assert guest.run(RunLimits(cpu_seconds=1)).reason == "crash"
 
 
 def test_the_hypervisors_pages_are_out_of_reach() -> None:
     """Neither the entry page nor the descriptors can be written by a 64-bit guest, and M2P is read-only."""
-    for address in ("0xffff800000000000", "0xffff820000000000", "0xffff82000000e000", "0xffff820000010000"):
-        guest = Guest(64, f"start: movq ${address}, %rax\n movq $0, (%rax)\n shutdown 0")
-        outcome = guest.run()
-        assert outcome.reason == "crash" and "trap 14" in outcome.detail
-    for address in ("0xf5800000", "0xffe00000", "0xffe0e000", "0xffe10000"):
-        guest = Guest(32, f"start: movl $0, {address}\n shutdown 0")
-        outcome = guest.run()
-        assert outcome.reason == "crash" and "trap 14" in outcome.detail
+    places = {
+        64: (0xFFFF_8000_0000_0000, 0xFFFF_8200_0000_0000, 0xFFFF_8200_0000_E000, 0xFFFF_8200_0001_0000),
+        32: (0xF580_0000, 0xFFE0_0000, 0xFFE0_E000, 0xFFE1_0000),
+    }
+    for width, addresses in places.items():
+        for address in addresses:
+            outcome = Guest(width, f"start: mov ${address:#x}, @ax\n movl $0, (@ax)\n shutdown 0").run()
+            assert outcome.reason == "crash" and "trap 14" in outcome.detail
 
 
 @BOTH
@@ -249,8 +192,7 @@ def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
     hypervisor = guest.machine.domain.hypervisor
     for offset in (0, 0x400, 0x700, 0x808):
         target = hypervisor.entry_va + offset
-        jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-        outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+        outcome = Guest(width, f"start: mov ${target:#x}, @ax\n jmp *@ax").run(RunLimits(cpu_seconds=1))
         assert outcome.reason in ("crash", "fault"), (offset, outcome)
 
 
@@ -258,8 +200,7 @@ def test_jumping_into_the_hypervisor_ends_the_guest(width: int) -> None:
 def test_the_m2p_cannot_be_executed(width: int) -> None:
     guest = Guest(width, "start: shutdown 0")
     target = guest.machine.domain.hypervisor.m2p_va + 0x1000 * guest.word
-    jump = f"movq ${target:#x}, %rax\n jmp *%rax" if width == 64 else f"movl ${target:#x}, %eax\n jmp *%eax"
-    outcome = Guest(width, f"start: {jump}").run(Limits(cpu_seconds=1))
+    outcome = Guest(width, f"start: mov ${target:#x}, @ax\n jmp *@ax").run(RunLimits(cpu_seconds=1))
     assert outcome.reason == "crash" and "trap 14" in outcome.detail
 
 
@@ -269,7 +210,7 @@ def test_console_indexes_of_a_guest_are_not_believed() -> None:
     guest.machine.write(ring, 3072, struct.pack("<IIII", 5, 0xFFFFFFF0, 17, 0x80000000))
     store = guest.image.mfn_of("xenstore")
     guest.machine.write(store, 2048, struct.pack("<IIII", 0, 0x7FFFFFFF, 0xFFFF0000, 3))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.printed == b"" and guest.machine.domain.console.bad_indexes
     assert guest.machine.domain.xenstore.broken
 

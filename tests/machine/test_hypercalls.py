@@ -20,7 +20,12 @@ from pvboot.xen.constants import DOMID_SELF
 from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL
 from tests.machine.guests import DATA_PAGE, PAGE, SPARE_PAGE, Guest, caller, perform
 
-BOTH = pytest.mark.parametrize("width", [64, 32])
+
+@pytest.fixture(params=[64, 32])
+def guest(request: pytest.FixtureRequest) -> Guest:
+    return caller(request.param)
+
+
 NOWHERE = 0x1000_0000  # mapped in neither width
 READ_ONLY, WRITABLE = 0x21, 0x23
 
@@ -29,73 +34,69 @@ def one(guest: Guest, name: str | int, *arguments: int) -> int:
     return perform(guest, [(name, arguments)])[0]
 
 
-def update_va_args(width: int, va: int, entry: int, flags: int) -> tuple[int, ...]:
-    return (va, entry, flags) if width == 64 else (va, entry & 0xFFFFFFFF, entry >> 32, flags)
+def expect(guest: Guest, *calls: tuple[str, tuple[int, ...], int]) -> None:
+    """Hypercalls (name, arguments, result) that the guest makes in one run."""
+    results = perform(guest, [(name, arguments) for name, arguments, _ in calls])
+    assert results == [result for *_, result in calls]
 
 
-@BOTH
-def test_unknown_hypercalls(width: int) -> None:
-    guest = caller(width)
+def mapping(guest: Guest, va: int, entry: int, flags: int = 0) -> tuple[int, ...]:
+    """Arguments of update_va_mapping."""
+    return va, *halves(guest, entry), flags
+
+
+def halves(guest: Guest, value: int) -> tuple[int, ...]:
+    """A 64-bit argument, which a 32-bit guest passes as two."""
+    return (value,) if guest.width == 64 else (value & 0xFFFFFFFF, value >> 32)
+
+
+def test_unknown_hypercalls(guest: Guest) -> None:
     assert perform(guest, [(38, ()), (63, ()), (0x7FFFFFFF, ()), ("hvm_op", (1, 2))]) == [-ENOSYS] * 4
     counters = guest.machine.domain.counters
     assert counters["unknown tmem_op"] == 1 and counters["unknown hvm_op"] == 1
 
 
-@BOTH
-def test_version_and_features(width: int) -> None:
-    guest = caller(width)
+def test_version_and_features(guest: Guest) -> None:
     buffer = guest.va(DATA_PAGE)
-    results = perform(
+    expect(
         guest,
-        [
-            ("xen_version", (0, 0)),
-            ("xen_version", (3, buffer)),
-            ("xen_version", (6, guest.va(DATA_PAGE + 1))),
-            ("xen_version", (5, guest.va(DATA_PAGE + 2))),
-            ("xen_version", (7, 0)),
-            ("xen_version", (77, buffer)),
-            ("xen_version", (1, NOWHERE)),
-        ],
+        ("xen_version", (0, 0), 4 << 16 | 17),
+        ("xen_version", (3, buffer), 0),
+        ("xen_version", (6, guest.va(DATA_PAGE + 1)), 0),
+        ("xen_version", (5, guest.va(DATA_PAGE + 2)), 0),
+        ("xen_version", (7, 0), PAGE),
+        ("xen_version", (77, buffer), -ENOSYS),
+        ("xen_version", (1, NOWHERE), -EFAULT),
     )
-    assert results == [4 << 16 | 17, 0, 0, 0, PAGE, -ENOSYS, -EFAULT]
-    assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[width]
-    features = int.from_bytes(guest.peek(DATA_PAGE + 1, 4, 4), "little")
+    assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[guest.width]
+    features = guest.peek_int(DATA_PAGE + 1, 4)
     assert features & 0xE0 == 0xE0  # preserve-AD, highmem assist, gnttab_map_avail_bits
-    assert guest.words(DATA_PAGE + 2, 0, 1) == [{64: 0xFFFF_8000_0000_0000, 32: 0xF580_0000}[width]]
+    assert guest.words(DATA_PAGE + 2, 0, 1) == [{64: 0xFFFF_8000_0000_0000, 32: 0xF580_0000}[guest.width]]
 
 
-@BOTH
-def test_m2p_window(width: int) -> None:
-    guest = caller(width)
+def test_m2p_window(guest: Guest) -> None:
     assert one(guest, "memory_op", 12, guest.va(DATA_PAGE)) == 0
     start, end, last = guest.words(DATA_PAGE, 0, 3)
     assert start == guest.machine.domain.hypervisor.m2p_va and last == guest.machine.domain.memory.total - 1
     assert end - start >= (last + 1) * guest.word
 
 
-@BOTH
-def test_memory_map(width: int) -> None:
-    guest = caller(width)
-    layout = XEN_MEMORY_MAP[width]
+def test_memory_map(guest: Guest) -> None:
+    layout = XEN_MEMORY_MAP[guest.width]
     guest.poke(DATA_PAGE, 0, layout.pack(8, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE + 2, 0, layout.pack(0, guest.va(DATA_PAGE + 1)))
-    results = perform(
+    expect(
         guest,
-        [
-            ("memory_op", (9, guest.va(DATA_PAGE))),
-            ("memory_op", (9, guest.va(DATA_PAGE + 2))),
-            ("memory_op", (3, 0)),
-            ("memory_op", (4, 0)),
-            ("memory_op", (11, 0)),
-        ],
+        ("memory_op", (9, guest.va(DATA_PAGE)), 0),
+        ("memory_op", (9, guest.va(DATA_PAGE + 2)), -EINVAL),
+        ("memory_op", (3, 0), guest.machine.nr_pages),
+        ("memory_op", (4, 0), guest.machine.nr_pages),
+        ("memory_op", (11,), -ENOSYS),
     )
-    assert results == [0, -EINVAL, guest.machine.nr_pages, guest.machine.nr_pages, -ENOSYS]
     assert struct.unpack("<QQI", guest.peek(DATA_PAGE + 1, 0, 20)) == (0, guest.machine.nr_pages * PAGE, 1)
 
 
-@BOTH
-def test_mmu_update(width: int) -> None:
-    guest = caller(width)
+def test_mmu_update(guest: Guest) -> None:
     slot = guest.l1_slot
     requests = [
         (slot(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE),  # another frame
@@ -106,43 +107,35 @@ def test_mmu_update(width: int) -> None:
     ]
     guest.poke(DATA_PAGE, 0, b"".join(struct.pack("<QQ", *request) for request in requests))
     before = guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16)
-    results = perform(
+    expect(
         guest,
-        [
-            ("mmu_update", (guest.va(DATA_PAGE), len(requests), guest.va(DATA_PAGE + 1), DOMID_SELF)),
-            ("mmu_update", (guest.va(DATA_PAGE), 1, 0, 7)),
-            ("mmu_update", (NOWHERE, 1, 0, DOMID_SELF)),
-        ],
+        ("mmu_update", (guest.va(DATA_PAGE), len(requests), guest.va(DATA_PAGE + 1), DOMID_SELF), -EBUSY),
+        ("mmu_update", (guest.va(DATA_PAGE), 1, 0, 7), -ESRCH),
+        ("mmu_update", (NOWHERE, 1, 0, DOMID_SELF), -EFAULT),
     )
-    assert results == [-EBUSY, -ESRCH, -EFAULT]
-    assert int.from_bytes(guest.peek(DATA_PAGE + 1, 0, 4), "little") == 3
+    assert guest.peek_int(DATA_PAGE + 1, 0) == 3
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
-    marks = PTE_GUEST_KERNEL | 4 if width == 64 else 0
+    marks = PTE_GUEST_KERNEL | 4 if guest.width == 64 else 0
     # The dirty bit was not set, the accessed bit was.
     assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | READ_ONLY | marks
     assert int(guest.machine.m2p[guest.mfn(5)]) == 0x1234
     assert guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16) == before
 
 
-@BOTH
-def test_update_va_mapping(width: int) -> None:
-    guest = caller(width)
+def test_update_va_mapping(guest: Guest) -> None:
     va = guest.va(SPARE_PAGE)
     guest.poke(SPARE_PAGE + 1, 0, guest.word.to_bytes(guest.word, "little"))
-    results = perform(
+    expect(
         guest,
-        [
-            ("update_va_mapping", update_va_args(width, va, guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4, 2)),
-            ("update_va_mapping", update_va_args(width, NOWHERE, 0, 0)),
-            ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.m2p_va, 0, 0)),
-            ("update_va_mapping", update_va_args(width, guest.machine.domain.hypervisor.gdt_va, 0, 0)),
-            ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | WRITABLE, 0)),
-            ("update_va_mapping", update_va_args(width, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80, 0)),
-        ],
+        ("update_va_mapping", mapping(guest, va, guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4, 2), 0),
+        ("update_va_mapping", mapping(guest, NOWHERE, 0), -EINVAL),
+        ("update_va_mapping", mapping(guest, guest.machine.domain.hypervisor.m2p_va, 0), -EINVAL),
+        ("update_va_mapping", mapping(guest, guest.machine.domain.hypervisor.gdt_va, 0), -EINVAL),
+        ("update_va_mapping", mapping(guest, va, guest.table_mfn(0) << 12 | WRITABLE), -EBUSY),
+        ("update_va_mapping", mapping(guest, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80), -EINVAL),
     )
-    assert results == [0, -EINVAL, -EINVAL, -EINVAL, -EBUSY, -EINVAL]
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
-    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if width == 64 else 0)
+    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if guest.width == 64 else 0)
 
 
 def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE) -> tuple[int, ...]:
@@ -151,7 +144,6 @@ def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE
     return guest.va(page), len(ops), guest.va(page, 2048), DOMID_SELF
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("name", "ops", "result", "done"),
     [
@@ -173,29 +165,26 @@ def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE
         ("mark superpage", [(19, "spare", 0)], -ENOSYS, 0),
     ],
 )
-def test_mmuext_op(width: int, name: str, ops: list[tuple[int | str, ...]], result: int, done: int) -> None:
-    guest = caller(width)
+def test_mmuext_op(guest: Guest, name: str, ops: list[tuple[int | str, ...]], result: int, done: int) -> None:
     guest.poke(SPARE_PAGE, 0, b"something")
     names = {"spare": guest.mfn(SPARE_PAGE), "top": guest.table_mfn(0), "code": guest.mfn(0)}
     prepared = []
     for op in ops:
         if op[0] in ("pin", "unpin"):
-            prepared.append((width // 32 + 1 if op[0] == "pin" else 4, names["top"], 0))
+            prepared.append((guest.width // 32 + 1 if op[0] == "pin" else 4, names["top"], 0))
         else:
             command, first, second = (names[value] if isinstance(value, str) else value for value in op)
             prepared.append((command, first, second))
     assert one(guest, "mmuext_op", *ext_ops(guest, prepared)) == result
-    assert int.from_bytes(guest.peek(DATA_PAGE, 2048, 4), "little") == done
+    assert guest.peek_int(DATA_PAGE, 2048) == done
     if name == "clear a page":
         assert guest.peek(SPARE_PAGE, 0, PAGE) == bytes(PAGE)
     if name == "copy a page":
         assert guest.peek(SPARE_PAGE, 0, PAGE) == guest.peek(0, 0, PAGE)
 
 
-@BOTH
-def test_multicall(width: int) -> None:
-    guest = caller(width)
-    layout = MULTICALL_ENTRY[width]
+def test_multicall(guest: Guest) -> None:
+    layout = MULTICALL_ENTRY[guest.width]
     numbers = [(17, 0, 0), (63, 0, 0), (13, guest.va(DATA_PAGE), 1), (17, 1, NOWHERE), (18, 0, 3)]
     text = guest.va(DATA_PAGE + 1)
     entries = [layout.pack(number, 0x55, first, second, text, 0, 0, 0) for number, first, second in numbers]
@@ -208,51 +197,27 @@ def test_multicall(width: int) -> None:
     assert guest.printed == b"abc"
 
 
-@BOTH
-def test_event_channels(width: int) -> None:
-    guest = caller(width)
-    at = [guest.va(DATA_PAGE, 64 * index) for index in range(12)]
-
-    def put(index: int, *values: int) -> None:
-        guest.poke(DATA_PAGE, 64 * index, b"".join(value.to_bytes(4, "little") for value in values))
-
-    put(0, 0, 0, 0)  # VIRQ 0 on vCPU 0
-    put(1, 1, 5, 0)  # VIRQ 1 on a vCPU that does not exist
-    put(2, 0, 0)  # IPI
-    put(3, DOMID_SELF | 0 << 16, 0)  # unbound for domain 0
-    put(4, DOMID_SELF, 3)
-    put(5, DOMID_SELF, 2)
-    put(6, DOMID_SELF, 77)
-    put(7, 4)
-    put(8, 99)
-    put(9, 4, 0)
-    put(10, 4, 7)
-    results = perform(
-        guest,
-        [
-            ("event_channel_op", (1, at[0])),
-            ("event_channel_op", (1, at[0])),
-            ("event_channel_op", (1, at[1])),
-            ("event_channel_op", (7, at[2])),
-            ("event_channel_op", (6, at[3])),
-            ("event_channel_op", (5, at[4])),
-            ("event_channel_op", (5, at[5])),
-            ("event_channel_op", (5, at[6])),
-            ("event_channel_op", (4, at[7])),
-            ("event_channel_op", (4, at[8])),
-            ("event_channel_op", (9, at[7])),
-            ("event_channel_op", (8, at[9])),
-            ("event_channel_op", (8, at[10])),
-            ("event_channel_op", (3, at[7])),
-            ("event_channel_op", (3, at[7])),
-            ("event_channel_op", (11, at[0])),
-            ("event_channel_op", (1, NOWHERE)),
-        ],
-    )
-    assert results == [0, -EEXIST, -ENOENT, 0, 0, 0, 0, 0, 0, -EINVAL, 0, 0, -ENOENT, 0, -EINVAL, -ENOSYS, -EFAULT]
+def test_event_channels(guest: Guest) -> None:
+    structures = [
+        (0, 0, 0),  # VIRQ 0 on vCPU 0
+        (1, 5, 0),  # VIRQ 1 on a vCPU that does not exist
+        (0, 0),  # IPI
+        (DOMID_SELF | 0 << 16, 0),  # unbound for domain 0
+        *((DOMID_SELF, 3), (DOMID_SELF, 2), (DOMID_SELF, 77)),
+        *((4,), (99,), (4, 0), (4, 7)),
+    ]
+    for index, values in enumerate(structures):
+        guest.poke_ints(DATA_PAGE, 64 * index, *values)
+    operations = [
+        *((1, 0, 0), (1, 0, -EEXIST), (1, 1, -ENOENT), (7, 2, 0), (6, 3, 0), (5, 4, 0), (5, 5, 0), (5, 6, 0)),
+        *((4, 7, 0), (4, 8, -EINVAL), (9, 7, 0), (8, 9, 0), (8, 10, -ENOENT), (3, 7, 0), (3, 7, -EINVAL)),
+        (11, 0, -ENOSYS),
+    ]
+    calls = [("event_channel_op", (op, guest.va(DATA_PAGE, 64 * index)), result) for op, index, result in operations]
+    expect(guest, *calls, ("event_channel_op", (1, NOWHERE), -EFAULT))
 
     def word(index: int, number: int) -> int:
-        return int.from_bytes(guest.peek(DATA_PAGE, 64 * index + 4 * number, 4), "little")
+        return guest.peek_int(DATA_PAGE, 64 * index + 4 * number)
 
     assert word(0, 2) == 3 and word(2, 1) == 4 and word(3, 1) == 5
     assert [word(4, 2), word(4, 4)] == [4, 0]  # VIRQ 0
@@ -261,30 +226,25 @@ def test_event_channels(width: int) -> None:
     assert guest.machine.domain.events.is_pending(4) is False  # closing forgets
 
 
-@BOTH
-def test_vcpu_op(width: int) -> None:
-    guest = caller(width)
+def test_vcpu_op(guest: Guest) -> None:
     info, timer = guest.va(DATA_PAGE), guest.va(DATA_PAGE, 64)
     guest.poke(DATA_PAGE, 0, struct.pack("<QII", guest.mfn(SPARE_PAGE), 128, 0))
-    guest.poke(DATA_PAGE, 64, (1 << 62).to_bytes(8, "little"))
+    guest.poke_ints(DATA_PAGE, 64, 1 << 62, size=8)
     guest.poke(DATA_PAGE, 128, struct.pack("<QII", guest.mfn(SPARE_PAGE), 4090, 0))
     guest.poke(DATA_PAGE, 192, guest.va(DATA_PAGE + 1).to_bytes(8, "little"))
-    results = perform(
+    expect(
         guest,
-        [
-            ("vcpu_op", (3, 0, 0)),
-            ("vcpu_op", (3, 1, 0)),
-            ("vcpu_op", (10, 0, guest.va(DATA_PAGE, 128))),
-            ("vcpu_op", (10, 0, info)),
-            ("vcpu_op", (10, 0, info)),
-            ("vcpu_op", (8, 0, timer)),
-            ("vcpu_op", (9, 0, 0)),
-            ("vcpu_op", (7, 0, 0)),
-            ("vcpu_op", (5, 0, guest.va(DATA_PAGE, 192))),
-            ("vcpu_op", (13, 0, 0)),
-        ],
+        ("vcpu_op", (3, 0, 0), 1),
+        ("vcpu_op", (3, 1), -ENOENT),
+        ("vcpu_op", (10, 0, guest.va(DATA_PAGE, 128)), -EINVAL),
+        ("vcpu_op", (10, 0, info), 0),
+        ("vcpu_op", (10, 0, info), -EINVAL),
+        ("vcpu_op", (8, 0, timer), 0),
+        ("vcpu_op", (9, 0, 0), 0),
+        ("vcpu_op", (7, 0, 0), 0),
+        ("vcpu_op", (5, 0, guest.va(DATA_PAGE, 192)), 0),
+        ("vcpu_op", (13, 0), -ENOSYS),
     )
-    assert results == [1, -ENOENT, -EINVAL, 0, -EINVAL, 0, 0, 0, 0, -ENOSYS]
     page = guest.peek(SPARE_PAGE, 128, 64)
     assert page[0] == 1 and page[1] == 1 and struct.unpack_from("<I", page, 56)[0] != 0  # mask kept, TSC factor
     assert guest.peek(DATA_PAGE + 1, 0, 4) == bytes(4)  # RUNSTATE_running
@@ -293,27 +253,22 @@ def test_vcpu_op(width: int) -> None:
     assert domain.frames.kind[guest.mfn(SPARE_PAGE)] == 6
 
 
-@BOTH
-def test_grant_table(width: int) -> None:
-    guest = caller(width)
-    layout = GNTTAB_SETUP_TABLE[width]
-    guest.poke(DATA_PAGE, 0, (1).to_bytes(4, "little"))
+def test_grant_table(guest: Guest) -> None:
+    layout = GNTTAB_SETUP_TABLE[guest.width]
+    guest.poke_ints(DATA_PAGE, 0, 1)
     guest.poke(DATA_PAGE, 64, GNTTAB_QUERY_SIZE.pack(DOMID_SELF, 0, 0, 9))
     guest.poke(DATA_PAGE, 128, layout.pack(DOMID_SELF, 4, 9, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE, 192, layout.pack(DOMID_SELF, 400, 9, guest.va(DATA_PAGE + 1)))
-    guest.poke(DATA_PAGE, 256, (2).to_bytes(4, "little"))
-    results = perform(
+    guest.poke_ints(DATA_PAGE, 256, 2)
+    expect(
         guest,
-        [
-            ("grant_table_op", (8, guest.va(DATA_PAGE), 1)),
-            ("grant_table_op", (6, guest.va(DATA_PAGE, 64), 1)),
-            ("grant_table_op", (2, guest.va(DATA_PAGE, 128), 1)),
-            ("grant_table_op", (2, guest.va(DATA_PAGE, 192), 1)),
-            ("grant_table_op", (8, guest.va(DATA_PAGE, 256), 1)),
-            ("grant_table_op", (0, 0, 1)),
-        ],
+        ("grant_table_op", (8, guest.va(DATA_PAGE), 1), 0),
+        ("grant_table_op", (6, guest.va(DATA_PAGE, 64), 1), 0),
+        ("grant_table_op", (2, guest.va(DATA_PAGE, 128), 1), 0),
+        ("grant_table_op", (2, guest.va(DATA_PAGE, 192), 1), 0),
+        ("grant_table_op", (8, guest.va(DATA_PAGE, 256), 1), -EINVAL),
+        ("grant_table_op", (0, 0, 1), -ENOSYS),
     )
-    assert results == [0, 0, 0, 0, -EINVAL, -ENOSYS]
     assert GNTTAB_QUERY_SIZE.unpack(guest.peek(DATA_PAGE, 64, 16))[3] == 0
     assert layout.unpack(guest.peek(DATA_PAGE, 128, layout.size))[2] == 0
     assert layout.unpack(guest.peek(DATA_PAGE, 192, layout.size))[2] == -8
@@ -323,10 +278,8 @@ def test_grant_table(width: int) -> None:
     assert struct.unpack("<HHIHHI", entries) == (1, 0, console, 1, 0, store)
 
 
-@BOTH
-def test_balloon(width: int) -> None:
-    guest = caller(width)
-    layout = XEN_MEMORY_RESERVATION[width]
+def test_balloon(guest: Guest) -> None:
+    layout = XEN_MEMORY_RESERVATION[guest.width]
     word = guest.word
     frames = [guest.mfn(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1), 2]
     guest.poke(DATA_PAGE, 0, layout.pack(guest.va(DATA_PAGE, 256), 3, 0, 0, DOMID_SELF))
@@ -337,13 +290,13 @@ def test_balloon(width: int) -> None:
     guest.poke(SPARE_PAGE, 0, b"secret")
     calls: list[tuple[str | int, tuple[int, ...]]] = [
         # Unmap the second frame only: the first stays mapped and must not be given out again.
-        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 1), 0, 2)),
+        ("update_va_mapping", mapping(guest, guest.va(SPARE_PAGE + 1), 0, 2)),
         ("memory_op", (1, guest.va(DATA_PAGE))),
         ("memory_op", (3, 0)),
         ("memory_op", (6, guest.va(DATA_PAGE, 64))),
         ("memory_op", (3, 0)),
         ("memory_op", (1, guest.va(DATA_PAGE, 128))),
-        ("update_va_mapping", update_va_args(width, guest.va(SPARE_PAGE + 2), frames[0] << 12 | READ_ONLY, 2)),
+        ("update_va_mapping", mapping(guest, guest.va(SPARE_PAGE + 2), frames[0] << 12 | READ_ONLY, 2)),
     ]
     total = guest.machine.nr_pages
     assert perform(guest, calls) == [0, 2, total - 2, 1, total - 1, -ESRCH, -EBUSY]
@@ -352,77 +305,57 @@ def test_balloon(width: int) -> None:
     assert guest.machine.read(frames[1], 0, PAGE) == bytes(PAGE)
 
 
-@BOTH
-def test_gdt(width: int) -> None:
-    guest = caller(width)
-    guest.poke(SPARE_PAGE, 8, (0x00CF_9200_0000_FFFF).to_bytes(8, "little"))
+def test_gdt(guest: Guest) -> None:
+    guest.poke_ints(SPARE_PAGE, 8, 0x00CF_9200_0000_FFFF, size=8)
     guest.poke(DATA_PAGE, 0, guest.mfn(SPARE_PAGE).to_bytes(guest.word, "little"))
-    entry = (guest.mfn(SPARE_PAGE) << 12) + 16
-    good, bad = 0x00CF_9200_0000_FFFF, 0x0000_8900_0000_0067
-    descriptor = {64: lambda value: (entry, value), 32: lambda value: (entry, 0, value & 0xFFFFFFFF, value >> 32)}[
-        width
-    ]
-    results = perform(
+    entry = halves(guest, (guest.mfn(SPARE_PAGE) << 12) + 16)
+    good, bad = halves(guest, 0x00CF_9200_0000_FFFF), halves(guest, 0x0000_8900_0000_0067)
+    expect(
         guest,
-        [
-            ("set_gdt", (guest.va(DATA_PAGE), 512)),  # still mapped writable
-            (
-                "update_va_mapping",
-                update_va_args(width, guest.va(SPARE_PAGE), guest.mfn(SPARE_PAGE) << 12 | READ_ONLY, 2),
-            ),
-            ("set_gdt", (guest.va(DATA_PAGE), 512)),
-            ("update_descriptor", descriptor(good)),
-            ("update_descriptor", descriptor(bad)),
-            ("set_gdt", (guest.va(DATA_PAGE), 7169)),
-            ("set_gdt", (NOWHERE, 512)),
-        ],
+        ("set_gdt", (guest.va(DATA_PAGE), 512), -EINVAL),  # still mapped writable
+        ("update_va_mapping", mapping(guest, guest.va(SPARE_PAGE), guest.mfn(SPARE_PAGE) << 12 | READ_ONLY, 2), 0),
+        ("set_gdt", (guest.va(DATA_PAGE), 512), 0),
+        ("update_descriptor", (*entry, *good), 0),
+        ("update_descriptor", (*entry, *bad), -EINVAL),
+        ("set_gdt", (guest.va(DATA_PAGE), 7169), -EINVAL),
+        ("set_gdt", (NOWHERE, 512), -EFAULT),
     )
-    assert results == [-EINVAL, 0, 0, 0, -EINVAL, -EINVAL, -EFAULT]
     for offset in (8, 16):
-        value = int.from_bytes(guest.peek(SPARE_PAGE, offset, 8), "little")
-        assert value >> 45 & 3 == (3 if width == 64 else 1) and value >> 40 & 1
+        value = guest.peek_int(SPARE_PAGE, offset, 8)
+        assert value >> 45 & 3 == (3 if guest.width == 64 else 1) and value >> 40 & 1
 
 
-@BOTH
-def test_misc(width: int) -> None:
-    guest = caller(width)
-    results = perform(
+def test_misc(guest: Guest) -> None:
+    expect(
         guest,
-        [
-            ("vm_assist", (0, 2)),
-            ("vm_assist", (1, 2)),
-            ("vm_assist", (0, 9)),
-            ("physdev_op", (6, 0)),
-            ("physdev_op", (1, 0)),
-            ("set_debugreg", (7, 0x455)),
-            ("get_debugreg", (7,)),
-            ("set_debugreg", (5, 0)),
-            ("fpu_taskswitch", (0,)),
-            ("stack_switch", (0xE02B, 0x1000)),
-            ("sched_op", (9, 0)),
-            ("sched_op", (0, 0)),
-            ("callback_op", (9, 0)),
-            ("set_trap_table", (0,)),
-            ("set_trap_table", (NOWHERE,)),
-            ("console_io", (0, 5, NOWHERE)),
-        ],
+        ("vm_assist", (0, 2), 0),
+        ("vm_assist", (1, 2), 0),
+        ("vm_assist", (0, 9), -ENOSYS),
+        ("physdev_op", (6, 0), 0),
+        ("physdev_op", (1,), -ENOSYS),
+        ("set_debugreg", (7, 0x455), 0),
+        ("get_debugreg", (7,), 0x455),
+        ("set_debugreg", (5,), -EINVAL),
+        ("fpu_taskswitch", (0,), 0),
+        ("stack_switch", (0xE02B, 0x1000), 0),
+        ("sched_op", (9,), -ENOSYS),
+        ("sched_op", (0, 0), 0),
+        ("callback_op", (9,), -ENOSYS),
+        ("set_trap_table", (0,), 0),
+        ("set_trap_table", (NOWHERE,), -EFAULT),
+        ("console_io", (0, 5, NOWHERE), -EFAULT),
     )
-    assert results == [0, 0, -ENOSYS, 0, -ENOSYS, 0, 0x455, -EINVAL, 0, 0, -ENOSYS, 0, -ENOSYS, 0, -EFAULT, -EFAULT]
 
 
-@BOTH
-def test_read_only_memory_is_not_written_for_the_guest(width: int) -> None:
+def test_read_only_memory_is_not_written_for_the_guest(guest: Guest) -> None:
     """A result address in a page table must fail like any other read-only page."""
-    guest = caller(width)
     table = guest.layout.va_of(guest.layout.segment("pgtables").pfn)
     before = guest.machine.frames[guest.table_mfn(0)].copy()
     assert one(guest, "xen_version", 5, table + 8) == -EFAULT
     assert (guest.machine.frames[guest.table_mfn(0)] == before).all()
 
 
-@BOTH
-def test_huge_counts_end_with_the_limit_or_a_fault(width: int) -> None:
-    guest = caller(width)
+def test_huge_counts_end_with_the_limit_or_a_fault(guest: Guest) -> None:
     huge = 0x7FFF_FFFF
     results = perform(
         guest,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from pvboot.kexec.vcpu import VcpuContext
 from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, describe
+from pvboot.machine.outcome import RunLimits, describe
 from pvboot.xen.paging import PTE_GUEST_KERNEL, PTE_USER
-from tests.machine.guests import BASE, DATA_PAGE, HANDLERS32, HANDLERS64, SPARE_PAGE, Guest
+from tests.machine.guests import BASE, DATA_PAGE, HANDLERS, SPARE_PAGE, Guest, wait_for
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
@@ -20,7 +19,7 @@ BOTH = pytest.mark.parametrize("width", [64, 32])
 @BOTH
 def test_a_wedged_guest_ends_by_the_cpu_limit(width: int) -> None:
     guest = Guest(width, "start: jmp start")
-    outcome = guest.run(Limits(cpu_seconds=0.3))
+    outcome = guest.run(RunLimits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit" and outcome.report is not None
     assert outcome.report.registers["ip"] >= BASE[width]
 
@@ -28,35 +27,25 @@ def test_a_wedged_guest_ends_by_the_cpu_limit(width: int) -> None:
 @BOTH
 def test_a_busy_but_silent_guest_ends_as_silent(width: int) -> None:
     guest = Guest(width, "start: hypercall 17\n jmp start")
-    outcome = guest.run(Limits(cpu_seconds=20, silent_seconds=0.3))
+    outcome = guest.run(RunLimits(cpu_seconds=20, silent_seconds=0.3))
     assert outcome.reason == "silent" and outcome.counters["xen_version"] > 100
 
 
 @BOTH
 def test_output_keeps_a_guest_from_being_silent(width: int) -> None:
     guest = Guest(width, 'start: say text, 2\n jmp start\n text: .ascii "x\\n"')
-    outcome = guest.run(Limits(cpu_seconds=0.6, silent_seconds=0.4))
+    outcome = guest.run(RunLimits(cpu_seconds=0.6, silent_seconds=0.4))
     assert outcome.reason == "cpu-limit"
 
 
 def test_blocking_without_a_wake_up_is_halted() -> None:
-    source = """
-        start:
-            movl $7, %edi           # no periodic timer
-            hypercall 24
-            movl $7, %edi
-            xorl %esi, %esi
-            hypercall 24
-            movl $1, %edi
-            hypercall 29            # block
-            shutdown 0
-    """
-    outcome = Guest(64, source).run()
-    assert outcome.reason == "halted"
+    # no periodic timer, then block
+    source = "start: movl $7, %edi; hypercall 24; hypercall2 24, 7, 0; movl $1, %edi; hypercall 29; shutdown 0"
+    assert Guest(64, source).run().reason == "halted"
 
 
 def test_sleeping_for_ever_is_silent() -> None:
-    outcome = Guest(64, "start: movl $1, %edi\n hypercall 29\n jmp start").run(Limits(idle_seconds=0.3))
+    outcome = Guest(64, "start: movl $1, %edi\n hypercall 29\n jmp start").run(RunLimits(idle_seconds=0.3))
     assert outcome.reason == "silent"
 
 
@@ -72,17 +61,8 @@ def test_shutdown_reasons(width: int, code: int, reason: str) -> None:
 
 @BOTH
 def test_running_on_after_a_pattern(width: int) -> None:
-    guest = Guest(
-        width,
-        """
-        start:
-            say first, 12
-            say second, 12
-            shutdown 0
-        first: .ascii "hello world\\n"
-        second: .ascii "hello again\\n"
-    """,
-    )
+    texts = 'first: .ascii "hello world\\n"; second: .ascii "hello again\\n"'
+    guest = Guest(width, f"start: say first, 12; say second, 12; shutdown 0; {texts}")
     outcome = guest.run(until=b"world")
     assert outcome.reason == "until" and outcome.ok and guest.printed == b"hello world\n"
     assert guest.run(until=b"never").reason == "poweroff"
@@ -93,13 +73,13 @@ def test_running_on_after_a_pattern(width: int) -> None:
 POLLER = """
     start:
         say prompt, 2
-        movq data(%rip), %rbx
+        movq data, %rbx
     wait:
         movl 3076(%rbx), %eax       # in_prod
         cmpl %eax, 3072(%rbx)
         je wait
         movb (%rbx), %al
-        movb %al, prompt(%rip)
+        movb %al, prompt
         say prompt, 2
         shutdown 0
     prompt: .ascii "> "
@@ -108,22 +88,13 @@ POLLER = """
 
 def test_typed_input_reaches_a_guest_that_only_polls() -> None:
     """A loop over the ring without hypercalls, as a boot loader's prompt may be."""
-    guest = Guest(64, POLLER.replace("data(%rip)", "data"))
+    guest = Guest(64, POLLER)
     guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
     typist = threading.Thread(target=lambda: (wait_for(guest.printed, b"> "), guest.machine.feed(b"k")))
     typist.start()
-    outcome = guest.run()
+    guest.run_to_power_off()
     typist.join()
-    assert outcome.reason == "poweroff" and guest.printed == b"> k ", describe(outcome)
-
-
-def wait_for(text: bytearray, pattern: bytes) -> None:
-    """Until a guest in another thread has printed something."""
-    for _ in range(2000):
-        if pattern in text:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{pattern!r} was not printed")
+    assert guest.printed == b"> k "
 
 
 def test_a_run_is_stopped_from_another_thread() -> None:
@@ -134,20 +105,11 @@ def test_a_run_is_stopped_from_another_thread() -> None:
     stopper.join()
     assert outcome.reason == "stopped" and not outcome.ok
     # It was responsive, so it can go on.
-    assert guest.run(Limits(cpu_seconds=0.1)).reason == "cpu-limit"
+    assert guest.run(RunLimits(cpu_seconds=0.1)).reason == "cpu-limit"
 
 
 def test_a_pattern_may_come_in_pieces() -> None:
-    guest = Guest(
-        64,
-        """
-        start: say first, 3
-            say second, 3
-            jmp start
-        first: .ascii "abc"
-        second: .ascii "def"
-    """,
-    )
+    guest = Guest(64, 'start: say first, 3; say second, 3; jmp start; first: .ascii "abc"; second: .ascii "def"')
     assert guest.run(until=b"cdefab").reason == "until"
 
 
@@ -162,13 +124,9 @@ def test_user_entries_keep_their_flags() -> None:
 @pytest.mark.parametrize("loop", ["ud2", "int3", "cli", "inb $0x80, %al", "cpuid", "pause"])
 def test_loops_of_any_exit_obey_the_limit(width: int, loop: str) -> None:
     """A guest that only ever traps, and never makes a hypercall."""
-    handlers = HANDLERS64 if width == 64 else HANDLERS32
-    load = "movq $traps, %rdi" if width == 64 else "movl $traps, %ebx"
-    reset = "movq data + 0x110, %rsp" if width == 64 else "movl data + 0x110, %esp"
-    sp = "movq %rsp, data + 0x110" if width == 64 else "movl %esp, data + 0x110"
-    start = f"start: {load}\n hypercall 0\n {sp}\n"
-    guest = Guest(width, f"{handlers}\n {start} again: {loop}\n jmp again\n resume: {reset}\n jmp again")
-    outcome = guest.run(Limits(cpu_seconds=0.3))
+    start = "start: set_traps\n mov @sp, data + 0x110\n"
+    guest = Guest(width, f"{HANDLERS}\n {start} again: {loop}\n jmp again\n resume: mov data + 0x110, @sp\n jmp again")
+    outcome = guest.run(RunLimits(cpu_seconds=0.3))
     assert outcome.reason == "cpu-limit", describe(outcome)
 
 
@@ -217,11 +175,8 @@ def test_the_toolstack_is_refused_what_xen_refuses(width: int) -> None:
 @BOTH
 def test_hypercall_page_stubs(width: int) -> None:
     """A guest calls through its hypercall page."""
-    if width == 64:
-        source = "start: xorl %edi, %edi\n movq $spare + 17 * 32, %rax\n call *%rax\n movq %rax, data\n shutdown 0"
-    else:
-        source = "start: xorl %ebx, %ebx\n movl $spare + 17 * 32, %eax\n call *%eax\n movl %eax, data\n shutdown 0"
+    source = "start: mov $0, @arg1\n mov $spare + 17 * 32, @ax\n call *@ax\n mov @ax, data\n shutdown 0"
     guest = Guest(width, source)
     guest.machine.fill_hypercall_page(guest.mfn(SPARE_PAGE))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.words(DATA_PAGE, 0, 1) == [4 << 16 | 17]

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvboot.machine.console import INDEX, ring_bytes, ring_store
 from pvboot.machine.memory import Memory
-from pvboot.machine.xenstore import HEADER, INDEXES, INDEXES_OFFSET, WATCHES_MAX, XenstoreRing, XenstoreServer
+from pvboot.machine.rings import INDEXES, Ring
+from pvboot.machine.xenstore import WATCHES_MAX, XenstoreConnection, XenstoreServer
 from pvboot.machine.xenstore_tree import NODES_MAX, Store, preset_domain
 from pvboot.xen import constants as xen
+from pvboot.xen._formats import XSD_SOCKMSG, XenstoreRing
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -30,9 +31,9 @@ class Client:
         self.messages: list[tuple[int, int, int, bytes]] = []
 
     def receive(self, message: bytes) -> None:
-        kind, request, transaction, size = HEADER.unpack_from(message)
-        assert len(message) == HEADER.size + size <= HEADER.size + xen.XENSTORE_PAYLOAD_MAX
-        self.messages.append((kind, request, transaction, message[HEADER.size :]))
+        kind, request, transaction, size = XSD_SOCKMSG.unpack_from(message)
+        assert len(message) == XSD_SOCKMSG.size + size <= XSD_SOCKMSG.size + xen.XENSTORE_PAYLOAD_MAX
+        self.messages.append((kind, request, transaction, message[XSD_SOCKMSG.size :]))
 
     def ask(self, kind: int, body: bytes, transaction: int = 0) -> bytes:
         """The answer to one request; an error as b"!NAME".  Watch events are left in `events`."""
@@ -228,99 +229,91 @@ class RingGuest:
         memory = Memory(64, 4)
         mfn = int(memory.p2m[2])
         self.page = memory.page(mfn)
+        self.requests = Ring(self.page, 0, xen.XENSTORE_RING_SIZE, XenstoreRing.req_cons)
+        self.responses = Ring(self.page, XenstoreRing.rsp, xen.XENSTORE_RING_SIZE, XenstoreRing.rsp_cons)
         self.notified = 0
-        self.ring = XenstoreRing(memory, new_store(), self.notify)
-        self.ring.attach(mfn)
-        INDEXES.pack_into(self.page, INDEXES_OFFSET, start, start, start, start)
+        self.connection = XenstoreConnection(memory, new_store(), self.notify)
+        self.connection.attach(mfn)
+        self.set_indexes(start, start, start, start)
         self.answers = b""
+
+    def set_indexes(self, *values: int) -> None:
+        """req_cons, req_prod, rsp_cons, rsp_prod."""
+        INDEXES.pack_into(self.page, XenstoreRing.req_cons, *values[:2])
+        INDEXES.pack_into(self.page, XenstoreRing.rsp_cons, *values[2:])
 
     def notify(self) -> None:
         self.notified += 1
 
-    def indexes(self) -> tuple[int, int, int, int]:
-        first, second, third, fourth = INDEXES.unpack_from(self.page, INDEXES_OFFSET)
-        return first, second, third, fourth
-
     def send(self, data: bytes) -> None:
         while data:
-            consumed, produced, _, _ = self.indexes()
-            part = data[: xen.XENSTORE_RING_SIZE - (produced - consumed & 0xFFFFFFFF)]
-            ring_store(self.page, 0, xen.XENSTORE_RING_SIZE, produced, part)
-            INDEX.pack_into(self.page, INDEXES_OFFSET + 4, produced + len(part) & 0xFFFFFFFF)
-            data = data[len(part) :]
-            self.ring.serve()
-            self.receive()
-
-    def receive(self) -> None:
-        while True:
-            _, _, consumed, produced = self.indexes()
-            count = produced - consumed & 0xFFFFFFFF
-            if not count:
-                return
-            self.answers += ring_bytes(self.page, 1024, xen.XENSTORE_RING_SIZE, consumed, count)
-            INDEX.pack_into(self.page, INDEXES_OFFSET + 8, produced)
-            self.ring.serve()
+            data = data[self.requests.put(data) :]
+            self.connection.serve()
+            while self.responses.used:
+                self.answers += self.responses.take()
+                self.connection.serve()
 
 
 @given(start=indexes, size=st.integers(0, 2048), repeat=st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_messages_of_any_size_pass_the_ring_from_any_index(start: int, size: int, repeat: int) -> None:
     guest = RingGuest(start)
     value = bytes(number % 251 for number in range(size))
     for number in range(repeat):
         body = b"data\0" + value
-        guest.send(HEADER.pack(xen.XS_WRITE, number, 0, len(body)) + body)
-        guest.send(HEADER.pack(xen.XS_READ, number + 100, 0, 5) + b"data\0")
+        guest.send(XSD_SOCKMSG.pack(xen.XS_WRITE, number, 0, len(body)) + body)
+        guest.send(XSD_SOCKMSG.pack(xen.XS_READ, number + 100, 0, 5) + b"data\0")
     expected = b"".join(
-        HEADER.pack(xen.XS_WRITE, number, 0, 3) + b"OK\0" + HEADER.pack(xen.XS_READ, number + 100, 0, size) + value
+        XSD_SOCKMSG.pack(xen.XS_WRITE, number, 0, 3)
+        + b"OK\0"
+        + XSD_SOCKMSG.pack(xen.XS_READ, number + 100, 0, size)
+        + value
         for number in range(repeat)
     )
     assert guest.answers == expected and guest.notified
 
 
 @given(values=st.tuples(indexes, indexes, indexes, indexes), data=st.binary(max_size=xen.XENSTORE_RING_SIZE))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_index_is_trusted(values: tuple[int, int, int, int], data: bytes) -> None:
     guest = RingGuest()
     guest.page[: len(data)] = data
-    INDEXES.pack_into(guest.page, INDEXES_OFFSET, *values)
+    guest.set_indexes(*values)
     for _ in range(3):
-        guest.ring.serve()
+        guest.connection.serve()
     if (values[1] - values[0]) & 0xFFFFFFFF > xen.XENSTORE_RING_SIZE:
-        assert guest.ring.broken
+        assert guest.connection.broken
 
 
 @given(data=st.lists(st.binary(max_size=300), max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_garbage_requests_are_answered_or_close_the_connection(data: list[bytes]) -> None:
     guest = RingGuest()
     for piece in data:
-        if not guest.ring.broken:
+        if not guest.connection.broken:
             guest.send(piece)
 
 
 @given(kind=st.integers(0, 30), transaction=st.integers(0, 3), body=st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_request_gets_one_answer(kind: int, transaction: int, body: bytes) -> None:
     Client().ask(kind, body, transaction)
 
 
 def test_an_oversized_message_closes_the_connection() -> None:
     guest = RingGuest()
-    guest.send(HEADER.pack(xen.XS_READ, 0, 0, 4097))
-    assert guest.ring.broken
+    guest.send(XSD_SOCKMSG.pack(xen.XS_READ, 0, 0, 4097))
+    assert guest.connection.broken
 
 
 def test_a_guest_that_reads_no_answers_is_not_served_without_end() -> None:
     guest = RingGuest()
-    request = HEADER.pack(xen.XS_DIRECTORY, 0, 0, 6) + b"store\0"
+    request = XSD_SOCKMSG.pack(xen.XS_DIRECTORY, 0, 0, 6) + b"store\0"
     served = 0
     for _ in range(20_000):
-        consumed, produced, _, _ = guest.indexes()
-        if xen.XENSTORE_RING_SIZE - (produced - consumed & 0xFFFFFFFF) < len(request):
+        if guest.requests.size - guest.requests.used < len(request):
             break
-        ring_store(guest.page, 0, xen.XENSTORE_RING_SIZE, produced, request)
-        INDEX.pack_into(guest.page, INDEXES_OFFSET + 4, produced + len(request) & 0xFFFFFFFF)
-        guest.ring.serve()
+        guest.requests.put(request)
+        guest.connection.serve()
         served += 1
-    assert served < 20_000 and guest.ring.requests < 10_000
+    assert served < 20_000 and guest.connection.requests < 10_000

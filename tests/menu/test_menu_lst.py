@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from pvboot.device_names import Device
 from pvboot.devices import Devices
 from pvboot.menu.dialects import MenuContext
+from pvboot.menu.loads import entry_loads
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
-from pvboot.menu.summary import summarise
 
 AB = b"title A\nboot\ntitle B\nboot\n"
 
@@ -72,7 +72,7 @@ def test_any_bytes_are_a_menu(data: bytes) -> None:
     assert all(0 <= index < len(menu.entries) for index in menu.fallback)
     assert [entry.index for entry in menu.entries] == list(range(len(menu.entries)))
     for entry in menu.entries:
-        summarise(entry, Device("hd"))
+        entry_loads(entry, Device("hd"))
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,28 @@ def test_any_bytes_are_a_menu(data: bytes) -> None:
         (b"root (hd0,5)\nconfigfile /x", "(hd0,5)", None, [], []),
     ],
 )
-def test_summary(
+def test_what_an_entry_loads(
     commands: bytes, root: str, kernel: tuple[str, str] | None, modules: list[tuple[str, str]], initrds: list[str]
 ) -> None:
-    summary = summarise(_build(b"title T\n" + commands).entries[0], Device("hd", 0, 0))
-    assert str(summary.root) == root
-    assert (summary.kernel and (summary.kernel.path, summary.kernel.args)) == kernel
-    assert [(module.path, module.args) for module in summary.modules] == modules
-    assert [initrd.path for initrd in summary.initrds] == initrds
+    loads = entry_loads(_build(b"title T\n" + commands).entries[0], Device("hd", 0, 0))
+    device, path = loads.kernel.place if loads.kernel else (loads.root, None)
+    assert (str(device), kernel and (path, loads.cmdline)) == (root, kernel)
+    assert [(named.place[1], named.args) for named in (*loads.modules, *loads.initrds)] == modules
+    assert [named.place[1] for named in loads.initrds] == initrds
+
+
+@pytest.mark.parametrize(
+    ("text", "titles", "default"),
+    [
+        (b"default 1\ntitle ----\ntitle L\nkernel /k", ["----", "L"], 1),
+        (b"default 1\ntitle frob\nfrob\ntitle L\nkernel /k", ["frob", "L"], 1),
+        (b"title L\nkernel /k\ntitle end", ["L"], 0),
+        (b"title L\nkernel /k\ntitle end\nfrob", ["L", "end"], 0),
+        (b"default 7\nfallback 1\ntitle L\nkernel /k\ntitle M\nkernel /k", ["L", "M"], 0),
+        (b"title", [], 0),
+    ],
+)
+def test_counting_every_title(text: bytes, titles: list[str], default: int) -> None:
+    """As pygrub does."""
+    menu = build(text, MenuContext("disk.img", "(hd0,0)", "/menu.lst", Devices(()), every_title=True))
+    assert ([entry.title for entry in menu.entries], menu.default) == (titles, default)

@@ -17,76 +17,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pvboot.xen.structs import DECLARED
 from tests.oracle.layout import NX, Entry, Layout, number
+from tools.generate_formats import scalars
 
-MFN_FIELDS = {
-    "store_mfn",
-    "console_mfn",
-    "start_info_mfn",
-    "xenstore_mfn",
-    "cr3_mfn",
-    "root_mfn",
-    "mfn",
-    "hypercall_init_mfn",
-    "frame",
-    "cr3",
-}
+_MFN_FIELDS = "store_mfn console_mfn start_info_mfn xenstore_mfn cr3_mfn root_mfn mfn hypercall_init_mfn frame cr3"
+MFN_FIELDS = set(_MFN_FIELDS.split())
 # Segments whose bytes hold MFNs: compared by meaning when frames differ.
 HOLDS_MFNS = {"p2m", "start_info", "pgtables"}
-FLAG_NAMES = {
-    0: "P",
-    1: "RW",
-    2: "US",
-    3: "PWT",
-    4: "PCD",
-    5: "A",
-    6: "D",
-    7: "PSE",
-    8: "G",
-    9: "AVL0",
-    10: "AVL1",
-    11: "AVL2",
-    63: "NX",
-}
-# start_info's fields (name, offset, bytes): xen/include/public/xen.h.
-START_INFO = {
-    64: (
-        ("magic", 0, 32),
-        ("nr_pages", 32, 8),
-        ("shared_info", 40, 8),
-        ("flags", 48, 4),
-        ("store_mfn", 56, 8),
-        ("store_evtchn", 64, 4),
-        ("console_mfn", 72, 8),
-        ("console_evtchn", 80, 4),
-        ("pt_base", 88, 8),
-        ("nr_pt_frames", 96, 8),
-        ("mfn_list", 104, 8),
-        ("mod_start", 112, 8),
-        ("mod_len", 120, 8),
-        ("cmd_line", 128, 1024),
-        ("first_p2m_pfn", 1152, 8),
-        ("nr_p2m_frames", 1160, 8),
-    ),
-    32: (
-        ("magic", 0, 32),
-        ("nr_pages", 32, 4),
-        ("shared_info", 36, 4),
-        ("flags", 40, 4),
-        ("store_mfn", 44, 4),
-        ("store_evtchn", 48, 4),
-        ("console_mfn", 52, 4),
-        ("console_evtchn", 56, 4),
-        ("pt_base", 60, 4),
-        ("nr_pt_frames", 64, 4),
-        ("mfn_list", 68, 4),
-        ("mod_start", 72, 4),
-        ("mod_len", 76, 4),
-        ("cmd_line", 80, 1024),
-        ("first_p2m_pfn", 1104, 4),
-        ("nr_p2m_frames", 1108, 4),
-    ),
-}
+_FLAGS = "P RW US PWT PCD A D PSE G AVL0 AVL1 AVL2"
+FLAG_NAMES = {**dict(enumerate(_FLAGS.split())), 63: "NX"}
 MAX_P2M_LINES = 100
 _ABSENT = object()
 
@@ -307,7 +247,7 @@ def _show_run(run: Mapping[str, Any] | None) -> str:
 
 
 def _start_info_field(width: int, x: bytes, y: bytes, offset: int) -> str:
-    for name, start, size in START_INFO[width]:
+    for name, start, size, *_ in scalars(DECLARED[width]["start_info"]):
         left, right = x[start : start + size], y[start : start + size]
         if left == right:
             continue

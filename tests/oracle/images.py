@@ -11,29 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pvboot.xen.constants import ELFNOTE_NAMES
 from tests.oracle.build import tool_environment
 
-NOTE_TYPES = {
-    "INFO": 0,
-    "ENTRY": 1,
-    "HYPERCALL_PAGE": 2,
-    "VIRT_BASE": 3,
-    "PADDR_OFFSET": 4,
-    "XEN_VERSION": 5,
-    "GUEST_OS": 6,
-    "GUEST_VERSION": 7,
-    "LOADER": 8,
-    "PAE_MODE": 9,
-    "FEATURES": 10,
-    "BSD_SYMTAB": 11,
-    "HV_START_LOW": 12,
-    "L1_MFN_VALID": 13,
-    "SUSPEND_CANCEL": 14,
-    "INIT_P2M": 15,
-    "MOD_START_PFN": 16,
-    "SUPPORTED_FEATURES": 17,
-    "PHYS32_ENTRY": 18,
-}
+NOTE_NUMBERS = {name: number for number, name in ELFNOTE_NAMES.items()}
+NOTE_NUMBERS |= {"INFO": 0, "L1_MFN_VALID": 13, "SUSPEND_CANCEL": 14}  # which mean nothing to a domain builder
 CODECS = ("gzip", "bzip2", "lzma", "xz", "zstd", "lzo", "lz4")
 PT_LOAD, PT_NOTE = 1, 4
 SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_NOTE = 1, 2, 3, 7
@@ -124,7 +106,7 @@ class TinyKernel:
         }
         wanted = {**usual, **self.notes}
         return self.raw_notes + b"".join(
-            note("Xen", key if isinstance(key, int) else NOTE_TYPES[key], self._desc(value))
+            note("Xen", key if isinstance(key, int) else NOTE_NUMBERS[key], self._desc(value))
             for key, value in wanted.items()
             if value is not None
         )
@@ -182,21 +164,8 @@ class TinyKernel:
         mask = _U64 if wide else 0xFFFFFFFF
         layout = struct.Struct("<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH")
         ehsize, phentsize, shentsize = (64, 56, 64) if wide else (52, 32, 40)
-        return ident + layout.pack(
-            2,
-            machine,
-            1,
-            self.virt_entry & mask,
-            ehsize,
-            shoff,
-            0,
-            ehsize,
-            phentsize,
-            phnum,
-            shentsize,
-            shnum,
-            shnum - 1 if shnum else 0,
-        )
+        sizes = (ehsize, phentsize, phnum, shentsize, shnum, shnum - 1 if shnum else 0)
+        return ident + layout.pack(2, machine, 1, self.virt_entry & mask, ehsize, shoff, 0, *sizes)
 
     def _phdr(self, phdr: Phdr) -> bytes:
         kind, flags, offset, vaddr, paddr, filesz, memsz, align = phdr

@@ -11,7 +11,7 @@ from pvboot.handoff.machine import start_by_kexec, start_direct
 from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Limits, Outcome
+from pvboot.machine.outcome import Outcome, RunLimits
 from tests import REPOSITORY
 
 KERNELS = REPOSITORY / "fixtures" / "kernels"
@@ -40,13 +40,11 @@ class Guest:
             nr_pages,
             ramdisk=BytesBlob(MODULE) if module else None,
             cmdline=f"console=hvc0 pages={nr_pages} {cmdline}".encode(),
-            console_port=self.machine.console_port,
-            store_port=self.machine.store_port,
         )
         WAYS[way](self.machine, self.layout)
 
     def run(self) -> Outcome:
-        return self.machine.run(Limits(cpu_seconds=30))
+        return self.machine.run(RunLimits(cpu_seconds=30))
 
     @property
     def findings(self) -> list[str]:

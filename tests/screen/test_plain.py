@@ -16,8 +16,8 @@ from pvboot.devices import Devices
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.menu_lst import build
 from pvboot.menu.model import Menu
+from pvboot.safe_text import safe, safe_lines
 from pvboot.screen.plain import choose, terminal_console
-from pvboot.screen.safe_text import safe, safe_lines
 from pvboot.shell.session import Choice
 
 END_OF_INPUT = "\x04"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from pvboot.confine.fork_server import ForkServer
 from pvboot.serve.content import ImageDirectory, TreeContent
-from pvboot.serve.images import ImageLimits, ImageStore
-from pvboot.serve.nursery import Nursery
+from pvboot.serve.images import ImageLimits, ImageStore, start_fork_server
 from tests.serve.server import Server
 
 IMAGES = ("ext2.img", "mbr.img", "gpt.img", "rockridge-joliet.iso", "hybrid.iso")
@@ -21,6 +21,7 @@ CONFIG = """\
 [listen]
 tftp = ["127.0.0.1:0", "[::1]:0"]
 http = ["127.0.0.1:0"]
+admin = ["127.0.0.1:0"]
 
 [[content]]
 path = "/images"
@@ -76,19 +77,19 @@ def serve(world: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    """Makes readers; ended with them."""
-    made = Nursery()
+def fork_server() -> Iterator[ForkServer]:
+    """Starts readers; ended with them."""
+    made = start_fork_server()
     yield made
     made.close()
 
 
 @pytest.fixture
-def tree(nursery: Nursery) -> Callable[..., tuple[TreeContent, ImageStore]]:
+def tree(fork_server: ForkServer) -> Callable[..., tuple[TreeContent, ImageStore]]:
     """`tree(directory, **limits)`: the images of a directory at /images, and the store behind them."""
 
     def build(directory: Path, **limits: Any) -> tuple[TreeContent, ImageStore]:
-        store = ImageStore(nursery, ImageLimits(**limits))
+        store = ImageStore(fork_server, ImageLimits(**limits))
         return TreeContent({"/images": ImageDirectory(str(directory), store, raw=True)}), store
 
     return build

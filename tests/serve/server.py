@@ -84,18 +84,18 @@ class Server:
         return int(self.addresses[protocol][index][1])
 
     def url(self, path: str, protocol: str = "http") -> str:
-        return f"{protocol}://127.0.0.1:{self.port(protocol)}{path}"
+        return f"{protocol.replace('admin', 'http')}://127.0.0.1:{self.port(protocol)}{path}"
 
-    def get(self, path: str, **headers: str) -> bytes:
-        request = urllib.request.Request(self.url(path), headers=headers)
+    def get(self, path: str, protocol: str = "http", **headers: str) -> bytes:
+        request = urllib.request.Request(self.url(path, protocol), headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             data = answer.read()
         assert isinstance(data, bytes)
         return data
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, protocol: str = "http") -> int:
         try:
-            self.get(path)
+            self.get(path, protocol)
         except urllib.error.HTTPError as err:
             return err.code
         return 200
@@ -115,7 +115,7 @@ class Server:
         return target.read_bytes() if target.exists() and "Error" not in done.stdout else b""
 
     def metrics(self) -> dict[str, float]:
-        lines = self.get("/metrics").decode().splitlines()
+        lines = self.get("/metrics", "admin").decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def children(self) -> dict[str, int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -14,8 +18,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from pvboot.serve.api import Requester
-from pvboot.serve.logs import LogHandler, LogWriter
-from pvboot.serve.metrics import SLOT_BYTES, Board, Counters, render
+from pvboot.serve.logs import DescriptorHandler, log_to, queued, say
+from pvboot.serve.metrics import SLOT_BYTES, Counters, SharedCounters, render
 from pvboot.serve.record import PROBE_PATH, Recorder
 
 
@@ -29,46 +33,46 @@ def sums(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
 
 
 def test_slots_are_summed_up() -> None:
-    board = Board(3)
+    shared = SharedCounters(3)
     for slot, amount in ((0, 1), (2, 5)):
         counters = Counters()
         counters.add("x_total", amount, protocol="tftp")
-        board.publish(slot, counters.snapshot())
-    assert sums(board.total()) == {("pvboot_x_total", "protocol=tftp"): 6}
+        shared.publish(slot, counters.snapshot())
+    assert sums(shared.total()) == {("pvboot_x_total", "protocol=tftp"): 6}
 
 
 def test_a_successor_goes_on_from_the_slot() -> None:
-    board = Board(1)
+    shared = SharedCounters(1)
     first = Counters()
     first.add("x_total", 3)
-    board.publish(0, first.snapshot())
-    second = Counters(board.read(0)[0])
+    shared.publish(0, first.snapshot())
+    second = Counters(shared.read(0)[0])
     second.add("x_total")
-    board.publish(0, second.snapshot())
-    assert board.total() == {"x_total": 4}
+    shared.publish(0, second.snapshot())
+    assert shared.total() == {"x_total": 4}
 
 
 def test_numbers_that_do_not_fit_leave_the_old_ones() -> None:
-    board = Board(2)
-    board.publish(0, {"x_total": 1})
-    board.publish(0, {"y" * 50 + str(number): 1 for number in range(SLOT_BYTES // 50)})
-    assert board.read(0)[0] == {"x_total": 1}
-    assert board.read(1)[0] == {}
+    shared = SharedCounters(2)
+    shared.publish(0, {"x_total": 1})
+    shared.publish(0, {"y" * 50 + str(number): 1 for number in range(SLOT_BYTES // 50)})
+    assert shared.read(0)[0] == {"x_total": 1}
+    assert shared.read(1)[0] == {}
 
 
 def test_another_process_sees_whole_slots() -> None:
-    board = Board(1)
+    shared = SharedCounters(1)
     receive, send = os.pipe()
     child = os.fork()
     if not child:
         for number in range(20_000):
-            board.publish(0, {"a": number, "b": number})
+            shared.publish(0, {"a": number, "b": number})
         os._exit(0)
     os.close(send)
     try:
         seen = set()
         while os.waitpid(child, os.WNOHANG) == (0, 0):
-            values = board.read(0)[0]
+            values = shared.read(0)[0]
             assert values.get("a") == values.get("b")
             seen.add(values.get("a"))
         assert len(seen) > 1
@@ -91,23 +95,32 @@ def test_the_text_is_what_prometheus_reads(values: dict[str, int], label: str) -
             assert sample.labels == {"what": label}
 
 
-def lines_of(write: str, *events: tuple[str, str, dict[str, str | int | float]]) -> list[str]:
-    receive, send = os.pipe()
-    writer = LogWriter(write, process="p[1]", fd=send)
-    writer.start()
-    for event, level, values in events:
-        writer.say(event, level, **values)
-    writer.close()
-    os.close(send)
-    with os.fdopen(receive, encoding="utf-8") as file:
-        return file.read().splitlines()
+@pytest.fixture
+def log() -> Iterator[Callable[..., list[str]]]:
+    """`log(format, step)`: the lines that are logged while `step` runs; the loggers are as before afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def lines_of(log_format: str, step: Callable[[], None], *, through_queue: bool = False) -> list[str]:
+        receive, send = os.pipe()
+        handler = DescriptorHandler(send, log_format, "p[1]")
+        with queued(handler) if through_queue else contextlib.nullcontext(log_to(handler)):
+            step()
+        os.close(send)
+        with os.fdopen(receive, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    yield lines_of
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
+Log = Callable[..., list[str]]
 VALUES: dict[str, str | int | float] = {"path": '/a b"c\n\x1b[31m=\\', "bytes": 5, "seconds": 1.23456}
 
 
-def test_a_line_of_logfmt_is_one_line() -> None:
-    (line,) = lines_of("logfmt", ("transfer", "info", VALUES))
+def test_a_line_of_logfmt_is_one_line(log: Log) -> None:
+    (line,) = log("logfmt", lambda: say("transfer", "info", **VALUES))
     assert line.isprintable()
     fields = dict(word.split("=", 1) for word in shlex.split(line))
     assert fields["event"] == "transfer"
@@ -116,50 +129,101 @@ def test_a_line_of_logfmt_is_one_line() -> None:
     assert (fields["bytes"], fields["seconds"]) == ("5", "1.235")
 
 
-def test_a_line_of_json_is_a_document() -> None:
-    (line,) = lines_of("json", ("transfer", "info", VALUES))
+def test_a_line_of_json_is_a_document(log: Log) -> None:
+    (line,) = log("json", lambda: say("transfer", "info", **VALUES), through_queue=True)
     document = json.loads(line)
     assert document["path"] == '/a b"c\\x0a\\x1b[31m=\\'
     assert (document["bytes"], document["seconds"], document["level"]) == (5, 1.235, "info")
 
 
-def test_a_reader_that_hangs_stops_nobody() -> None:
+def test_a_reader_that_hangs_stops_nobody_and_the_loss_is_counted(log: Log) -> None:
     receive, send = os.pipe()
-    writer = LogWriter("logfmt", fd=send)
-    writer.start()
-    for number in range(30_000):
-        writer.say("x", number=number, filler="y" * 100)
-    os.close(receive)  # else the writer would wait for ever
-    writer.close()
+
+    def step() -> None:
+        with queued(DescriptorHandler(send, "json")):
+            for number in range(30_000):
+                say("x", number=number, filler="y" * 100)
+            reading.set()
+            while not any(document["event"] == "log-lines-lost" for document in list(documents)):
+                say("x", number=-1)
+                time.sleep(0.001)
+
+    def read() -> None:
+        assert reading.wait(60)
+        with os.fdopen(receive) as file:
+            for line in file:
+                documents.append(json.loads(line))
+
+    documents: deque[dict[str, object]] = deque()
+    reading = threading.Event()
+    reader = threading.Thread(target=read)
+    reader.start()
+    log("json", step)
+    os.close(send)
+    reader.join()
+    counted = sum(int(str(one["count"])) for one in documents if one["event"] == "log-lines-lost")
+    numbers = [one["number"] for one in documents if one["event"] == "x" and one["number"] != -1]
+    assert counted > 0 and len(numbers) + counted >= 30_000
+
+
+def test_a_reader_that_never_reads_does_not_hold_the_end(log: Log) -> None:
+    receive, send = os.pipe()
+
+    def step() -> None:
+        with queued(DescriptorHandler(send, "logfmt")):
+            for number in range(30_000):
+                say("x", number=number, filler="y" * 100)
+
+    log("logfmt", step)
+    os.close(receive)  # else the thread would wait for ever
     os.close(send)
 
 
-def test_journald_is_told_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_journald_is_told_the_level(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     receive, send = os.pipe()
     facts = os.fstat(send)
     monkeypatch.setenv("JOURNAL_STREAM", f"{facts.st_dev}:{facts.st_ino}")
-    LogWriter("logfmt", fd=send).say("x", "error")
+
+    def step() -> None:
+        log_to(DescriptorHandler(send, "logfmt"))
+        say("x", "error")
+
+    log("logfmt", step)
     os.close(send)
     with os.fdopen(receive) as file:
         assert file.read() == "<3>level=error event=x\n"
 
 
-def test_loggers_of_libraries_are_heard() -> None:
-    receive, send = os.pipe()
-    logger = logging.Logger("pvboot.test")
-    logger.addHandler(LogHandler(LogWriter("json", fd=send)))
-    logger.warning("a %s", "warning")
-    logger.info("nothing")
-    os.close(send)
-    with os.fdopen(receive) as file:
-        (document,) = map(json.loads, file.read().splitlines())
-    assert (document["message"], document["level"], document["logger"]) == ("a warning", "warning", "pvboot.test")
+def test_loggers_of_libraries_are_heard(log: Log) -> None:
+    def step() -> None:
+        logger = logging.getLogger("pvboot.test")
+        logger.warning("a %s", "warning")
+        logger.info("nothing")
+        try:
+            raise ValueError("a bug")
+        except ValueError:
+            logger.exception("unforeseen")
+
+    warning, error = map(json.loads, log("json", step))
+    assert (warning["message"], warning["level"], warning["logger"]) == ("a warning", "warning", "pvboot.test")
+    assert (error["level"], "ValueError: a bug" in error["traceback"]) == ("error", True)
 
 
-def test_the_journal_of_a_worker() -> None:
-    receive, send = os.pipe()
+def test_the_journal_of_a_worker(log: Log) -> None:
     counters = Counters()
-    recorder = Recorder(LogWriter("json", fd=send), counters)
+    events = [json.loads(line) for line in log("json", lambda: report(Recorder(counters), counters))]
+    told = [(event["event"], event["path"]) for event in events]
+    assert told == [("transfer", "/a"), ("transfer", "/b"), ("refused", "/c")]
+    found = sums(counters.snapshot())
+    assert found["pvboot_transfers_total", "outcome=error", "protocol=tftp"] == 1
+    assert found["pvboot_sent_bytes_total", "protocol=tftp"] == 13
+    assert found["pvboot_transfers_active", "protocol=tftp"] == 0
+    assert found["pvboot_refused_total", "protocol=tftp"] == 1
+    assert found[("pvboot_tftp_resends_total",)] == 4
+
+
+def report(recorder: Recorder, counters: Counters) -> None:
+    """What a protocol loop reports."""
     who = Requester("tftp", "192.0.2.9", 1234)
     first, second = recorder.begin(who, "/a", 10), recorder.begin(who, "/b", 20)
     recorder.advance(first, 5)
@@ -170,14 +234,3 @@ def test_the_journal_of_a_worker() -> None:
     recorder.refuse(who, "/c", "not there")
     recorder.refuse(who, PROBE_PATH, "not there")
     recorder.count("tftp_resends", 4)
-    os.close(send)
-    with os.fdopen(receive) as file:
-        events = [json.loads(line) for line in file]
-    told = [(event["event"], event["path"]) for event in events]
-    assert told == [("transfer", "/a"), ("transfer", "/b"), ("refused", "/c")]
-    found = sums(counters.snapshot())
-    assert found["pvboot_transfers_total", "outcome=error", "protocol=tftp"] == 1
-    assert found["pvboot_sent_bytes_total", "protocol=tftp"] == 13
-    assert found["pvboot_transfers_active", "protocol=tftp"] == 0
-    assert found["pvboot_refused_total", "protocol=tftp"] == 1
-    assert found[("pvboot_tftp_resends_total",)] == 4

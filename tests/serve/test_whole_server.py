@@ -93,7 +93,7 @@ def test_root_is_given_up_by_all_processes(serve: Serve, world: Path) -> None:
     server = serve()
     server.get("/images/ext2.img/vmlinuz")
     processes = [server.pid, *family(server.pid)]
-    assert len(processes) >= 6  # the supervisor, two workers and their nurseries, a reader
+    assert len(processes) >= 8  # the supervisor, three workers and their fork servers, a reader
     expected = pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else os.getuid()
     for pid in processes:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -105,18 +105,18 @@ def test_root_is_given_up_by_all_processes(serve: Serve, world: Path) -> None:
 def test_a_worker_that_dies_is_started_again(serve: Serve, world: Path) -> None:
     server = serve()
     first = server.children()
-    assert set(first) == {"pvboot-tftp", "pvboot-http"}
+    assert set(first) == {"pvboot-tftp", "pvboot-http", "pvboot-admin"}
     for name in first:
         os.kill(first[name], signal.SIGKILL)
     wait_until(lambda: set(server.children()) == set(first) and server.children() != first, "new workers")
-    wait_until(lambda: server.status("/healthz") == 200, "health")
+    wait_until(lambda: server.status("/healthz", "admin") == 200, "health")
     assert server.get("/files/menu.lst")
     assert server.tftp("/files/menu.lst", world / "got")
     restarts = {key: value for key, value in server.metrics().items() if "worker_restarts" in key}
-    assert restarts == {f'pvboot_worker_restarts_total{{worker="{kind}"}}': 1 for kind in ("tftp", "http")}
+    assert restarts == {f'pvboot_worker_restarts_total{{worker="{kind}"}}': 1 for kind in ("tftp", "http", "admin")}
 
 
-def test_a_lost_nursery_is_replaced(serve: Serve, world: Path) -> None:
+def test_a_lost_fork_server_is_replaced(serve: Serve, world: Path) -> None:
     server = serve()
     worker = server.children()["pvboot-http"]
     (lost,) = children(worker)
@@ -129,7 +129,7 @@ def test_nobody_outlives_a_killed_supervisor(serve: Serve, world: Path) -> None:
     server = serve()
     server.get("/images/ext2.img/vmlinuz")
     processes = family(server.pid)
-    assert len(processes) >= 5
+    assert len(processes) >= 7
     os.kill(server.pid, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, processes)), "all are gone")
 
@@ -243,19 +243,19 @@ def test_a_hostile_image_hurts_no_other(serve: Serve, world: Path) -> None:
         assert server.status(f"/images/{name}/boot/module.txt") >= 400
         assert not server.tftp(f"/images/{name}/vmlinuz", world / "got")
     assert server.get("/images/ext2.img/boot/module.txt")
-    assert server.status("/healthz") == 200
+    assert server.status("/healthz", "admin") == 200
 
 
 def test_health_fails_when_tftp_does_not_answer(serve: Serve, world: Path) -> None:
     server = serve()
-    assert json.loads(server.get("/healthz")) == {"status": "ok", "problems": {}}
+    assert json.loads(server.get("/healthz", "admin")) == {"status": "ok", "problems": {}}
     worker = server.children()["pvboot-tftp"]
     os.kill(worker, signal.SIGSTOP)
     try:
-        wait_until(lambda: server.status("/healthz") == 503, "the failure is seen")
+        wait_until(lambda: server.status("/healthz", "admin") == 503, "the failure is seen")
     finally:
         os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: server.status("/healthz") == 200, "it has recovered")
+    wait_until(lambda: server.status("/healthz", "admin") == 200, "it has recovered")
 
 
 def test_metrics_sum_up_all_workers_in_prometheus_format(serve: Serve, world: Path) -> None:
@@ -268,7 +268,7 @@ def test_metrics_sum_up_all_workers_in_prometheus_format(serve: Serve, world: Pa
     size = (world / "files" / "menu.lst").stat().st_size
 
     def counted() -> bool:
-        families = list(text_string_to_metric_families(server.get("/metrics").decode()))
+        families = list(text_string_to_metric_families(server.get("/metrics", "admin").decode()))
         values = {
             (sample.name, *sorted(sample.labels.items())): sample.value
             for family_ in families
@@ -459,7 +459,7 @@ def test_clients_get_menus_of_their_profiles(serve: Serve, world: Path) -> None:
     )
     server = serve(state + CONFIG + profile)
     assert "kernel (nd)/images/ext2.img/vmlinuz quiet" in server.get("/boot/menu.lst?mac=00:16:3e:00:00:01").decode()
-    assert server.get("/ui").startswith(b"<!DOCTYPE html>")
-    assert json.loads(server.get("/healthz"))["status"] == "ok"
-    items = json.loads(server.get("/api/v1/clients"))["items"]
+    assert server.get("/ui", "admin").startswith(b"<!DOCTYPE html>")
+    assert json.loads(server.get("/healthz", "admin"))["status"] == "ok"
+    items = json.loads(server.get("/api/v1/clients", "admin"))["items"]
     assert [client["name"] for client in items] == ["web"]

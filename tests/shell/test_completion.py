@@ -46,6 +46,9 @@ def shell(tmp_path: Path) -> Shell:
         ("kernel (hd1)/", "other ", ""),
         ("kernel (hd7", "", ""),
         ("kernel rel", "", ""),
+        ("kernel --t", "ype=", ""),
+        ("pager o", "", "Possible words are:  off  on"),
+        ("savedefault fa", "llback ", ""),
     ],
 )
 def test_completion(shell: Shell, line: str, insert: str, listing: str) -> None:

@@ -17,7 +17,7 @@ from pvboot.handoff.machine import start_by_kexec, start_direct
 from pvboot.kernel.loader import parse_kernel
 from pvboot.kexec.layout import BytesBlob, DomainLayout, plan_layout
 from pvboot.machine.machine import Machine as EmbeddedMachine
-from pvboot.machine.outcome import Limits
+from pvboot.machine.outcome import RunLimits
 from tests.xen.guests import Outcome, run_guest
 from tests.xen.machine import Machine
 
@@ -91,11 +91,9 @@ def run_here(name: str, memory_mib: int, module: bool, way: str) -> str:
         memory_mib * 256,
         ramdisk=BytesBlob(make_images.MODULE) if module else None,
         cmdline=command_line(memory_mib, module).encode(),
-        console_port=machine.console_port,
-        store_port=machine.store_port,
     )
     WAYS[way](machine, layout)
-    machine.run(Limits(cpu_seconds=30))
+    machine.run(RunLimits(cpu_seconds=30))
     return output.decode()
 
 

@@ -26,7 +26,7 @@ CHAIN_LIMIT: Final = 32  # menus that lead to menus; pvboot itself gives up ther
 def default_saved_no_file(subject: Subject) -> Iterator[Problem]:
     line = subject.menu_lst.last_in_head("default")
     if line is not None and line.argument == "saved" and (path := _missing_default_file(subject)):
-        yield Problem(f"there is no file {path}: entry 0 boots", line.argument_span)
+        yield Problem(f"{path} is not there: entry 0 boots", line.argument_span)
 
 
 @rule(
@@ -46,12 +46,8 @@ def savedefault_no_file(subject: Subject) -> Iterator[Problem]:
         # Behind `boot` it is never run; a second one would stop no more.
         line = next((line for line in entry.lines if line.name in ("savedefault", "boot")), None)
         if line is not None and line.name == "savedefault":
-            yield Problem(
-                f"there is no file {path} to write into: GRUB stops here with error 15 and does not boot",
-                line.name_span,
-                entry.index,
-                severity=mild,
-            )
+            message = f"{path} to write into is not there: GRUB stops here with error 15 and does not boot"
+            yield Problem(message, line.name_span, entry.index, severity=mild)
 
 
 def _missing_default_file(subject: Subject) -> str | None:
@@ -81,16 +77,15 @@ def missing_password_menu(subject: Subject) -> Iterator[Problem]:
     """The file behind a password replaces the menu when the password is given."""
     assert subject.devices is not None
     for entry, line in subject.menu_lst.named("password"):
-        words = [word for word in line.words if not word.text.startswith("--")]
-        if len(words) < 2:
+        file = line.arguments.part("file")
+        if file is None:
             continue
         shell = new_shell(subject.devices, subject.menu)
         try:
-            shell.open(words[1].text)
+            shell.open(file.text)
         except PvbootError as err:
-            yield Problem(
-                f"the menu behind the password cannot be opened: {err}", words[1].span, entry.index if entry else None
-            )
+            span = line.argument_part(file.start, file.start + len(file.text))
+            yield Problem(f"the menu behind the password cannot be opened: {err}", span, entry.index if entry else None)
 
 
 @rule("configfile-loop", "error", "menus lead to each other without end", dialects=MENU_LST, needs="files")

@@ -27,9 +27,9 @@ from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
-    from pvboot.check.loads import NamedFile
     from pvboot.check.subject import Subject
     from pvboot.device_names import Device
+    from pvboot.menu.loads import NamedFile
 
 NAMES_LOOKED_FOR = 16  # names that several volumes have; each is looked for in the whole text
 _ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION, grub_errors.INVALID_DEVICE)
@@ -44,9 +44,9 @@ _ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION, grub_errors.
 def root_device_absent(subject: Subject) -> Iterator[Problem]:
     """`root`, `uuid` and devices in file names; what `search` of a `grub.cfg` does not find."""
     for entry in subject.opened_entries:
-        for root in subject.loads(entry).roots:
-            if isinstance(root.error, GrubError) and root.error.number in (*_ABSENT, grub_errors.FILE_NOT_FOUND):
-                yield Problem(f"the root device is not there: {root.error}", root.span, entry.index)
+        for span, err in subject.loads(entry).roots:
+            if isinstance(err, GrubError) and err.number in (*_ABSENT, grub_errors.FILE_NOT_FOUND):
+                yield Problem(f"the root device is not there: {err}", span, entry.index)
     seen = set()
     for entry, named in named_files(subject):
         if isinstance(named.error, GrubError) and named.error.number in _ABSENT[:2]:

@@ -25,7 +25,7 @@ def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[
         yield Problem(warning.message, warning.span, entry, severity=severity)
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=WITH_ELILO)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=WITH_ELILO)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """syslinux passes it over without a word."""
     hints = Hints(KEYWORDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from fsdrivers import errors as fs_errors
 from grammars.spans import SourceSpan
@@ -18,13 +17,12 @@ from pvboot.errors import PvbootError
 from pvboot.grub_errors import GrubError, shorten
 
 if TYPE_CHECKING:
-    from pvboot.check.loads import NamedFile
     from pvboot.check.subject import Subject
+    from pvboot.menu.loads import NamedFile
     from pvboot.menu.model import Entry
 
 HEAD_BYTES = 4096
 PATHS_SUGGESTED = 50  # of a menu: listing directories costs
-_ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION)
 _NOT_THERE = (grub_errors.FILE_NOT_FOUND, grub_errors.BAD_FILE_TYPE, grub_errors.TOO_MANY_LINKS)
 _UNREADABLE = (grub_errors.UNREADABLE_WHOLE, grub_errors.INCONSISTENT_FILESYSTEM, grub_errors.READ_ERROR)
 
@@ -37,7 +35,7 @@ def named_files(subject: Subject) -> Iterator[tuple[Entry, NamedFile]]:
 
 
 def span_of(subject: Subject, entry: Entry, named: NamedFile) -> SourceSpan:
-    """The name's own place, also where the dialect only tells that of the title."""
+    """Return where the name stands; some dialects only tell where the title does."""
     return locate(subject, entry, named.role, named.text) if named.span == entry.span else named.span
 
 
@@ -53,12 +51,9 @@ def _grub_number(named: NamedFile) -> int | None:
     return named.error.number if isinstance(named.error, GrubError) else None
 
 
-_VERDICTS: WeakKeyDictionary[Subject, dict[str, Verdict | None]] = WeakKeyDictionary()
-
-
 def _verdict(subject: Subject, named: NamedFile) -> Verdict | None:
-    """Why a name leads to nothing; None if that is not its trouble.  Only the first ones are told what was meant."""
-    known = _VERDICTS.setdefault(subject, {})
+    """Say why a name leads to nothing, None if it does not.  Only for the first ones directories are searched."""
+    known: dict[str, Verdict | None] = subject.once("verdicts", dict)
     if named.name not in known:
         wrong = sum(verdict is not None for verdict in known.values())
         known[named.name] = _explain(subject, named, suggest=wrong < PATHS_SUGGESTED)
@@ -77,29 +72,18 @@ def _explain(subject: Subject, named: NamedFile, *, suggest: bool) -> Verdict | 
         return None
 
 
-def _missing(role: str, subject: Subject) -> Iterator[Problem]:
-    for entry, named in named_files(subject):
-        verdict = _verdict(subject, named) if named.role == role else None
-        if verdict is not None and verdict.kind in ("missing", "not a directory"):
-            yield problem_at(subject, entry, named, f"the {role} {shorten(named.name)} cannot be opened: {verdict}")
+def _enter(role: str, summary: str) -> None:
+    @rule(f"missing-{role}-file", "error", summary, needs="files")
+    def missing(subject: Subject) -> Iterator[Problem]:
+        for entry, named in named_files(subject):
+            verdict = _verdict(subject, named) if named.role == role else None
+            if verdict is not None and verdict.kind in ("missing", "not a directory"):
+                yield problem_at(subject, entry, named, f"the {role} {shorten(named.name)} cannot be opened: {verdict}")
 
 
-@rule("missing-kernel-file", "error", "an entry's kernel is not there", needs="files")
-def missing_kernel(subject: Subject) -> Iterator[Problem]:
-    """The name leads to nothing on its volume."""
-    return _missing("kernel", subject)
-
-
-@rule("missing-initrd-file", "error", "an entry's ramdisk is not there", needs="files")
-def missing_initrd(subject: Subject) -> Iterator[Problem]:
-    """The name leads to nothing on its volume."""
-    return _missing("initrd", subject)
-
-
-@rule("missing-module-file", "error", "a module of an entry is not there", needs="files")
-def missing_module(subject: Subject) -> Iterator[Problem]:
-    """The name leads to nothing on its volume."""
-    return _missing("module", subject)
+_enter("kernel", "an entry's kernel is not there")
+_enter("initrd", "an entry's ramdisk is not there")
+_enter("module", "a module of an entry is not there")
 
 
 @rule("wrong-case", "error", "a file is only there in other upper and lower case letters", needs="files")
@@ -136,7 +120,7 @@ def kernel_is_directory(subject: Subject) -> Iterator[Problem]:
     """pygrub even hands the directory's raw block over as a kernel."""
     for entry, named in named_files(subject):
         if named.role == "kernel" and _kind(subject, named) == "dir":
-            yield problem_at(subject, entry, named, f"{shorten(named.name, 120)} is a directory, no kernel")
+            yield problem_at(subject, entry, named, f"{shorten(named.name, 120)} is a directory, not a kernel")
 
 
 @rule("not-a-regular-file", "error", "a directory or device is named as a file", needs="files")
@@ -146,7 +130,7 @@ def not_a_regular_file(subject: Subject) -> Iterator[Problem]:
         kind = _kind(subject, named)
         if kind == "other" or (kind == "dir" and named.role != "kernel"):
             what = "a directory" if kind == "dir" else "a device, pipe or socket"
-            yield problem_at(subject, entry, named, f"{shorten(named.name, 120)} is {what}, no file")
+            yield problem_at(subject, entry, named, f"{shorten(named.name, 120)} is {what}, not a file")
 
 
 # --- files that are there ---------------------------------------------------------------------------------
@@ -183,7 +167,7 @@ def truncated_file(subject: Subject) -> Iterator[Problem]:
         try:
             claim = claimed_bytes(named.file.read_at(0, HEAD_BYTES))
         except fs_errors.FsError:
-            continue  # `unreadable-file` tells
+            continue  # see `unreadable-file`
         if claim is not None and claim.size > named.file.size:
             yield problem_at(
                 subject,

@@ -61,7 +61,7 @@ def syntax_error(subject: Subject) -> Iterator[Problem]:
             yield Problem(statement.message, statement.span, severity=severity)
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=DIALECT)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=DIALECT)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """GRUB says so on the screen and goes on."""
     from pvboot.menu.grub_commands import COMMANDS
@@ -160,7 +160,7 @@ def _grubenv(subject: Subject) -> File | FsError | None:
         return None
 
 
-@rule("bad-grubenv", "error", "the file grubenv is no environment block", dialects=DIALECT, needs="files")
+@rule("bad-grubenv", "error", "the file grubenv is not an environment block", dialects=DIALECT, needs="files")
 def bad_grubenv(subject: Subject) -> Iterator[Problem]:
     """GRUB neither reads what it says nor writes to it."""
     file = _grubenv(subject)

@@ -12,19 +12,12 @@ from pvboot.check.kernels import (
     has_module,
     initrd_of,
     kernel_of,
+    layout_of,
     lists_module,
     module_versions,
     modules_on_disk,
 )
-from pvboot.check.loaders import (
-    BUILDER_CODECS,
-    GUEST_TYPES,
-    LIBXL_ITEM_BYTES,
-    capabilities_of,
-    codecs_of,
-    loader_of,
-    unpacks_ramdisks,
-)
+from pvboot.check.loaders import BUILDER_CODECS, GUEST_TYPES, LIBXL_ITEM_BYTES, capabilities_of, codecs_of, loader_of
 from pvboot.check.rules.files import problem_at
 from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
 from pvboot.grub_errors import shorten
@@ -32,9 +25,9 @@ from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
     from grammars.spans import SourceSpan
-    from pvboot.check.loads import EntryLoads, NamedFile
     from pvboot.check.subject import Subject
     from pvboot.kernel.image import KernelImage
+    from pvboot.menu.loads import EntryLoads, NamedFile
     from pvboot.menu.model import Entry
 
 BLKFRONT = "xen-blkfront"
@@ -57,63 +50,40 @@ def _images(subject: Subject) -> Iterator[tuple[Entry, EntryLoads, NamedFile, Ke
             yield entry, loads, named, kernel, kernel.image
 
 
-# --- kernels that are none --------------------------------------------------------------------------------
+# --- files that are not kernels for PV guests -------------------------------------------------------------
 
-
-_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
-    (NoPaeKernelError, "no-pae"),
-    (NotPvKernelError, "not-a-pv-kernel"),
-    (KernelNotesError, "inconsistent-notes"),
-    (KernelError, "not-a-kernel"),
-    (BootError, "not-a-kernel"),
+# Rule, the error that it is about (the first that fits), its summary, and what is said before the error.
+_TROUBLES: tuple[tuple[str, type[PvbootError], str, str], ...] = (
+    ("no-pae", NoPaeKernelError, "a 32-bit kernel without PAE", "the kernel has no PAE, which every Xen wants"),
+    ("not-a-pv-kernel", NotPvKernelError, "the kernel cannot run as a PV guest", "not a kernel for PV guests"),
+    (
+        "inconsistent-notes",
+        KernelNotesError,
+        "a kernel's statements to Xen contradict each other",
+        "the kernel's notes do not fit together",
+    ),
+    ("not-a-kernel", KernelError, "the file is not a kernel, or damaged", "not a kernel that can be started"),
+    ("not-a-kernel", BootError, "", ""),
 )
 
 
-def _trouble(error: Exception) -> str | None:
-    """The rule that a kernel's error belongs to; None if the file itself is the trouble."""
-    return next((rule_id for kind, rule_id in _TROUBLES if isinstance(error, kind)), None)
+def _enter(rule_id: str, summary: str, what: str) -> None:
+    @rule(rule_id, "error", summary, needs="kernel")
+    def failed(subject: Subject) -> Iterator[Problem]:
+        for entry, _loads, named in booted(subject):
+            error = kernel_of(subject, named).error
+            if next((rule for rule, kind, *_words in _TROUBLES if isinstance(error, kind)), None) == rule_id:
+                yield problem_at(subject, entry, named, f"{what}: {error}", _severity(subject, entry, named))
 
 
-def _failed(subject: Subject, rule_id: str) -> Iterator[tuple[Entry, NamedFile, PvbootError]]:
-    for entry, _loads, named in booted(subject):
-        error = kernel_of(subject, named).error
-        if error is not None and _trouble(error) == rule_id:
-            yield entry, named, error
-
-
-def _mild(subject: Subject, entry: Entry, named: NamedFile) -> str | None:
-    """The severity for a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
+def _severity(subject: Subject, entry: Entry, named: NamedFile) -> str | None:
+    """Mild for a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
     is_memory_test = _MEMORY_TEST.search(named.name) is not None
     return "warning" if is_memory_test and entry.index not in subject.unattended else None
 
 
-@rule("not-a-kernel", "error", "the file is no kernel, or a damaged one", needs="kernel")
-def not_a_kernel(subject: Subject) -> Iterator[Problem]:
-    """Neither ELF nor bzImage, or one that cannot be unpacked."""
-    for entry, named, error in _failed(subject, "not-a-kernel"):
-        message = f"not a kernel that can be started: {error}"
-        yield problem_at(subject, entry, named, message, _mild(subject, entry, named))
-
-
-@rule("not-a-pv-kernel", "error", "the kernel cannot run as a PV guest", needs="kernel")
-def not_a_pv_kernel(subject: Subject) -> Iterator[Problem]:
-    """It has no notes for Xen, or only those for PVH."""
-    for entry, named, error in _failed(subject, "not-a-pv-kernel"):
-        yield problem_at(subject, entry, named, f"not a kernel for PV guests: {error}", _mild(subject, entry, named))
-
-
-@rule("inconsistent-notes", "error", "a kernel's statements to Xen contradict each other", needs="kernel")
-def inconsistent_notes(subject: Subject) -> Iterator[Problem]:
-    """Addresses outside of the kernel, features that nobody knows."""
-    for entry, named, error in _failed(subject, "inconsistent-notes"):
-        yield problem_at(subject, entry, named, f"the kernel's notes do not fit together: {error}")
-
-
-@rule("no-pae", "error", "a 32-bit kernel without PAE", needs="kernel")
-def no_pae(subject: Subject) -> Iterator[Problem]:
-    """No hypervisor since Xen 3.4 runs such guests."""
-    for entry, named, error in _failed(subject, "no-pae"):
-        yield problem_at(subject, entry, named, f"the kernel has no PAE, which every Xen wants: {error}")
+for _rule, _kind, _summary, _what in _TROUBLES[:-1]:
+    _enter(_rule, _summary, _what)
 
 
 @rule("arch-mismatch", "error", "the kernel's width is not that of the host or the loader", needs="kernel")
@@ -154,12 +124,10 @@ def unsupported_compression(subject: Subject) -> Iterator[Problem]:
 @rule("libxl-item-too-long", "error", "libxl drops a command line as long as this one", needs="files")
 def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
     """What a boot loader hands to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
-    for entry in subject.opened_entries:
+    for entry in subject.opened_entries if subject.options.target.loader in (None, "pygrub", "pvboot") else ():
         loads = subject.loads(entry)
-        if loads.kernel is None:
-            continue
         length = len(b"args " + encode_cmdline(loads.cmdline))
-        if length > LIBXL_ITEM_BYTES and subject.options.target.loader in (None, "pygrub", "pvboot"):
+        if loads.kernel is not None and length > LIBXL_ITEM_BYTES:
             message = f"an item of {length} bytes: libxl drops what a boot loader says in more than {LIBXL_ITEM_BYTES}"
             yield problem_at(subject, entry, loads.kernel, message)
 
@@ -192,7 +160,7 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
                 meant = re.sub(r"/dev/(?:sd|hd|vd)([a-z])", r"/dev/xvd\1", device)
                 hint = f", did you mean {meant}?" if meant != device else ""
                 span = _argument_span(subject, entry, named, word)
-                message = f"{device} is no disk of a PV guest, they are called xvda, xvdb ...{hint}"
+                message = f"{device} is not a disk of a PV guest, they are called xvda, xvdb ...{hint}"
                 problem = problem_at(subject, entry, named, message)
                 yield problem if span is None else Problem(message, span, entry.index)
 
@@ -214,11 +182,9 @@ def does_not_fit(subject: Subject) -> Iterator[Problem]:
     """With --memory: laid out as Xen's domain builder does it."""
     if subject.options.memory_mib is None:
         return
-    from pvboot.check.layouts import layout_of
-
-    for entry, loads, named, _kernel, image in _images(subject):
+    for entry, _loads, named, _kernel, image in _images(subject):
         try:
-            layout_of(loads, image, subject.options.memory_mib, old_builder=unpacks_ramdisks(subject.options.target))
+            layout_of(subject, entry, image, subject.options.memory_mib)
         except PvbootError as err:
             message = f"{subject.options.memory_mib} MiB are not enough, or no domain can be laid out: {err}"
             yield problem_at(subject, entry, named, message)

@@ -10,9 +10,8 @@ from typing import Final
 from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.subject import Subject
-from pvboot.grub_errors import first_word, quoted, shorten, skip_word
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.model import Entry
-from pvboot.menu.summary import skip_kernel_options
 from pvboot.shell.request import encode_cmdline
 from pvboot.shell.settings import UNSUPPORTED
 
@@ -49,11 +48,8 @@ def duplicate_title(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault((entry.submenu, title), entry)
         if earlier is not entry:
-            yield Problem(
-                f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too",
-                entry.span,
-                entry.index,
-            )
+            message = f"the title {quoted(title)} is that of entry {earlier.index} in line {earlier.line}, too"
+            yield Problem(message, entry.span, entry.index)
 
 
 @rule("duplicate-id", "warning", "two entries have the same id")
@@ -64,12 +60,11 @@ def duplicate_id(subject: Subject) -> Iterator[Problem]:
             continue
         earlier = first.setdefault(entry.id, entry)
         if earlier is not entry:
-            yield Problem(
+            message = (
                 f"the id {quoted(entry.id)} is that of entry {earlier.index} in line {earlier.line}, too: "
-                "a default of that name means the first",
-                entry.span,
-                entry.index,
+                "a default of that name means the first"
             )
+            yield Problem(message, entry.span, entry.index)
 
 
 @rule("entry-without-kernel", "warning", "an entry loads nothing")
@@ -88,12 +83,8 @@ def entry_without_kernel(subject: Subject) -> Iterator[Problem]:
             stays = "the guest does not boot"
         role = "a fallback," if unattended else "the entry"
         which = "the default entry" if entry.index == subject.menu.default else role
-        yield Problem(
-            f"{which} {quoted(entry.title)} loads no kernel: {stays}",
-            entry.span,
-            entry.index,
-            severity="error" if unattended else None,
-        )
+        message = f"{which} {quoted(entry.title)} loads no kernel: {stays}"
+        yield Problem(message, entry.span, entry.index, severity="error" if unattended else None)
 
 
 def _loads_nothing(entry: Entry, unattended: bool) -> bool:
@@ -112,17 +103,14 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
         asks = next((command for command in entry.commands if command.name == "password"), None)
         if entry.locked or asks is not None:
             which = "the default entry" if index == subject.menu.default else "a fallback,"
-            yield Problem(
-                f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it",
-                asks.span if asks else entry.span,
-                index,
-            )
+            message = f"{which} {quoted(entry.title)} needs a password: the guest waits for someone to type it"
+            yield Problem(message, asks.span if asks else entry.span, index)
 
 
 @rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
 def kernel_without_root_arg(subject: Subject) -> Iterator[Problem]:
     for entry, path, args, span in _kernels(subject):
-        modules = " ".join(_module_args(subject, entry))
+        modules = " ".join(module.args for module in subject.names(entry).modules)
         if not path or _NOT_LINUX.search(path) or _OTHER_ROOT.search(args) or _OTHER_ROOT.search(modules):
             continue
         if subject.dialect == "menu.lst" and _is_foreign_type(entry):
@@ -135,11 +123,8 @@ def cmdline_too_long(subject: Subject) -> Iterator[Problem]:
     for entry, _path, args, span in _kernels(subject):
         size = len(encode_cmdline(args))
         if size > CMDLINE_BYTES:
-            yield Problem(
-                f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost",
-                span,
-                entry.index,
-            )
+            message = f"the command line has {size} bytes, Xen's start_info holds {CMDLINE_BYTES}: the end is lost"
+            yield Problem(message, span, entry.index)
 
 
 def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
@@ -147,23 +132,11 @@ def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
 
     Entries of GRUB Legacy are read off, all of them; the scripts of others are run, as many as are opened at all.
     """
-    if subject.dialect == "menu.lst":
-        for entry in subject.menu.entries:
-            command = next((command for command in reversed(entry.commands) if command.name == "kernel"), None)
-            if command is not None:
-                text = skip_kernel_options(command.args)
-                yield entry, _path(first_word(text)), skip_word(text), command.args_span
-        return
-    for entry in subject.opened_entries:
-        kernel = subject.loads(entry).kernel
+    for entry in subject.menu.entries if subject.dialect == "menu.lst" else subject.opened_entries:
+        kernel = subject.names(entry).kernel
         if kernel is not None:
-            yield entry, _path(kernel.text), kernel.args, kernel.span
-
-
-def _module_args(subject: Subject, entry: Entry) -> list[str]:
-    if entry.files is None:
-        return [skip_word(command.args) for command in entry.commands if command.name in ("module", "modulenounzip")]
-    return [module.args for module in subject.loads(entry).modules]
+            arguments = {command.span.line: command.args_span for command in entry.commands}
+            yield entry, kernel.place[1], kernel.args, arguments.get(kernel.span.line, kernel.span)
 
 
 def _is_foreign_type(entry: Entry) -> bool:
@@ -195,11 +168,11 @@ def surprising_timeout(subject: Subject) -> Iterator[Problem]:
         else:
             yield Problem("no timeout: the guest waits for ever for someone to choose", span)
     elif menu.timeout >= LONG_TIMEOUT_SECONDS:
-        yield Problem(
+        message = (
             f"a timeout of {menu.timeout} seconds ({menu.timeout // 60} minutes): GRUB counts in seconds, "
-            "syslinux in tenths",
-            span,
+            "syslinux in tenths"
         )
+        yield Problem(message, span)
     elif menu.timeout == 0 and not menu.hidden and len(menu.entries) > 1:
         yield Problem("timeout 0: the default boots at once, the menu is never shown", span, severity="note")
     elif menu.timeout == 0 and len(menu.entries) > 1 and subject.dialect == "menu.lst":
@@ -230,11 +203,8 @@ def menus_disagree(subject: Subject) -> Iterator[Problem]:
     if ours and theirs and ours != theirs:
         span = replace(subject.menu.entries[subject.menu.default].span)
         who = "PV-GRUB boots" if subject.dialect == "menu.lst" else "some loaders boot"
-        yield Problem(
-            f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}",
-            span,
-            subject.menu.default,
-        )
+        message = f"{who} {shorten(ours)} by this menu, and pvboot {shorten(theirs)} by {chosen.name}"
+        yield Problem(message, span, subject.menu.default)
 
 
 def _default_kernel(subject: Subject) -> str | None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 from grammars.menu_lst import CommandLine
-from grammars.spans import SourceSpan
 from pvboot.blocklist import open_block_list
 from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.menu_lst_words import FILE_COMMANDS, MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.device_names import Device, read_device
-from pvboot.grub_errors import GrubError, first_word, quoted, shorten
-from pvboot.menu.summary import skip_kernel_options
+from pvboot.grub_errors import GrubError, quoted, shorten
 from pvboot.menu.words import WORDS
 from pvboot.shell.settings import UNSUPPORTED
 
@@ -47,12 +44,11 @@ def empty_entry(subject: Subject) -> Iterator[Problem]:
     )
     for entry in entries:
         if entry.index is None:
-            yield Problem(
+            message = (
                 f"no command follows {quoted(entry.title.argument)}: GRUB neither shows nor counts it "
-                "(pygrub counts it)",
-                entry.title.span,
-                severity="error" if shifted else None,
+                "(pygrub counts it)"
             )
+            yield Problem(message, entry.title.span, severity="error" if shifted else None)
 
 
 @rule("unreachable-command", "warning", "a command that is never run", dialects=MENU_LST)
@@ -76,11 +72,8 @@ def initrd_before_kernel(subject: Subject) -> Iterator[Problem]:
                 break
             if line.name == "initrd" or line.name in _MODULES:
                 number = 19 if line.name == "initrd" else 20
-                yield Problem(
-                    f"{line.name} needs a kernel line above it: the entry stops here with error {number}",
-                    line.name_span,
-                    entry.index,
-                )
+                message = f"{line.name} needs a kernel line above it: the entry stops here with error {number}"
+                yield Problem(message, line.name_span, entry.index)
                 break
 
 
@@ -90,11 +83,8 @@ def overridden_command(subject: Subject) -> Iterator[Problem]:
         lines = list(subject.menu_lst.head_named(name))
         for line in lines[:-1]:
             same = line.argument.strip() == lines[-1].argument.strip()
-            yield Problem(
-                f"{name} stands again in line {lines[-1].span.line}, and the last one counts",
-                line.span,
-                severity="note" if same else None,
-            )
+            message = f"{name} stands again in line {lines[-1].span.line}, and the last one counts"
+            yield Problem(message, line.span, severity="note" if same else None)
     for entry in subject.menu_lst.entries:
         yield from _overridden_in(entry)
 
@@ -121,11 +111,8 @@ def _overridden_in(entry: EntryLines) -> Iterator[Problem]:
         elif line.name in WORDS:
             root = None  # whatever it is, it may have used the device
         for earlier in replaced:
-            yield Problem(
-                f"{line.name} in line {line.span.line} takes the place of this {earlier.name}",
-                earlier.span,
-                entry.index,
-            )
+            message = f"{line.name} in line {line.span.line} takes the place of this {earlier.name}"
+            yield Problem(message, earlier.span, entry.index)
 
 
 @rule("unsupported-in-pv-guest", "warning", "a command that a PV guest cannot obey", dialects=MENU_LST)
@@ -138,8 +125,9 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             index = entry.index if entry else None
             what = "a boot sector cannot be run" if name == "chainloader" else f"{name} is for PCs and their disks"
             stops = " (the entry stops here)" if entry else ""
+            message = f"{what}: unsupported in a PV guest{stops}"
             yield Problem(
-                f"{what}: unsupported in a PV guest{stops}",
+                message,
                 line.span,
                 index,
                 severity="error" if index in subject.unattended and index is not None else None,
@@ -149,15 +137,11 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
 
 def _floppies(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
-        text = _file_text(line)
-        if entry is not None and text.startswith("(fd") and line.name != "chainloader":
-            span = _part(line, text, text.find(")") + 1)
-            yield Problem(
-                "a PV guest has no floppy disk (error 21)",
-                span,
-                entry.index,
-                severity="error" if entry.index in subject.unattended else None,
-            )
+        word, start = _named(line)
+        if entry is not None and word.startswith("(fd") and line.name != "chainloader":
+            span = line.argument_part(start, start + max(word.find(")") + 1, 1))
+            message = "a PV guest has no floppy disk (error 21)"
+            yield Problem(message, span, entry.index, severity="error" if entry.index in subject.unattended else None)
 
 
 @rule("too-many-entries", "warning", "more titles than GRUB Legacy has memory for", dialects=MENU_LST)
@@ -172,9 +156,12 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
             first = first or (entry if titles > TITLES_BYTES else None)
     if first is not None:
         effect = "crash" if everything > MENU_BYTES else "write over other memory"
-        yield Problem(
+        message = (
             f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
-            f"entry {first.index} on they {effect}",
+            f"entry {first.index} on they {effect}"
+        )
+        yield Problem(
+            message,
             first.title.span,
             first.index,
             severity="error" if subject.options.target.loader == "pv-grub" else None,
@@ -196,11 +183,9 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("root", "rootnoverify", *FILE_COMMANDS):
         if entry is None:
             continue
-        text = _file_text(line)
-        if line.name in ("root", "rootnoverify"):
-            word = first_word(text)
-        else:
-            word = first_word(text) if text.startswith("(") else ""
+        word, start = _named(line)
+        if line.name in FILE_COMMANDS and not word.startswith("("):
+            continue
         if not word or word[0] in "'\"":
             continue
         device = word[: word.find(")") + 1] or word
@@ -208,7 +193,7 @@ def bad_device_syntax(subject: Subject) -> Iterator[Problem]:
             verdicts[device] = _device_problem(device)
         problem = verdicts[device]
         if problem:
-            span = _part(line, text, len(device))
+            span = line.argument_part(start, start + len(device))
             mild = reads_new_names and re.match(r"\(hd\d+,(msdos|gpt)\d+\)", device)
             yield Problem(problem, span, entry.index, severity="warning" if mild else None)
 
@@ -238,14 +223,13 @@ def relative_path(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named(*FILE_COMMANDS):
         if entry is None:
             continue
-        text = _file_text(line)
-        word = first_word(text)
+        word, start = _named(line)
         path = word.partition(")")[2] if word.startswith("(") else word
         if not word or word[0] in "'\"-/" or path.startswith("/") or _is_block_list(path):
             continue
         if word.startswith("(") and ")" not in word:
             continue  # bad-device-syntax
-        span = _part(line, text, len(word))
+        span = line.argument_part(start, start + len(word))
         what = f"{quoted(path)} does not begin with /" if path else f"no path follows {shorten(word)}"
         yield Problem(f"{what}: error 1", span, entry.index)
 
@@ -259,16 +243,14 @@ def root_missing(subject: Subject) -> Iterator[Problem]:
         for line in _run_lines(entry):
             if line.name in roots and line.argument:
                 break
-            text = _file_text(line)
-            if line.name in FILE_COMMANDS and text.startswith("/"):
-                word = first_word(text)
-                yield Problem(
+            word, start = _named(line)
+            if line.name in FILE_COMMANDS and word.startswith("/"):
+                message = (
                     f"{shorten(word)} has no device and the entry no root: PV-GRUB takes the network for it "
-                    "(error 17), others the menu's own volume",
-                    _part(line, text, len(word)),
-                    entry.index,
-                    severity=severity,
+                    "(error 17), others the menu's own volume"
                 )
+                span = line.argument_part(start, start + len(word))
+                yield Problem(message, span, entry.index, severity=severity)
                 break
 
 
@@ -290,16 +272,7 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
             return
 
 
-def _part(line: CommandLine, text: str, length: int) -> SourceSpan:
-    """The first letters of `text`, which is the end of the argument."""
-    span = line.argument_span
-    return replace(span, column=span.column + len(line.argument) - len(text), length=max(length, 1))
-
-
-def _file_text(line: CommandLine) -> str:
-    """The argument from the file's name on."""
-    if line.name == "kernel":
-        return skip_kernel_options(line.argument)
-    if line.name == "chainloader" and line.argument.startswith("--force"):
-        return line.argument.partition(" ")[2].lstrip(" ")
-    return line.argument
+def _named(line: CommandLine) -> tuple[str, int]:
+    """The file or device that a line names, and its index in the argument."""
+    part = line.arguments.part("file") or line.arguments.part("device")
+    return (part.text, part.start) if part is not None else ("", 0)

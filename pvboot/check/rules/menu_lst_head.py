@@ -11,7 +11,6 @@ from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.subject import Subject
 from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
 from pvboot.menu.menu_lst import MAXIMUM_FALLBACKS
-from pvboot.shell.settings import read_color
 
 _MD5_HASH = re.compile(r"\$1\$[^$]{0,8}\$[./0-9A-Za-z]{22}")
 
@@ -47,12 +46,11 @@ def default_out_of_range(subject: Subject) -> Iterator[Problem]:
         return
     taken = subject.menu.entries[subject.menu.default]
     dropped = sum(entry.index is None for entry in subject.menu_lst.entries)
-    hint = f", {dropped} of the titles are no entries" if dropped else ""
-    yield Problem(
-        f"default {number}, but the {count} entries count from 0{hint}: entry {taken.index} "
-        f"{quoted(taken.title)} boots",
-        line.argument_span,
+    hint = f", {dropped} of the titles are not entries" if dropped else ""
+    message = (
+        f"default {number}, but the {count} entries count from 0{hint}: entry {taken.index} {quoted(taken.title)} boots"
     )
+    yield Problem(message, line.argument_span)
 
 
 @rule("fallback-out-of-range", "warning", "fallback names an entry that is not there", dialects=MENU_LST)
@@ -72,16 +70,13 @@ def fallback_duplicate(subject: Subject) -> Iterator[Problem]:
         if again is None:
             continue
         if again < len(numbers) - 1:
-            yield Problem(
-                f"fallback {numbers[again]} is repeated: GRUB reads nothing behind it (error 23)",
-                line.argument_span,
-                severity="error",
-            )
+            message = f"fallback {numbers[again]} is repeated: GRUB reads nothing behind it (error 23)"
+            yield Problem(message, line.argument_span, severity="error")
         else:
             yield Problem(f"fallback {numbers[again]} is named twice", line.argument_span)
 
 
-@rule("fallback-not-a-number", "warning", "fallback is no list of numbers", dialects=MENU_LST)
+@rule("fallback-not-a-number", "warning", "fallback is not a list of numbers", dialects=MENU_LST)
 def fallback_not_a_number(subject: Subject) -> Iterator[Problem]:
     for line in subject.menu_lst.head_named("fallback"):
         words = line.argument.split(" ")
@@ -90,7 +85,7 @@ def fallback_not_a_number(subject: Subject) -> Iterator[Problem]:
             yield Problem("fallback names no entry", line.name_span)
         elif wrong is not None:
             yield Problem(
-                f"{quoted(wrong)} is no number; GRUB takes numbers with blanks between them", line.argument_span
+                f"{quoted(wrong)} is not a number; GRUB takes numbers with blanks between them", line.argument_span
             )
 
 
@@ -110,7 +105,7 @@ def unreachable_fallback(subject: Subject) -> Iterator[Problem]:
             yield Problem(f"fallback {chosen} is the default itself, which has failed by then", line.argument_span)
 
 
-@rule("timeout-not-a-number", "error", "timeout is no number, so the menu waits for ever", dialects=MENU_LST)
+@rule("timeout-not-a-number", "error", "timeout is not a number, so the menu waits for ever", dialects=MENU_LST)
 def timeout_not_a_number(subject: Subject) -> Iterator[Problem]:
     for line in subject.menu_lst.head_named("timeout"):
         if line.argument[:1] in ("'", '"'):
@@ -120,35 +115,21 @@ def timeout_not_a_number(subject: Subject) -> Iterator[Problem]:
             _read, at = read_number(line.argument)
         except GrubError as err:
             waits = line.argument.strip() == "-1"  # what people write who want just that
-            yield Problem(
-                f"timeout has no effect, the menu waits for ever: {err.detail}",
-                span,
-                severity="warning" if waits else None,
-            )
+            message = f"timeout has no effect, the menu waits for ever: {err.detail}"
+            yield Problem(message, span, severity="warning" if waits else None)
             continue
         if line.argument[at:].strip(" "):
-            yield Problem(
-                f"only the number at the beginning of {quoted(line.argument)} is read, as seconds",
-                span,
-                severity="warning",
-            )
+            message = f"only the number at the beginning of {quoted(line.argument)} is read, as seconds"
+            yield Problem(message, span, severity="warning")
 
 
 @rule("bad-color", "warning", "a color that GRUB does not know", dialects=MENU_LST)
 def bad_color(subject: Subject) -> Iterator[Problem]:
     for entry, line in subject.menu_lst.named("color"):
-        highlight = skip_word(line.argument)
-        for text in (line.argument, *([highlight] if highlight.strip(" ") else [])):
-            try:
-                read_color(text)
-            except GrubError:
-                place = line.words[0 if text is line.argument else 1].span if line.words else line.name_span
-                yield Problem(
-                    f"{quoted(first_word(text))} is no color, expected FOREGROUND/BACKGROUND such as white/blue",
-                    place,
-                    entry.index if entry else None,
-                    severity="error" if entry else None,
-                )
+        for wrong in line.arguments.problems:
+            place = line.argument_part(wrong.start, wrong.start + len(wrong.text)) if wrong.text else line.name_span
+            index, severity = (entry.index, "error") if entry else (None, None)
+            yield Problem(wrong.message, place, index, severity=severity)
 
 
 # --- passwords --------------------------------------------------------------------------------------------
@@ -161,11 +142,8 @@ def bad_password_hash(subject: Subject) -> Iterator[Problem]:
             continue
         value = first_word(skip_word(line.argument))
         if not _MD5_HASH.fullmatch(value):
-            yield Problem(
-                "this is no MD5 hash ($1$SALT$ and 22 letters), so that no password matches",
-                line.argument_span,
-                entry.index if entry else None,
-            )
+            message = "not an MD5 hash ($1$SALT$ and 22 letters), so that no password matches"
+            yield Problem(message, line.argument_span, entry.index if entry else None)
 
 
 @rule(
@@ -178,19 +156,11 @@ def password_type_unsupported(subject: Subject) -> Iterator[Problem]:
         option = first_word(line.argument)
         if option == "--md5":
             if loader in (None, "pv-grub"):
-                yield Problem(
-                    "PV-GRUB is built without MD5: there this password never matches",
-                    line.argument_span,
-                    index,
-                    severity="error" if loader else "note",
-                )
+                message = "PV-GRUB is built without MD5: there this password never matches"
+                yield Problem(message, line.argument_span, index, severity="error" if loader else "note")
         elif option.startswith("--"):
-            yield Problem(
-                f"{quoted(option)} is no kind of password that GRUB Legacy knows: it never matches",
-                line.argument_span,
-                index,
-                severity="error" if loader == "pv-grub" else None,
-            )
+            message = f"{quoted(option)} is not a kind of password that GRUB Legacy knows: it never matches"
+            yield Problem(message, line.argument_span, index, severity="error" if loader == "pv-grub" else None)
         elif not option:
             yield Problem("password names no password", line.name_span, index)
 

@@ -6,9 +6,8 @@ What GRUB does with each is measured with its real shell; the numbers in message
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
-from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
 from grammars.menu_lst import LINE_LIMIT_BYTES, CommandLine
@@ -16,11 +15,8 @@ from pvboot.check.api import Problem, rule
 from pvboot.check.menu_lst_view import EntryLines
 from pvboot.check.rules.text import BYTE_ORDER_MARK, is_utf16
 from pvboot.check.subject import Subject
-from pvboot.grub_errors import GrubError, first_word, quoted, read_number, skip_word
-from pvboot.menu.summary import KERNEL_OPTIONS, skip_kernel_options
+from pvboot.grub_errors import first_word, quoted
 from pvboot.menu.words import TITLE, WORDS
-from pvboot.shell.loading import KERNEL_TYPES
-from pvboot.shell.settings import TERMINALS
 
 MENU_LST: Final = ("menu.lst",)
 
@@ -87,7 +83,7 @@ def _is_block_end(line: CommandLine) -> bool:
     return line.text.strip() in ("}", "{", "};")
 
 
-@rule("unknown-command", "warning", "a word that is no command", dialects=MENU_LST)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=MENU_LST)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     if is_utf16(subject.data):
         return  # told once, by encoding
@@ -161,134 +157,25 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
 
 # --- arguments --------------------------------------------------------------------------------------------
 
-FILE_COMMANDS: Final = (
-    "kernel",
-    "initrd",
-    "module",
-    "modulenounzip",
-    "configfile",
-    "chainloader",
-    "cat",
-    "blocklist",
-    "find",
-    "testload",
-)
+_FILES = "kernel initrd module modulenounzip configfile chainloader cat blocklist find testload"
+FILE_COMMANDS: Final = tuple(_FILES.split())
+_ELSEWHERE: Final = ("default", "timeout", "fallback", "color")  # what is wrong with them is told by rules of their own
 
 
 @rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=MENU_LST)
 def bad_argument(subject: Subject) -> Iterator[Problem]:
-    for name, check in _ARGUMENTS.items():
-        for entry, line in subject.menu_lst.named(name):
-            for message, severity in check(line):
+    for name, places in subject.menu_lst.by_name.items():
+        if name not in WORDS or name in _ELSEWHERE:
+            continue
+        for entry, line in places:
+            if entry is None and not WORDS[name].head:
+                continue
+            for wrong in line.arguments.problems:
                 # Before the first title GRUB forgets errors without a word.
-                mild = severity or ("warning" if entry is None else None)
+                severity = "warning" if wrong.mild or entry is None else None
+                number = f" (error {wrong.number})" if wrong.number else ""
                 span = line.argument_span if line.argument else line.name_span
-                if entry is not None or WORDS[name].head:
-                    yield Problem(message, span, entry.index if entry else None, severity=mild)
-
-
-Complaint = tuple[str, str | None]  # message and severity, None for the rule's own
-
-
-def _file(line: CommandLine) -> Iterator[Complaint]:
-    if not line.argument.strip(" "):
-        yield f"{line.name} names no file", None
-
-
-def _initrd(line: CommandLine) -> Iterator[Complaint]:
-    yield from _file(line)
-    if more := skip_word(line.argument).strip(" "):
-        yield f"GRUB loads only the first file of an initrd line, not {quoted(more)}", "warning"
-
-
-def _kernel(line: CommandLine) -> Iterator[Complaint]:
-    rest = line.argument
-    while rest.startswith(KERNEL_OPTIONS):
-        option = first_word(rest)
-        if option.startswith("--type=") and not option.removeprefix("--type=").startswith(KERNEL_TYPES):
-            yield f"{quoted(option)}: the type is none of {', '.join(KERNEL_TYPES)} (error 30)", None
-        rest = skip_word(rest)
-    if not rest.strip(" "):
-        yield "kernel names no file", None
-    elif rest.startswith("-"):
-        yield f"{quoted(first_word(rest))} is no option of kernel and is taken for the file's name", None
-
-
-def _root(line: CommandLine) -> Iterator[Complaint]:
-    """Without an argument it shows the device; Debian makes the dividers of its menus so."""
-    if line.argument and not line.argument.strip(" "):
-        yield f"{line.name} names no device", None
-
-
-def _uuid(line: CommandLine) -> Iterator[Complaint]:
-    if not line.argument.strip(" "):
-        yield "uuid names no file system", None
-
-
-_TERMINAL_OPTIONS = ("--dumb", "--no-echo", "--no-edit", "--timeout=", "--lines=", "--silent")
-
-
-def _terminal(line: CommandLine) -> Iterator[Complaint]:
-    words = line.argument.split()
-    while words and words[0].startswith(_TERMINAL_OPTIONS):
-        del words[0]
-    for word in words:
-        if word not in TERMINALS:
-            yield f"{quoted(word)} is no terminal, expected one of {', '.join(TERMINALS)} (error 30)", None
-
-
-def _pager(line: CommandLine) -> Iterator[Complaint]:
-    if line.argument.strip(" ") not in ("", "on", "off"):
-        yield f"pager knows on and off, not {quoted(line.argument)} (error 30)", None
-
-
-def _savedefault(line: CommandLine) -> Iterator[Complaint]:
-    words = line.argument.split()
-    if not words or words == ["fallback"] or all(word.startswith("--") for word in words):
-        return
-    try:
-        read_number(words[0])
-    except GrubError:
-        yield f"savedefault takes an entry's number or fallback, not {quoted(line.argument)}", None
-
-
-_ADDRESS_OPTIONS = ("--address=", "--gateway=", "--mask=", "--server=")
-
-
-def _ifconfig(line: CommandLine) -> Iterator[Complaint]:
-    for word in line.argument.split():
-        option = next((known for known in _ADDRESS_OPTIONS if word.startswith(known)), None)
-        if option is None:
-            yield f"{quoted(word)} is no option of ifconfig, expected {', '.join(_ADDRESS_OPTIONS)} (error 30)", None
-        elif not _is_address(word.removeprefix(option)):
-            yield f"{quoted(word)}: that is no IPv4 address (error 30)", None
-
-
-def _tftpserver(line: CommandLine) -> Iterator[Complaint]:
-    if not _is_address(first_word(line.argument)):
-        yield f"{quoted(line.argument)} is no IPv4 address (error 30)", None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return bool(IPv4Address(text))
-    except AddressValueError:
-        return False
-
-
-_ARGUMENTS: Final[dict[str, Callable[[CommandLine], Iterator[Complaint]]]] = {
-    **dict.fromkeys(FILE_COMMANDS, _file),
-    "kernel": _kernel,
-    "initrd": _initrd,
-    "root": _root,
-    "rootnoverify": _root,
-    "uuid": _uuid,
-    "terminal": _terminal,
-    "pager": _pager,
-    "savedefault": _savedefault,
-    "ifconfig": _ifconfig,
-    "tftpserver": _tftpserver,
-}
+                yield Problem(f"{wrong.message}{number}", span, entry.index if entry else None, severity=severity)
 
 
 # --- the line as a whole ----------------------------------------------------------------------------------
@@ -377,8 +264,9 @@ def tab_separator(subject: Subject) -> Iterator[Problem]:
     "quoted-file-name", "error", "quotes around a file or device, which GRUB Legacy takes as letters", dialects=MENU_LST
 )
 def quoted_file_name(subject: Subject) -> Iterator[Problem]:
-    for entry, line in subject.menu_lst.named(*FILE_COMMANDS, "root", "rootnoverify", "default", "timeout"):
-        text = skip_kernel_options(line.argument) if line.name == "kernel" else line.argument
+    named = (*FILE_COMMANDS, "root", "rootnoverify", "default", "timeout")
+    for entry, line in subject.menu_lst.named(*named):
+        text = line.arguments.get("file") or line.arguments.get("device") or line.argument
         if text[:1] in ("'", '"') and (entry is not None or WORDS[line.name].head):
             yield Problem(
                 f"GRUB Legacy knows no quotes: {quoted(first_word(text))} is read with them",

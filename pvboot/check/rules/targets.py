@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import Loader, loader_of
-from pvboot.check.rules.files import named_files, problem_at
+from pvboot.check.rules.files import named_files, problem_at, span_of
+from pvboot.check.rules.menu_lst_words import MENU_LST
 from pvboot.check.volumes import device_of, used_volumes
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import first_word, shorten
 
 if TYPE_CHECKING:
     from fsdrivers.api import File, Volume
@@ -102,6 +103,36 @@ def other_volume_ignored(subject: Subject) -> Iterator[Problem]:
             elif not _same(at_home, named.file):
                 message = f"{loader.title} takes another {shorten(place[1])}, that of {subject.volume}"
                 yield problem_at(subject, entry, named, message)
+
+
+@rule("word-not-known-to-loader", "error", "the loader does not understand this, although others do", dialects=MENU_LST)
+def word_of_menu_lst_not_known(subject: Subject) -> Iterator[Problem]:
+    """With --target loader=pygrub: what it refuses, and what it passes over that a guest needs."""
+    if subject.options.target.loader != "pygrub":
+        return
+    for entry, line in subject.menu_lst.named("root", "rootnoverify", "kernel", "module", "modulenounzip"):
+        message = ""
+        if line.name in ("root", "rootnoverify"):
+            message = "" if line.argument.strip() else f"pygrub refuses the whole menu for {line.name} without a device"
+        elif line.name != "kernel":
+            message = "pygrub passes over modules and starts the kernel alone"
+        elif (file := line.arguments.part("file")) is not None and file.start:  # an option stands before it
+            message = f"pygrub takes {shorten(first_word(line.argument))} for the kernel's name"
+        if entry is not None and message:
+            yield Problem(message, line.span, entry.index)
+
+
+@rule("relative-path", "error", "a file's path that does not begin with a slash", dialects=("extlinux",), needs="files")
+def relative_path_from_root(subject: Subject) -> Iterator[Problem]:
+    """With --target loader=pygrub, for which every path counts from the top of the volume."""
+    if subject.options.target.loader != "pygrub":
+        return
+    for entry, named in named_files(subject):
+        span = span_of(subject, entry, named)
+        line = subject.line_at(span.file, span.line) or ""
+        name = line[span.column - 1 : span.column - 1 + span.length]
+        if span != entry.span and not name.startswith(("/", "(")) and _file_at_home(subject, f"/{name}") is None:
+            yield Problem(f"pygrub looks for /{shorten(name)}", span, entry.index)
 
 
 def _file_at_home(subject: Subject, path: str) -> File | None:

@@ -51,11 +51,8 @@ def byte_order_mark(subject: Subject) -> Iterator[Problem]:
             "a byte order mark makes the first line an unknown command; it says nothing else", subject.span(0, 1)
         )
     else:
-        yield Problem(
-            "the byte order mark belongs to the first word for every loader, so this line is skipped",
-            subject.span(0, 1),
-            severity="error",
-        )
+        message = "the byte order mark belongs to the first word for every loader, so this line is skipped"
+        yield Problem(message, subject.span(0, 1), severity="error")
 
 
 @rule("encoding", "warning", "the file is not UTF-8", dialects=WITH_TEXT)
@@ -71,11 +68,8 @@ def encoding(subject: Subject) -> Iterator[Problem]:
         match = _NOT_UTF8.search(line)
         if match is not None:
             shown = " ".join(f"{ord(byte) - 0xDC00:02x}" for byte in match[0][:8])
-            yield Problem(
-                f"bytes that are not UTF-8 ({shown}): pygrub reads no menu that has them",
-                _span(subject, number, match),
-                severity=severity,
-            )
+            message = f"bytes that are not UTF-8 ({shown}): pygrub reads no menu that has them"
+            yield Problem(message, _span(subject, number, match), severity=severity)
 
 
 @rule("control-character", "warning", "a control character stands in the file", dialects=WITH_TEXT)
@@ -102,10 +96,8 @@ def crlf_line_ends(subject: Subject) -> Iterator[Problem]:
     number, line = next((n, line) for n, line in enumerate(subject.lines, 1) if line.endswith("\r"))
     total = subject.data.count(b"\n")
     which = "every line ends" if count == total else f"{count} of {total} lines end"
-    yield Problem(
-        f"{which} with CR LF: GRUB drops the CR, other readers take it for a letter",
-        subject.span(subject.offset_of(number) + max(len(line) - 1, 0), 1),
-    )
+    message = f"{which} with CR LF: GRUB drops the CR, other readers take it for a letter"
+    yield Problem(message, subject.span(subject.offset_of(number) + max(len(line) - 1, 0), 1))
 
 
 @rule("cr-only-line-ends", "error", "lines end with CR alone", dialects=WITH_TEXT)
@@ -119,8 +111,9 @@ def cr_only_line_ends(subject: Subject) -> Iterator[Problem]:
     for number, line in enumerate(subject.lines, 1):
         place = line.rstrip("\r").find("\r")
         if place >= 0:
+            message = "a CR inside of a line is dropped, what stands around it is joined"
             yield Problem(
-                "a CR inside of a line is dropped, what stands around it is joined",
+                message,
                 subject.span(subject.offset_of(number) + place, 1),
                 severity="note" if _COMMENT.match(line) else "warning",
             )
@@ -134,7 +127,7 @@ def smart_quotes(subject: Subject) -> Iterator[Problem]:
     yield from _odd_letters(subject, _SMART_QUOTE, lambda _letter: message)
 
 
-@rule("invisible-character", "warning", "a blank that is no blank to a loader", dialects=WITH_TEXT)
+@rule("invisible-character", "warning", "what looks like a blank is a letter to a loader", dialects=WITH_TEXT)
 def invisible_character(subject: Subject) -> Iterator[Problem]:
     yield from _odd_letters(
         subject, _INVISIBLE, lambda letter: f"U+{ord(letter):04X} looks like a blank or like nothing and is a letter"
@@ -168,11 +161,8 @@ def menu_too_large(subject: Subject) -> Iterator[Problem]:
     beyond = next((entry for entry in entries if entry.span.file == subject.name and entry.line > last), None)
     lost = f": entry {beyond.index} and all behind it do not exist for them" if beyond else ""
     default_is_lost = beyond is not None and subject.menu.default >= beyond.index
-    yield Problem(
-        f"{size}, and pvboot and pygrub read {LOADERS_LIMIT_BYTES}{lost}",
-        beyond.span if beyond else None,
-        severity="error" if default_is_lost else None,
-    )
+    message = f"{size}, and pvboot and pygrub read {LOADERS_LIMIT_BYTES}{lost}"
+    yield Problem(message, beyond.span if beyond else None, severity="error" if default_is_lost else None)
 
 
 def _span(subject: Subject, number: int, match: re.Match[str]) -> SourceSpan:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-from pvboot import sandbox
-from pvboot.errors import BootError, PvbootError
+from pvboot.confine import parent, preload
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import DEFAULT_LIMITS, FILES, NETWORK, Grants, Job, JobLimits
+from pvboot.errors import BootError
+from pvboot.libxl.deliver import Outputs, deliver
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
-from pvboot.libxl.pygrub.output_files import make_outputs, remove, write_all
-from pvboot.libxl.pygrub.results import Result, format_result, too_long_for_libxl
-from pvboot.screen.safe_text import safe
+from pvboot.libxl.netboot.sources import Source, open_location
+from pvboot.libxl.program import BOOT_MESSAGES, Program
+from pvboot.libxl.results import Result, ResultFiles, format_result
 
-if TYPE_CHECKING:
-    from pvboot.libxl.netboot.sources import Source
-
-FETCH_LIMITS = sandbox.Limits(think_seconds=600, cpu_seconds=600, memory_bytes=1 << 30, wall_seconds=3600)
-LINE_LIMIT = 2000
+program = Program(PROGRAM)
+IMAGE_READER = Job("pvboot-reader", "the reader of the image", "reading the image", BOOT_MESSAGES)
+FILE_READER = Job("pvboot-reader", "the reader of the files", "reading the files", BOOT_MESSAGES, FILES)
+FETCHER = Job("pvboot-fetcher", "the child that fetches", "fetching", BOOT_MESSAGES, NETWORK)
+FETCH_LIMITS = JobLimits(parse_seconds=600, cpu_seconds=600, memory_bytes=1 << 30, wall_seconds=3600)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -31,59 +33,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """0, or 1 with one line on stderr."""
     options = parse(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
-    try:
-        _run(options)
-        return 0
-    except PvbootError as err:
-        if options.debug:
-            raise
-        complain(str(err))
-    except OSError as err:
-        if options.debug:
-            raise
-        complain(f"{err.strerror or err}: {err.filename}" if err.filename else f"{err.strerror or err}")
-    except KeyboardInterrupt:
-        complain("interrupted")
-    return 1
-
-
-def _terminated(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def complain(text: str) -> None:
-    """One line on stderr, harmless to the terminal."""
-    line = safe(text if len(text) <= LINE_LIMIT else text[:LINE_LIMIT] + "...")
-    print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+    return program.run(lambda: _run(options), debug=options.debug)
 
 
 def _run(options: Options) -> None:
-    from pvboot.libxl.netboot.sources import open_location
-
     source = open_location(options)
     output = sys.stdout.fileno() if options.output is None else os.open(options.output, os.O_WRONLY)
-    with contextlib.ExitStack() as undo:
-        directory = options.output_directory.rstrip("/") + "/"
-        os.makedirs(directory, 0o700, exist_ok=True)
-        names, outputs = make_outputs(directory, undo)
-        messages = _fetch(source, options, outputs)
-        if "kernel" not in messages:
-            raise BootError("the child that fetches gave no kernel")
-        has_ramdisk = "ramdisk" in messages
-        result = Result(names[0], names[1] if has_ramdisk else None, options.args)
-        data = answer(result, options.output_format)
-        if too_long_for_libxl(data):
-            complain("warning: libxl drops an argument string of more than 8 KiB")
-        write_all(output, data)
-        if not has_ramdisk:
-            remove(names[1])
-        undo.pop_all()
+    os.makedirs(options.output_directory, 0o700, exist_ok=True)
+    with ResultFiles(options.output_directory.rstrip("/")) as files:
+        report = _read(source, options, files)
+        program.hand_over(report, files, options.args, output, lambda result: answer(result, options.output_format))
 
 
 def answer(result: Result, output_format: str) -> bytes:
-    """What the toolstack is told.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
+    """The answer to the toolstack.  The form for old toolstacks is xenpvnetboot's, which quotes otherwise than pygrub.
 
     Raises `BootError` for values that the format cannot carry.
     """
@@ -99,37 +62,37 @@ def answer(result: Result, output_format: str) -> bytes:
     return text
 
 
-def _fetch(source: Source, options: Options, outputs: tuple[int, int]) -> dict[str, bytes]:
-    """What the child found; raises `BootError` with its reason."""
-    sys.stdout.flush()
-    confined, network, keep = source.rights
-    report = sandbox.run(
-        _job(source, outputs),
-        keep=(*keep, *outputs),
-        outputs=outputs,
-        limits=FETCH_LIMITS if network else sandbox.Limits(),
-        uid=options.runas or None,
-        confined=confined,
-        network=network,
-    )
-    messages = dict(report.messages)
-    for name, value in report.messages:
-        if (name == "warning" or (name == "note" and options.verbose)) and not options.quiet:
-            complain(f"{name}: {value.decode('utf-8', 'surrogateescape')}")
-    if options.verbose:
-        complain(f"sandbox: {', '.join(report.layers) or 'off'}")
-    if "error" in messages:
-        raise BootError(messages["error"].decode("utf-8", "surrogateescape"))
-    return messages
+def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report:
+    """Start the child and return its messages.  Raises `BootError` with its reason."""
+    outputs = (files.kernel, files.ramdisk)
+    grants = Grants((*source.keep, *outputs), source.readable, uid=options.runas or None)
+    job, limits = (IMAGE_READER if source.keep else FILE_READER), DEFAULT_LIMITS
+    preload.preload("netboot")
+    with contextlib.ExitStack() as stack:
+        if source.fetches:
+            job, limits = FETCHER, FETCH_LIMITS
+            grants = _network(grants, stack)
+        elif job is FILE_READER:
+            grants = grants._replace(uid=None)  # the host's own: nobody is kept from files that only root may read
+        report = parent.run(job, lambda channel: _work(source, outputs, channel), grants, limits, outputs=outputs)
+    kinds = () if options.quiet else ("note", "warning") if options.verbose else ("warning",)
+    program.tell(report, kinds, layers=options.verbose)
+    return report
 
 
-def _job(source: Source, outputs: tuple[int, int]) -> Callable[[sandbox.Channel], None]:
-    def job(channel: sandbox.Channel) -> None:
-        try:
-            source.deliver(outputs, channel)
-        except PvbootError as err:
-            channel.send("error", str(err))
-        except OSError as err:
-            channel.send("error", f"{err.filename or 'input or output'}: {err.strerror or err}")
+def _work(source: Source, outputs: Outputs, channel: Channel) -> None:
+    kernel, ramdisk = source.find(lambda text: channel.send("note", text))
+    if ramdisk is not None and not ramdisk.size:
+        raise BootError("the ramdisk is empty", where=ramdisk.path)
+    deliver(kernel, [ramdisk] if ramdisk else [], outputs, channel)
 
-    return job
+
+def _network(grants: Grants, stack: contextlib.ExitStack) -> Grants:
+    """Load what fetching needs, and grant the files that it needs."""
+    import tempfile
+
+    preload.preload("fetch")
+    scratch = tempfile.tempdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvboot-fetch-"))
+    if os.geteuid() == 0 and grants.uid is not None:
+        os.chown(scratch, grants.uid, grants.uid)
+    return grants._replace(readable=(*grants.readable, *preload.files_of_the_network()), scratch=scratch)

@@ -39,7 +39,7 @@ exit codes: 0 done, 1 it failed and nothing was written, 2 wrong usage
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; `location`, `kernel` and `ramdisk` None where they were not given."""
+    """The parsed command line; `location`, `kernel` and `ramdisk` are None where they were not given."""
 
     location: str | None
     kernel: str | None

@@ -102,7 +102,7 @@ def _is_there(filesystem: Filesystem, path: str) -> bool:
 
 
 def _treeinfo_pairs(filesystem: Filesystem, base: str) -> Iterator[tuple[str, str]]:
-    """What the tree's own description says, its images for Xen first."""
+    """Read the tree's own description, its images for Xen first."""
     for name in TREEINFO_NAMES:
         try:
             text = filesystem.open(join(base, name)).read_at(0, TREEINFO_LIMIT_BYTES).decode("utf-8", "replace")

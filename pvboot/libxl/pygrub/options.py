@@ -9,6 +9,8 @@ import getopt
 import os
 from dataclasses import dataclass
 
+from pvboot.libxl.program import Stop
+
 PROGRAM = "pvboot-pygrub"
 DEFAULT_DIRECTORY = "/var/run/xen/pygrub"
 FORMATS = ("sxp", "simple", "simple0")
@@ -44,19 +46,9 @@ USAGE = (
 )
 
 
-class Stop(Exception):  # noqa: N818 (it also ends a run that went well)
-    """End with this exit code; `message` is one line for stderr, `usage` adds the usage line."""
-
-    def __init__(self, code: int, message: str = "", *, usage: bool = False) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.usage = usage
-
-
 @dataclass(slots=True)
 class Options:
-    """What was asked for; the names are those of the options."""
+    """The parsed command line; the names are those of the options."""
 
     image: str = ""
     interactive: bool = True
@@ -79,7 +71,7 @@ class Options:
     @property
     def result_directory(self) -> str:
         """Where kernel and ramdisk go; the given text is kept, since it is part of the result's file names."""
-        return DEFAULT_DIRECTORY + "/" if self.output_directory is None else self.output_directory + "/"
+        return self.output_directory or DEFAULT_DIRECTORY
 
 
 def parse(arguments: list[str]) -> Options:

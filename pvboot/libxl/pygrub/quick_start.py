@@ -1,4 +1,4 @@
-"""What must happen before the other imports, so that a boot loader starts as fast as it can.
+"""Measures before the other imports, so that a boot loader starts as fast as it can.
 
 Imports are most of the CPU time of a whole run.
 """

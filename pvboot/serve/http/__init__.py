@@ -1,7 +1,7 @@
-"""The netboot server's HTTP/1.1: `server.HttpServer` on plain asyncio, sending files straight out of their extents.
+"""HTTP for guests and for the administrator: aiohttp's server behind the limits of this one.
 
-From the socket inwards: `server` accepts and watches the clock, `wire` is one non-blocking socket (plain or TLS),
-`connection` reads requests and sends answers, `parse` judges the bytes, `answers` finds what to answer (in a thread)
-with `conditional` and `ranges`, `send` turns extents into pieces for the socket, `listing` writes directories.
-What must not live here: where content comes from, who a client is, what is done at which path.
+`server` accepts connections and watches their time, `connection` is aiohttp's protocol with deadlines, `files` answers
+GET and HEAD of files and menus with `conditional` and `listing`, `send` brings extents into the socket, `admin` makes
+the application of the administrator's listener.  What must not live here: where content comes from, and what the
+administrator's API does.
 """

@@ -1,265 +1,268 @@
-"""One client's connection: requests in, answers out, one after the other."""
+"""One client's connection: aiohttp's protocol, with deadlines and a bounded head."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
-import ssl
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
-from pvboot.serve.api import Content, Handler, Journal, Request, Requester
-from pvboot.serve.http.answers import Answer, answer, plain
-from pvboot.serve.http.claims import claims
-from pvboot.serve.http.limits import HttpLimits
-from pvboot.serve.http.parse import BadRequest, Head, parse_head, parse_query
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from pvboot.serve.api import Requester
 from pvboot.serve.http.send import Sender
-from pvboot.serve.http.wire import Gone, Wire
-from pvboot.serve.paths import BadPath, clean
+
+if TYPE_CHECKING:
+    from pvboot.serve.http.server import HttpServer
 
 # How much a client may still send, and how long, behind its last answer: if it had sent something that nobody read,
 # closing at once would reset the connection and take the answer with it.
 _LINGER_BYTES: Final = 256 << 10
 _LINGER_SECONDS: Final = 3.0
+_FIRST_REQUEST_SECONDS: Final = 1.0  # of a connection that was accepted when the server stops
+_NEVER_SECONDS: Final = 86_400.0  # `tick` ends idle connections long before
+_SIOCOUTQ: Final = 0x5411  # linux/sockios.h: bytes that the peer has not acknowledged
+_TCP_INFO_BYTES, _BYTES_ACKED = 128, 120  # struct tcp_info of linux/tcp.h, its tcpi_bytes_acked
 
 
-@dataclass(slots=True)
-class Service:
-    """What the connections of a server share."""
-
-    content: Content
-    journal: Journal
-    handlers: Sequence[Handler]
-    limits: HttpLimits
-    threads: Executor
-    stopping: bool = False
+def refusal(status: int, said: str = "", **headers: str) -> web.Response:
+    """Return an answer of one line of text."""
+    text = f"{status} {HTTPStatus(status).phrase}" + (f": {said}" if said else "") + "\n"
+    return web.Response(status=status, text=text, headers=headers)
 
 
-@dataclass(slots=True)
-class Transfer:
-    """A file on its way; `number` is the journal's."""
+class Connection(web.RequestHandler):
+    """Answers the requests of one socket; `waiting` while there is none to answer."""
 
-    number: int
-    sender: Sender
-    told: int = 0
-
-
-class Connection:
-    """Answers the requests of one socket.  `waiting` while no request is being answered."""
-
-    def __init__(self, service: Service, wire: Wire, address: str, port: int) -> None:
-        self.address = address
+    def __init__(self, server: HttpServer, requester: Requester) -> None:
+        limits = server.limits
+        options: dict[str, Any] = {"access_log": None, "keepalive_timeout": _NEVER_SECONDS, "auto_decompress": False}
+        options |= {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes, "lingering_time": 0}
+        super().__init__(server.manager, loop=asyncio.get_running_loop(), max_headers=limits.fields, **options)
+        self.requester = requester
+        self.opening: asyncio.Task[None] | None = None
         self.waiting = True
         self.since = 0.0
-        self._service = service
-        self._wire = wire
-        self._port = port
-        self._buffer = b""
-        self._transfer: Transfer | None = None
-        self._deadline = 0.0
+        self.outcome = "aborted"  # of the transfer that the connection's end interrupts
+        self._server = server
+        self._link: asyncio.Transport | None = None
+        self._head = b""  # of a request that has not come whole, or could not be read
+        self._at_end = False
+        self._lingering: asyncio.Future[None] | None = None
+        self._left = _LINGER_BYTES
+        self._transfer: tuple[int, Sender] | None = None
+        self._reported = 0
+        self._deadline = math.inf
         self._arrived = 0
-        self._loop = asyncio.get_running_loop()
-        self._allow(service.limits.head_seconds)
 
-    async def run(self) -> None:
-        """Until either side has enough."""
+    # -- the transport's events
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; a TLS handshake is over."""
+        assert isinstance(transport, asyncio.Transport)
+        self._link = transport
+        # An answer counts as sent when the kernel has it.  (With 0, TLS's transport stops for ever.)
+        transport.set_write_buffer_limits(high=1, low=0)
+        super().connection_made(transport)
+        self._allow(_FIRST_REQUEST_SECONDS if self._server.stopping else self._server.limits.head_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests; a head may be no longer than the limits say."""
+        if self._lingering is not None:
+            self._left -= len(data)
+            if self._left <= 0:
+                self._end_lingering()
+            return
+        most = self._server.limits.head_bytes
+        if self.waiting:
+            begun = bool(self._head)
+            self._head = (self._head + data if begun else data.lstrip(b"\r\n"))[: most + 1]
+            if self._head and not begun:
+                self._allow(self._server.limits.head_seconds)
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count > before:
+            self.waiting = False
+            self._deadline = math.inf
+        elif self.waiting and len(self._head) > most:  # aiohttp bounds each field of a head, but not their sum
+            self.refuse(self._status_of_head(), "the head of the request is too long")
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Stay open for a client that sends no more until it has its answers."""
+        self._at_end = True
+        self._end_lingering()
+        return not self.waiting
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, whoever wanted it."""
+        self._end_lingering()
+        super().connection_lost(exc)
+
+    async def start(self) -> None:
+        """Answer requests until either side has enough."""
         try:
-            await self._wire.handshake()
-            while await self._request():
-                pass
-            if not self._service.stopping:
-                await self._discard()
-        except (Gone, OSError):
-            pass  # nobody is left to be told
-        except Exception as err:  # a fault of this server's ends one connection, not the server
-            self._service.journal.refuse(self._requester(), "", f"{type(err).__name__}: {err}")
+            await super().start()
         finally:
-            self._wire.finish_sending()
-            self._wire.close()
+            self._server.forget(self)
+
+    # -- requests that cannot be read
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer a request that aiohttp cannot answer, and close the connection."""
+        assert self._link is not None
+        self._server.journal.refuse(self.requester, "", reason)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        self._link.write(f"{line}Server: pvboot\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+        self._begin_lingering().add_done_callback(lambda _: self.force_close())
+
+    def _status_of_head(self) -> int:
+        limits = self._server.limits
+        if len(self._head) > limits.head_bytes:
+            return 431 if b"\n" in self._head else 414
+        return 431 if self._head.count(b"\n") > limits.fields + 1 else 400
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Return the answer to a request that cannot be read, or that its handler failed to answer."""
+        if request.writer.output_size > 0 or self._lingering is not None:
+            raise ConnectionAbortedError("the request was answered, if only in part")
+        if isinstance(exc, HttpProcessingError):
+            status, reason = self._status_of_head(), (message or "").partition("\n")[0]
+        else:
+            reason = f"{type(exc).__name__}: {exc}"
+        self._server.journal.refuse(self.requester, "", reason)
+        answer = refusal(status, Connection="close")
+        answer.force_close()
+        return answer
+
+    # -- answers
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send what of an answer is not sent yet, and get ready for the next request."""
+        if not request.content.is_eof():  # what is left of the body is not waited for
+            resp.force_close()
+        if not resp.prepared:
+            self.prepare_answer(resp)
+        finished = await super().finish_response(request, resp, start_time)
+        if not resp.keep_alive:
+            if not self._at_end and self.transport is not None and not self._server.stopping:
+                await self._begin_lingering()
+        elif not self._messages:
+            self.waiting, self._head = True, b""
+            self._allow(self._server.limits.idle_seconds)
+            if self._at_end or self._server.stopping:
+                self.close()
+        return finished
+
+    def prepare_answer(self, answer: web.StreamResponse) -> None:
+        """Call this before an answer is sent: the client has to take it at the rate that the limits demand."""
+        answer.headers["Server"] = "pvboot"
+        if self._server.stopping:
+            answer.force_close()
+        self._allow(self._server.limits.rate_seconds)
+
+    @contextmanager
+    def transfer(self, number: int, sender: Sender) -> Iterator[None]:
+        """Report the progress of a sender under the journal's number for the time of the block."""
+        self._transfer, self._reported = (number, sender), 0
+        try:
+            yield
+        finally:
+            self._transfer = None
+
+    def _begin_lingering(self) -> asyncio.Future[None]:
+        """Let the client read the last answer, and close first if it does so in time; done when it is over."""
+        assert self._link is not None
+        self._lingering = self._loop.create_future()
+        self.waiting = True
+        self._allow(_LINGER_SECONDS)
+        if self._link.can_write_eof() and not self._link.is_closing():
+            self._link.write_eof()
+        else:
+            self._end_lingering()
+        return self._lingering
+
+    def _end_lingering(self) -> None:
+        if self._lingering is not None and not self._lingering.done():
+            self._lingering.set_result(None)
+
+    # -- time
 
     def tick(self, now: float) -> None:
-        """Called a few times a second: reports progress, ends what has taken too long."""
-        transfer = self._transfer
-        if transfer is not None and transfer.sender.sent != transfer.told:
-            transfer.told = transfer.sender.sent
-            self._service.journal.advance(transfer.number, transfer.told)
+        """Report progress and end what takes too long; called a few times a second."""
+        if self._transfer is not None and self._transfer[1].sent != self._reported:
+            number, sender = self._transfer
+            self._reported = sender.sent
+            self._server.journal.advance(number, self._reported)
         if now >= self._deadline and not self._still_taking(now):
             self._deadline = math.inf
-            self._service.journal.count("http_timeouts")
-            self._wire.end("timeout", drop=True)
+            self._server.journal.count("http_timeouts")
+            self.end("timeout", drop=True)
 
-    def end(self, outcome: str) -> None:
-        """End it from outside."""
-        self._wire.end(outcome)
+    def retire(self) -> None:
+        """End an idle connection; one that has yet to ask for the first time has a second to do so."""
+        if self._request_count:
+            self.end("aborted")
+        elif self._link is not None:
+            self._allow(_FIRST_REQUEST_SECONDS)
 
-    # -- time --------------------------------------------------------------------------------------------------------
+    def end(self, outcome: str, *, drop: bool = False) -> None:
+        """End the connection from this side.
+
+        With `drop` the kernel does not go on to send what it holds, which a client that does not read would hold long.
+        """
+        self.outcome = outcome
+        if self._link is None:
+            if self.opening is not None:
+                self.opening.cancel()
+            return
+        if drop and self._unacknowledged():
+            with suppress(OSError):
+                sock = self._link.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._link.abort()
 
     def _allow(self, seconds: float) -> None:
-        """What comes next may take so long."""
+        """Let what comes next take so long."""
         self.since = self._loop.time()
         self._deadline = self.since + seconds
-        self._arrived = self._wire.sent - self._wire.unacknowledged()
+        self._arrived = self._acknowledged()
 
     def _still_taking(self, now: float) -> bool:
-        """Whether a client that is being sent to, also out of the kernel's buffers alone, reads fast enough."""
-        limits, unacknowledged = self._service.limits, self._wire.unacknowledged()
-        arrived = self._wire.sent - unacknowledged
-        if self._transfer is None and not unacknowledged:
+        """Return whether a client that is being sent to, also out of buffers alone, reads fast enough."""
+        limits, arrived = self._server.limits, self._acknowledged()
+        if self._transfer is None and not self._unacknowledged():
             return False
         if arrived - self._arrived < limits.rate_bytes * (now - self.since):
             return False
         self.since, self._arrived, self._deadline = now, arrived, now + limits.rate_seconds
         return True
 
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    async def _request(self) -> bool:
-        """Read a request and answer it; whether another one may follow."""
+    def _acknowledged(self) -> int:
+        """Return how many bytes have arrived at the client so far; 0 where the kernel does not know."""
         try:
-            head = await self._read_head()
-            if head is None:
-                return False
-            self._service.journal.count("http_requests")
-            body = await self._read_body(head)
-            self.waiting = False
-            slash = head.path.endswith(b"/")
-            query = parse_query(head.query)
-            said = claims(query, head.headers)
-            if head.method == "HEAD":
-                said["peek"] = "yes"  # looking must not use up what is given once
-            who = self._requester(head.headers.get("user-agent", ""), said)
-            request = Request(head.method, clean(head.path), query, head.headers, body, who)
-        except (BadRequest, BadPath) as err:
-            self.waiting = True
-            status = err.status if isinstance(err, BadRequest) else 400
-            await self._refuse(plain(status, str(err), said=str(err)))
-            return False
-        self._deadline = math.inf  # for the threads; they know their own limits
-        found = await self._answer(request, slash)
-        try:
-            keep = head.keep_alive and not self._service.stopping
-            await self._send(request, found, keep)
-        finally:
-            found.close()
-        self.waiting = True
-        self._allow(self._service.limits.idle_seconds)
-        return keep and not self._service.stopping  # which may have begun meanwhile
+            info = self._socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0])
+        except (OSError, struct.error):
+            return 0
 
-    async def _read_head(self) -> Head | None:
-        """The next request's head; None if the client leaves instead.  Raises `BadRequest`."""
-        limits = self._service.limits
-        begun = False
-        while True:
-            if not begun:
-                self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112 section 2.2: some send these behind a body
-                begun = bool(self._buffer)
-                if begun:
-                    self._allow(limits.head_seconds)
-            end = self._buffer.find(b"\r\n\r\n")
-            if 0 <= end <= limits.head_bytes:
-                break
-            if len(self._buffer) > limits.head_bytes:
-                raise BadRequest(431 if b"\r\n" in self._buffer[: limits.head_bytes] else 414, "too long a request")
-            data = await self._wire.read()
-            if not data:
-                return None
-            self._buffer += data
-        data, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
-        return parse_head(data, limits.fields)
+    def _unacknowledged(self) -> int:
+        """Return how many bytes were sent and have not arrived."""
+        waiting = 0 if self._link is None else self._link.get_write_buffer_size()
+        with suppress(OSError):
+            waiting += struct.unpack("i", fcntl.ioctl(self._socket().fileno(), _SIOCOUTQ, bytes(4)))[0]
+        return waiting
 
-    async def _read_body(self, head: Head) -> bytes:
-        limits = self._service.limits
-        if head.body_bytes > limits.body_bytes:
-            raise BadRequest(413, f"more than {limits.body_bytes} bytes")
-        self._allow(limits.body_seconds)
-        if head.expects and head.body_bytes and not self._buffer:
-            await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        chunks, missing = [self._buffer], head.body_bytes - len(self._buffer)
-        while missing > 0:
-            data = await self._wire.read()
-            if not data:
-                raise ConnectionResetError("the client left in the middle of a body")
-            chunks.append(data)
-            missing -= len(data)
-        whole = b"".join(chunks)
-        self._buffer = whole[head.body_bytes :]
-        return whole[: head.body_bytes]
-
-    def _requester(self, agent: str = "", said: dict[str, str] | None = None) -> Requester:
-        return Requester("https" if self._wire.tls else "http", self.address, self._port, agent, said or {})
-
-    # -- answering ---------------------------------------------------------------------------------------------------
-
-    async def _answer(self, request: Request, slash: bool) -> Answer:
-        service = self._service
-
-        def work() -> Answer:
-            return answer(request, slash=slash, content=service.content, handlers=service.handlers)
-
-        future = self._loop.run_in_executor(service.threads, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(_close_unused)
-            raise
-
-    async def _send(self, request: Request, found: Answer, keep: bool) -> None:
-        if found.refusal:
-            self._service.journal.refuse(request.who, request.path, found.refusal)
-        head = found.head(keep_alive=keep)
-        self._allow(self._service.limits.rate_seconds)
-        if request.method == "HEAD":
-            await self._write(head)
-        elif found.body or not found.length:
-            await self._write(head + found.body)
-        else:
-            await self._send_file(request, found, head)
-
-    async def _send_file(self, request: Request, found: Answer, head: bytes) -> None:
-        sender = Sender(self._wire, head, found.extents, found.length)
-        journal = self._service.journal
-        self._transfer = Transfer(journal.begin(request.who, request.path, found.length), sender)
-        outcome = "error: the server was interrupted"
-        try:
-            await self._wire.write_by(sender.step)
-            outcome = "done"
-        except (ConnectionError, TimeoutError, ssl.SSLError):
-            outcome = "aborted"
-            raise
-        except Gone as err:
-            outcome = str(err)
-            raise
-        except OSError as err:
-            outcome = f"error: {err.strerror or err}"
-            raise
-        finally:
-            journal.end(self._transfer.number, outcome, sender.sent)
-            self._transfer = None
-
-    async def _write(self, data: bytes) -> None:
-        await self._wire.write_by(Sender(self._wire, data, (), 0).step)
-
-    async def _refuse(self, refused: Answer) -> None:
-        """Answer what is no request; what follows cannot be understood."""
-        self._service.journal.refuse(self._requester(), "", refused.refusal)
-        self._allow(self._service.limits.rate_seconds)
-        await self._write(refused.head(keep_alive=False) + refused.body)
-
-    async def _discard(self) -> None:
-        """Let the client read the last answer, and close first if it does so in time."""
-        self._allow(_LINGER_SECONDS)
-        self._wire.finish_sending()
-        left = _LINGER_BYTES
-        while left > 0:
-            data = await self._wire.read()
-            if not data:
-                return
-            left -= len(data)
-
-
-def _close_unused(future: asyncio.Future[Answer]) -> None:
-    """The connection has gone while a thread was looking for the answer."""
-    if not future.cancelled() and future.exception() is None:
-        future.result().close()
+    def _socket(self) -> Any:
+        if self._link is None:
+            raise OSError("not connected")
+        return self._link.get_extra_info("socket")

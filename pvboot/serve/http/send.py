@@ -2,152 +2,154 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import Final
 
+from aiohttp import web
+
 from fsdrivers.api import Extent
-from pvboot.serve.http.wire import Wire, WouldBlock
+from fsdrivers.errors import SourceError
+from pvboot.serve.extents import gathered, short_file
 
 # Below this a sendfile call costs more than the copy that it saves.
 SENDFILE_BYTES: Final = 32 << 10
-GATHER_BYTES: Final = 128 << 10
 # What one connection sends before the others have their turn: a fast reader would else hold the loop for a whole file.
 TURN_BYTES: Final = 2 << 20
 _NO_SENDFILE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_ZEROS: Final = bytes(GATHER_BYTES)
 
 
-class ShortFile(OSError):  # noqa: N818  (what it is)
-    """A file ends before its extents do."""
+class FileResponse(web.StreamResponse):
+    """A response whose head waits for the first bytes of its body."""
+
+    _send_headers_immediately = False
 
 
-def clipped(extents: Iterable[Extent], start: int, length: int) -> Iterator[Extent]:
-    """The part of the extents that stands for `length` bytes from `start`."""
-    end = start + length
-    for extent in extents:
-        if end <= 0:
-            return
-        skip = max(start, 0)
-        count = min(extent.length, end) - skip
-        if count > 0:
-            data = None if extent.data is None else extent.data[skip : skip + count]
-            yield Extent(count, extent.fd, extent.offset + skip, data)
-        start -= extent.length
-        end -= extent.length
+def pieces(extents: Iterable[Extent]) -> Iterator[Extent | bytes]:
+    """Yield what is to be sent, in order: long runs of descriptors for sendfile, bytes for the rest.
 
-
-def pieces(head: bytes, extents: Iterable[Extent], *, copying: bool) -> Iterator[Extent | bytes]:
-    """What to send, in order: long runs of descriptors for sendfile (none if `copying`), bytes for all else.
-
-    Raises `OSError`.
+    Raises `SourceError`.
     """
-    gathered, size = [head], len(head)
-    for extent in extents:
-        if extent.fd is not None and extent.length >= SENDFILE_BYTES and not copying:
-            if size:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-            yield extent
-            continue
-        for data in _contents(extent):
-            gathered.append(data)
-            size += len(data)
-            if size >= GATHER_BYTES:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-    if size:
-        yield b"".join(gathered)
-
-
-def _contents(extent: Extent) -> Iterator[bytes]:
-    done = 0
-    while done < extent.length:
-        count = min(extent.length - done, GATHER_BYTES)
-        if extent.fd is not None:
-            data = os.pread(extent.fd, count, extent.offset + done)
-        elif extent.data is not None:
-            data = extent.data[done : done + count]
+    for for_sendfile, group in groupby(extents, _for_sendfile):
+        if for_sendfile:
+            yield from group
         else:
-            data = _ZEROS[:count]
-        if not data:
-            raise ShortFile("the file is shorter than its extents")
-        yield data
-        done += len(data)
+            yield from gathered(group)
+
+
+def _for_sendfile(extent: Extent) -> bool:
+    return extent.fd is not None and extent.length >= SENDFILE_BYTES
 
 
 class Sender:
-    """Sends `head` and `length` bytes of a file; `step` is what `Wire.write_by` calls."""
+    """Sends the body of a response out of extents; `sent` bytes of it are with the kernel."""
 
-    def __init__(self, wire: Wire, head: bytes, extents: Iterable[Extent], length: int) -> None:
-        self._wire = wire
-        self._head_bytes = len(head)
-        self._left = len(head) + length
-        self._total = self._left
-        self._pieces: Iterator[Extent | bytes] = pieces(head, extents, copying=wire.tls)
-        self._data = memoryview(b"")
-        self._run: Extent | None = None
-        self._corked = False
+    def __init__(self, extents: Sequence[Extent], length: int) -> None:
+        self.sent = 0
+        self._extents = extents
+        self._length = length
 
-    @property
-    def sent(self) -> int:
-        """Bytes of the file that the kernel has taken."""
-        return max(self._total - self._left - self._head_bytes, 0)
-
-    def step(self) -> None:
-        """Send until all is sent.  Raises `WouldBlock`, what `socket.send` and sendfile raise, `ShortFile`."""
-        stop = max(self._left - TURN_BYTES, 0)
-        while self._left > stop:
-            if self._run is not None:
-                self._send_run(self._run, self._left - stop)
-            elif self._data:
-                self._send_data()
-            else:
-                self._next_piece()
-        if self._left > 0:
-            raise WouldBlock
-        if self._corked:
-            self._cork(False)
-
-    def _next_piece(self) -> None:
-        piece = next(self._pieces, None)
-        if piece is None:
-            raise ShortFile("the extents are shorter than the file")
-        if isinstance(piece, Extent):
-            self._run = piece
-            if not self._corked:
-                self._cork(True)
+    async def send(self, request: web.BaseRequest, response: FileResponse) -> None:
+        """Send head and body.  Raises `OSError`, mostly `ConnectionError`, and `SourceError`."""
+        await response.prepare(request)
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has left")
+        if request.secure or not any(map(_for_sendfile, self._extents)):
+            for data in gathered(self._extents):
+                await response.write(data)
+                self.sent += len(data)
         else:
-            self._data = memoryview(piece)
+            # asyncio watches a transport's descriptor for itself: a duplicate can be waited for beside it.
+            sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+            with sock, _corked(sock):
+                request.writer.send_headers()
+                await request.writer.drain()
+                await _Filling(sock, self, pieces(self._extents)).run()
+        if self.sent != self._length:
+            raise SourceError("extents do not add up to the file")
 
-    def _cork(self, on: bool) -> None:
-        """While corked, the kernel sends full segments only: a third less CPU time for a file in one run."""
-        self._corked = on
-        self._wire.cork(on)
 
-    def _send_data(self) -> None:
-        sent = self._wire.send(self._data, more=self._left > len(self._data))
-        self._left -= sent
-        self._data = self._data[sent:]
-        if self._data and not self._wire.tls:  # TLS stops behind each record
-            raise WouldBlock
+@contextlib.contextmanager
+def _corked(sock: socket.socket) -> Iterator[None]:
+    """Have the kernel send full segments only: a third less CPU time for a file in one run."""
+    with contextlib.suppress(OSError):  # not TCP
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, True)
+    yield
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, False)
 
-    def _send_run(self, run: Extent, most: int) -> None:
-        assert run.fd is not None
+
+class _Filling:
+    """Pieces on their way into a socket, whenever it takes more: no task is woken in between."""
+
+    def __init__(self, sock: socket.socket, sender: Sender, pieces: Iterator[Extent | bytes]) -> None:
+        self._sock = sock
+        self._sender = sender
+        self._pieces = pieces
+        self._piece: Extent | memoryview | None = None
+        self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+
+    async def run(self) -> None:
+        """Until all is sent."""
+        self._loop.add_writer(self._sock, self._step)
         try:
-            sent = os.sendfile(self._wire.fileno(), run.fd, run.offset, min(run.length, most))
+            self._step()
+            await self._done
+        finally:
+            self._loop.remove_writer(self._sock)
+
+    def _step(self) -> None:
+        """Send what fits, up to the turn's bound."""
+        stop = self._sender.sent + TURN_BYTES
+        try:
+            while self._sender.sent < stop:
+                if not self._piece:
+                    piece = next(self._pieces, None)
+                    if piece is None:
+                        self._finish(None)
+                        return
+                    self._piece = piece if isinstance(piece, Extent) else memoryview(piece)
+                if not self._send_piece(self._piece, stop - self._sender.sent):
+                    return
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, SourceError) as err:
+            self._finish(err)
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._done.done():
+            return
+        if error is None:
+            self._done.set_result(None)
+        else:
+            self._done.set_exception(error)
+
+    def _send_piece(self, piece: Extent | memoryview, most: int) -> bool:
+        """Send a part of a piece; whether the socket may take more."""
+        if not isinstance(piece, Extent):
+            count = self._sock.send(piece)
+            self._piece = piece[count:]
+            self._sender.sent += count
+            return not self._piece
+        assert piece.fd is not None
+        wanted = min(piece.length, most)
+        try:
+            count = os.sendfile(self._sock.fileno(), piece.fd, piece.offset, wanted)
         except OSError as err:
             if err.errno not in _NO_SENDFILE:
                 raise
-            self._pieces = chain(pieces(b"", [run], copying=True), self._pieces)
-            self._run = None
-            return
-        if sent == 0:
-            raise ShortFile("the file is shorter than its extents")
-        self._wire.sent += sent
-        self._left -= sent
-        self._run = Extent(run.length - sent, run.fd, run.offset + sent) if sent < run.length else None
-        if sent < min(run.length, most):
-            raise WouldBlock  # the socket is full
+            self._pieces, self._piece = chain(gathered([piece]), self._pieces), None
+            return True
+        if not count:
+            raise short_file(piece.offset)
+        self._sender.sent += count
+        left = piece.length - count
+        self._piece = Extent(left, piece.fd, piece.offset + count) if left else None
+        return count == wanted

@@ -7,16 +7,16 @@ import errno
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from pvboot.serve.api import Content, Handler, Journal, Requester
-from pvboot.serve.http.connection import Connection, Service
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from pvboot.serve.api import Journal, Requester
+from pvboot.serve.http.connection import Connection
 from pvboot.serve.http.limits import HttpLimits
-from pvboot.serve.http.wire import Wire
 
 _TICK_SECONDS: Final = 0.5
 _BACKLOG: Final = 1024
@@ -33,23 +33,29 @@ class _Listener:
 
 
 class HttpServer:
-    """Serves `content` and `handlers` on sockets that somebody else has bound; belongs to one event loop."""
+    """Accepts connections for an aiohttp server on sockets that somebody else has bound; belongs to one event loop."""
 
-    def __init__(
-        self, content: Content, journal: Journal, handlers: Sequence[Handler] = (), limits: HttpLimits | None = None
-    ) -> None:
-        limits = limits or HttpLimits()
-        threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="http")
-        self._service = Service(content, journal, tuple(handlers), limits, threads)
+    def __init__(self, manager: web.Server, journal: Journal, limits: HttpLimits) -> None:
+        self.manager = manager
+        self._handler, manager.request_handler = manager.request_handler, self._answer
+        self.journal = journal
+        self.limits = limits
+        self.stopping = False
         self._listeners: list[_Listener] = []
         self._accepting = False
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._connections: set[Connection] = set()
+        self._changed = asyncio.Event()
         self._addresses: Counter[str] = Counter()
         self._clock: asyncio.TimerHandle | None = None
 
-    def replace(self, content: Content, handlers: Sequence[Handler]) -> None:
-        """Requests from now on see these; those that are being answered keep the old ones."""
-        self._service.content, self._service.handlers = content, tuple(handlers)
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """aiohttp also reads requests of HTTP/0.9 and HTTP/2.0, and would answer in kind."""
+        if request.version not in (HttpVersion10, HttpVersion11):
+            assert isinstance(request.protocol, Connection)
+            request.protocol.refuse(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+            await asyncio.Event().wait()  # the end of the connection ends the handler
+        self.journal.count("http_requests")
+        return await self._handler(request)
 
     @property
     def connections(self) -> int:
@@ -72,43 +78,44 @@ class HttpServer:
 
     async def stop(self, drain_seconds: float) -> None:
         """Stop listening, let what is being answered end within `drain_seconds`, then end the rest."""
-        self._service.stopping = True
+        self.stopping = True
         self._pause()
         for listener in self._listeners:
             listener.sock.close()
         self._listeners.clear()
-        self._end([connection for connection in self._connections if connection.waiting], "aborted")
+        for connection in [connection for connection in self._connections if connection.waiting]:
+            connection.retire()
         await self._gone(drain_seconds)
         self._end(list(self._connections), "error: the server stopped")
-        await self._gone(_TICK_SECONDS)
-        for task in self._connections.values():  # a thread is still looking for their answers
-            task.cancel()
         await self._gone(None)
         if self._clock is not None:
             self._clock.cancel()
-        self._service.threads.shutdown(wait=False)
 
     async def _gone(self, seconds: float | None) -> None:
-        if self._connections:
-            await asyncio.wait(list(self._connections.values()), timeout=seconds)
+        """Wait until no connection is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
 
-    # -- accepting ---------------------------------------------------------------------------------------------------
+    # -- accepting
 
     def _resume(self) -> None:
-        if not self._accepting and not self._service.stopping:
+        if not self._accepting and not self.stopping:
             self._accepting = True
             for listener in self._listeners:
                 asyncio.get_running_loop().add_reader(listener.sock, self._accept, listener)
 
     def _pause(self) -> None:
-        """Clients wait in the kernel's queue, or further away."""
+        """Let clients wait in the kernel's queue, or further away."""
         if self._accepting:
             self._accepting = False
             for listener in self._listeners:
                 asyncio.get_running_loop().remove_reader(listener.sock)
 
     def _accept(self, listener: _Listener) -> None:
-        room = self._service.limits.connections - len(self._connections)
+        room = self.limits.connections - len(self._connections)
         if room <= 0:
             self._make_room()
         for _ in range(min(room, _ACCEPTS_AT_ONCE)):
@@ -117,18 +124,19 @@ class HttpServer:
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as err:
-                self._service.journal.count("http_accept_failures")
+                self.journal.count("http_accept_failures")
                 if err.errno in _EXHAUSTED:
                     self._pause()
                 return
-            self._welcome(sock, peer, listener.tls)
+            sock.setblocking(False)
+            self._welcome(sock, _requester(peer, listener.tls), listener.tls)
 
     def _make_room(self) -> None:
-        """End those that have waited longest without a request; if all are busy, let others wait."""
+        """End the connections that have waited longest without a request; if all are busy, let others wait."""
         waiting = sorted((one for one in self._connections if one.waiting), key=lambda one: one.since)
         # Several at once: in a flood, sorting for each single one would cost more than all else.
-        oldest = waiting[: max(1, self._service.limits.connections // 32)]
-        self._service.journal.count("http_evictions", len(oldest))
+        oldest = waiting[: max(1, self.limits.connections // 32)]
+        self.journal.count("http_evictions", len(oldest))
         self._end(oldest, "aborted")
         if not oldest:
             self._pause()
@@ -137,35 +145,39 @@ class HttpServer:
         for connection in connections:
             connection.end(outcome)
 
-    def _welcome(self, sock: socket.socket, peer: tuple[str, int] | str, tls: ssl.SSLContext | None) -> None:
-        address, port = (_plain_address(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)
-        journal, limits = self._service.journal, self._service.limits
-        if self._addresses[address] >= limits.connections_per_address:
-            journal.refuse(Requester("https" if tls else "http", address, port), "", "too many connections")
-            with suppress(OSError):
-                sock.setblocking(False)
+    def _welcome(self, sock: socket.socket, who: Requester, tls: ssl.SSLContext | None) -> None:
+        if self._addresses[who.address] >= self.limits.connections_per_address:
+            self.journal.refuse(who, "", "too many connections")
+            with suppress(OSError), sock:
                 if tls is None:
                     sock.send(_BUSY)
-            sock.close()
             return
-        journal.count("http_connections")
-        loop = asyncio.get_running_loop()
-        try:
-            wire = Wire(sock, tls, loop)
-        except OSError:  # gone again before TLS could begin
-            sock.close()
-            return
-        connection = Connection(self._service, wire, address, port)
-        task = loop.create_task(connection.run())
-        self._connections[connection] = task
-        self._addresses[address] += 1
-        task.add_done_callback(lambda _: self._forget(connection))
+        self.journal.count("http_connections")
+        connection = Connection(self, who)
+        self._connections.add(connection)
+        self._addresses[who.address] += 1
+        connection.opening = asyncio.get_running_loop().create_task(self._open(connection, sock, tls))
 
-    def _forget(self, connection: Connection) -> None:
-        del self._connections[connection]
-        self._addresses[connection.address] -= 1
-        if not self._addresses[connection.address]:
-            del self._addresses[connection.address]
+    async def _open(self, connection: Connection, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        options: dict[str, Any] = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": self.limits.head_seconds}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock, **options)
+        except (OSError, asyncio.CancelledError):  # gone again before TLS could begin, or taking too long for it
+            sock.close()
+            self.forget(connection)
+        finally:
+            connection.opening = None
+
+    def forget(self, connection: Connection) -> None:
+        """Take a connection that has ended out of the count."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        address = connection.requester.address
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+        self._changed.set()
         self._resume()
 
     def _tick(self) -> None:
@@ -177,7 +189,10 @@ class HttpServer:
         self._clock = loop.call_later(_TICK_SECONDS, self._tick)
 
 
-def _plain_address(address: str) -> str:
-    """Without the scope of IPv6, and IPv4 as IPv4 also on a socket for both."""
-    address = address.partition("%")[0]
-    return address.removeprefix("::ffff:") if "." in address else address
+def _requester(peer: Any, tls: ssl.SSLContext | None) -> Requester:
+    """Who connects: without the scope of IPv6, and IPv4 as IPv4 also on a socket for both; "" over a Unix socket."""
+    protocol = "http" if tls is None else "https"
+    if not isinstance(peer, tuple):
+        return Requester(protocol, "")
+    address = str(peer[0]).partition("%")[0]
+    return Requester(protocol, address.removeprefix("::ffff:") if "." in address else address, int(peer[1]))

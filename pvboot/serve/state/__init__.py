@@ -1,6 +1,6 @@
-"""Who boots what: profiles and clients, the menus made of them, the database behind them, the HTTP API and its page.
+"""The state of the server: profiles and clients, menus made of them, their database, the HTTP API and its page.
 
-`server.build_state` gives a worker process of the server all of it in one piece; `settings.load` checks a configuration
-without a database.  What must not live here: protocols, how content is stored, the reading of menus.
-SQLAlchemy is imported by `database` and what builds on it, never by `settings`, `profiles` and `render`.
+`server.ServerState` is all of it in one piece, for a worker process; `settings` are the configuration's keys about it.
+What must not live here: protocols, how content is stored, the command line.
+SQLAlchemy is imported by `database` and by modules built on it, never by `settings`, `profiles` and `render`.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -40,11 +40,6 @@ class Client(ClientBody):
     name: Name
     source: Origin = "api"
     version: Annotated[int, Field(ge=0)] = 0
-
-
-def read_client(name: str, value: Any) -> Client:
-    """The client in a JSON body.  Raises `DescriptionError`."""
-    return named_client(name, read_body(ClientBody, value, "client"), "api")
 
 
 def named_client(name: str, body: ClientBody, source: Origin) -> Client:

@@ -76,7 +76,7 @@ def _state_error(err: SQLAlchemyError, name: str) -> StateError:
 
 
 def _who() -> str:
-    """The user that the server runs as, which is not who started it if that was root."""
+    """The user that the server runs as, which is not the one who started it if that was root."""
     try:
         return f"the user {pwd.getpwuid(os.geteuid()).pw_name}"
     except KeyError:
@@ -131,7 +131,7 @@ def _engine(place: str) -> tuple[str, Engine]:
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """Our own BEGIN: the driver's would start reading and fail with "locked" when the first write comes."""
+    """Send our own BEGIN: the driver's would start reading and fail with "locked" when the first write comes."""
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:
@@ -149,7 +149,7 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _write_ahead(connection: Any) -> None:
-    """WAL mode stays with the file.  Changing to it does not wait for other processes as everything else does."""
+    """Switch the file to WAL mode, which it keeps; the switch alone does not wait for other processes by itself."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

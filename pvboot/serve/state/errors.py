@@ -1,4 +1,4 @@
-"""What may go wrong with profiles, clients and their state."""
+"""Errors of profiles, clients and their state."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class StateError(PvbootError):
 
 
 class UnknownRecordError(PvbootError):
-    """There is no client or profile of that name."""
+    """No client or profile has that name."""
 
     code = "unknown-record"
     exit_code = 1
 
 
 class ConflictError(PvbootError):
-    """What is asked for contradicts a record that is already there."""
+    """A change contradicts a record that is already there."""
 
     code = "conflict"
     exit_code = 1

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -37,9 +36,8 @@ Count = Annotated[int, Field(ge=0)]
 Time = Annotated[float, Field(description="seconds since 1970")]
 
 
-@dataclass(frozen=True, slots=True)
-class MenuServed:
-    """A menu that somebody was sent."""
+class MenuServed(Model):
+    """A menu that a client was sent."""
 
     client: str | None
     mac: str | None
@@ -91,15 +89,9 @@ def add_boot(database: Database, menu: MenuServed) -> None:
     with database.writing(durable=False) as connection:
         connection.execute(
             BOOTS.insert().values(
-                client=menu.client,
-                mac=menu.mac,
-                address=menu.address,
-                protocol=menu.protocol,
-                dialect=menu.dialect,
+                **menu.model_dump(exclude={"profile"}),
                 profile=menu.profile.name,
-                next_boot=menu.next_boot,
-                path=menu.path,
-                entries=json.dumps([list(entry.files) for entry in menu.profile.entries]),
+                entries=json.dumps([entry.files for entry in menu.profile.entries]),
                 fetched="[]",
                 outcome=GIVEN,
                 detail="",
@@ -110,7 +102,7 @@ def add_boot(database: Database, menu: MenuServed) -> None:
 
 
 def save_transfers(database: Database, transfers: Sequence[Transfer], finished: Sequence[Transfer]) -> None:
-    """One round of a process's writer: what its transfers have come to, and what that means for boots."""
+    """Save one round of a process's transfers, and credit the finished ones to boots."""
     with database.writing(durable=False) as connection:
         if transfers:
             _save(connection, transfers)
@@ -119,7 +111,7 @@ def save_transfers(database: Database, transfers: Sequence[Transfer], finished: 
 
 
 def _save(connection: Connection, transfers: Sequence[Transfer]) -> None:
-    """One statement for all rows: a busy server has hundreds of them twice a second."""
+    """Save all rows by one statement: a busy server has hundreds of them twice a second."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(TRANSFERS)
     changed = {key: statement.excluded[key] for key in ("sent", "outcome", "changed")}
@@ -158,7 +150,7 @@ class _Progress:
         self._detail = row.detail
 
     def take(self, transfer: Transfer) -> bool:
-        """Whether the file is one of this boot's."""
+        """Count the transfer if its file is one of this boot's; return True if it is."""
         if not any(transfer.path in files for files in self._entries):
             return False
         if transfer.outcome == "done":
@@ -178,7 +170,7 @@ class _Progress:
 
 
 def prune(database: Database, limit: int, days: int) -> None:
-    """Bound the history by count and age, and forget transfers that are over or whose process is gone."""
+    """Bound the history by count and age, and remove old transfers and those whose process is gone."""
     now = time.time()
     with database.writing(durable=False) as connection:
         connection.execute(BOOTS.delete().where(BOOTS.c.changed < now - days * 86400))
@@ -212,7 +204,7 @@ def _boot(row: Row[Any]) -> Boot:
 
 
 def live_transfers(database: Database, limit: int = 500) -> list[Transfer]:
-    """What is under way in all processes of all servers, the newest first."""
+    """The transfers under way in all processes of all servers, the newest first."""
     fresh = TRANSFERS.c.changed > time.time() - _STALE_SECONDS
     query = select(TRANSFERS).where(TRANSFERS.c.outcome == "", fresh)
     return _transfers(database, query.order_by(TRANSFERS.c.started.desc()).limit(limit))
@@ -230,6 +222,6 @@ def _transfers(database: Database, query: Any) -> list[Transfer]:
 
 
 def forget_process(database: Database, process: str) -> None:
-    """A process ends: its transfers live no more."""
+    """Remove the live transfers of a process that ends."""
     with database.writing(durable=False) as connection:
         connection.execute(TRANSFERS.delete().where(TRANSFERS.c.process == process, TRANSFERS.c.outcome == ""))

@@ -1,4 +1,4 @@
-"""Who a client is: MAC, UUID, IP address and host name, in one spelling each."""
+"""The identities of a client: MAC, UUID, IP address and host name, in one spelling each."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ Hostname = Annotated[_Text, _spelled(read_hostname, "a host name")]
 
 
 class Identity(Model):
-    """What is known about who asks or who is described; None where nothing is.  Spellings are canonical."""
+    """The known identities of a client, in canonical spelling; None for the others."""
 
     mac: Mac | None = None
     uuid: Uuid | None = None

@@ -2,7 +2,7 @@
 
 The loops only change a dictionary; one thread writes twice a second what has changed.  However many transfers there
 are, a round writes a bounded number of rows: `LIVE_LIMIT` live ones and `FINISHED_LIMIT` finished ones.  Files of boots
-are told from others by asking the database, so all finished transfers of a round are looked at.
+are recognized by asking the database, so all finished transfers of a round are looked at.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ class StateJournal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    # --- told by the loops: no lock is held for longer than a dictionary takes --------------------------------
+    # --- called by the loops: no lock is held for longer than a dictionary takes --------------------------------
 
     def begin(self, who: Requester, path: str, size: int) -> int:
-        """A transfer starts; gives its number."""
+        """Begin a transfer; return its number."""
         number = next(self._numbers)
         live = _Live(number, who, path, size, time.time())
         with self._lock:
@@ -77,13 +77,13 @@ class StateJournal:
         return number
 
     def advance(self, number: int, sent: int) -> None:
-        """`sent` bytes so far."""
+        """Note how many bytes were sent so far."""
         live = self._live.get(number)
         if live is not None:
             live.sent = sent
 
     def end(self, number: int, outcome: str, sent: int) -> None:
-        """The transfer is over."""
+        """End a transfer."""
         with self._lock:
             live = self._live.pop(number, None)
             if live is not None:
@@ -91,13 +91,13 @@ class StateJournal:
                 self._finished.append((live, outcome or "error: unknown"))
 
     def refuse(self, who: Requester, path: str, reason: str) -> None:
-        """A request came to nothing; it counts against a boot that needed the file."""
+        """Note a refused request; it counts against a boot that needed the file."""
         live = _Live(next(self._numbers), who, path, 0, time.time())
         with self._lock:
             self._finished.append((live, f"refused: {reason}"))
 
     def count(self, name: str, amount: int = 1) -> None:
-        """A metric grows."""
+        """Add to a metric."""
         with self._lock:
             self._counts[name] += amount
 
@@ -123,7 +123,7 @@ class StateJournal:
                 _LOG.warning("journal: %s", err)
 
     def flush(self) -> None:
-        """One round: write what has changed."""
+        """Write the changes of one round."""
         with self._rounds:
             self._flush()
 

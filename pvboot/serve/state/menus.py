@@ -33,12 +33,12 @@ class MadeFile:
 
     @property
     def mtime(self) -> float | None:
-        """None: it was made for the asker."""
+        """None: the file was made for the asker."""
         return None
 
     @property
     def etag(self) -> str:
-        """By the bytes alone."""
+        """A hash of the bytes."""
         return hashlib.sha256(self.data).hexdigest()[:32]
 
     def extents(self) -> Sequence[Extent]:
@@ -46,7 +46,7 @@ class MadeFile:
         return (Extent(len(self.data), data=self.data),) if self.data else ()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 class MenuContent:
@@ -63,7 +63,7 @@ class MenuContent:
         self._base, self._registry, self._bases, self._record = base, registry, bases, record
 
     def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
-        """As `Content.open`; a file of the wrapped content never hides a menu."""
+        """The menu of that name, else the wrapped content's file; errors as `Content.open`."""
         name = read_name(path, self._registry.settings.menus.path)
         menu = self._menu(path, name, who) if name is not None else None
         return menu if menu is not None else self._base.open(path, who)
@@ -88,7 +88,7 @@ class MenuContent:
 
 
 def asker(name: MenuName, who: Requester) -> Identity:
-    """Whom a menu is for: the one whom its name names; of names that are not searched for, else the sender."""
+    """The client that a menu is for: the one in its name or, unless the name is one of a search, the sender."""
     if name.searched:
         return name.named
     sent, named = read_identity(who.claims, who.address), name.named
@@ -101,12 +101,12 @@ def menu_served(assigned: Assignment, identity: Identity, who: Requester, dialec
     mac = identity.mac or (client.mac if client else None)
     address = read_identity({}, who.address).address or who.address[:45]
     return MenuServed(
-        client.name if client else None,
-        mac,
-        address,
-        who.protocol,
-        dialect,
-        assigned.profile,
-        assigned.once,
-        path.encode("utf-8", "backslashreplace").decode()[:1000],
+        client=client.name if client else None,
+        mac=mac,
+        address=address,
+        protocol=who.protocol,
+        dialect=dialect,
+        profile=assigned.profile,
+        next_boot=assigned.once,
+        path=path.encode("utf-8", "backslashreplace").decode()[:1000],
     )

@@ -28,7 +28,7 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)],
+        "parameters": _parameters(route),
         "responses": _responses(route),
         # {} is "no token": reading needs one where the configuration says so.
         "security": [{"token": []}] if route.writes else [{}, {"token": []}],
@@ -38,22 +38,14 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _path_parameters(route: Route) -> list[dict[str, Any]]:
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    headers = (["If-Match", "If-None-Match"] if route.method == "PUT" else ["If-Match"]) if route.writes else []
+    named = {"type": "string", "maxLength": 64}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
-        for name in route.parameters
+        *({"name": name, "in": "path", "required": True, "schema": named} for name in route.parameters),
+        *({"name": name, "in": "query", "schema": schema} for name, schema in route.query.items()),
+        *({"name": name, "in": "header", "schema": {"type": "string"}} for name in headers if route.versioned),
     ]
-
-
-def _query_parameters(route: Route) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in route.query.items()]
-
-
-def _header_parameters(route: Route) -> list[dict[str, Any]]:
-    names = ["If-Match", "If-None-Match"] if route.method == "PUT" else ["If-Match"]
-    if not (route.versioned and route.writes):
-        return []
-    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
 
 
 def _responses(route: Route) -> dict[str, Any]:

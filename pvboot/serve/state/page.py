@@ -6,12 +6,10 @@ import hashlib
 from functools import cache
 from importlib import resources
 
-from pvboot.serve.api import Request, Response
-from pvboot.serve.state.problems import problem
+from aiohttp import web
 
 _FILES = {
-    "/ui": ("index.html", "text/html; charset=utf-8"),
-    "/ui/index.html": ("index.html", "text/html; charset=utf-8"),
+    **dict.fromkeys(("/ui", "/ui/", "/ui/index.html"), ("index.html", "text/html; charset=utf-8")),
     "/ui/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/ui/page.css": ("page.css", "text/css; charset=utf-8"),
 }
@@ -25,30 +23,28 @@ _HEADERS = {
 }
 
 
-def serve_page(request: Request) -> Response | None:
-    """A `Handler`.  The page holds no data of its own: it asks the API, which knows who may."""
-    path = request.path.rstrip("/") or "/"
-    if path != "/ui" and not path.startswith("/ui/"):
-        return None
-    if path not in _FILES:
-        return problem(404, "the page has no such file")
-    if request.method not in ("GET", "HEAD"):
-        return problem(405, "only GET and HEAD", headers={"Allow": "GET, HEAD"})
-    name, kind = _FILES[path]
+def add_page(application: web.Application) -> None:
+    """Add the page, which has no data of its own: it asks the API, which knows who may."""
+    for path in _FILES:
+        application.router.add_get(path, _serve)
+
+
+async def _serve(request: web.Request) -> web.Response:
+    name, media_type = _FILES[request.path]
     data, etag = _load(name)
-    headers = {**_HEADERS, "ETag": etag}
-    if request.headers.get("if-none-match", "") == etag:
-        return Response(304, b"", kind, headers)
-    return Response(200, data, kind, headers)
+    headers = {**_HEADERS, "Content-Type": media_type, "ETag": f'"{etag}"'}
+    if any(tag.value == etag for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=data, headers=headers)
 
 
 @cache
 def _load(name: str) -> tuple[bytes, str]:
     data = (resources.files("pvboot.serve.state") / "web" / name).read_bytes()
-    return data, f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    return data, hashlib.sha256(data).hexdigest()[:32]
 
 
 def preload() -> None:
-    """Read all files now: whoever gives up rights may not be able to later."""
+    """Read all files now: without root's rights it may not be possible later."""
     for name, _kind in _FILES.values():
         _load(name)

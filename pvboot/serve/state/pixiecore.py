@@ -6,15 +6,15 @@ template) and `message`; relative URLs count from the API's; every other status 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
-from pvboot.errors import PvbootError
-from pvboot.serve.api import Request, Response
+from fsdrivers.errors import NotFound
+from pvboot.serve.api import Content, Requester, ServedDirectory, ServedFile
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.history import MenuServed
 from pvboot.serve.state.identity import Identity, read_mac
-from pvboot.serve.state.menus import menu_served
-from pvboot.serve.state.problems import ApiError, json_response, problem_of
+from pvboot.serve.state.menus import MadeFile, menu_served
 from pvboot.serve.state.profiles import Profile
 from pvboot.serve.state.registry import Registry
 from pvboot.serve.state.render import FetchContext, file_url
@@ -23,39 +23,37 @@ DIALECT = "pixiecore"
 _PREFIX = "/v1/boot/"
 
 
-class Pixiecore:
-    """A `Handler`.  Anybody may ask: what it says is what the menus say, too."""
+class PixiecoreContent:
+    """Implements `Content`: the API's answers as files, beside those of a wrapped content.
 
-    def __init__(self, registry: Registry, bases: Mapping[str, str], record: Callable[[MenuServed], None]) -> None:
-        self._registry, self._bases, self._record = registry, bases, record
+    Anybody may ask: what it says is what the menus say, too.  An answer uses up the machine's next boot, unless the
+    requester's claims say `peek` (HTTP's HEAD).
+    """
 
-    def __call__(self, request: Request) -> Response | None:
-        """A GET uses up the machine's next boot, a HEAD does not."""
-        if not request.path.startswith(_PREFIX):
-            return None
-        try:
-            return self._answer(request)
-        except (ApiError, PvbootError) as err:
-            return problem_of(err)
+    def __init__(
+        self, base: Content, registry: Registry, bases: Mapping[str, str], record: Callable[[MenuServed], None]
+    ) -> None:
+        self._base, self._registry, self._bases, self._record = base, registry, bases, record
 
-    def _answer(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            raise ApiError(405, "only GET and HEAD", {"Allow": "GET, HEAD"})
-        mac = read_mac(request.path[len(_PREFIX) :])
+    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+        """As `Content.open`; nothing of it is there over TFTP."""
+        if not path.startswith(_PREFIX) or who.protocol == "tftp":
+            return self._base.open(path, who)
+        mac = read_mac(path.removeprefix(_PREFIX))
         if mac is None:
-            raise ApiError(404, "no MAC address in the path")
-        take = request.method == "GET"
+            raise NotFound("not a MAC address in the path", where=path)
+        take = not who.claims.get("peek")
         assigned = self._registry.choose(Identity(mac=mac), take=take)
         if assigned is None or assigned.profile.entries[assigned.profile.default].local:
-            raise ApiError(404, "nothing for this machine from here")
+            raise NotFound("nothing for this machine from here", where=path)
         answer = describe(assigned.profile, FetchContext("https" if "http" not in self._bases else "http", self._bases))
         if take:
-            self._record(menu_served(assigned, Identity(mac=mac), request.who, DIALECT, request.path))
-        return json_response(200, answer)
+            self._record(menu_served(assigned, Identity(mac=mac), who, DIALECT, path))
+        return MadeFile(json.dumps(answer).encode(), "application/json")
 
 
 def describe(profile: Profile, context: FetchContext) -> dict[str, object]:
-    """The profile's default entry in pixiecore's words; `InexpressibleError` if it has none."""
+    """Return the profile's default entry in pixiecore's terms.  Raises `InexpressibleError`."""
     entry = profile.entries[profile.default]
     if entry.local or entry.modules:
         raise InexpressibleError("pixiecore boots a kernel and initrds only", where=f"entry {entry.title!r}")

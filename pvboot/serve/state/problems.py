@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from aiohttp.web import HTTPException, Response
+
 from pvboot.errors import PvbootError
-from pvboot.serve.api import Response
 from pvboot.serve.state import errors
+from pvboot.serve.state.schemas import Problem
 from pvboot.validation import Model
 
 _STATUS: tuple[tuple[type[PvbootError], int], ...] = (
@@ -20,7 +22,7 @@ _STATUS: tuple[tuple[type[PvbootError], int], ...] = (
     (errors.StateError, 503),
 )
 
-NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class ApiError(Exception):
@@ -31,25 +33,29 @@ class ApiError(Exception):
         self.status, self.detail, self.headers = status, detail, headers or {}
 
 
-def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer out of a model or plain values; nothing of it may be kept by caches."""
+def json_response(
+    status: int, value: Any, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+) -> Response:
+    """Return a JSON answer out of a model or plain values; nothing of it may be kept by caches."""
     plain = value.model_dump(mode="json", by_alias=True) if isinstance(value, Model) else value
     body = json.dumps(plain, ensure_ascii=True, separators=(",", ":")).encode()
-    return Response(status, body, "application/json", {**NO_STORE, **(headers or {})})
+    return Response(status=status, body=body, headers={"Content-Type": media_type, **_NO_STORE, **(headers or {})})
 
 
 def problem(status: int, detail: str, *, code: str = "", headers: Mapping[str, str] | None = None) -> Response:
-    """A problem document."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    if code:
-        document["code"] = code
-    answer = json_response(status, document, headers)
-    return Response(status, answer.body, "application/problem+json", answer.headers)
+    """Return a problem document."""
+    title = HTTPStatus(status).phrase
+    document = Problem(type="about:blank", title=title, status=status, detail=detail, code=code)
+    plain = document.model_dump(exclude_defaults=True)
+    return json_response(status, plain, headers, "application/problem+json")
 
 
 def problem_of(err: Exception) -> Response:
-    """The answer for an `ApiError` or one of the project's errors."""
+    """Return the answer for an `ApiError`, one of aiohttp's refusals, or one of the project's errors."""
     if isinstance(err, ApiError):
         return problem(err.status, err.detail, headers=err.headers)
+    if isinstance(err, HTTPException):
+        allowed = {"Allow": err.headers["Allow"]} if "Allow" in err.headers else {}
+        return problem(err.status, err.reason, headers=allowed)
     status = next((status for kind, status in _STATUS if isinstance(err, kind)), 500)
     return problem(status, str(err), code=str(getattr(err, "code", "")))

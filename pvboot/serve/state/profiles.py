@@ -132,13 +132,8 @@ class Profile(Model):
     version: Annotated[int, Field(ge=0)] = 0
 
 
-# What a disabled client is given: it boots as if there were no server.
+# For a disabled client: it boots as if there were no server.
 LOCAL = Profile(name="local", title="Local disk", entries=(Entry(title="Local disk", local=True),))
-
-
-def read_profile(name: str, value: Any, where: str = "profile") -> Profile:
-    """The profile in a JSON body.  Raises `DescriptionError`."""
-    return named_profile(name, read_body(ProfileBody, value, where), "api")
 
 
 def named_profile(name: str, body: ProfileBody, source: Origin, version: int = 0) -> Profile:

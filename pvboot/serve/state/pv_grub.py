@@ -1,4 +1,4 @@
-"""What PV-GRUB cannot fetch, found out before a guest hangs on it.
+"""Warnings about files that PV-GRUB cannot fetch, before a guest hangs on one.
 
 PV-GRUB asks for blocks of 1432 bytes and its block numbers do not wrap: a larger file stops after 65535 blocks.
 """

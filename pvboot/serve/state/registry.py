@@ -1,4 +1,4 @@
-"""Who boots what: clients and profiles from the configuration and the database, next boots, and their changes.
+"""Clients, profiles and next boots from the configuration and the database, and their changes.
 
 Records of the configuration come first and are read-only here; those of the database are shared by all servers.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pvboot.serve.state.bodies import read_body
@@ -24,6 +25,8 @@ from pvboot.serve.state.schemas import NextBoot
 from pvboot.serve.state.settings import StateSettings
 from pvboot.serve.state.tables import CLIENTS, NEXT_BOOTS, PROFILES
 
+R = TypeVar("R", Client, Profile)
+
 CLIENT_LIMIT = 100_000  # records in the database
 PROFILE_LIMIT = 1_000
 _CLIENT_COLUMNS = tuple(Client.model_fields.keys() - {"source"})
@@ -31,11 +34,79 @@ _CLIENT_COLUMNS = tuple(Client.model_fields.keys() - {"source"})
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The profile that somebody boots; `client` is None for an unknown one, `once` marks a next boot."""
+    """The profile that a client boots; `client` is None for an unknown one, `once` marks a next boot."""
 
     profile: Profile
     client: Client | None
     once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Generic[R]):
+    """The named records of a database's table, and the configuration's `own`, which come first."""
+
+    database: Database
+    table: Table
+    limit: int
+    own: Callable[[], Mapping[str, R]]
+    read: Callable[[Row[Any]], R]
+    write: Callable[[R], Mapping[str, Any]]
+
+    def list(self, after: str = "", limit: int | None = None) -> list[R]:
+        """At most `limit` of those whose names come behind `after`, sorted by name."""
+        query = select(self.table).where(self.table.c.name > after).order_by(self.table.c.name).limit(limit)
+        with self.database.reading() as connection:
+            found = {row.name: self.read(row) for row in connection.execute(query)}
+        found |= {name: record for name, record in self.own().items() if name > after}
+        return [record for _, record in sorted(found.items())][:limit]
+
+    def get(self, name: str) -> R:
+        """The record of that name.  Raises `UnknownRecordError`."""
+        if name in self.own():
+            return self.own()[name]
+        with self.database.reading() as connection:
+            row = connection.execute(select(self.table).where(self.table.c.name == name)).first()
+        return self.read(self._known(row, name))
+
+    def put(self, record: R, version: int | None) -> R:
+        """Store a record durably."""
+        with self._changing(record.name, version) as (connection, row):
+            if row is None and (connection.scalar(select(func.count()).select_from(self.table)) or 0) >= self.limit:
+                raise ConflictError("the table is full", expected=f"at most {self.limit} records")
+            new = record.model_copy(update={"version": _version_of(row) + 1, "source": "api"})
+            there = self.table.update().where(self.table.c.name == new.name)
+            statement = self.table.insert().values(name=new.name) if row is None else there
+            _change(connection, statement.values(**self.write(new), version=new.version, changed=time.time()))
+        return new
+
+    @contextmanager
+    def deleting(self, name: str, version: int | None) -> Iterator[Connection]:
+        """Delete a record durably, after the rest of the transaction."""
+        with self._changing(name, version) as (connection, row):
+            self._known(row, name)
+            yield connection
+            connection.execute(self.table.delete().where(self.table.c.name == name))
+
+    @contextmanager
+    def _changing(self, name: str, version: int | None) -> Iterator[tuple[Connection, Row[Any] | None]]:
+        if name in self.own():
+            what = f"the {self._kind} is in the configuration file and is changed there"
+            raise ConflictError(what, found=ascii(name))
+        with self.database.writing() as connection:
+            row = connection.execute(select(self.table).where(self.table.c.name == name).with_for_update()).first()
+            now = _version_of(row)
+            if version not in (None, now):
+                raise StaleError("it has been changed meanwhile", expected=f"version {version}", found=f"version {now}")
+            yield connection, row
+
+    def _known(self, row: Row[Any] | None, name: str) -> Row[Any]:
+        if row is None:
+            raise UnknownRecordError(f"there is no such {self._kind}", found=ascii(name))
+        return row
+
+    @property
+    def _kind(self) -> str:
+        return self.table.name.removesuffix("s")
 
 
 class Registry:
@@ -44,62 +115,56 @@ class Registry:
     def __init__(self, database: Database, settings: StateSettings) -> None:
         self._database = database
         self.settings = settings
+        self._clients = Records(
+            database,
+            CLIENTS,
+            CLIENT_LIMIT,
+            lambda: self.settings.clients,
+            _client,
+            lambda client: client.model_dump(exclude={"name", "source", "version"}),
+        )
+        self._profiles = Records(
+            database,
+            PROFILES,
+            PROFILE_LIMIT,
+            lambda: self.settings.profiles,
+            _profile,
+            lambda profile: {"description": json.dumps(describe(profile))},
+        )
+        self.clients, self.client = self._clients.list, self._clients.get
+        self.profiles, self.profile = self._profiles.list, self._profiles.get
 
     # --- choosing -------------------------------------------------------------------------------------------
 
     def choose(self, identity: Identity, *, take: bool, only_known: bool = False) -> Assignment | None:
-        """What `identity` boots; None if there is nothing for it.
+        """The profile that `identity` boots; None if there is nothing for it.
 
         The next boot comes first, and with `take` it is used up: of any number of askers exactly one gets it.
-        `only_known`: the default profile is for those who are described only.
+        `only_known`: the default profile is for described clients only.
         """
         settings = self.settings
         with self._database.reading() as connection:
             client = _match(connection, settings, identity)
             waiting = client is not None and client.enabled and _next_boot(connection, client.name) is not None
-        if client is None:
-            profile = None if only_known else self._default(settings)
-            return Assignment(profile, None) if profile else None
-        if not client.enabled:
+        if client is not None and not client.enabled:
             return Assignment(LOCAL, client)
-        if waiting:
+        if client is not None and waiting:
             once = self._take(client.name) if take else self.next_boot(client.name)
             if once is not None:
                 return Assignment(self.profile(once.profile), client, once=True)
-        if client.profile is None:
-            profile = self._default(settings)
-            return Assignment(profile, client) if profile else None
-        return Assignment(self.profile(client.profile), client)
-
-    def _default(self, settings: StateSettings) -> Profile | None:
-        return None if settings.default is None else self.profile(settings.default)
+        if client is None and only_known:
+            return None
+        name = (client.profile if client else None) or settings.default
+        return Assignment(self.profile(name), client) if name else None
 
     def _take(self, client: str) -> NextBoot | None:
-        """One statement decides who gets it, whichever server or thread asks."""
+        """Take the next boot; one statement decides who gets it, whichever server or thread asks."""
         statement = NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == client)
         with self._database.writing() as connection:
             row = connection.execute(statement.returning(NEXT_BOOTS.c.profile, NEXT_BOOTS.c.set_at)).first()
         return None if row is None else _read_next_boot(row)
 
-    # --- clients --------------------------------------------------------------------------------------------
-
-    def clients(self, after: str = "", limit: int = CLIENT_LIMIT) -> list[Client]:
-        """At most `limit` of those whose names come behind `after`, sorted by name."""
-        query = select(CLIENTS).where(CLIENTS.c.name > after).order_by(CLIENTS.c.name).limit(limit)
-        with self._database.reading() as connection:
-            found = {row.name: _client(row) for row in connection.execute(query)}
-        found |= {name: client for name, client in self.settings.clients.items() if name > after}
-        return [client for _, client in sorted(found.items())][:limit]
-
-    def client(self, name: str) -> Client:
-        """`UnknownRecordError` if there is none."""
-        if name in self.settings.clients:
-            return self.settings.clients[name]
-        with self._database.reading() as connection:
-            row = connection.execute(select(CLIENTS).where(CLIENTS.c.name == name)).first()
-        if row is None:
-            raise UnknownRecordError("there is no such client", found=ascii(name))
-        return _client(row)
+    # --- changes --------------------------------------------------------------------------------------------
 
     def put_client(self, client: Client, version: int | None = None) -> Client:
         """Store a client durably; `version` is that which the change was made to (0: a new one), None does not care.
@@ -107,45 +172,48 @@ class Registry:
         `ConflictError` if it is the configuration's, if another client has one of its identities, or if the version
         is another by now; `UnknownRecordError` if its profile is unknown.
         """
-        self._refuse_config(self.settings.clients, client.name, "client")
-        _refuse_taken(self.settings, client)
+        for kind in KINDS:
+            owner = self.settings.identities.get((kind, client.get(kind) or ""))
+            if owner not in (None, client.name):
+                raise ConflictError(f"another client has this {kind}", found=ascii(owner))
         if client.profile is not None:
             self.profile(client.profile)
-        with self._database.writing() as connection:
-            row = connection.execute(select(CLIENTS).where(CLIENTS.c.name == client.name).with_for_update()).first()
-            now = _check_version(row, version)
-            if row is None:
-                _refuse_full(connection, CLIENTS, CLIENT_LIMIT)
-            new = client.model_copy(update={"version": now + 1, "source": "api"})
-            values = new.model_dump(exclude={"name", "source"}) | {"changed": time.time()}
-            _upsert(connection, CLIENTS, new.name, row is not None, values)
-        return new
+        return self._clients.put(client, version)
 
     def delete_client(self, name: str, version: int | None = None) -> None:
-        """Durably, with its next boot."""
-        self._refuse_config(self.settings.clients, name, "client")
-        with self._database.writing() as connection:
-            row = connection.execute(select(CLIENTS).where(CLIENTS.c.name == name).with_for_update()).first()
-            if row is None:
-                raise UnknownRecordError("there is no such client", found=ascii(name))
-            _check_version(row, version)
-            connection.execute(CLIENTS.delete().where(CLIENTS.c.name == name))
+        """Delete a client and its next boot durably."""
+        with self._clients.deleting(name, version) as connection:
             connection.execute(NEXT_BOOTS.delete().where(NEXT_BOOTS.c.client == name))
+
+    def put_profile(self, profile: Profile, version: int | None = None) -> Profile:
+        """Store a profile durably; errors as `put_client`."""
+        return self._profiles.put(profile, version)
+
+    def delete_profile(self, name: str, version: int | None = None) -> None:
+        """Delete a profile durably.  `ConflictError` while a client or a next boot needs it."""
+        users = {client.profile for client in self.settings.clients.values()} | {self.settings.default}
+        if name in users and name not in self.settings.profiles:
+            raise ConflictError("the configuration needs the profile", found=ascii(name))
+        with self._profiles.deleting(name, version) as connection:
+            for table, column in ((CLIENTS, CLIENTS.c.name), (NEXT_BOOTS, NEXT_BOOTS.c.client)):
+                user = connection.scalar(select(column).where(table.c.profile == name).limit(1))
+                if user is not None:
+                    raise ConflictError("a client needs the profile", found=ascii(user))
 
     # --- next boots -----------------------------------------------------------------------------------------
 
     def next_boot(self, client: str) -> NextBoot | None:
-        """What waits for a client, untouched."""
+        """The next boot that waits for a client, untouched."""
         with self._database.reading() as connection:
             return _next_boot(connection, client)
 
     def next_boots(self) -> dict[str, NextBoot]:
-        """All, by the name of the client."""
+        """All next boots, by the name of the client."""
         with self._database.reading() as connection:
             return {row.client: _read_next_boot(row) for row in connection.execute(select(NEXT_BOOTS))}
 
     def set_next_boot(self, client: str, profile: str) -> NextBoot:
-        """Durably; replaces one that waits.  `UnknownRecordError` if there is no such client or profile."""
+        """Set or replace the next boot durably.  `UnknownRecordError` if there is no such client or profile."""
         self.client(client)
         self.profile(profile)
         new = NextBoot(profile=profile, set_at=time.time())
@@ -156,56 +224,9 @@ class Registry:
         return new
 
     def clear_next_boot(self, client: str) -> bool:
-        """Whether there was one."""
+        """Remove the next boot that waits; return False if there is none."""
         self.client(client)
         return self._take(client) is not None
-
-    # --- profiles -------------------------------------------------------------------------------------------
-
-    def profiles(self) -> list[Profile]:
-        """All, sorted by name."""
-        with self._database.reading() as connection:
-            stored = {row.name: _profile(row) for row in connection.execute(select(PROFILES))}
-        stored |= self.settings.profiles
-        return [profile for _, profile in sorted(stored.items())]
-
-    def profile(self, name: str) -> Profile:
-        """`UnknownRecordError` if there is none."""
-        if name in self.settings.profiles:
-            return self.settings.profiles[name]
-        with self._database.reading() as connection:
-            row = connection.execute(select(PROFILES).where(PROFILES.c.name == name)).first()
-        if row is None:
-            raise UnknownRecordError("there is no such profile", found=ascii(name))
-        return _profile(row)
-
-    def put_profile(self, profile: Profile, version: int | None = None) -> Profile:
-        """Store a profile durably; errors as `put_client`."""
-        self._refuse_config(self.settings.profiles, profile.name, "profile")
-        with self._database.writing() as connection:
-            row = connection.execute(select(PROFILES).where(PROFILES.c.name == profile.name).with_for_update()).first()
-            now = _check_version(row, version)
-            if row is None:
-                _refuse_full(connection, PROFILES, PROFILE_LIMIT)
-            values = {"description": json.dumps(describe(profile)), "version": now + 1, "changed": time.time()}
-            _upsert(connection, PROFILES, profile.name, row is not None, values)
-        return profile.model_copy(update={"version": now + 1, "source": "api"})
-
-    def delete_profile(self, name: str, version: int | None = None) -> None:
-        """`ConflictError` while a client or a next boot needs it."""
-        self._refuse_config(self.settings.profiles, name, "profile")
-        if name == self.settings.default or any(c.profile == name for c in self.settings.clients.values()):
-            raise ConflictError("the configuration needs the profile", found=ascii(name))
-        with self._database.writing() as connection:
-            row = connection.execute(select(PROFILES).where(PROFILES.c.name == name).with_for_update()).first()
-            if row is None:
-                raise UnknownRecordError("there is no such profile", found=ascii(name))
-            _check_version(row, version)
-            for table, column in ((CLIENTS, CLIENTS.c.name), (NEXT_BOOTS, NEXT_BOOTS.c.client)):
-                user = connection.scalar(select(column).where(table.c.profile == name).limit(1))
-                if user is not None:
-                    raise ConflictError("a client needs the profile", found=ascii(user))
-            connection.execute(PROFILES.delete().where(PROFILES.c.name == name))
 
     def check_references(self) -> list[str]:
         """Profiles that the configuration names and nobody describes; one of them makes `choose` fail."""
@@ -213,11 +234,6 @@ class Registry:
         wanted["default"] = self.settings.default
         known = {profile.name for profile in self.profiles()}
         return [f"{where}: no profile {name!r}" for where, name in wanted.items() if name and name not in known]
-
-    @staticmethod
-    def _refuse_config(records: Mapping[str, object], name: str, kind: str) -> None:
-        if name in records:
-            raise ConflictError(f"the {kind} is in the configuration file and is changed there", found=ascii(name))
 
 
 def _match(connection: Connection, settings: StateSettings, identity: Identity) -> Client | None:
@@ -234,13 +250,13 @@ def _match(connection: Connection, settings: StateSettings, identity: Identity) 
     return None
 
 
-def _read_next_boot(row: Any) -> NextBoot:
-    return NextBoot.model_construct(profile=row.profile, set_at=row.set_at)
-
-
 def _next_boot(connection: Connection, client: str) -> NextBoot | None:
     row = connection.execute(select(NEXT_BOOTS).where(NEXT_BOOTS.c.client == client)).first()
     return None if row is None else _read_next_boot(row)
+
+
+def _read_next_boot(row: Any) -> NextBoot:
+    return NextBoot.model_construct(profile=row.profile, set_at=row.set_at)
 
 
 def _client(row: Row[Any]) -> Client:
@@ -256,28 +272,8 @@ def _profile(row: Row[Any]) -> Profile:
     return named_profile(row.name, body, "api", row.version)
 
 
-def _check_version(row: Row[Any] | None, version: int | None) -> int:
-    now = 0 if row is None else int(row.version)
-    if version is not None and version != now:
-        raise StaleError("it has been changed meanwhile", expected=f"version {version}", found=f"version {now}")
-    return now
-
-
-def _refuse_taken(settings: StateSettings, new: Client) -> None:
-    for kind in KINDS:
-        owner = settings.identities.get((kind, new.get(kind) or ""))
-        if owner is not None:
-            raise ConflictError(f"another client has this {kind}", found=ascii(owner))
-
-
-def _refuse_full(connection: Connection, table: Any, limit: int) -> None:
-    if (connection.scalar(select(func.count()).select_from(table)) or 0) >= limit:
-        raise ConflictError("the table is full", expected=f"at most {limit} records")
-
-
-def _upsert(connection: Connection, table: Any, name: str, there: bool, values: Mapping[str, Any]) -> None:
-    statement = table.update().where(table.c.name == name) if there else table.insert().values(name=name)
-    _change(connection, statement.values(**values))
+def _version_of(row: Row[Any] | None) -> int:
+    return 0 if row is None else int(row.version)
 
 
 def _change(connection: Connection, statement: Any) -> None:

@@ -1,30 +1,32 @@
 """Render a profile as the text of a menu, in the dialect that was asked for.
 
 Each dialect has its own ways of quoting and its own gaps.  What it cannot say is an `InexpressibleError`; what it says
-with less effect than the profile means is a warning.
+with less effect than the profile means is a warning.  `templates/` holds the menus.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 from pvboot.serve.state.errors import InexpressibleError
-from pvboot.serve.state.names import GRUB_CFG, IPXE, MENU_LST, PXELINUX
+from pvboot.serve.state.names import DIALECTS, GRUB_CFG, IPXE, MENU_LST, PXELINUX
 from pvboot.serve.state.profiles import Entry, Profile
+from pvboot.templates import environment
 
 LEGACY_LINE_LIMIT = 1500  # characters GRUB Legacy keeps of a line; the rest is silently lost
 CMDLINE_LIMIT = 1023  # characters of Xen's start_info.cmd_line
 
-# What stands unchanged in a URL's path; everything else would need an encoding that loaders do not agree on.
+# Characters that stand unchanged in a URL's path; loaders do not agree on how to encode the others.
 _URL_SAFE = "/-._~!$&'()*+,;=:@"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A menu's text and what its author should know."""
+    """A menu's text, and warnings for its author."""
 
     text: str
     warnings: tuple[str, ...] = ()
@@ -32,7 +34,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """How the client fetches: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
+    """The way a client fetches: `protocol` "tftp", "http" or "https"; `bases` are this server's base URLs by
     protocol ("http": "http://192.0.2.1:8080"), without a last slash."""
 
     protocol: str
@@ -41,17 +43,114 @@ class FetchContext:
 
 def render(profile: Profile, dialect: str, context: FetchContext) -> Rendered:
     """The profile as a menu.  `InexpressibleError` names the entry and what it is about."""
-    return _RENDERERS[dialect](profile, context)
+    for entry in profile.entries:
+        _refuse_any(dialect, entry.title, _ENTRY_GAPS[dialect](entry))
+    text = _TEMPLATES[dialect].render(
+        profile=profile,
+        title=partial(_title, dialect),
+        path=partial(_path_only, dialect),
+        command=partial(_grub_command, context),
+        url=partial(_ipxe_url, context),
+        failures=[_after_failure(profile, index) for index in range(len(profile.entries))],
+    )
+    if dialect == MENU_LST:
+        long = next((line for line in text.splitlines() if len(line.encode()) > LEGACY_LINE_LIMIT), None)
+        if long is not None:
+            raise InexpressibleError(f"menu.lst has no lines above {LEGACY_LINE_LIMIT} bytes", found=ascii(long[:60]))
+    return Rendered(text, tuple(_warnings(profile, dialect, context)))
 
 
-def check_cmdline(entry: Entry) -> Iterator[str]:
-    """Warnings about arguments that a Xen guest would not get whole."""
-    if len(entry.args.encode()) > CMDLINE_LIMIT:
-        yield f"entry {entry.title!r}: a Xen guest gets {CMDLINE_LIMIT} bytes of arguments, the rest is lost"
+def _warnings(profile: Profile, dialect: str, context: FetchContext) -> Iterator[str]:
+    for entry in profile.entries:
+        if len(entry.args.encode()) > CMDLINE_LIMIT:
+            yield f"entry {entry.title!r}: a Xen guest gets {CMDLINE_LIMIT} bytes of arguments, the rest is lost"
+    if dialect == PXELINUX and profile.fallback:
+        yield "PXELINUX knows no fallback entries"
+    port = urlsplit(context.bases.get(context.protocol, "")).port
+    if dialect == GRUB_CFG and port not in (None, 80, 69):
+        yield "GRUB 2.06 and older know no port in a device's name"
+
+
+# --- gaps of the dialects ---------------------------------------------------------------------------------
 
 
 def _refuse(dialect: str, entry: str, what: str, found: str = "") -> InexpressibleError:
     return InexpressibleError(f"{dialect} has no way to say it: {what}", where=f"entry {entry!r}", found=found)
+
+
+def _refuse_any(dialect: str, entry: str, gaps: Iterator[str]) -> None:
+    for what in gaps:
+        raise _refuse(dialect, entry, what)
+
+
+def _menu_lst_title_gaps(title: str) -> Iterator[str]:
+    if title.startswith("="):
+        yield "a title that begins with ="
+
+
+def _pxelinux_title_gaps(title: str) -> Iterator[str]:
+    if "^" in title:
+        yield "^ marks a key and cannot be shown"
+
+
+def _ipxe_gaps(text: str) -> Iterator[str]:
+    """iPXE has no quotes, only words that separate commands, and `${settings}`."""
+    yield from (f"the word {word}" for word in text.split() if word in ("#", "||", "&&", ";"))
+    if "${" in text:
+        yield "${ begins a setting"
+    if re.search(r"\s\s", text):
+        yield "two blanks in a row"
+
+
+def _menu_lst_gaps(entry: Entry) -> Iterator[str]:
+    if any(text.endswith("\\") for text in (entry.title, *_arguments(entry))):
+        yield "a backslash at the end of a line joins lines"
+    if len(entry.initrd) > 1:
+        yield "several initrds"
+    yield from _no_initrd_with_modules(entry)
+
+
+def _pxelinux_gaps(entry: Entry) -> Iterator[str]:
+    if entry.modules:
+        yield "modules"
+    if entry.args == "-":
+        yield "a single - as arguments means none"
+    if any(word.startswith("initrd=") for word in entry.args.split()):
+        yield "initrd= in arguments names a file to load"
+    if len(entry.args) > 2 and entry.args[0] == entry.args[-1] == '"' and '"' not in entry.args[1:-1]:
+        yield "quotes round all arguments, which readers take away"
+
+
+def _ipxe_entry_gaps(entry: Entry) -> Iterator[str]:
+    yield from _no_initrd_with_modules(entry)
+    for text in _arguments(entry):
+        yield from _ipxe_gaps(text)
+
+
+def _no_initrd_with_modules(entry: Entry) -> Iterator[str]:
+    if entry.initrd and entry.modules:
+        yield "an initrd together with modules"
+
+
+def _arguments(entry: Entry) -> tuple[str, ...]:
+    return (entry.args, *(module.args for module in entry.modules))
+
+
+_TITLE_GAPS = {MENU_LST: _menu_lst_title_gaps, PXELINUX: _pxelinux_title_gaps, IPXE: _ipxe_gaps}
+_ENTRY_GAPS = {
+    MENU_LST: _menu_lst_gaps,
+    GRUB_CFG: _no_initrd_with_modules,
+    PXELINUX: _pxelinux_gaps,
+    IPXE: _ipxe_entry_gaps,
+}
+
+
+# --- titles, files and words ------------------------------------------------------------------------------
+
+
+def _title(dialect: str, title: str) -> str:
+    _refuse_any(dialect, title, _TITLE_GAPS[dialect](title))
+    return title
 
 
 def _path_only(dialect: str, entry: Entry, file: str, forbidden: str = " ") -> str:
@@ -64,80 +163,9 @@ def _path_only(dialect: str, entry: Entry, file: str, forbidden: str = " ") -> s
     return file
 
 
-# --- GRUB Legacy ------------------------------------------------------------------------------------------
-
-
-def _menu_lst(profile: Profile, context: FetchContext) -> Rendered:
-    lines = [f"default {profile.default}"]
-    if profile.timeout >= 0:
-        lines.append(f"timeout {profile.timeout}")
-    if profile.fallback:
-        lines.append("fallback " + " ".join(map(str, profile.fallback)))
-    warnings: list[str] = []
-    for entry in profile.entries:
-        lines += ["", *_menu_lst_entry(entry)]
-        warnings += check_cmdline(entry)
-    long = next((line for line in lines if len(line.encode()) > LEGACY_LINE_LIMIT), None)
-    if long is not None:
-        raise InexpressibleError(f"menu.lst has no lines above {LEGACY_LINE_LIMIT} bytes", found=ascii(long[:60]))
-    return Rendered("\n".join(lines) + "\n", tuple(warnings))
-
-
-def _menu_lst_entry(entry: Entry) -> Iterator[str]:
-    if entry.title.startswith("="):
-        raise _refuse(MENU_LST, entry.title, "a title that begins with =")
-    for text in (entry.title, entry.args, *(module.args for module in entry.modules)):
-        if text.endswith("\\"):
-            raise _refuse(MENU_LST, entry.title, "a backslash at the end of a line joins lines")
-    yield f"title {entry.title}"
-    if entry.local:
-        yield "configfile (hd0,0)/boot/grub/menu.lst"
-        return
-    if len(entry.initrd) > 1:
-        raise _refuse(MENU_LST, entry.title, "several initrds")
-    if entry.initrd and entry.modules:
-        raise _refuse(MENU_LST, entry.title, "an initrd together with modules")
-    yield "root (nd)"
-    yield f"kernel (nd){_path_only(MENU_LST, entry, entry.kernel)} {entry.args}".rstrip()
-    for initrd in entry.initrd:
-        yield f"initrd (nd){_path_only(MENU_LST, entry, initrd)}"
-    for module in entry.modules:
-        yield f"module (nd){_path_only(MENU_LST, entry, module.file)} {module.args}".rstrip()
-
-
-# --- GRUB 2 -----------------------------------------------------------------------------------------------
-
-
-def _grub_cfg(profile: Profile, context: FetchContext) -> Rendered:
-    lines = [f"set default={profile.default}", f"set timeout={profile.timeout}"]
-    if profile.fallback:
-        lines.append(f"set fallback='{' '.join(map(str, profile.fallback))}'")
-    warnings: list[str] = []
-    for index, entry in enumerate(profile.entries):
-        lines += ["", f"menuentry {_grub_word(entry.title)} --id entry{index} {{"]
-        lines += [f"    {line}" for line in _grub_entry(entry, context)]
-        lines.append("}")
-        warnings += check_cmdline(entry)
-    if context.protocol in context.bases and urlsplit(context.bases[context.protocol]).port not in (None, 80, 69):
-        warnings.append("GRUB 2.06 and older know no port in a device's name")
-    return Rendered("\n".join(lines) + "\n", tuple(warnings))
-
-
-def _grub_entry(entry: Entry, context: FetchContext) -> Iterator[str]:
-    if entry.local:
-        yield "exit"
-        return
-    multiboot = bool(entry.modules)
-    words = [_grub_word(word) for word in _grub_arguments(entry, entry.args)]
-    load = "multiboot" if multiboot else "linux"
-    yield " ".join([load, _grub_word(_grub_file(entry, entry.kernel, context)), *words])
-    if multiboot and entry.initrd:
-        raise _refuse(GRUB_CFG, entry.title, "an initrd together with modules")
-    if entry.initrd:
-        yield " ".join(["initrd", *(_grub_word(_grub_file(entry, file, context)) for file in entry.initrd)])
-    for module in entry.modules:
-        words = [_grub_word(word) for word in _grub_arguments(entry, module.args)]
-        yield " ".join(["module", _grub_word(_grub_file(entry, module.file, context)), *words])
+def _grub_command(context: FetchContext, name: str, entry: Entry, files: Sequence[str], args: str = "") -> str:
+    words = [*(_grub_file(entry, file, context) for file in files), *_grub_arguments(entry, args)]
+    return " ".join([name, *map(_grub_word, words)])
 
 
 def _grub_word(text: str) -> str:
@@ -183,104 +211,16 @@ def _grub_file(entry: Entry, file: str, context: FetchContext) -> str:
     return f"({protocol},{host}){path}" if host else f"({protocol}){path}"
 
 
-# --- PXELINUX (and U-Boot, extlinux) ----------------------------------------------------------------------
+def _ipxe_url(context: FetchContext, entry: Entry, file: str) -> str:
+    url = file_url(file, context)
+    _refuse_any(IPXE, entry.title, _ipxe_gaps(url))
+    return url
 
 
-def _pxelinux(profile: Profile, context: FetchContext) -> Rendered:
-    warnings: list[str] = []
-    lines = [f"DEFAULT entry{profile.default}", f"PROMPT {int(profile.timeout < 0)}"]
-    if profile.timeout >= 0:
-        # 0 would wait for ever: the shortest wait is a tenth of a second.
-        lines.append(f"TIMEOUT {profile.timeout * 10 or 1}")
-    lines.append(f"MENU TITLE {_no_caret(profile.title, profile.title)}")
-    if profile.fallback:
-        warnings.append("PXELINUX knows no fallback entries")
-    for index, entry in enumerate(profile.entries):
-        lines += ["", f"LABEL entry{index}", f"    MENU LABEL {_no_caret(entry.title, entry.title)}"]
-        lines += [f"    {line}" for line in _pxelinux_entry(entry)]
-        warnings += check_cmdline(entry)
-    return Rendered("\n".join(lines) + "\n", tuple(warnings))
-
-
-def _no_caret(text: str, entry: str) -> str:
-    if "^" in text:
-        raise _refuse(PXELINUX, entry, "^ marks a key and cannot be shown")
-    return text
-
-
-def _pxelinux_entry(entry: Entry) -> Iterator[str]:
-    if entry.local:
-        yield "LOCALBOOT 0"
-        return
-    if entry.modules:
-        raise _refuse(PXELINUX, entry.title, "modules")
-    yield f"LINUX {_path_only(PXELINUX, entry, entry.kernel)}"
-    if entry.initrd:
-        yield "INITRD " + ",".join(_path_only(PXELINUX, entry, file, " ,") for file in entry.initrd)
-    if entry.args == "-":
-        raise _refuse(PXELINUX, entry.title, "a single - as arguments means none")
-    if any(word.startswith("initrd=") for word in entry.args.split()):
-        raise _refuse(PXELINUX, entry.title, "initrd= in arguments names a file to load")
-    if len(entry.args) > 2 and entry.args[0] == entry.args[-1] == '"' and '"' not in entry.args[1:-1]:
-        raise _refuse(PXELINUX, entry.title, "quotes round all arguments, which readers take away")
-    if entry.args:
-        yield f"APPEND {entry.args}"
-
-
-# --- iPXE -------------------------------------------------------------------------------------------------
-
-
-def _ipxe(profile: Profile, context: FetchContext) -> Rendered:
-    warnings: list[str] = []
-    lines = ["#!ipxe", ""]
-    if len(profile.entries) > 1 and profile.timeout != 0:
-        lines += [f"menu {_ipxe_text(profile.title, profile.title)}"]
-        lines += [f"item entry{i} {_ipxe_text(entry.title, entry.title)}" for i, entry in enumerate(profile.entries)]
-        timeout = f" --timeout {profile.timeout * 1000}" if profile.timeout > 0 else ""
-        lines += [f"choose --default entry{profile.default}{timeout} chosen && goto ${{chosen}} || exit"]
-    else:
-        lines += [f"goto entry{profile.default}"]
-    for index, entry in enumerate(profile.entries):
-        after = profile.fallback.index(index) + 1 if index in profile.fallback else 0
-        goal = f"goto entry{profile.fallback[after]}" if after < len(profile.fallback) else "exit 1"
-        lines += ["", f":entry{index}", *_ipxe_entry(entry, context, goal)]
-        warnings += check_cmdline(entry)
-    return Rendered("\n".join(lines) + "\n", tuple(warnings))
-
-
-def _ipxe_entry(entry: Entry, context: FetchContext, on_failure: str) -> Iterator[str]:
-    if entry.local:
-        yield "exit"
-        return
-    yield "imgfree"
-    if entry.modules and entry.initrd:
-        raise _refuse(IPXE, entry.title, "an initrd together with modules")
-    # A kernel started as an EFI program finds its initrds by these words; others ignore them.
-    named = "".join(f" initrd=initrd{index}" for index in range(len(entry.initrd)))
-    args = f" {_ipxe_text(entry.args, entry.title)}" if entry.args else ""
-    yield f"kernel {_ipxe_file(entry, entry.kernel, context)}{named}{args} || {on_failure}"
-    for index, initrd in enumerate(entry.initrd):
-        yield f"initrd --name initrd{index} {_ipxe_file(entry, initrd, context)} || {on_failure}"
-    for module in entry.modules:
-        words = f" {_ipxe_text(module.args, entry.title)}" if module.args else ""
-        yield f"module {_ipxe_file(entry, module.file, context)}{words} || {on_failure}"
-    yield f"boot || {on_failure}"
-
-
-def _ipxe_text(text: str, entry: str) -> str:
-    """Words as they are: iPXE has no quotes, only words that separate commands and `${settings}`."""
-    bad = next((word for word in text.split() if word in ("#", "||", "&&", ";")), None)
-    if bad is not None:
-        raise _refuse(IPXE, entry, f"the word {bad}")
-    if "${" in text:
-        raise _refuse(IPXE, entry, "${ begins a setting")
-    if re.search(r"\s\s", text):
-        raise _refuse(IPXE, entry, "two blanks in a row")
-    return text
-
-
-def _ipxe_file(entry: Entry, file: str, context: FetchContext) -> str:
-    return _ipxe_text(file_url(file, context), entry.title)
+def _after_failure(profile: Profile, index: int) -> str:
+    """The iPXE command for an entry that fails: the next of the fallback entries."""
+    after = profile.fallback.index(index) + 1 if index in profile.fallback else 0
+    return f"goto entry{profile.fallback[after]}" if after < len(profile.fallback) else "exit 1"
 
 
 def file_url(file: str, context: FetchContext) -> str:
@@ -292,9 +232,6 @@ def file_url(file: str, context: FetchContext) -> str:
     return base + quote(file, safe=_URL_SAFE.replace("$", "").replace("'", ""))
 
 
-_RENDERERS: dict[str, Callable[[Profile, FetchContext], Rendered]] = {
-    MENU_LST: _menu_lst,
-    GRUB_CFG: _grub_cfg,
-    PXELINUX: _pxelinux,
-    IPXE: _ipxe,
-}
+_ENVIRONMENT = environment("pvboot.serve.state")
+_ENVIRONMENT.filters["word"] = _grub_word
+_TEMPLATES = {dialect: _ENVIRONMENT.get_template(f"{dialect}.j2") for dialect in DIALECTS}

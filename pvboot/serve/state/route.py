@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pvboot.serve.api import Content, Response
+from aiohttp.web import Response
+
+from pvboot.serve.api import Content
 from pvboot.serve.state.database import Database
 from pvboot.serve.state.journal import StateJournal
 from pvboot.serve.state.registry import Registry
@@ -18,13 +20,17 @@ _TEMPLATE_PART = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """The parts of the server that routes answer from.  `bases` are the server's base URLs by protocol."""
+    """The parts of the server that routes answer from.
+
+    `bases` are the server's base URLs by protocol, `counters` returns what its protocols have counted.
+    """
 
     database: Database
     registry: Registry
     journal: StateJournal
     content: Content
     bases: Mapping[str, str]
+    counters: Callable[[], dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +62,8 @@ class Route:
 
     @property
     def writes(self) -> bool:
-        """Whether a token is needed whatever the configuration says."""
+        """True if a token is needed whatever the configuration says."""
         return self.method != "GET"
-
-    def match(self, path: str) -> dict[str, str] | None:
-        """The names in a path of this template, else None."""
-        pattern = _TEMPLATE_PART.sub(r"(?P<\1>[^/]+)", re.escape(self.path).replace(r"\{", "{").replace(r"\}", "}"))
-        found = re.fullmatch(pattern, path, re.DOTALL)
-        return None if found is None else found.groupdict()
 
     @property
     def parameters(self) -> list[str]:

@@ -6,8 +6,9 @@ import re
 import time
 from collections.abc import Mapping
 
+from aiohttp.web import Response
+
 import pvboot
-from pvboot.serve.api import Response
 from pvboot.serve.state import history
 from pvboot.serve.state import schemas as models
 from pvboot.serve.state.clients import Client, ClientBody, named_client
@@ -74,7 +75,7 @@ def _put_client(request: ApiRequest) -> Response:
 
 def _delete_client(request: ApiRequest) -> Response:
     request.context.registry.delete_client(request.names["client"], request.version)
-    return Response(204)
+    return Response(status=204)
 
 
 def _get_next_boot(request: ApiRequest) -> Response:
@@ -92,7 +93,7 @@ def _put_next_boot(request: ApiRequest) -> Response:
 def _delete_next_boot(request: ApiRequest) -> Response:
     if not request.context.registry.clear_next_boot(request.names["client"]):
         raise UnknownRecordError("no next boot is set", found=ascii(request.names["client"]))
-    return Response(204)
+    return Response(status=204)
 
 
 # --- profiles ---------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def _put_profile(request: ApiRequest) -> Response:
 
 def _delete_profile(request: ApiRequest) -> Response:
     request.context.registry.delete_profile(request.names["profile"], request.version)
-    return Response(204)
+    return Response(status=204)
 
 
 def _get_menus(request: ApiRequest) -> Response:
@@ -172,7 +173,7 @@ def _get_server(request: ApiRequest) -> Response:
         protocols=tuple(sorted(context.bases)),
         writable=settings.api.writer is not None,
         warnings=(*check_prefix(settings.menus.path), *context.registry.check_references()),
-        counters=context.journal.counters(),
+        counters=context.counters(),
     )
     return json_response(200, server)
 

@@ -41,7 +41,7 @@ class NextBoot(NextBootBody):
 
 
 class WouldBoot(Model):
-    """The answer to a menu that is asked for now."""
+    """The boot that a menu would start now."""
 
     profile: str | None
     once: Annotated[bool, Field(description="it is a next boot")] = False

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from pvboot.serve.api import Content, Handler
+from aiohttp import web
+
+from pvboot.serve.api import Content
+from pvboot.serve.metrics import SharedCounters
 from pvboot.serve.state import history
 from pvboot.serve.state.database import Database
-from pvboot.serve.state.http_api import HttpApi
+from pvboot.serve.state.http_api import add_api
 from pvboot.serve.state.journal import StateJournal
 from pvboot.serve.state.menus import MenuContent
-from pvboot.serve.state.page import serve_page
-from pvboot.serve.state.pixiecore import Pixiecore
+from pvboot.serve.state.page import add_page
+from pvboot.serve.state.pixiecore import PixiecoreContent
 from pvboot.serve.state.pv_grub import check_files, check_prefix
 from pvboot.serve.state.registry import Registry
 from pvboot.serve.state.route import ApiContext
 from pvboot.serve.state.settings import StateSettings
 
+_API_THREADS = 4  # that wait for the database
+
 
 class ServerState:
-    """`content` wraps the base content with menus; `handlers` are for the HTTP server; `journal` is told of transfers.
+    """`content` wraps the base content with menus; `journal` notes transfers; `add_routes` brings API and page.
 
     One a process, made after the fork: several processes and servers share a database, never an object.  `bases` are
     the URLs by which clients reach this server, by protocol ("tftp", "http", "https"), as "http://192.0.2.1:8080";
@@ -31,10 +37,16 @@ class ServerState:
         self._database = Database(settings.state)
         self._registry = Registry(self._database, settings)
         self.journal = StateJournal(self._database, settings.menus.history_boots, settings.menus.history_days)
-        self.content = MenuContent(base_content, self._registry, self._bases, self._record)
-        context = ApiContext(self._database, self._registry, self.journal, base_content, self._bases)
-        pixiecore = Pixiecore(self._registry, self._bases, self._record)
-        self.handlers: tuple[Handler, ...] = (HttpApi(context), pixiecore, serve_page)
+        menus = MenuContent(base_content, self._registry, self._bases, self._record)
+        self.content = PixiecoreContent(menus, self._registry, self._bases, self._record)
+
+    def add_routes(self, application: web.Application, counters: SharedCounters) -> None:
+        """Add the API and the page to the administrator's application."""
+        context = ApiContext(
+            self._database, self._registry, self.journal, self._base, self._bases, counters.of_protocols
+        )
+        add_api(application, context, ThreadPoolExecutor(_API_THREADS, thread_name_prefix="api"))
+        add_page(application)
 
     def _record(self, menu: history.MenuServed) -> None:
         history.add_boot(self._database, menu)

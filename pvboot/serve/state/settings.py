@@ -11,11 +11,11 @@ import ipaddress
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pvboot.serve.state.bodies import Line, Name, clean_path, read_body
+from pvboot.serve.state.bodies import Line, Name, clean_path
 from pvboot.serve.state.clients import Client, ClientBody, named_client
 from pvboot.serve.state.identity import KINDS
 from pvboot.serve.state.profiles import Profile, ProfileBody, named_profile
@@ -142,7 +142,7 @@ class StateSettings(Model):
 
     @property
     def has_state(self) -> bool:
-        """Whether any of the keys is there: without them the server has no database."""
+        """True if any of the keys is there: without them the server has no database."""
         return not self.model_fields_set.isdisjoint(StateSettings.model_fields)
 
     @cached_property
@@ -159,8 +159,3 @@ class StateSettings(Model):
     def identities(self) -> Mapping[tuple[str, str], str]:
         """From (kind, value) to the name of one of `clients`."""
         return _index(self.client_bodies)
-
-
-def load(values: Mapping[str, Any]) -> StateSettings:
-    """The settings in the tables of a configuration.  Raises `DescriptionError`."""
-    return read_body(StateSettings, values, "")

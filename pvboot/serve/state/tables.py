@@ -70,7 +70,7 @@ NEXT_BOOTS = Table(
 BOOTS = Table(
     "boots",
     METADATA,
-    # BigInteger would be no rowid in SQLite.
+    # A BigInteger is not a rowid in SQLite.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("client", String(64)),
     Column("mac", String(17)),
@@ -118,7 +118,7 @@ STEPS: tuple[Callable[[Connection], None], ...] = (_make_tables,)
 def migrate(connection: Connection, steps: Sequence[Callable[[Connection], None]] = STEPS) -> None:
     """Bring the database to the version of this program, in the caller's transaction, alone.
 
-    `StateError` if a newer program has made it, or if it holds somebody else's tables.
+    `StateError` if a newer program has made it, or if it holds another program's tables.
     """
     if connection.dialect.name == "postgresql":
         # Two servers starting at once would both make the tables; the number is any constant.

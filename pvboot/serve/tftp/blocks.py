@@ -6,7 +6,8 @@ cuts it (`udp.segment`).  One `preadv` fills many packets.
 
 from __future__ import annotations
 
-from pvboot.serve.tftp.packets import DATA, HEADER, HEADER_BYTES
+from pvboot.serve.tftp._formats import HEADER
+from pvboot.serve.tftp.packets import DATA, HEADER_BYTES
 from pvboot.serve.tftp.source import MAX_VIEWS, FileReader
 
 # As many blocks are read at once where they are small: reading is a small part of the cost from here on.

@@ -1,4 +1,4 @@
-"""What client and server agree on (RFC 2347): blksize (2348), timeout and tsize (2349), windowsize (7440)."""
+"""Negotiation of options (RFC 2347): blksize (2348), timeout and tsize (2349), windowsize (7440)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pvboot.serve.tftp.limits import DEFAULT_BLKSIZE, MIN_BLKSIZE, TftpLimits
 from pvboot.serve.tftp.packets import HEADER_BYTES
 
-# A number of more digits is no value of any option (tsize included: 10^16 bytes).
+# No option has a value of more digits (tsize included: 10^16 bytes).
 MAX_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How one file is sent: bytes a block, blocks a window, the client's own timeout in seconds or None, and the
-    options to acknowledge: name in the client's case, number."""
+class NegotiatedOptions:
+    """Bytes a block, blocks a window, the client's own timeout in seconds or None, and the options to acknowledge:
+    name in the client's case, number."""
 
     blksize: int
     windowsize: int
@@ -23,8 +23,8 @@ class Terms:
     accepted: tuple[tuple[bytes, int], ...]
 
 
-def agree(asked: Iterable[tuple[bytes, bytes]], size: int, payload: int, limits: TftpLimits) -> Terms:
-    """The terms for a file of `size` bytes over a path whose unfragmented datagrams carry `payload` bytes.
+def negotiate(asked: Iterable[tuple[bytes, bytes]], size: int, payload: int, limits: TftpLimits) -> NegotiatedOptions:
+    """Negotiate how a file of `size` bytes is sent over a path whose unfragmented datagrams carry `payload` bytes.
 
     Options that are unknown, malformed or out of range are left out of the answer, as RFC 2347 says, and count as not
     asked; of an option asked twice the first one counts.  Nothing is ever answered that was not asked: PV-GRUB gives
@@ -50,17 +50,17 @@ def agree(asked: Iterable[tuple[bytes, bytes]], size: int, payload: int, limits:
     if b"tsize" in wanted and size:
         values[b"tsize"] = size
     accepted = tuple((name, values[key]) for key, (name, _) in wanted.items() if key in values)
-    return Terms(blksize, window, timeout, accepted)
+    return NegotiatedOptions(blksize, window, timeout, accepted)
 
 
 def _number(text: bytes) -> int | None:
-    """A decimal number as RFC 2347 writes it: ASCII digits and nothing else (`int` would take " +1_0")."""
+    """Return a decimal number of ASCII digits, None for other text (`int` would take " +1_0")."""
     if not text.isdigit() or len(text) > MAX_DIGITS:
         return None
     return int(text)
 
 
 def _blksize(asked: int, payload: int, limits: TftpLimits) -> int:
-    """At most what was asked, what the owner allows and what one packet carries; every path carries the default."""
+    """Return at most what was asked, what the limits allow and one packet carries; every path carries the default."""
     most = limits.blksize if limits.fragment else min(limits.blksize, max(payload - HEADER_BYTES, DEFAULT_BLKSIZE))
     return min(asked, most)

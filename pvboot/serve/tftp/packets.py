@@ -1,10 +1,13 @@
-"""TFTP packets as the loop reads and writes them (RFC 1350, 2347); declared in `structs.py`."""
+"""TFTP packets as the loop reads and writes them (RFC 1350, 2347); their fixed parts are declared in `structs.py`."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from pvboot.serve.tftp._formats import HEADER, OPCODE
+
+HEADER_BYTES = HEADER.size
 
 RRQ, WRQ, DATA, ACK, ERROR, OACK = range(1, 7)
 
@@ -12,11 +15,6 @@ RRQ, WRQ, DATA, ACK, ERROR, OACK = range(1, 7)
 UNDEFINED, NOT_FOUND, ACCESS_VIOLATION, _DISK_FULL, ILLEGAL_OPERATION, _UNKNOWN_TID, _EXISTS, _NO_USER, BAD_OPTION = (
     range(9)
 )
-
-# Opcode and block number (DATA, ACK) or error code (ERROR).
-HEADER = struct.Struct(">HH")
-HEADER_BYTES = HEADER.size
-OPCODE = struct.Struct(">H")
 
 # RFC 2347 allows a request 512 bytes; long paths with many options are heard a little further.
 MAX_REQUEST_BYTES = 1024
@@ -27,7 +25,7 @@ MODES = (b"octet", b"netascii")
 
 
 class BadRequest(Exception):  # noqa: N818  (the name says what is wrong)
-    """The datagram asks for nothing that a read-only server does; answered by an ERROR of `code`."""
+    """A datagram that a read-only server cannot serve; it is answered by an ERROR of `code`."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -37,7 +35,7 @@ class BadRequest(Exception):  # noqa: N818  (the name says what is wrong)
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """RRQ: the client's name of the file, "octet" or "netascii", options in the client's order and case."""
+    """An RRQ: the client's name of the file, "octet" or "netascii", options in the client's order and case."""
 
     name: bytes
     mode: str
@@ -45,16 +43,18 @@ class ReadRequest:
 
 
 def is_request(datagram: bytes) -> bool:
-    """Whether it is an RRQ or WRQ; everything else sent to the server's own port deserves no answer (an ERROR that
-    answers an ERROR keeps two servers talking for ever)."""
+    """Return whether a datagram is an RRQ or WRQ.
+
+    Nothing else that is sent to the server's own port is answered: an ERROR that answers an ERROR keeps two servers
+    talking for ever.
+    """
     return len(datagram) > 1 and datagram[0] == 0 and datagram[1] in (RRQ, WRQ)
 
 
 def parse_request(datagram: bytes) -> ReadRequest:
-    """Read an RRQ; raises `BadRequest` for a WRQ and for everything that is no well-formed request.
+    """Read an RRQ.  Raises `BadRequest` for a WRQ and for a malformed request.
 
-    An option without a value at the end is dropped with what follows it: RFC 2347 knows no such thing and the file
-    can be served without.
+    An option without a value at the end is dropped: RFC 2347 does not have it, and the file can be served without.
     """
     if len(datagram) > MAX_REQUEST_BYTES:
         raise BadRequest(ILLEGAL_OPERATION, f"request longer than {MAX_REQUEST_BYTES} bytes")
@@ -76,11 +76,11 @@ def parse_request(datagram: bytes) -> ReadRequest:
 
 
 def oack(options: Iterable[tuple[bytes, int]]) -> bytes:
-    """The OACK of options (name as the client wrote it, number)."""
+    """Return the OACK of options (name as the client wrote it, number)."""
     return OPCODE.pack(OACK) + b"".join(b"%b\0%d\0" % option for option in options)
 
 
 def error(code: int, text: str) -> bytes:
-    """An ERROR; the text is cut and made printable ASCII, since it may repeat what the client sent."""
+    """Return an ERROR; its text is cut and made printable ASCII, since it may repeat what the client sent."""
     message = "".join(char if " " <= char <= "~" else "?" for char in text[:MAX_ERROR_TEXT])
     return HEADER.pack(ERROR, code) + message.encode("ascii") + b"\0"

@@ -1,4 +1,4 @@
-"""The loop over all transfers: requests come in, sessions come and go, limits hold."""
+"""The loop over all transfers: takes requests, drives their sessions, keeps the limits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import logging
 import select
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from pvboot.errors import PvbootError
@@ -31,7 +30,7 @@ EVENTS_A_TURN = 256
 
 
 @dataclass(eq=False, slots=True)
-class _Asked:
+class _Request:
     """A request that was accepted; `transfer` is None as long as its file is being opened."""
 
     listener: socket.socket
@@ -43,15 +42,15 @@ class _Asked:
 
     @property
     def key(self) -> tuple[udp.Address, udp.Address]:
-        """The client's transfer identifier, and which of our addresses it speaks to."""
+        """Return the client's transfer identifier, and which of our addresses it speaks to."""
         return self.datagram.peer, self.datagram.local
 
 
 @dataclass(eq=False, slots=True)
 class _Transfer:
-    """A file on its way: what has to be closed at its end, and its number in the journal."""
+    """A file on its way, what has to be closed at its end, and its number in the journal."""
 
-    asked: _Asked
+    request: _Request
     file: ServedFile
     link: socket.socket
     session: Session
@@ -59,6 +58,14 @@ class _Transfer:
     # Of the session; kept at hand for each packet.
     readable: Callable[[float], bool]
     reported: int = 0
+
+
+@dataclass(slots=True)
+class _Client:
+    """The requests of one address: how many there are, and the transfers by descriptor that it has not answered yet."""
+
+    requests: int = 0
+    half_open: dict[int, _Transfer] = field(default_factory=dict)
 
 
 class TftpServer:
@@ -77,12 +84,12 @@ class TftpServer:
         self.content = content
         self._journal = journal
         self._limits = limits or TftpLimits()
-        self._asked: dict[tuple[udp.Address, udp.Address], _Asked] = {}
+        self._requests: dict[tuple[udp.Address, udp.Address], _Request] = {}
         # By descriptor.
         self._transfers: dict[int, _Transfer] = {}
         # Those whose client has not answered yet, the oldest first.
         self._half_open: dict[int, _Transfer] = {}
-        self._addresses: Counter[str] = Counter()
+        self._clients: dict[str, _Client] = {}
         self._waker, self._wake_end = socket.socketpair()
         self._waker.setblocking(False)
         self._wake_end.setblocking(False)
@@ -93,8 +100,8 @@ class TftpServer:
 
     @property
     def active(self) -> int:
-        """Transfers at this moment, files that are being opened included."""
-        return len(self._asked)
+        """Return the number of transfers, files that are being opened included."""
+        return len(self._requests)
 
     def stop(self, drain_seconds: float = 0.0) -> None:
         """Take no more requests and end `run` when the running transfers are over, at the latest after
@@ -109,7 +116,7 @@ class TftpServer:
 
     def run(self) -> None:
         """Serve until `stop`; then nothing of it is left open."""
-        self._opener: Opener[_Asked] = Opener(self._limits.open_threads, self._wake)
+        self._opener: Opener[_Request] = Opener(self._limits.open_threads, self._wake)
         with select.epoll() as self._epoll:
             try:
                 self._epoll.register(self._wake_end, select.EPOLLIN)
@@ -124,14 +131,14 @@ class TftpServer:
 
     def _loop(self) -> None:
         transfers, poll, clock = self._transfers, self._epoll.poll, time.monotonic
-        while self._ends_at is None or self._asked:
+        while self._ends_at is None or self._requests:
             # Without requests there is nothing to look after.
-            events = poll(TICK_SECONDS if self._asked else None, EVENTS_A_TURN)
+            events = poll(TICK_SECONDS if self._requests else None, EVENTS_A_TURN)
             now = clock()
             for fd, _ in events:
                 transfer = transfers.get(fd)
                 if transfer is None:
-                    self._rare(fd, now)
+                    self._other_event(fd, now)
                     continue
                 try:
                     changed = transfer.readable(now)
@@ -145,15 +152,20 @@ class TftpServer:
                 self._tick(now)
 
     def _changed(self, fd: int, transfer: _Transfer) -> None:
-        """A session has heard of its client for the first time, or is over."""
-        self._half_open.pop(fd, None)
+        """Note that a session has heard of its client for the first time, or is over."""
+        self._answered(fd, transfer)
         if transfer.session.outcome is not None:
             self._end(transfer, transfer.session.outcome)
 
-    def _rare(self, fd: int, now: float) -> None:
-        """An event of no session: a request, an opened file, the wish to stop (or a session that just ended)."""
+    def _answered(self, fd: int, transfer: _Transfer) -> None:
+        """Take a transfer out of those that may be evicted."""
+        if self._half_open.pop(fd, None) is not None:
+            del self._clients[transfer.request.who.address].half_open[fd]
+
+    def _other_event(self, fd: int, now: float) -> None:
+        """Handle a request, an opened file, a call of `stop` (or nothing: a session that has just ended)."""
         if fd in self._listeners:
-            self._hear(self._listeners[fd])
+            self._receive_requests(self._listeners[fd], now)
         elif fd == self._wake_end.fileno():
             with contextlib.suppress(BlockingIOError):
                 self._wake_end.recv(4096)
@@ -170,8 +182,8 @@ class TftpServer:
 
     # Requests
 
-    def _hear(self, listener: socket.socket) -> None:
-        """Take a few requests."""
+    def _receive_requests(self, listener: socket.socket, now: float) -> None:
+        """Read a few requests."""
         for _ in range(REQUESTS_A_TURN):
             try:
                 datagram = udp.receive(listener, packets.MAX_REQUEST_BYTES + 1)
@@ -184,14 +196,16 @@ class TftpServer:
             if datagram is None or not packets.is_request(datagram.data):
                 self._journal.count("tftp_ignored")
             else:
-                self._request(listener, datagram)
+                self._take_request(listener, datagram, now)
 
-    def _request(self, listener: socket.socket, datagram: udp.Datagram) -> None:
-        running = self._asked.get((datagram.peer, datagram.local))
+    def _take_request(self, listener: socket.socket, datagram: udp.Datagram, now: float) -> None:
+        running = self._requests.get((datagram.peer, datagram.local))
         if running is not None:
             if running.datagram.data == datagram.data:
-                # Sent again before our answer arrived; the session's own timer takes care of it.
+                # Sent again before our answer arrived; mostly the session's own timer takes care of it.
                 self._journal.count("tftp_repeated_requests")
+                if running.transfer is not None:
+                    running.transfer.session.repeated_request(now)
                 return
             # The client has begun anew from the same port: it has forgotten what it asked before.
             self._leave(running)
@@ -205,24 +219,32 @@ class TftpServer:
         except paths.BadPath as err:
             self._refuse(listener, datagram, who, "", Refused(packets.ACCESS_VIOLATION, err.what, str(err)))
             return
-        if not self._room(who.address):
+        if not self._has_room(who.address):
             # Without an answer, so that the client asks again later; an ERROR would be its end.
             self._journal.count("tftp_over_limit")
             return
-        asked = _Asked(listener, datagram, request, who, path)
-        self._asked[asked.key] = asked
-        self._addresses[who.address] += 1
+        accepted = _Request(listener, datagram, request, who, path)
+        self._requests[accepted.key] = accepted
+        self._clients.setdefault(who.address, _Client()).requests += 1
         limit = self._limits.netascii_bytes
-        self._opener.submit(asked, partial(open_file, self.content, path, who, request.mode, limit))
+        self._opener.submit(accepted, partial(open_file, self.content, path, who, request.mode, limit))
 
-    def _room(self, address: str) -> bool:
-        """Whether one more transfer fits; the oldest one that nobody has answered gives way (forged senders)."""
-        if self._addresses[address] >= self._limits.sessions_per_address:
+    def _has_room(self, address: str) -> bool:
+        """Make room for one more transfer of an address, if need be; return whether there is any.
+
+        The oldest transfer that nobody has answered gives way, of that address or of all: its sender may be forged.
+        """
+        client = self._clients.get(address, _Client())
+        if client.requests >= self._limits.sessions_per_address:
+            return self._evict(client.half_open)
+        return len(self._requests) < self._limits.sessions or self._evict(self._half_open)
+
+    def _evict(self, half_open: Mapping[int, _Transfer]) -> bool:
+        if not half_open:
             return False
-        if len(self._asked) >= self._limits.sessions and self._half_open:
-            self._journal.count("tftp_evicted")
-            self._end(next(iter(self._half_open.values())), "timeout")
-        return len(self._asked) < self._limits.sessions
+        self._journal.count("tftp_evicted")
+        self._end(next(iter(half_open.values())), "timeout")
+        return True
 
     def _refuse(self, listener: socket.socket, datagram: udp.Datagram, who: Requester, path: str, why: Refused) -> None:
         """Answer by an ERROR, from the address that was asked."""
@@ -233,40 +255,43 @@ class TftpServer:
 
     # Transfers
 
-    def _opened(self, asked: _Asked, result: Opened | Refused, now: float) -> None:
-        """A file is open, or is not: the answer to the request."""
-        if self._asked.get(asked.key) is not asked:
+    def _opened(self, request: _Request, result: Opened | Refused, now: float) -> None:
+        """Answer a request whose file has been opened, or could not be."""
+        if self._requests.get(request.key) is not request:
             # The client has begun anew, or the server ends.
             if isinstance(result, Opened):
                 result.file.close()
             return
         if isinstance(result, Opened):
             try:
-                self._start(asked, result, now)
+                self._start(request, result, now)
                 return
             except Exception as err:
-                log.warning("%s to %s cannot be sent", asked.path, asked.who.address, exc_info=err)
+                log.warning("%s to %s cannot be sent", request.path, request.who.address, exc_info=err)
                 result = Refused(packets.UNDEFINED, "server error", str(err))
-        self._forget(asked)
-        self._refuse(asked.listener, asked.datagram, asked.who, asked.path, result)
+        self._forget(request)
+        self._refuse(request.listener, request.datagram, request.who, request.path, result)
 
-    def _start(self, asked: _Asked, opened: Opened, now: float) -> None:
-        """Make and begin the session; the file is closed and nothing has begun if that fails."""
+    def _start(self, request: _Request, opened: Opened, now: float) -> None:
+        """Make and begin a session; if that fails the file is closed and nothing has begun."""
         link = None
         try:
-            link = udp.connect(asked.listener.family, asked.datagram.local, asked.datagram.peer, self._limits.ports)
+            link = udp.connect(
+                request.listener.family, request.datagram.local, request.datagram.peer, self._limits.ports
+            )
             payload = udp.payload_bytes(link)
-            terms = options.agree(asked.request.options, opened.reader.size, payload, self._limits)
-            session = Session(link, opened.reader, terms, self._limits, payload, now)
+            agreed = options.negotiate(request.request.options, opened.reader.size, payload, self._limits)
+            session = Session(link, opened.reader, agreed, self._limits, payload, now)
             self._epoll.register(link, select.EPOLLIN)
         except BaseException:
             opened.file.close()
             if link is not None:
                 link.close()
             raise
-        number = self._journal.begin(asked.who, asked.path, opened.reader.size)
-        transfer = asked.transfer = _Transfer(asked, opened.file, link, session, number, session.readable)
-        self._transfers[link.fileno()] = self._half_open[link.fileno()] = transfer
+        number = self._journal.begin(request.who, request.path, opened.reader.size)
+        transfer = request.transfer = _Transfer(request, opened.file, link, session, number, session.readable)
+        fd = link.fileno()
+        self._transfers[fd] = self._half_open[fd] = self._clients[request.who.address].half_open[fd] = transfer
         try:
             session.start(now)
         except Exception as err:
@@ -276,20 +301,20 @@ class TftpServer:
             self._end(transfer, session.outcome)
 
     def _failed(self, transfer: _Transfer, err: Exception) -> None:
-        """Whatever goes wrong in one transfer ends that one and no other."""
-        asked = transfer.asked
+        """End the transfer in which something went wrong, and no other."""
+        request = transfer.request
         if isinstance(err, PvbootError | OSError):
-            log.warning("%s to %s: %s", asked.path, asked.who.address, err)
+            log.warning("%s to %s: %s", request.path, request.who.address, err)
         else:
-            log.error("%s to %s failed", asked.path, asked.who.address, exc_info=err)
+            log.error("%s to %s failed", request.path, request.who.address, exc_info=err)
         self._end(transfer, f"error: {err}", "server error")
 
     def _end(self, transfer: _Transfer, outcome: str, farewell: str = "") -> None:
-        """Take a transfer out of everything and close what it holds; `farewell` is told to the client."""
+        """Take a transfer out of everything and close what it holds; the client is sent `farewell`."""
         link, session = transfer.link, transfer.session
-        self._forget(transfer.asked)
+        self._answered(link.fileno(), transfer)
+        self._forget(transfer.request)
         del self._transfers[link.fileno()]
-        self._half_open.pop(link.fileno(), None)
         if farewell:
             with contextlib.suppress(OSError):
                 link.send(packets.error(packets.UNDEFINED, farewell))
@@ -301,28 +326,29 @@ class TftpServer:
             self._journal.count("tftp_resends", session.resends)
         self._journal.end(transfer.number, outcome, session.sent)
 
-    def _leave(self, asked: _Asked) -> None:
-        """The client wants no answer to this request any more."""
-        if asked.transfer is None:
-            self._forget(asked)
+    def _leave(self, request: _Request) -> None:
+        """Drop a request whose client has begun anew."""
+        if request.transfer is None:
+            self._forget(request)
         else:
-            self._end(asked.transfer, "aborted")
+            self._end(request.transfer, "aborted")
 
     def _end_all(self) -> None:
-        for asked in list(self._asked.values()):
-            if asked.transfer is None:
-                self._forget(asked)
+        for request in list(self._requests.values()):
+            if request.transfer is None:
+                self._forget(request)
             else:
-                self._end(asked.transfer, "error: server stopped", "server stopped")
+                self._end(request.transfer, "error: server stopped", "server stopped")
 
-    def _forget(self, asked: _Asked) -> None:
-        del self._asked[asked.key]
-        self._addresses[asked.who.address] -= 1
-        if not self._addresses[asked.who.address]:
-            del self._addresses[asked.who.address]
+    def _forget(self, request: _Request) -> None:
+        del self._requests[request.key]
+        client = self._clients[request.who.address]
+        client.requests -= 1
+        if not client.requests:
+            del self._clients[request.who.address]
 
     def _tick(self, now: float) -> None:
-        """Send again what was lost, end what takes too long, tell of progress."""
+        """Send again what was lost, end what takes too long, report progress."""
         if self._ends_at is not None and now >= self._ends_at:
             self._end_all()
             return

@@ -1,4 +1,4 @@
-"""One transfer: what is sent, what the client has, when to send again.
+"""One transfer: the blocks that are sent, those that the client has, and when to send again.
 
 `base` is the last block that the client has acknowledged, `top` the last one sent; both count on without roll-over.
 The rules: RFC 1350 with RFC 1123 4.2.3.1 (a repeated ACK is no reason to send again: the sorcerer's apprentice), and
@@ -12,10 +12,11 @@ import socket
 from math import inf
 
 from pvboot.serve.tftp import udp
+from pvboot.serve.tftp._formats import HEADER
 from pvboot.serve.tftp.blocks import Blocks
 from pvboot.serve.tftp.limits import TftpLimits
-from pvboot.serve.tftp.options import Terms
-from pvboot.serve.tftp.packets import ACK, ERROR, HEADER, HEADER_BYTES, oack
+from pvboot.serve.tftp.options import NegotiatedOptions
+from pvboot.serve.tftp.packets import ACK, ERROR, HEADER_BYTES, oack
 from pvboot.serve.tftp.source import FileReader
 
 # Ways of the kernel to say that one send was too much for this path or device.
@@ -28,6 +29,8 @@ LOST = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNR
 LONGEST_MESSAGE = 160
 # What a tick leaves of the slowest answer: after three seconds it is a tenth.
 FORGET = 0.93
+# To an address that has not answered, which may be forged, the first packet is sent again so often, and no more.
+HALF_OPEN_RESENDS = 2
 
 
 class Session:
@@ -47,6 +50,7 @@ class Session:
         "_link",
         "_measured",
         "_oack",
+        "_options",
         "_receive",
         "_repeat_allowed",
         "_segments",
@@ -55,7 +59,6 @@ class Session:
         "_size",
         "_slowest",
         "_stride",
-        "_terms",
         "_top",
         "_tries",
         "_windowsize",
@@ -66,21 +69,27 @@ class Session:
     )
 
     def __init__(
-        self, link: socket.socket, reader: FileReader, terms: Terms, limits: TftpLimits, payload: int, now: float
+        self,
+        link: socket.socket,
+        reader: FileReader,
+        options: NegotiatedOptions,
+        limits: TftpLimits,
+        payload: int,
+        now: float,
     ) -> None:
         """`payload` as `udp.payload_bytes` says."""
         self._link = link
         self._receive, self._send = link.recv, link.send
-        self._terms = terms
-        self._windowsize = terms.windowsize
+        self._options = options
+        self._windowsize = options.windowsize
         self._limits = limits
-        self._blocks = Blocks(reader, terms.blksize, terms.windowsize, limits.window_bytes)
-        self._stride = terms.blksize + HEADER_BYTES
+        self._blocks = Blocks(reader, options.blksize, options.windowsize, limits.window_bytes)
+        self._stride = options.blksize + HEADER_BYTES
         self._size = reader.size
         self._segments = 1
-        if terms.windowsize > 1 and LONGEST_MESSAGE <= self._stride <= payload:
+        if options.windowsize > 1 and LONGEST_MESSAGE <= self._stride <= payload:
             self._segments = udp.segment(link, self._stride)
-        self._oack = oack(terms.accepted) if terms.accepted else b""
+        self._oack = oack(options.accepted) if options.accepted else b""
         self.base = self._top = 0
         # The ACK that answers all blocks that were sent.
         self._awaited: bytes | None = None
@@ -95,14 +104,14 @@ class Session:
         # Until an answer comes, the address may be forged: what is sent to it is somebody else's burden.
         self.half_open = True
         self._ends_at = now + (inf if limits.session_seconds is None else limits.session_seconds)
-        self._give_up_at = min(self._ends_at, now + limits.half_open_seconds + (terms.timeout or 0))
+        self._give_up_at = min(self._ends_at, now + limits.half_open_seconds + (options.timeout or 0))
         self.resends = 0
         self.outcome: str | None = None
 
     @property
     def sent(self) -> int:
-        """Bytes of the file that the client has acknowledged."""
-        return min(self.base * self._terms.blksize, self._size)
+        """Return how many bytes of the file the client has acknowledged."""
+        return min(self.base * self._options.blksize, self._size)
 
     def start(self, now: float) -> None:
         """Send the OACK, or the first block to a client that asked for no option."""
@@ -112,7 +121,7 @@ class Session:
             self._send_window(now)
 
     def readable(self, now: float) -> bool:
-        """Take one datagram from the socket; whether `outcome` or `half_open` has changed by it."""
+        """Take one datagram from the socket; return whether `outcome` or `half_open` has changed by it."""
         # An ACK has no more than the header, and of an ERROR nothing else is looked at.
         try:
             datagram = self._receive(HEADER_BYTES)
@@ -127,7 +136,7 @@ class Session:
             before = self.half_open
             self.take(datagram, now)
             return self.outcome is not None or self.half_open is not before
-        # The common case, and the only one that the speed of a transfer depends on: all that was sent has arrived.
+        # The common case, on which the speed of a transfer depends: all that was sent has arrived.
         self.base = self._top
         if now - self._sent_at > self._slowest:
             self._slowest = now - self._sent_at
@@ -136,7 +145,7 @@ class Session:
         return self.outcome is not None
 
     def take(self, datagram: bytes, now: float) -> None:
-        """Act on a datagram of the client's, whatever it is."""
+        """Act on a datagram of the client's, whatever it holds."""
         if len(datagram) < HEADER_BYTES:
             return
         opcode, number = HEADER.unpack_from(datagram)
@@ -147,7 +156,7 @@ class Session:
             self._acknowledged((number - self.base) & 0xFFFF, now)
 
     def _acknowledged(self, ahead: int, now: float) -> None:
-        """ACK of the block `ahead` of the last acknowledged one."""
+        """Act on the ACK of the block `ahead` of the last acknowledged one."""
         if self._oack:
             if not ahead:
                 self._oack = b""
@@ -174,7 +183,7 @@ class Session:
         blocks = self._blocks
         first = self.base + 1
         if self._windowsize == 1 and first < blocks.beyond:
-            # What `packets` does, for the many packets that are at hand.
+            # As `packets`, for the many packets that are at hand.
             last = first
             packets = blocks.singles[first - blocks.first]
         else:
@@ -205,7 +214,7 @@ class Session:
         self._sent_at = now
 
     def _send_parts(self, packets: memoryview, first: int, last: int) -> int:
-        """Send a window in as few parts as the kernel takes; the last block that left."""
+        """Send a window in as few parts as the kernel takes; return the last block that left."""
         part = self._segments * self._stride
         for start in range(0, len(packets), part):
             try:
@@ -238,15 +247,20 @@ class Session:
         late = now - self._sent_at >= self._patience()
         if now >= self._give_up_at or (late and self._tries >= self._limits.retries):
             self.outcome = "timeout"
-        elif late:
+        elif late and not (self.half_open and self._tries >= HALF_OPEN_RESENDS):
             self._tries += 1
             self._measured = self._repeat_allowed = False
             self._resend(now)
         self._slowest *= FORGET
 
+    def repeated_request(self, now: float) -> None:
+        """Answer a request that comes again, once a resend is overdue: a packet for a packet."""
+        if self.half_open and self._tries >= HALF_OPEN_RESENDS and now - self._sent_at >= self._limits.timeout:
+            self._resend(now)
+
     def _patience(self) -> float:
-        """Seconds from sending until sending again: what the client asked for, or by how long answers take."""
-        limits, asked = self._limits, self._terms.timeout
+        """Return seconds from sending until sending again: the client's own, or by how long answers take."""
+        limits, asked = self._limits, self._options.timeout
         if asked is not None:
             first = float(asked)
         elif self._slowest:

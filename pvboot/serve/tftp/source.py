@@ -1,4 +1,4 @@
-"""The bytes of a served file, read from its extents into the places where they are sent from.
+"""Reading a served file from its extents into the buffers that it is sent from.
 
 pread and not mmap: a scattered file would need a mapping a run, and a file that is cut while it is served would end
 the whole process (SIGBUS).
@@ -15,13 +15,14 @@ from typing import Protocol
 from fsdrivers.api import Extent
 from fsdrivers.errors import SourceError
 from fsdrivers.extents import cut
+from pvboot.serve.extents import gathered
 
 # IOV_MAX is 1024; no caller hands over as many.
 MAX_VIEWS = 256
 
 
 class Sized(Protocol):
-    """What is needed of a `ServedFile` to read it."""
+    """The part of a `ServedFile` that reading needs."""
 
     @property
     def size(self) -> int:
@@ -64,53 +65,14 @@ class FileReader:
                 raise SourceError(f"cannot read: {err.strerror}", where=f"byte {offset:#x}") from err
             if done == length:
                 return
-        # Across a border between runs, in a hole, in bytes of memory, or read short: piece by piece.
-        self._scatter(self._gather(index, offset - start, length), views)
+        # Across a border between runs, in a hole, in bytes of memory, or read short.
+        reached = bisect_right(self._ends, offset + length - 1)
+        data = b"".join(gathered(cut(self._extents[index : reached + 1], offset - start, length)))
+        done = 0
+        for view in views:
+            view[:] = data[done : done + len(view)]
+            done += len(view)
 
     def read_all(self) -> bytes:
-        """The whole file; the caller has looked at `size` before."""
-        return bytes(self._gather(0, 0, self.size)) if self.size else b""
-
-    def _gather(self, index: int, skip: int, length: int) -> bytearray:
-        gathered = bytearray()
-        for piece in cut(self._extents[index : self._last(index, skip + length) + 1], skip, length):
-            if piece.data is not None:
-                gathered += piece.data
-            elif piece.fd is None:
-                gathered += bytes(piece.length)
-            else:
-                gathered += _pread(piece.fd, piece.length, piece.offset)
-        return gathered
-
-    def _last(self, index: int, reach: int) -> int:
-        """The extent that ends `reach` bytes behind the start of extent `index`."""
-        start = self._ends[index] - self._extents[index].length
-        return bisect_right(self._ends, start + reach - 1)
-
-    @staticmethod
-    def _scatter(data: bytearray, views: Sequence[memoryview]) -> None:
-        start = 0
-        for view in views:
-            view[:] = data[start : start + len(view)]
-            start += len(view)
-
-
-def _pread(fd: int, length: int, offset: int) -> bytes:
-    """Exactly `length` bytes of a descriptor."""
-    parts: list[bytes] = []
-    while length:
-        try:
-            part = os.pread(fd, length, offset)
-        except OSError as err:
-            raise SourceError(f"cannot read: {err.strerror}", where=f"byte {offset:#x}") from err
-        if not part:
-            raise SourceError(
-                "short read (was the image cut while being served?)",
-                where=f"byte {offset:#x}",
-                expected=f"{length} more bytes",
-                found="the end",
-            )
-        parts.append(part)
-        offset += len(part)
-        length -= len(part)
-    return b"".join(parts)
+        """Return the whole file; the caller has looked at `size` before."""
+        return b"".join(gathered(self._extents))

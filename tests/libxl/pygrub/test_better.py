@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from gzip import compress
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ MENUS: dict[str, tuple[dict[str, bytes], Guest]] = {
         {"boot/grub/grub.cfg": b"# nothing here\n", "boot/grub/menu.lst": b"title a\nkernel /boot/vmlinuz\n"},
         (K, None, None),
     ),
+    "compressed menu": ({"boot/grub/menu.lst": compress(b"title a\nkernel /boot/vmlinuz\n")}, (K, None, None)),
     # grub.cfg
     "no blank before the brace": ({"grub/grub.cfg": f"menuentry 'a'{{\n{KERNEL} x\n{INITRD}\n}}\n".encode()}, WHOLE),
     "unquoted title": ({"boot/grub/grub.cfg": f"menuentry a {{\n{KERNEL} x\n{INITRD}\n}}\n".encode()}, WHOLE),

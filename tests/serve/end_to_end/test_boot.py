@@ -25,6 +25,7 @@ default = "debian"
 [listen]
 tftp = ["127.0.0.1:0"]
 http = ["127.0.0.1:0"]
+admin = ["127.0.0.1:0"]
 
 [[content]]
 path = "/images"

@@ -37,7 +37,7 @@ def split(data: bytes, *, bodiless: bool = False) -> tuple[Reply, bytes]:
     assert empty, data[:1000]
     line, *fields = head.decode("latin-1").split("\r\n")
     version, status, _ = line.split(" ", 2)
-    assert version == "HTTP/1.1"
+    assert version in ("HTTP/1.0", "HTTP/1.1")
     headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
     length = 0 if bodiless or status in ("100", "204", "304") else int(headers["content-length"])
     assert len(rest) >= length, f"{len(rest)} of {length} bytes"

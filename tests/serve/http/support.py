@@ -15,16 +15,20 @@ import ssl
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from aiohttp import web
 
 from fsdrivers.api import Extent, File, Filesystem, Stat
 from fsdrivers.blocks import open_source
 from fsdrivers.directory import DirectoryFilesystem
 from fsdrivers.probe import probe
-from pvboot.serve.api import Content, Handler, Requester, ServedDirectory, ServedFile
+from pvboot.serve.api import Content, Journal, Requester, ServedDirectory, ServedFile
+from pvboot.serve.http.admin import admin_server, make_application
+from pvboot.serve.http.files import file_server
 from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.http.server import HttpServer
 
@@ -142,15 +146,13 @@ class Running:
 
 
 @contextmanager
-def running(
-    content: Content,
-    handlers: Sequence[Handler] = (),
-    limits: HttpLimits | None = None,
+def in_thread(
+    journal: Memory,
+    start: Callable[[], Awaitable[HttpServer]],
     tls: ssl.SSLContext | None = None,
     family: socket.AddressFamily = socket.AF_INET,
 ) -> Iterator[Running]:
-    """A server until the end of the block; afterwards everything it was told and gave out must be in order."""
-    journal = Memory()
+    """A server in a loop and thread of its own until the end of the block."""
     loop = asyncio.new_event_loop()
     complaints: list[str] = []
     loop.set_exception_handler(lambda _, context: complaints.append(str(context)))
@@ -158,12 +160,12 @@ def running(
     thread.start()
     sock = listening(family)
 
-    async def start() -> HttpServer:
-        server = HttpServer(content, journal, handlers, limits)
+    async def begin() -> HttpServer:
+        server = await start()
         await server.serve([sock], tls=tls)
         return server
 
-    server = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
+    server = asyncio.run_coroutine_threadsafe(begin(), loop).result(60)
     try:
         yield Running(server, loop, sock.getsockname()[1], journal)
     finally:
@@ -172,12 +174,46 @@ def running(
         thread.join()
         loop.close()
     assert not complaints
-    assert not journal.faults
     assert not server.connections
-    assert not [transfer for transfer in journal.transfers if transfer.outcome is None]
+
+
+@contextmanager
+def running(
+    content: Content,
+    limits: HttpLimits | None = None,
+    tls: ssl.SSLContext | None = None,
+    family: socket.AddressFamily = socket.AF_INET,
+    journal: Journal | None = None,
+) -> Iterator[Running]:
+    """A server of files; afterwards all that it reported and gave out must be in order."""
+    memory = Memory()
+
+    async def start() -> HttpServer:
+        return file_server(content, journal or memory, limits or HttpLimits())
+
+    with in_thread(memory, start, tls, family) as server:
+        yield server
+    assert not memory.faults
+    assert not [transfer for transfer in memory.transfers if transfer.outcome is None]
     if isinstance(content, Tree):
         assert not content.open_files
         assert not content.faults
+
+
+@contextmanager
+def administered(
+    add_routes: Callable[[web.Application], None], hosts: Collection[str] = (), limits: HttpLimits | None = None
+) -> Iterator[Running]:
+    """A server of the administrator's application with these routes."""
+    journal = Memory()
+
+    async def start() -> HttpServer:
+        application = make_application(hosts, limits or HttpLimits())
+        add_routes(application)
+        return await admin_server(application, journal, limits or HttpLimits())
+
+    with in_thread(journal, start) as server:
+        yield server
 
 
 def mounted(path: Path) -> Filesystem:
@@ -188,7 +224,7 @@ def mounted(path: Path) -> Filesystem:
 async def serve_until_eof(content: Content, tls: ssl.SSLContext | None) -> None:
     """Print the port, then serve until standard input ends."""
     limits = HttpLimits(connections=4096, connections_per_address=4096)
-    server = HttpServer(content, Memory(), (), limits)
+    server = file_server(content, Memory(), limits)
     sock = listening()
     await server.serve([sock], tls=tls)
     print(sock.getsockname()[1], flush=True)

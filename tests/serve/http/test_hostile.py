@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import resource
@@ -17,10 +18,8 @@ from pvboot.serve.http.limits import HttpLimits
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
 from tests.serve.http.support import Running, Tree, mounted, running
-from tests.serve.http.test_parse import PIECES
-from tests.serve.http.test_server import Broken, echo, until
-
-GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
+from tests.serve.http.test_requests import PIECES
+from tests.serve.http.test_server import GOOD, Broken, until
 
 
 def is_well(site: Running) -> None:
@@ -108,7 +107,8 @@ def test_long_paths(site: Running, length: int) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n\tb\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"\x00" * 1000 + b"\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     ],
 )
 def test_heads_that_are_refused_and_end_the_connection(site: Running, data: bytes, status: int) -> None:
@@ -116,7 +116,7 @@ def test_heads_that_are_refused_and_end_the_connection(site: Running, data: byte
         sock.sendall(data)
         reply, rest = split(receive_all(sock))
     assert (reply.status, reply.headers["connection"], rest) == (status, "close", b"")
-    assert reply.body.count(b"\n") == 1
+    assert reply.body.count(b"\n") <= 1
     is_well(site)
 
 
@@ -139,11 +139,11 @@ def test_a_smuggled_request_is_not_answered(image: Path) -> None:
         b"Transfer-Encoding:\x0bchunked\r\n",
         b"X: y\nContent-Length: 5\r\n",
     ]
-    with running(Tree(mounted(image)), [echo]) as site:
+    with running(Tree(mounted(image))) as site:
         for fields in heads:
             replies = exchange(site.port, b"POST /echo HTTP/1.1\r\nHost: pxe\r\n" + fields + b"\r\n0\r\n\r\n" + inner)
             assert len(replies) == 1
-            assert replies[0].status in (400, 411)
+            assert replies[0].status in (400, 405)
         assert not site.journal.transfers
 
 
@@ -157,11 +157,12 @@ def test_thousands_of_generated_requests_over_sockets(folder: Path) -> None:
         b"GET /boot/ HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n",
         b'GET /boot/vmlinuz HTTP/1.1\r\nHost: a\r\nRange: bytes=1-70000\r\nIf-Range: "x"\r\n\r\n' + GOOD,
     ]
-    possible = {100, 200, 201, 206, 301, 400, 404, 405, 411, 413, 414, 416, 417, 431, 501, 505}
+    possible = {200, 206, 301, 400, 404, 405, 414, 416, 431, 505}
     statuses = set()
-    with running(Tree(mounted(folder)), [echo], HttpLimits(head_seconds=5)) as site:
+    with running(Tree(mounted(folder)), limits=HttpLimits(head_seconds=5)) as site:
         is_well(site)
         until(lambda: site.server.connections == 0)
+        gc.collect()  # earlier tests' sockets
         before = open_descriptors()
         for _ in range(5000):
             data = bytearray(chance.choice(good))
@@ -193,12 +194,6 @@ def test_slow_heads_are_ended(image: Path) -> None:
             assert receive_all(silent) == receive_all(dripping) == b""
         is_well(site)
         assert site.journal.counts["http_timeouts"] == 2
-
-
-def test_slow_bodies_are_ended(image: Path) -> None:
-    with running(Tree(mounted(image)), [echo], HttpLimits(body_seconds=0.3)) as site, connect(site.port) as sock:
-        sock.sendall(b"POST /echo HTTP/1.1\r\nHost: pxe\r\nContent-Length: 10\r\n\r\nhalf")
-        assert receive_all(sock) == b""
 
 
 def test_idle_connections_are_ended(image: Path) -> None:

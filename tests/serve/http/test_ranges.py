@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pvboot.serve.http.ranges import Unsatisfiable, parse_range
+from pvboot.serve.http.conditional import Unsatisfiable, parse_range
 
 
 @pytest.mark.parametrize(

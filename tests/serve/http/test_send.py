@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsdrivers.api import Extent
-from pvboot.serve.http.send import GATHER_BYTES, SENDFILE_BYTES, TURN_BYTES, Sender, ShortFile, clipped, pieces
-from pvboot.serve.http.wire import Gone, Wire
-
-HEAD = b"head\r\n\r\n"
+from fsdrivers.extents import cut
+from pvboot.serve.extents import GATHER_BYTES, gathered
+from pvboot.serve.http.send import SENDFILE_BYTES, TURN_BYTES, pieces
+from tests.serve.http.raw import connect, exchange, receive_all
+from tests.serve.http.support import running
+from tests.serve.http.test_server import GOOD, Broken, until
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,7 @@ def content(extents: Sequence[Extent]) -> bytes:
     parts = []
     for extent in extents:
         if extent.fd is not None:
-            os.lseek(extent.fd, extent.offset, os.SEEK_SET)
-            parts.append(os.read(extent.fd, extent.length))
+            parts.append(os.pread(extent.fd, extent.length, extent.offset))
         else:
             parts.append(bytes(extent.length) if extent.data is None else extent.data)
     return b"".join(parts)
@@ -56,55 +55,38 @@ def some_extents(chance: random.Random, disk: int) -> list[Extent]:
 
 
 @given(st.integers(0, 2**32), st.booleans())
-def test_pieces_of_a_clipped_file_are_its_bytes(disk: int, seed: int, copying: bool) -> None:
+def test_pieces_of_a_part_of_a_file_are_its_bytes(disk: int, seed: int, copying: bool) -> None:
     chance = random.Random(seed)
     extents = some_extents(chance, disk)
     whole = content(extents)
     start = chance.randrange(len(whole) + 1)
     length = chance.randrange(len(whole) - start + 1)
     sent = b""
-    for piece in pieces(HEAD, clipped(extents, start, length), copying=copying):
+    part = list(cut(extents, start, length))
+    for piece in gathered(part) if copying else pieces(part):
         if isinstance(piece, Extent):
-            assert piece.length >= SENDFILE_BYTES and not copying
+            assert piece.length >= SENDFILE_BYTES
             sent += content([piece])
         else:
-            assert len(piece) < 2 * GATHER_BYTES + len(HEAD)
+            assert len(piece) < 2 * GATHER_BYTES
             sent += piece
-    assert sent == HEAD + whole[start : start + length]
+    assert sent == whole[start : start + length]
 
 
-def over_a_socket(step: Callable[[Wire], Awaitable[None]], *, receive: bool = True) -> bytes:
-    """Run `step` with the wire of a TCP connection; what its other side received."""
-
-    async def run() -> bytes:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            client = socket.create_connection(listener.getsockname())
-            served, _ = listener.accept()
-        wire = Wire(served, None, asyncio.get_running_loop())
-        received = asyncio.to_thread(lambda: b"".join(iter(lambda: client.recv(1 << 16), b""))) if receive else None
-        reader = asyncio.ensure_future(received) if received is not None else None
-        try:
-            await step(wire)
-        finally:
-            wire.close()
-            got = await reader if reader is not None else b""
-            client.close()
-        return got
-
-    return asyncio.run(run())
+def of(extents: Sequence[Extent], size: int) -> Broken:
+    """A content with these extents as its only file."""
+    file = Broken(extents=tuple(extents))
+    file.size = size
+    return file
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_sender_sends_it_all(disk: int, seed: int) -> None:
+def test_all_is_sent(disk: int, seed: int) -> None:
     extents = [*some_extents(random.Random(seed), disk), Extent(3 * TURN_BYTES, disk, 17)]
-    length = sum(extent.length for extent in extents)
-
-    async def step(wire: Wire) -> None:
-        sender = Sender(wire, HEAD, extents, length)
-        await wire.write_by(sender.step)
-        assert sender.sent == length
-
-    assert over_a_socket(step) == HEAD + content(extents)
+    expected = content(extents)
+    with running(of(extents, len(expected))) as site:
+        (reply,) = exchange(site.port, GOOD)
+    assert reply.body == expected
 
 
 def test_what_sendfile_does_not_take_is_copied() -> None:
@@ -113,15 +95,10 @@ def test_what_sendfile_does_not_take_is_copied() -> None:
         environment = Path(f"/proc/{process.pid}/environ")
         fd = os.open(environment, os.O_RDONLY)
         whole = environment.read_bytes()
-        runs = [Extent(50_000, fd, 0), Extent(len(whole) - 50_000, fd, 50_000)]
-
-        async def step(wire: Wire) -> None:
-            with pytest.raises(OSError, match="Invalid argument"):
-                os.sendfile(wire.fileno(), fd, 0, 1)
-            await wire.write_by(Sender(wire, HEAD, runs, len(whole)).step)
-
         try:
-            assert over_a_socket(step) == HEAD + whole
+            with running(of([Extent(50_000, fd, 0), Extent(len(whole) - 50_000, fd, 50_000)], len(whole))) as site:
+                (reply,) = exchange(site.port, GOOD)
+            assert reply.body == whole
         finally:
             os.close(fd)
             process.kill()
@@ -129,40 +106,29 @@ def test_what_sendfile_does_not_take_is_copied() -> None:
 
 @pytest.mark.parametrize("length", [10, SENDFILE_BYTES, 5 << 20])
 def test_a_file_that_ends_early_is_an_error(tmp_path: Path, length: int) -> None:
-    """An image that is cut while it is served."""
+    """As an image that is cut while it is served."""
     (tmp_path / "disk").write_bytes(b"x" * (length - 1))
     fd = os.open(tmp_path / "disk", os.O_RDONLY)
-
-    async def step(wire: Wire) -> None:
-        with pytest.raises(ShortFile):
-            await wire.write_by(Sender(wire, b"", [Extent(length, fd, 0)], length).step)
-
     try:
-        over_a_socket(step)
+        with running(of([Extent(length, fd, 0)], length)) as site, connect(site.port) as sock:
+            sock.sendall(GOOD)
+            head, _, body = receive_all(sock).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 500") or len(body) < length
+            assert site.journal.transfers[0].outcome.startswith("error: byte ")
     finally:
         os.close(fd)
 
 
 def test_extents_that_do_not_add_up_are_an_error() -> None:
-    async def step(wire: Wire) -> None:
-        with pytest.raises(ShortFile):
-            await wire.write_by(Sender(wire, b"", [Extent(5)], 6).step)
+    with running(of([Extent(5)], 6)) as site, connect(site.port) as sock:
+        sock.sendall(GOOD)
+        receive_all(sock)
+        assert site.journal.transfers[0].outcome == "error: extents do not add up to the file"
 
-    over_a_socket(step)
 
-
-def test_progress_is_what_the_kernel_took_without_the_head(disk: int) -> None:
-    async def step(wire: Wire) -> None:
-        sender = Sender(wire, HEAD, [Extent(8 << 20, disk, 0)] * 4, 32 << 20)
-        assert sender.sent == 0
-        task = asyncio.ensure_future(wire.write_by(sender.step))
-        while not sender.sent or wire.unacknowledged() == 0:  # until the socket is full: nobody reads
-            await asyncio.sleep(0.01)
-        assert wire.sent == sender.sent + len(HEAD)
-        wire.end("timeout")
-        with pytest.raises(Gone, match="timeout"):
-            await task
-        with pytest.raises(Gone, match="timeout"):
-            await wire.read()
-
-    over_a_socket(step, receive=False)
+def test_progress_is_what_the_kernel_took_of_the_body(disk: int) -> None:
+    with running(of([Extent(8 << 20, disk, 0)] * 4, 32 << 20)) as site, connect(site.port) as sock:
+        sock.sendall(GOOD)
+        until(lambda: bool(site.journal.transfers) and bool(site.journal.transfers[0].sent))  # until it is full
+        assert 0 < site.journal.transfers[0].sent[0] < 32 << 20
+    assert site.journal.transfers[0].outcome == "aborted"

@@ -18,12 +18,13 @@ import pytest
 from fsdrivers.api import Extent
 from fsdrivers.errors import Corrupt, FsError, NotFound, SourceError
 from pvboot.errors import NetworkError, PvbootError
-from pvboot.serve.api import Request, Requester, Response, ServedDirectory, ServedFile
-from pvboot.serve.http.limits import HttpLimits
+from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from tests.serve.http import raw
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
 from tests.serve.http.support import Running, Tree, mounted, running
+
+GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -149,8 +150,10 @@ def test_pipelined_requests_are_answered_in_order(site: Running) -> None:
 
 
 def test_what_follows_a_closing_request_is_not_answered(site: Running) -> None:
-    close = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
-    (reply,) = exchange(site.port, close + close)
+    """In the same packet it makes the whole a bad request; an empty line does not."""
+    (reply,) = exchange(site.port, GOOD + GOOD)
+    assert (reply.headers["connection"], reply.status) == ("close", 400)
+    (reply,) = exchange(site.port, GOOD + b"\r\n")
     assert (reply.headers["connection"], reply.body) == ("close", b"0123456789")
 
 
@@ -168,13 +171,13 @@ def test_http_1_0_closes_unless_asked(site: Running) -> None:
     assert len(exchange(site.port, plain + plain)) == 1
     kept = b"GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     first, second = exchange(site.port, kept + plain)
-    assert (first.headers["connection"], second.headers["connection"]) == ("keep-alive", "close")
+    assert first.headers["connection"] == "keep-alive" and "connection" not in second.headers
 
 
 def test_a_request_in_single_bytes(site: Running) -> None:
     with connect(site.port) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n":
+        for byte in GOOD:
             sock.sendall(bytes([byte]))
         assert split(receive_all(sock))[0].body == b"0123456789"
 
@@ -205,90 +208,22 @@ def test_what_a_request_says_about_its_sender_reaches_the_journal(site: Running)
     assert (transfer.who.claims, transfer.who.agent) == ({"mac": "52:54:00:00:00:01", "uuid": "u"}, "iPXE/1.21")
 
 
-# --- Handlers
-
-
-def echo(request: Request) -> Response | None:
-    """Answers below /echo, with what it got."""
-    if not request.path.startswith("/echo"):
-        return None
-    facts = [request.method, request.path, dict(request.query), request.body.decode("latin-1"), request.who.claims]
-    return Response(201, json.dumps(facts).encode(), "application/json", {"X-Echo": request.headers.get("x-echo", "")})
-
-
-def strange(request: Request) -> Response | None:
-    """Answers that cannot be sent."""
-    answers = {
-        "/split": Response(200, b"x", headers={"Location": "/a\r\nSet-Cookie: b=c"}),
-        "/newline": Response(200, b"x", headers={"X\r\nY": "z"}),
-        "/wide": Response(200, b"x", headers={"X": "\u2028"}),
-        "/kind": Response(200, b"x", content_type="text/plain\r\nX: y"),
-        "/length": Response(200, b"x", headers={"content-length": "1"}),
-        "/twice": Response(200, b"x", headers={"content-type": "text/html"}),
-        "/status": Response(99, b"x"),
-        "/high": Response(1000, b"x"),
-        "/none": Response(204, b"not sent"),
-        "/raise": None,
-    }
-    if request.path == "/raise":
-        raise RuntimeError("a secret of the inside")
-    return answers.get(request.path)
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
-def test_handlers_answer_what_is_theirs(image: Path, method: str) -> None:
-    with running(Tree(mounted(image)), [strange, echo]) as site:
-        client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
-        for body in ("", "x" * 100_000):
-            client.request(method, "/echo/a%20b?mac=1&x=1&x=2", body, {"X-Echo": "e"})
-            answer = client.getresponse()
-            assert (answer.status, answer.headers["X-Echo"]) == (201, "e")
-            assert json.load(answer) == [method, "/echo/a b", {"mac": ["1"], "x": ["1", "2"]}, body, {"mac": "1"}]
-        client.request("GET", "/small.txt")
-        assert client.getresponse().read() == b"0123456789"
-        client.close()
-
-
-def test_a_handlers_answer_to_head_has_no_body(image: Path) -> None:
-    with running(Tree(mounted(image)), [echo]) as site, connect(site.port) as sock:
-        sock.sendall(b"HEAD /echo HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        reply, rest = split(receive_all(sock), bodiless=True)
-    assert (reply.status, rest) == (201, b"")
-    assert int(reply.headers["content-length"]) > 0
-
-
-def test_head_says_that_it_only_looks(image: Path) -> None:
+def test_head_claims_to_look_only(image: Path) -> None:
     """A boot that is given once must be there for the GET that follows."""
+
+    class Claims(Tree):
+        def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+            claimed.append(dict(who.claims))
+            return super().open(path, who)
+
     claimed: list[dict[str, str]] = []
-
-    def listen(request: Request) -> Response | None:
-        claimed.append(dict(request.who.claims))
-        return None
-
-    with running(Tree(mounted(image)), [listen]) as site:
+    with running(Claims(mounted(image))) as site:
         client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
         for method in ("HEAD", "GET"):
             client.request(method, "/small.txt?mac=1")
             client.getresponse().read()
         client.close()
     assert claimed == [{"mac": "1", "peek": "yes"}, {"mac": "1"}]
-
-
-@pytest.mark.parametrize("path", ["split", "newline", "wide", "kind", "length", "twice", "status", "high", "raise"])
-def test_a_handler_that_fails_is_an_error_of_one_line(image: Path, path: str) -> None:
-    with running(Tree(mounted(image)), [strange]) as site:
-        reply = get(site.port, f"/{path}".encode())
-        assert (reply.status, reply.body) == (500, b"500 Internal Server Error\n")
-        assert set(reply.headers) == {"date", "server", "content-length", "connection", "content-type"}
-        assert len(site.journal.refusals) == 1
-        assert get(site.port, b"/small.txt").status == 200
-
-
-def test_no_content_has_no_length(image: Path) -> None:
-    with running(Tree(mounted(image)), [strange]) as site:
-        reply = get(site.port, b"/none")
-    assert (reply.status, reply.body) == (204, b"")
-    assert "content-length" not in reply.headers
 
 
 def test_files_cannot_be_written(site: Running) -> None:
@@ -298,37 +233,20 @@ def test_files_cannot_be_written(site: Running) -> None:
         assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
 
 
-# --- Bodies
+def test_bodies_are_refused_and_end_the_connection(site: Running) -> None:
+    """Whoever reads the length of a body differently would see a second request in it."""
+    for fields in (b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 200000\r\n"):
+        request = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\n" + fields + b"\r\n"
+        (reply,) = exchange(site.port, request + b"body" + GOOD)
+        assert (reply.status, reply.headers["connection"]) == (400, "close")
+    (reply,) = exchange(site.port, b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nContent-Length: 0\r\n\r\n")
+    assert reply.body == b"0123456789"
 
 
-def test_a_body_is_asked_for_when_the_client_waits(image: Path) -> None:
-    with running(Tree(mounted(image)), [echo]) as site, connect(site.port) as sock:
-        sock.sendall(b"POST /echo HTTP/1.1\r\nHost: pxe\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
-        assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        sock.sendall(b"bodyGET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        reply, rest = split(receive_all(sock))
-    assert json.loads(reply.body)[3] == "body"
-    assert split(rest)[0].body == b"0123456789"
-
-
-@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
-def test_a_body_that_is_too_big_is_refused_before_it_is_sent(image: Path, expect: bytes) -> None:
-    with running(Tree(mounted(image)), [echo], HttpLimits(body_bytes=10)) as site:
-        head = b"POST /echo HTTP/1.1\r\nHost: pxe\r\n" + expect
-        assert exchange(site.port, head + b"Content-Length: 10\r\n\r\n0123456789")[-1].status == 201
-        (reply,) = exchange(site.port, head + b"Content-Length: 11\r\n\r\n")
-        assert (reply.status, reply.headers["connection"]) == (413, "close")
-
-
-def test_a_client_that_sends_on_can_still_read_its_refusal(image: Path) -> None:
-    with running(Tree(mounted(image)), [echo], HttpLimits(body_bytes=10)) as site, connect(site.port) as sock:
+def test_a_client_that_sends_on_can_still_read_its_refusal(site: Running) -> None:
+    with connect(site.port) as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: pxe\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000))
-        assert split(receive_all(sock))[0].status == 413
-
-
-def test_a_client_that_leaves_in_its_body_is_forgotten(image: Path) -> None:
-    with running(Tree(mounted(image)), [echo]) as site:
-        assert exchange(site.port, b"POST /echo HTTP/1.1\r\nHost: pxe\r\nContent-Length: 10\r\n\r\nhalf") == []
+        assert split(receive_all(sock))[0].status == 405
 
 
 # --- What goes wrong behind the server
@@ -396,7 +314,7 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(tmp_path: Path)
         data = receive_all(sock)
         assert len(data.partition(b"\r\n\r\n")[2]) <= 60_000
         until(lambda: site.journal.transfers[0].outcome is not None)
-        assert site.journal.transfers[0].outcome == "error: the file is shorter than its extents"
+        assert site.journal.transfers[0].outcome.startswith("error: byte ")
     os.close(fd)
     assert content.closed == 1
 
@@ -414,15 +332,15 @@ def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone
 
 
 @pytest.mark.parametrize(
-    ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("\u20ac", "text/plain")]
+    ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("a\0", "text/plain")]
 )
 def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
     content = Broken(extents=(Extent(100_000),))
     content.etag, content.content_type = etag, kind
     with running(content) as site:
-        assert get(site.port, b"/x").status == 500
-        assert get(site.port, b"/x", b"If-None-Match: *").status == 500
-    assert content.closed == 2
+        (reply,) = exchange(site.port, GOOD)
+        assert (reply.status, reply.body) == (500, b"500 Internal Server Error\n")
+    assert content.closed == 1
 
 
 # --- The end
@@ -485,13 +403,6 @@ def test_stopping_does_not_wait_for_a_thread_and_closes_what_it_brings() -> None
         go_on.set()
         until(lambda: content.closed == 1)
     assert not site.journal.transfers
-
-
-def test_replacing_content_and_handlers_changes_later_requests(image: Path) -> None:
-    with running(Broken(NotFound("nothing")), [echo]) as site:
-        assert (get(site.port, b"/small.txt").status, get(site.port, b"/echo").status) == (404, 201)
-        site.server.replace(Tree(mounted(image)), [])
-        assert (get(site.port, b"/small.txt").status, get(site.port, b"/echo").status) == (200, 404)
 
 
 def test_a_reply_is_checked_by_the_test_client() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serve.state.helpers import Served, state_in
+
 
 def _postgresql_binaries() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -72,3 +74,10 @@ def postgresql_database(postgresql_socket: Path) -> Callable[[], str]:
         return f"postgresql://tests@/{name}?host={postgresql_socket}"
 
     return make
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Served]:
+    """A state on a SQLite file, and a server of its API."""
+    with state_in(tmp_path) as one:
+        yield one

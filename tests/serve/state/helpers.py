@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from fsdrivers.errors import NotFound
-from pvboot.serve.api import Request, Requester, Response, ServedDirectory, ServedFile
+from pvboot.serve.api import Requester, ServedDirectory, ServedFile
+from pvboot.serve.metrics import SharedCounters
+from pvboot.serve.state.bodies import read_body
+from pvboot.serve.state.clients import Client, ClientBody, named_client
 from pvboot.serve.state.menus import MadeFile
+from pvboot.serve.state.profiles import Profile, ProfileBody, named_profile
 from pvboot.serve.state.server import ServerState
-from pvboot.serve.state.settings import load
+from pvboot.serve.state.settings import StateSettings
+from tests.serve.http.support import administered
 
 TOKEN = "a token for the tests"
 BASES = {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1"}
@@ -30,7 +39,19 @@ CONFIG: dict[str, Any] = {
     },
     "api": {"write_token": TOKEN.replace(" ", "-")},
 }
-AUTHORIZED = {"authorization": f"Bearer {TOKEN.replace(' ', '-')}"}
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN.replace(' ', '-')}"}
+
+
+def load(values: Mapping[str, Any]) -> StateSettings:
+    return read_body(StateSettings, values, "")
+
+
+def read_profile(name: str, value: Any) -> Profile:
+    return named_profile(name, read_body(ProfileBody, value, "profile"), "api")
+
+
+def read_client(name: str, value: Any) -> Client:
+    return named_client(name, read_body(ClientBody, value, "client"), "api")
 
 
 class MemoryContent:
@@ -50,29 +71,55 @@ class MemoryContent:
 FILES = dict.fromkeys(("/k", "/i", "/debian/vmlinuz", "/debian/initrd"), b"x" * 100)
 
 
+class Served:
+    """A state whose API and page are served at a port of the loopback."""
+
+    def __init__(self, state: ServerState, port: int, shared: SharedCounters) -> None:
+        self.content, self.journal, self.warnings = state.content, state.journal, state.warnings
+        self.state, self.port, self.shared = state, port, shared
+
+
 @contextmanager
-def state_in(folder: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Iterator[ServerState]:
-    """A state with a SQLite file in `folder`."""
-    whole = {"state": str(folder / "state.db"), **config, **more}
-    state = ServerState(load(whole), MemoryContent(FILES), BASES)
+def served(state: ServerState) -> Iterator[Served]:
+    """A state, closed in the end, and a server of its API and page."""
+    shared = SharedCounters(1)
     try:
-        yield state
+        with administered(lambda application: state.add_routes(application, shared)) as server:
+            yield Served(state, server.port, shared)
     finally:
         state.close()
+
+
+@contextmanager
+def state_in(folder: Path, config: Mapping[str, Any] = CONFIG, **more: Any) -> Iterator[Served]:
+    """A state with a SQLite file in `folder`."""
+    whole = {"state": str(folder / "state.db"), **config, **more}
+    with served(ServerState(load(whole), MemoryContent(FILES), BASES)) as state:
+        yield state
 
 
 def who(protocol: str = "tftp", address: str = "198.51.100.1", **claims: str) -> Requester:
     return Requester(protocol, address, claims=claims)
 
 
-def read(state: ServerState, path: str, asker: Requester) -> str:
+def read(state: Served | ServerState, path: str, asker: Requester) -> str:
     """The text of a file."""
     opened = state.content.open(path, asker)
     assert isinstance(opened, MadeFile)
     return opened.data.decode()
 
 
-def request(
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the API or the page."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+def call(
+    state: Served,
     method: str,
     path: str,
     body: Any = None,
@@ -81,21 +128,23 @@ def request(
     query: Mapping[str, list[str]] | None = None,
     headers: Mapping[str, str] | None = None,
     token: bool = True,
-    address: str = "127.0.0.1",
-) -> Request:
-    """A request as the HTTP server makes it; by default with the token."""
+) -> Reply:
+    """The answer to a request; by default with the token."""
     data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-    sent = {"content-type": "application/json", **(AUTHORIZED if token else {}), **(headers or {})}
-    return Request(method, path, query or {}, sent, data, who("http", address))
+    sent = {"Content-Type": "application/json", **(AUTHORIZED if token else {}), **(headers or {})}
+    target = quote(path.encode("utf-8", "surrogateescape"), safe="/%")
+    if query:
+        target += "?" + urlencode(query, doseq=True, encoding="utf-8", errors="surrogateescape")
+    client = HTTPConnection("127.0.0.1", state.port, timeout=60)
+    try:
+        client.request(method, target, data, sent)
+        answer = client.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+    finally:
+        client.close()
 
 
-def call(state: ServerState, method: str, path: str, body: Any = None, **more: Any) -> Response:
-    """The answer of the first handler that has one."""
-    asked = request(method, path, body, **more)
-    return next(answer for handler in state.handlers if (answer := handler(asked)) is not None)
-
-
-def ask(state: ServerState, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+def ask(state: Served, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
     """Status and decoded body."""
     answer = call(state, method, path, body, **more)
     return answer.status, json.loads(answer.body) if answer.body else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,10 @@ import pytest
 from fsdrivers.errors import NotFound
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.pv_grub import PV_GRUB_FILE_BYTES
-from pvboot.serve.state.server import ServerState
-from tests.serve.state.helpers import MAC, OTHER_MAC, ask, read, state_in, who
+from tests.serve.state.helpers import MAC, OTHER_MAC, Served, ask, read, read_profile, state_in, who
 
 DASHED = MAC.replace(":", "-")
 HEX = "C000020A"  # 192.0.2.10
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[ServerState]:
-    with state_in(tmp_path) as one:
-        yield one
 
 
 def kernel_of(text: str) -> str:
@@ -51,7 +43,7 @@ def kernel_of(text: str) -> str:
         ("/boot/boot.ipxe", who("http"), "rescue"),
     ],
 )
-def test_menu_is_the_askers(path: str, asker: Any, kernel: str, state: ServerState) -> None:
+def test_menu_is_the_askers(path: str, asker: Any, kernel: str, state: Served) -> None:
     assert kernel_of(read(state, path, asker)) == kernel
 
 
@@ -66,17 +58,17 @@ def test_menu_is_the_askers(path: str, asker: Any, kernel: str, state: ServerSta
         "/boot/other",
     ],
 )
-def test_loader_that_searches_goes_on_to_its_next_name(path: str, state: ServerState) -> None:
+def test_loader_that_searches_goes_on_to_its_next_name(path: str, state: Served) -> None:
     with pytest.raises(NotFound):
         state.content.open(path, who(address="192.0.2.10"))
 
 
-def test_odd_scope_of_an_address_is_recorded_readable(state: ServerState) -> None:
+def test_odd_scope_of_an_address_is_recorded_readable(state: Served) -> None:
     read(state, "/boot/menu.lst.fe80::1%\udcff", who())
     assert boots(state)[0]["path"] == "/boot/menu.lst.fe80::1%\\udcff"
 
 
-def test_everything_else_is_the_wrapped_content(state: ServerState) -> None:
+def test_everything_else_is_the_wrapped_content(state: Served) -> None:
     assert read(state, "/debian/initrd", who()) == "x" * 100
 
 
@@ -87,7 +79,7 @@ def test_menus_live_where_the_configuration_says(tmp_path: Path) -> None:
             state.content.open("/boot/menu.lst", who())
 
 
-def test_next_boot_is_in_one_menu_only_and_looking_does_not_take_it(state: ServerState) -> None:
+def test_next_boot_is_in_one_menu_only_and_looking_does_not_take_it(state: Served) -> None:
     ask(state, "PUT", "/api/v1/clients/web/next-boot", {"profile": "rescue"})
     assert kernel_of(read(state, "/boot/menu.lst", who("http", mac=MAC, peek="yes"))) == "rescue"
     menus = [kernel_of(read(state, f"/boot/menu.lst.{MAC}", who())) for _ in range(2)]
@@ -103,7 +95,7 @@ def test_profile_that_the_dialect_cannot_say_is_an_error(tmp_path: Path) -> None
         assert "initrd" in read(state, "/boot/grub.cfg", who())
 
 
-def test_made_files_change_their_etag_with_their_text(state: ServerState) -> None:
+def test_made_files_change_their_etag_with_their_text(state: Served) -> None:
     etags = {state.content.open("/boot/menu.lst", asker).etag for asker in (who(), who(), who(mac=MAC))}  # type: ignore[union-attr]
     assert len(etags) == 2
 
@@ -111,20 +103,20 @@ def test_made_files_change_their_etag_with_their_text(state: ServerState) -> Non
 # --- what comes of a boot ---------------------------------------------------------------------------------
 
 
-def boots(state: ServerState) -> list[Any]:
+def boots(state: Served) -> list[Any]:
     state.journal.flush()
     status, body = ask(state, "GET", "/api/v1/boots")
     assert status == 200
     return list(body["items"])
 
 
-def fetch(state: ServerState, path: str, outcome: str = "done", address: str = "198.51.100.1") -> None:
+def fetch(state: Served, path: str, outcome: str = "done", address: str = "198.51.100.1") -> None:
     number = state.journal.begin(who(address=address), path, 100)
     state.journal.advance(number, 50)
     state.journal.end(number, outcome, 100)
 
 
-def test_boot_goes_from_menu_to_complete(state: ServerState) -> None:
+def test_boot_goes_from_menu_to_complete(state: Served) -> None:
     read(state, f"/boot/menu.lst.{MAC}", who())
     seen = [boots(state)[0]["outcome"]]
     for path in ("/other", "/debian/vmlinuz", "/debian/initrd"):
@@ -144,7 +136,7 @@ def test_menu_and_files_may_come_from_different_servers(tmp_path: Path) -> None:
         assert boots(tftp)[0]["outcome"] == "kernel-fetched"
 
 
-def test_failed_file_is_a_failed_boot_until_it_is_fetched(state: ServerState) -> None:
+def test_failed_file_is_a_failed_boot_until_it_is_fetched(state: Served) -> None:
     read(state, f"/boot/menu.lst.{MAC}", who())
     fetch(state, "/debian/vmlinuz", "timeout")
     assert (boots(state)[0]["outcome"], boots(state)[0]["detail"]) == ("failed", "/debian/vmlinuz: timeout")
@@ -154,14 +146,14 @@ def test_failed_file_is_a_failed_boot_until_it_is_fetched(state: ServerState) ->
     assert (boots(state)[0]["outcome"], boots(state)[0]["detail"]) == ("kernel-fetched", "")
 
 
-def test_files_belong_to_the_boot_of_the_same_address(state: ServerState) -> None:
+def test_files_belong_to_the_boot_of_the_same_address(state: Served) -> None:
     read(state, f"/boot/menu.lst.{MAC}", who())
     read(state, f"/boot/menu.lst.{MAC}", who(address="198.51.100.2"))
     fetch(state, "/debian/vmlinuz", address="198.51.100.1")
     assert [boot["outcome"] for boot in boots(state)] == ["menu-given", "kernel-fetched"]
 
 
-def test_files_belong_to_the_latest_boot(state: ServerState) -> None:
+def test_files_belong_to_the_latest_boot(state: Served) -> None:
     for _ in range(2):
         read(state, f"/boot/menu.lst.{MAC}", who())
     fetch(state, "/debian/vmlinuz")
@@ -174,10 +166,10 @@ def test_history_is_bounded(tmp_path: Path) -> None:
     with state_in(tmp_path) as state:
         for _ in range(9):
             read(state, "/boot/menu.lst", who())
-        history.prune(state._database, 4, 90)
+        history.prune(state.state._database, 4, 90)
         kept = [boot["id"] for boot in boots(state)]
         assert kept == [9, 8, 7, 6]
-        history.prune(state._database, 4, 0)
+        history.prune(state.state._database, 4, 0)
         assert boots(state) == []
 
 
@@ -207,10 +199,9 @@ class Large:
 
 @pytest.mark.parametrize(("size", "warned"), [(PV_GRUB_FILE_BYTES, False), (PV_GRUB_FILE_BYTES + 1, True)])
 def test_file_that_pv_grub_cannot_fetch_is_warned_of(size: int, warned: bool) -> None:
-    from pvboot.serve.state.profiles import read_profile
     from pvboot.serve.state.pv_grub import check_files
 
-    profile = read_profile("p", {"kernel": "/k"}, "p")
+    profile = read_profile("p", {"kernel": "/k"})
     found = check_files(profile, Large(size), frozenset({"tftp"}))
     assert bool(found) == warned
     assert PV_GRUB_FILE_BYTES == 93_846_120
@@ -230,5 +221,5 @@ def test_warning_about_the_configuration(more: dict[str, Any], text: str, tmp_pa
         assert any(text in line for line in state.warnings()), state.warnings()
 
 
-def test_good_configuration_has_no_warnings(state: ServerState) -> None:
+def test_good_configuration_has_no_warnings(state: Served) -> None:
     assert state.warnings() == []

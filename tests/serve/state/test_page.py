@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from pvboot.serve.state.server import ServerState
-from tests.serve.state.helpers import CONFIG, MAC, ask, call, read, state_in, who
-from tests.serve.state.web_server import web_server
+from tests.serve.state.helpers import CONFIG, MAC, Served, ask, call, read, who
 
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 HOSTILE_PATH = "/<script>document.title='owned'<\\script>"
@@ -41,20 +38,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[ServerState]:
-    with state_in(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def page(state: ServerState, browser: Browser) -> Iterator[Browser]:
-    with web_server(state) as url:
-        browser.get(f"{url}/ui/")
-        wait(browser, lambda: "version" in browser.find_element(By.ID, "about").text)
-        browser.get_log("browser")  # type: ignore[no-untyped-call]
-        yield browser
-        said = browser.get_log("browser")  # type: ignore[no-untyped-call]
-        browser.get("about:blank")
+def page(state: Served, browser: Browser) -> Iterator[Browser]:
+    browser.get(f"http://127.0.0.1:{state.port}/ui/")
+    wait(browser, lambda: "version" in browser.find_element(By.ID, "about").text)
+    browser.get_log("browser")  # type: ignore[no-untyped-call]
+    yield browser
+    said = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    browser.get("about:blank")
     assert said == []
 
 
@@ -67,14 +57,14 @@ def table(browser: Browser, name: str) -> str:
     return str(browser.execute_script(f"return document.getElementById('{name}').tBodies[0].innerText"))  # type: ignore[no-untyped-call]
 
 
-def test_page_lists_clients_profiles_and_boots(page: Browser, state: ServerState) -> None:
+def test_page_lists_clients_profiles_and_boots(page: Browser, state: Served) -> None:
     read(state, f"/boot/menu.lst.{MAC}", who())
     wait(page, lambda: "menu-given" in table(page, "boots"))
     assert MAC in table(page, "clients") and "disabled" in table(page, "clients")
     assert "/debian/vmlinuz" in table(page, "profiles")
 
 
-def test_next_boot_is_set_seen_and_cleared(page: Browser, state: ServerState) -> None:
+def test_next_boot_is_set_seen_and_cleared(page: Browser, state: Served) -> None:
     page.find_element(By.ID, "token").clear()
     page.find_element(By.ID, "token").send_keys(CONFIG["api"]["write_token"])
     wait(page, lambda: "web" in table(page, "clients"))
@@ -94,7 +84,7 @@ def test_menus_of_a_profile_are_shown(page: Browser) -> None:
     wait(page, lambda: "kernel (nd)/debian/vmlinuz quiet" in page.find_element(By.ID, "menu").text)
 
 
-def test_transfer_moves(page: Browser, state: ServerState) -> None:
+def test_transfer_moves(page: Browser, state: Served) -> None:
     size = 10 << 20
     number = state.journal.begin(who(), "/debian/initrd", size)
     state.journal.advance(number, size // 4)
@@ -105,7 +95,7 @@ def test_transfer_moves(page: Browser, state: ServerState) -> None:
     wait(page, lambda: "done" in table(page, "transfers") and "%" not in table(page, "transfers"))
 
 
-def test_hostile_names_stay_text(page: Browser, state: ServerState) -> None:
+def test_hostile_names_stay_text(page: Browser, state: Served) -> None:
     assert ask(state, "PUT", f"/api/v1/clients/{HOSTILE}", {"hostname": "h", "note": HOSTILE})[0] == 201
     state.journal.begin(who(), HOSTILE_PATH, 100)
     wait(page, lambda: table(page, "clients").count(HOSTILE) == 2 and HOSTILE_PATH in table(page, "transfers"))
@@ -113,7 +103,7 @@ def test_hostile_names_stay_text(page: Browser, state: ServerState) -> None:
     assert page.find_elements(By.TAG_NAME, "img") == []
 
 
-def test_page_allows_no_foreign_or_inline_code(state: ServerState) -> None:
+def test_page_allows_no_foreign_or_inline_code(state: Served) -> None:
     answer = call(state, "GET", "/ui", token=False)
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
@@ -121,14 +111,14 @@ def test_page_allows_no_foreign_or_inline_code(state: ServerState) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/ui/page.js", 200), ("/ui/page.css", 200), ("/ui/other", 404)])
-def test_files_of_the_page(path: str, status: int, state: ServerState) -> None:
+def test_files_of_the_page(path: str, status: int, state: Served) -> None:
     answer = call(state, "GET", path, token=False)
     assert answer.status == status
     if status == 200:
         assert call(state, "GET", path, headers={"if-none-match": answer.headers["ETag"]}).status == 304
 
 
-def test_wrong_token_is_told(page: Browser, state: ServerState) -> None:
+def test_wrong_token_is_told(page: Browser, state: Served) -> None:
     page.find_element(By.ID, "token").clear()
     page.find_element(By.ID, "token").send_keys("wrong")
     wait(page, lambda: "web" in table(page, "clients"))

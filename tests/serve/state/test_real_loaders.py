@@ -12,12 +12,10 @@ import pytest
 
 from pvboot.serve.state.history import COMPLETE
 from pvboot.serve.state.names import PXELINUX
-from pvboot.serve.state.profiles import read_profile
 from pvboot.serve.state.render import FetchContext, render
 from pvboot.serve.state.server import ServerState
-from pvboot.serve.state.settings import load
-from tests.serve.state.helpers import MAC, MemoryContent, ask
-from tests.serve.state.web_server import web_server
+from tests.serve.http.support import running
+from tests.serve.state.helpers import MAC, MemoryContent, ask, load, read_profile, served
 
 # Where a guest of QEMU's user network finds the host, and an address of it that only the tests give a meaning.
 HOST, FORWARDED = "10.0.2.2", "10.0.2.100"
@@ -39,13 +37,11 @@ def boot(folder: Path, parts: Parts, profile: Mapping[str, Any], bases: Mapping[
         "default": "other",
     }
     state = ServerState(load(config), MemoryContent(files), bases)
-    try:
-        with web_server(state) as url:
-            log = run_machine(network(url.rpartition(":")[2]))
+    with served(state) as api:
+        with running(state.content, journal=state.journal) as server:
+            log = run_machine(network(str(server.port)))
         state.journal.flush()
-        (found,) = ask(state, "GET", "/api/v1/boots", token=False)[1]["items"]
-    finally:
-        state.close()
+        (found,) = ask(api, "GET", "/api/v1/boots", token=False)[1]["items"]
     return log, found
 
 
@@ -132,7 +128,7 @@ def test_pxelinux_boots_its_configuration(tmp_path: Path, parts: Parts) -> None:
         {"title": "Local", "local": True},
         {"title": "It's <one>", "kernel": "/vmlinuz", "initrd": ["/i", "/j"], "args": args},
     ]
-    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1}, "p")
+    profile = read_profile("p", {"entries": entries, "default": 1, "timeout": 1})
     packages = parts("pxelinux/root")
     (tmp_path / "pxelinux.cfg").mkdir()
     (tmp_path / "pxelinux.cfg" / "default").write_text(render(profile, PXELINUX, FetchContext("tftp", {})).text)

@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from pvboot.serve.state.clients import read_client
 from pvboot.serve.state.database import Database
 from pvboot.serve.state.errors import ConflictError, StaleError, StateError, UnknownRecordError
 from pvboot.serve.state.identity import Identity
-from pvboot.serve.state.profiles import LOCAL, read_profile
+from pvboot.serve.state.profiles import LOCAL
 from pvboot.serve.state.registry import Assignment, Registry
-from pvboot.serve.state.settings import load
 from pvboot.serve.state.tables import NEXT_BOOTS, STEPS, migrate
-from tests.serve.state.helpers import MAC, OTHER_MAC
+from tests.serve.state.helpers import MAC, OTHER_MAC, load, read_client, read_profile
 
 PROFILES = {name: {"kernel": f"/{name}"} for name in ("usual", "install", "rescue")}
 KNOWN = {"clients": {"fixed": {"mac": OTHER_MAC, "profile": "rescue"}}, "profiles": PROFILES}
@@ -141,7 +139,7 @@ def test_records_of_the_configuration_are_not_changed(registry: Registry) -> Non
     with pytest.raises(ConflictError):
         registry.delete_client("fixed")
     with pytest.raises(ConflictError):
-        registry.put_profile(read_profile("usual", {"kernel": "/k"}, "x"))
+        registry.put_profile(read_profile("usual", {"kernel": "/k"}))
 
 
 def test_change_to_an_older_version_is_refused(registry: Registry) -> None:
@@ -165,7 +163,7 @@ def test_unknown_profiles_are_refused(registry: Registry) -> None:
 
 
 def test_stored_profile_is_kept_while_somebody_needs_it(registry: Registry) -> None:
-    stored = registry.put_profile(read_profile("mine", {"kernel": "/k", "args": "é"}, "x"))
+    stored = registry.put_profile(read_profile("mine", {"kernel": "/k", "args": "é"}))
     assert registry.profile("mine") == stored
     put(registry, mac=MAC, profile="mine")
     with pytest.raises(ConflictError):

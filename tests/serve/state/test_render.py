@@ -16,8 +16,9 @@ from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import BootFiles, Menu
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.names import DIALECTS, GRUB_CFG, IPXE, MENU_LST, PXELINUX
-from pvboot.serve.state.profiles import Profile, read_profile
+from pvboot.serve.state.profiles import Profile
 from pvboot.serve.state.render import FetchContext, render
+from tests.serve.state.helpers import read_profile
 
 TFTP = FetchContext("tftp", {"tftp": "tftp://192.0.2.1", "http": "http://192.0.2.1:8080"})
 HTTP = FetchContext("http", TFTP.bases)
@@ -35,7 +36,7 @@ TWO: dict[str, Any] = {
 
 
 def profile(**given: Any) -> Profile:
-    return read_profile("test", given, "profiles.test")
+    return read_profile("test", given)
 
 
 def entry(**given: Any) -> Profile:

@@ -25,6 +25,7 @@ write_token = "{token}"
 [listen]
 tftp = ["127.0.0.1:0"]
 http = ["127.0.0.1:0"]
+admin = ["127.0.0.1:0"]
 [[content]]
 path = "/files"
 directory = "{folder}/files"
@@ -75,7 +76,7 @@ def start(folder: Path) -> Iterator[Start]:
 def ask(server: Server, method: str, path: str, body: Any = None) -> Any:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(server.url(f"/api/v1{path}"), data, headers, method=method)
+    request = urllib.request.Request(server.url(f"/api/v1{path}", "admin"), data, headers, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         text = answer.read()
     return json.loads(text) if text else None
@@ -134,12 +135,34 @@ def test_acknowledged_change_outlives_the_server(start: Start) -> None:
 
 def test_page_and_description_are_there(start: Start) -> None:
     server = start()
-    assert b"page.js" in server.get("/ui/")
-    assert server.get("/ui/page.js")
-    assert json.loads(server.get("/api/v1/openapi.json"))["openapi"] == "3.1.0"
+    assert b"page.js" in server.get("/ui/", "admin")
+    assert server.get("/ui/page.js", "admin")
+    assert json.loads(server.get("/api/v1/openapi.json", "admin"))["openapi"] == "3.1.0"
+    assert server.status("/files/rescue", "admin") == 404
+    assert delete(server, "admin") == 401
+
+
+def test_guests_reach_nothing_of_the_administrator(start: Start) -> None:
+    server = start()
+    for path in (
+        "/api",
+        "/api/v1/clients",
+        "/api/v1/openapi.json",
+        "/ui",
+        "/ui/",
+        "/ui/page.js",
+        "/metrics",
+        "/healthz",
+    ):
+        assert server.status(path) == 404
+    assert delete(server, "http") == 405
+
+
+def delete(server: Server, protocol: str) -> int:
+    request = urllib.request.Request(server.url("/api/v1/clients/x", protocol), method="DELETE")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(urllib.request.Request(server.url("/api/v1/clients/x"), method="DELETE"), timeout=30)
-    assert caught.value.code == 401
+        urllib.request.urlopen(request, timeout=30)
+    return caught.value.code
 
 
 def test_two_servers_share_a_postgresql_database(start: Start, postgresql_database: Callable[[], str]) -> None:

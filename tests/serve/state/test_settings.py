@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvboot.serve.state.errors import DescriptionError
-from pvboot.serve.state.profiles import LOCAL, describe, read_profile
-from pvboot.serve.state.settings import load
-from tests.serve.state.helpers import CONFIG
+from pvboot.serve.state.profiles import LOCAL, ProfileBody, describe
+from tests.serve.state.helpers import CONFIG, load, read_profile
 
 
 def test_whole_configuration() -> None:
@@ -81,31 +80,10 @@ def test_token_from_a_file(tmp_path: Path) -> None:
     assert from_file.api.writer == load({"api": {"write_token": "0123456789abcdef"}}).api.writer
 
 
+_KEYS = st.sampled_from([*ProfileBody.model_fields, "file", "x"])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "title",
-                    "kernel",
-                    "initrd",
-                    "args",
-                    "entries",
-                    "modules",
-                    "file",
-                    "timeout",
-                    "default",
-                    "fallback",
-                    "local",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=5),
     max_leaves=12,
 )
 
@@ -113,15 +91,15 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_any_json_is_a_profile_or_a_clear_error(value: Any) -> None:
     try:
-        profile = read_profile("p", value, "p")
+        profile = read_profile("p", value)
     except DescriptionError as err:
         assert err.where.startswith("p")
     else:
-        assert read_profile("p", describe(profile), "p") == profile
+        assert read_profile("p", describe(profile)) == profile
 
 
 def test_the_local_profile_describes_itself() -> None:
-    assert read_profile("local", describe(LOCAL), "x") == LOCAL
+    assert read_profile("local", describe(LOCAL)) == LOCAL
 
 
 def test_checking_a_configuration_needs_no_database_library() -> None:

@@ -1,4 +1,4 @@
-"""What is agreed on: only what was asked, in the client's own words, within the owner's limits."""
+"""Negotiated options: only those asked for, in the client's own spelling, within the limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pvboot.serve.tftp.limits import TftpLimits
-from pvboot.serve.tftp.options import agree
+from pvboot.serve.tftp.options import negotiate
 
 LOOPBACK, ETHERNET = 65508, 1472
 Asked = list[tuple[bytes, bytes]]
@@ -43,30 +43,32 @@ Asked = list[tuple[bytes, bytes]]
     ],
 )
 def test_options(asked: Asked, accepted: tuple[tuple[bytes, int], ...]) -> None:
-    assert agree(asked, 1000, LOOPBACK, TftpLimits()).accepted == accepted
+    assert negotiate(asked, 1000, LOOPBACK, TftpLimits()).accepted == accepted
 
 
 def test_the_size_of_an_empty_file_is_not_told() -> None:
     """curl ends with "illegal operation" on it; a client that hears nothing takes what comes."""
-    assert agree([(b"tsize", b"0"), (b"blksize", b"512")], 0, LOOPBACK, TftpLimits()).accepted == ((b"blksize", 512),)
+    assert negotiate([(b"tsize", b"0"), (b"blksize", b"512")], 0, LOOPBACK, TftpLimits()).accepted == (
+        (b"blksize", 512),
+    )
 
 
 def test_blocks_fit_the_path_unless_fragments_are_allowed() -> None:
     asked = [(b"blksize", b"8192")]
-    assert agree(asked, 0, ETHERNET, TftpLimits()).blksize == 1468
-    assert agree(asked, 0, ETHERNET, TftpLimits(fragment=True)).blksize == 8192
-    assert agree(asked, 0, 200, TftpLimits()).blksize == 512
+    assert negotiate(asked, 0, ETHERNET, TftpLimits()).blksize == 1468
+    assert negotiate(asked, 0, ETHERNET, TftpLimits(fragment=True)).blksize == 8192
+    assert negotiate(asked, 0, 200, TftpLimits()).blksize == 512
 
 
 def test_a_window_is_bounded_in_bytes_too() -> None:
     asked = [(b"blksize", b"65464"), (b"windowsize", b"64")]
-    assert agree(asked, 0, LOOPBACK, TftpLimits()).windowsize == 2
-    assert agree(asked, 0, LOOPBACK, TftpLimits(window_bytes=4096)).windowsize == 1
+    assert negotiate(asked, 0, LOOPBACK, TftpLimits()).windowsize == 2
+    assert negotiate(asked, 0, LOOPBACK, TftpLimits(window_bytes=4096)).windowsize == 1
 
 
 def test_the_defaults_are_those_of_the_first_rfc() -> None:
-    terms = agree([(b"unknown", b"1")], 1000, LOOPBACK, TftpLimits())
-    assert (terms.blksize, terms.windowsize, terms.timeout, terms.accepted) == (512, 1, None, ())
+    agreed = negotiate([(b"unknown", b"1")], 1000, LOOPBACK, TftpLimits())
+    assert (agreed.blksize, agreed.windowsize, agreed.timeout, agreed.accepted) == (512, 1, None, ())
 
 
 NAMES = st.sampled_from([b"blksize", b"TSIZE", b"timeout", b"windowsize", b"x"])
@@ -76,12 +78,12 @@ VALUES = st.integers(-9, 10**6).map(lambda value: b"%d" % value) | st.binary(max
 @given(st.lists(st.tuples(NAMES, VALUES)))
 def test_nothing_is_answered_that_was_not_asked(asked: Asked) -> None:
     limits = TftpLimits()
-    terms = agree(asked, 77, LOOPBACK, limits)
-    assert {name for name, _ in terms.accepted} <= {name for name, _ in asked}
-    assert len({name.lower() for name, _ in terms.accepted}) == len(terms.accepted)
-    assert 8 <= terms.blksize <= 65464 and 1 <= terms.windowsize <= 64
-    assert terms.windowsize == 1 or terms.windowsize * (terms.blksize + 4) <= limits.window_bytes
-    for name, value in terms.accepted:
+    agreed = negotiate(asked, 77, LOOPBACK, limits)
+    assert {name for name, _ in agreed.accepted} <= {name for name, _ in asked}
+    assert len({name.lower() for name, _ in agreed.accepted}) == len(agreed.accepted)
+    assert 8 <= agreed.blksize <= 65464 and 1 <= agreed.windowsize <= 64
+    assert agreed.windowsize == 1 or agreed.windowsize * (agreed.blksize + 4) <= limits.window_bytes
+    for name, value in agreed.accepted:
         if name.lower() != b"tsize":
             assert value <= max(int(text) for key, text in asked if key == name and text.isdigit())
 

@@ -1,12 +1,15 @@
-"""Packets: what is read and written agrees with the declarations, and nothing but `BadRequest` comes of junk."""
+"""Packets: tftpy, which others wrote, reads and writes the same, and nothing but `BadRequest` comes of junk."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tftpy import TftpPacketTypes
+from tftpy.TftpPacketFactory import TftpPacketFactory
 
-from pvboot.serve.tftp import packets, structs
+from pvboot.serve.tftp import packets
+from pvboot.serve.tftp._formats import HEADER
 
 TEXT = st.binary(max_size=20).map(lambda raw: raw.replace(b"\0", b"?"))
 NAMES = TEXT.filter(bool)
@@ -17,11 +20,12 @@ def rrq(name: bytes, mode: bytes = b"octet", **options: object) -> bytes:
     return b"\0\1" + b"".join(field + b"\0" for field in fields)
 
 
+ASCII = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=20)
+
+
 @given(NAMES, st.sampled_from([b"octet", b"OCTET", b"netascii", b"NetASCII"]), st.lists(st.tuples(TEXT, TEXT)))
-def test_requests_are_read_as_declared(name: bytes, mode: bytes, options: list[tuple[bytes, bytes]]) -> None:
-    datagram = structs.REQUEST.build(
-        {"opcode": "RRQ", "filename": name, "mode": mode, "options": [{"name": k, "value": v} for k, v in options]}
-    )
+def test_requests(name: bytes, mode: bytes, options: list[tuple[bytes, bytes]]) -> None:
+    datagram = b"\0\1" + b"".join(part + b"\0" for part in (name, mode, *sum(options, ())))
     if len(options) > packets.MAX_OPTIONS or len(datagram) > packets.MAX_REQUEST_BYTES:
         with pytest.raises(packets.BadRequest):
             packets.parse_request(datagram)
@@ -29,31 +33,33 @@ def test_requests_are_read_as_declared(name: bytes, mode: bytes, options: list[t
     assert packets.parse_request(datagram) == packets.ReadRequest(name, mode.lower().decode(), tuple(options))
 
 
-@given(st.lists(st.tuples(TEXT, st.integers(0, 10**12)), max_size=5))
-def test_oacks_are_written_as_declared(options: list[tuple[bytes, int]]) -> None:
-    parsed = structs.OACK.parse(packets.oack(options))
-    assert [(option.name, int(option.value)) for option in parsed.options] == options
+@given(ASCII.filter(bool), st.dictionaries(ASCII.filter(bool).map(str.lower), st.integers(0, 10**12), max_size=5))
+def test_requests_of_tftpy_are_read(name: str, options: dict[str, int]) -> None:
+    packet = TftpPacketTypes.TftpPacketRRQ()
+    packet.filename, packet.mode, packet.options = name, "octet", options
+    expected = tuple((key.encode(), str(value).encode()) for key, value in options.items())
+    assert packets.parse_request(packet.encode().buffer) == packets.ReadRequest(name.encode(), "octet", expected)
+
+
+@given(st.dictionaries(ASCII.filter(bool).map(str.lower), st.integers(0, 10**12), min_size=1, max_size=5))
+def test_oacks_are_read_by_tftpy(options: dict[str, int]) -> None:
+    parsed = TftpPacketFactory().parse(packets.oack((name.encode(), value) for name, value in options.items()))
+    assert {name: int(value) for name, value in parsed.options.items()} == options
 
 
 @given(st.integers(0, 8), st.text(max_size=200))
-def test_errors_are_written_as_declared_and_printable(code: int, text: str) -> None:
-    parsed = structs.ERROR.parse(packets.error(code, text))
-    assert parsed.code == code
-    assert len(parsed.message) == min(len(text), packets.MAX_ERROR_TEXT)
-    assert all(32 <= byte < 127 for byte in parsed.message)
+def test_errors_are_read_by_tftpy_and_printable(code: int, text: str) -> None:
+    parsed = TftpPacketFactory().parse(packets.error(code, text))
+    assert parsed.errorcode == code
+    assert len(parsed.errmsg) == min(len(text), packets.MAX_ERROR_TEXT)
+    assert all(32 <= byte < 127 for byte in parsed.errmsg)
 
 
-@pytest.mark.parametrize(
-    ("declared", "opcode"), [(structs.DATA, packets.DATA), (structs.ACK, packets.ACK)], ids=["DATA", "ACK"]
-)
 @pytest.mark.parametrize("block", [0, 1, 65535])
-def test_headers_are_as_declared(declared: object, opcode: int, block: int) -> None:
-    assert declared.build({"block": block, "data": b""}) == packets.HEADER.pack(opcode, block)  # type: ignore[attr-defined]
-
-
-def test_opcodes_are_those_declared() -> None:
-    names = ("RRQ", "WRQ", "DATA", "ACK", "ERROR", "OACK")
-    assert [int(structs.OPCODE.encmapping[name]) for name in names] == [getattr(packets, name) for name in names]
+def test_headers_are_read_by_tftpy(block: int) -> None:
+    data, ack = (TftpPacketFactory().parse(HEADER.pack(opcode, block)) for opcode in (packets.DATA, packets.ACK))
+    assert (type(data), data.blocknumber, data.data) == (TftpPacketTypes.TftpPacketDAT, block, b"")
+    assert (type(ack), ack.blocknumber) == (TftpPacketTypes.TftpPacketACK, block)
 
 
 @pytest.mark.parametrize(

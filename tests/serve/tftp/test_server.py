@@ -176,7 +176,9 @@ def test_another_request_from_the_same_port_replaces_the_transfer(opened: bool) 
             peer.socket.sendto(rrq("f"), peer.server)
             wait_until(lambda: bool(running.files.asked))
         peer.socket.sendto(rrq("g"), peer.server)
-        wait_until(lambda: running.server.active == 1 and len(running.files.asked) == (2 if opened else 1))
+        # Requests are read in order: when this one is refused, the one before has been taken.
+        with Peer(running) as other:
+            assert other.ask(rrq("../f"))[0] == 5
         gate.set()
         assert peer.take() == (3, 1, b"second")
         peer.ack(1)
@@ -185,14 +187,32 @@ def test_another_request_from_the_same_port_replaces_the_transfer(opened: bool) 
 
 
 def test_no_address_takes_all_sessions() -> None:
-    limits = TftpLimits(sessions=8, sessions_per_address=3)
-    with serving({"/f": DATA}, limits, host="0.0.0.0") as running:
+    gate = threading.Event()
+    with serving({"/f": DATA}, TftpLimits(sessions=8, sessions_per_address=3), gate=gate) as running:
         peers = [Peer(running) for _ in range(5)]
         for peer in peers:
             peer.socket.sendto(rrq("f"), peer.server)
         wait_until(lambda: running.notes.counts["tftp_over_limit"] == 2)
         assert running.server.active == 3
+        gate.set()
         for peer in peers:
+            peer.socket.close()
+
+
+def test_forged_requests_do_not_lock_an_address_out() -> None:
+    """They are never answered; the transfer that its real owner has begun goes on, and others begin."""
+    with serving({"/f": DATA}, TftpLimits(sessions=100, sessions_per_address=3)) as running, Peer(running) as owner:
+        owner.ask(rrq("f"))
+        owner.ack(1)
+        assert owner.take()[:2] == (3, 2)
+        forged = [Peer(running) for _ in range(10)]
+        for peer in forged:
+            assert peer.ask(rrq("f"))[:2] == (3, 1)
+        assert running.notes.counts["tftp_evicted"] == 8
+        serves(running)
+        owner.ack(2)
+        assert owner.take()[:2] == (3, 3)
+        for peer in forged:
             peer.socket.close()
 
 

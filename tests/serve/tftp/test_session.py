@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fsdrivers.api import Extent
 from pvboot.serve.tftp import options
 from pvboot.serve.tftp.limits import TftpLimits
-from pvboot.serve.tftp.session import Session
+from pvboot.serve.tftp.session import HALF_OPEN_RESENDS, Session
 from pvboot.serve.tftp.source import FileReader
 from tests.serve.tftp.served import ExtentFile
 
@@ -48,9 +48,9 @@ class Talk:
     def __init__(self, data: bytes, *asked: tuple[bytes, bytes], limits: TftpLimits | None = None) -> None:
         self.link, self.now = Link(), 100.0
         limits = limits or TftpLimits()
-        terms = options.agree(asked, len(data), 65000, limits)
+        agreed = options.negotiate(asked, len(data), 65000, limits)
         reader = FileReader(ExtentFile([Extent(len(data), data=data)] if data else []))
-        self.session = Session(self.link, reader, terms, limits, 65000, self.now)  # type: ignore[arg-type]
+        self.session = Session(self.link, reader, agreed, limits, 65000, self.now)  # type: ignore[arg-type]
         self.session.start(self.now)
         self.opening = self._sent()
 
@@ -140,9 +140,9 @@ class Troubled(Link):
 
 def troubled(data: bytes, trouble: tuple[int, int]) -> tuple[Session, Troubled]:
     link = Troubled(trouble)
-    terms = options.agree([(b"blksize", b"500"), (b"windowsize", b"4")], len(data), 1400, TftpLimits())
+    agreed = options.negotiate([(b"blksize", b"500"), (b"windowsize", b"4")], len(data), 1400, TftpLimits())
     reader = FileReader(ExtentFile([Extent(len(data), data=data)]))
-    session = Session(link, reader, terms, TftpLimits(), 1400, 0.0)  # type: ignore[arg-type]
+    session = Session(link, reader, agreed, TftpLimits(), 1400, 0.0)  # type: ignore[arg-type]
     session.start(0.0)
     return session, link
 
@@ -199,7 +199,8 @@ def test_the_server_sends_again_on_its_own_and_gives_up_in_the_end() -> None:
 
 
 def test_resends_come_ever_more_slowly() -> None:
-    talk = Talk(bytes(5000), limits=TftpLimits(timeout=1, timeout_max=8))
+    talk = Talk(bytes(5000), limits=TftpLimits(timeout=1, timeout_min=1, timeout_max=8))
+    talk.ack(1)
     counts = [len(talk.wait(seconds)) for seconds in (1.05, 2, 4)]
     assert counts == [1, 1, 1]
 
@@ -218,6 +219,19 @@ def test_an_answer_restores_patience() -> None:
     assert talk.ack(2) == [3]
     assert talk.session.outcome is None
     assert len(talk.wait(2)) >= 1
+
+
+def test_an_address_that_has_not_answered_gets_little() -> None:
+    """Its requests may be forged: they must not be worth sending.  PV-GRUB waits ten seconds for the first packet."""
+    talk = Talk(bytes(5000), (b"tsize", b"0"), limits=TftpLimits(retries=50))
+    assert len(talk.wait(10)) == HALF_OPEN_RESENDS
+    for seconds, sent in ((0.0, 1), (0.1, 0), (1.0, 1)):
+        talk.now += seconds
+        talk.session.repeated_request(talk.now)
+        assert len(talk._sent()) == sent
+    assert talk.ack(0) == [1]
+    talk.session.repeated_request(talk.now + 9)
+    assert talk._sent() == []
 
 
 def test_who_never_answers_is_given_up_early() -> None:
