@@ -4,7 +4,7 @@
 
 PY := .venv/bin/python
 
-.PHONY: demo test lint generate bench images parts packages clean distclean
+.PHONY: demo test lint generate picture bench images parts packages clean distclean
 
 .venv/installed: pyproject.toml tools/bootstrap.sh fixtures/debian-packages.txt
 	tools/bootstrap.sh packages
@@ -25,9 +25,20 @@ images: .venv/installed
 # What is committed, but derived from something else in the tree.
 generate: .venv/installed
 	$(PY) tools/generate_formats.py
+	$(PY) tools/generate_parsers.py
+	$(PY) tools/draw_grammars.py
+	$(PY) tools/write_rule_index.py
+	$(PY) tools/write_man_pages.py
+
+# The recording in README.md.
+picture: .venv/installed
+	$(PY) fixtures/make_images.py .parts debian.img
+	$(PY) tools/record_terminal.py -o docs/pictures/boot.svg --title 'pvboot boot debian.img' --keys 'Debian GNU=\r' \
+		-- .venv/bin/pvboot boot .parts/debian.img
 
 lint: .venv/installed
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	.venv/bin/lint-imports
 	$(PY) -m mypy
 	$(PY) -m mypy fixtures

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiled
+from grammars.source import compiler
 
-_match0 = compiled(
-    r'[\t\x0b\x0c ]*+(?>((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+(?>")((?>(?:[^"\\\n]|\\[^\n])*))(?:(?>"))?+()|((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+((?>[^ \t\v\f\n"#]*))()|((?>[^ \t\v\f\n="#]+))())'
+_compiled = compiler(globals())
+_match0 = _compiled(
+    r'[\t\x0b\x0c ]*+((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+(?>")((?>(?:[^"\\\n]|\\[^\n])*))(?:(?>"))?+()'
 )
-_match1 = compiled(r"[\t\x0b\x0c ]*+(?>[^\n]*\n)")
+_match1 = _compiled(r'[\t\x0b\x0c ]*+((?>[^ \t\v\f\n="#]+))[\t\x0b\x0c ]*+(?>=)[\t\x0b\x0c ]*+((?>[^ \t\v\f\n"#]*))()')
+_match2 = _compiled(r'[\t\x0b\x0c ]*+((?>[^ \t\v\f\n="#]+))()')
+_match3 = _compiled(r"[\t\x0b\x0c ]*+(?>[^\n]*\n)")
 
 
 def _configuration(text: str, at: int, out: list[Any], build: Any) -> int:
@@ -21,27 +24,31 @@ def _configuration(text: str, at: int, out: list[Any], build: Any) -> int:
 
 def _line(text: str, at: int, out: list[Any], build: Any) -> int:
     size = len(out)
-    while m := _match0(text, at):
-        if m.lastindex == 3:
+    while True:
+        if m := _match0(text, at):
             out += build.field(
                 text,
                 m.start(1),
                 (
                     *build.lower(text, m.start(1), (m[1],)),
                     *build.unescape(text, m.start(2), (m[2],)),
-                    *build.here(text, m.end(3), ()),
+                    *build.here(text, m.start(3), ()),
                 ),
             )
-        elif m.lastindex == 6:
+            at = m.end()
+        elif m := _match1(text, at):
             out += build.field(
-                text, m.start(4), (*build.lower(text, m.start(4), (m[4],)), m[5], *build.here(text, m.end(6), ()))
+                text, m.start(1), (*build.lower(text, m.start(1), (m[1],)), m[2], *build.here(text, m.start(3), ()))
             )
+            at = m.end()
+        elif m := _match2(text, at):
+            out += build.field(
+                text, m.start(1), (*build.lower(text, m.start(1), (m[1],)), *build.here(text, m.start(2), ()))
+            )
+            at = m.end()
         else:
-            out += build.field(
-                text, m.start(7), (*build.lower(text, m.start(7), (m[7],)), *build.here(text, m.end(8), ()))
-            )
-        at = m.end()
-    if not (m := _match1(text, at)):
+            break
+    if not (m := _match3(text, at)):
         del out[size:]
         return -1
     return m.end()

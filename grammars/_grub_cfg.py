@@ -5,55 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grammars.source import Fault, act, compiled, expect
+from grammars.source import Fault, act, compiler, expect
 
-_match0 = compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
-_match1 = compiled(r"[\t ]*+((?>(?=[^ \t\n])))")
-_match2 = compiled(r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
-_match3 = compiled(
+_compiled = compiler(globals())
+_match0 = _compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
+_match1 = _compiled(r"[\t ]*+((?>(?=[^ \t\n])))")
+_match2 = _compiled(r"[\t ]*+(?>function(?=[;{}|&<> \t\n]))")
+_match3 = _compiled(
     r"[\t ]*+((?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n]))[A-Za-z_][A-Za-z0-9_]*+(?=[;{}|&<> \t\n])))"
 )
-_match4 = compiled(r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
-_match5 = compiled(r"[\t ]*+((?>\{))")
-_match6 = compiled(
+_match4 = _compiled(r"(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
+_match5 = _compiled(r"[\t ]*+((?>\{))")
+_match6 = _compiled(
     r"[\t ]*+(?>(?!(?:case|do|done|elif|else|esac|fi|for|if|in|select|then|until|while|function)(?=[;{}|&<> \t\n])))"
 )
-_match7 = compiled(
+_match7 = _compiled(
     "[\\t ]*+((?>(?=[^#{}|&;<> \\t\\n])(?!(?:\\[\\[|\\]\\])(?=[;{}|&<> \\t\\n]))[^{}|&$;<> \\t\\n'\"\\\\]++(?=[;{}|&<> \\t\\n])))"
 )
-_match8 = compiled(r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
-_match9 = compiled(
+_match8 = _compiled(r"((?>[ \t]*+(?=[^#{}|&;<> \t\n])(?!(?:\[\[|\]\])(?=[;{}|&<> \t\n]))))")
+_match9 = _compiled(
     "(?>(?P<text>(?>[^{}|&$;<> \\t\\n'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[^\\n]|\\n(?=[\\s\\S]))))|(?P<single_quoted>(?>'[^']*+'))|(?P<variable>(?>\\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\\}))))"
 )
-_match10 = compiled(r'((?>"))')
-_match11 = compiled(
+_match10 = _compiled(r'((?>"))')
+_match11 = _compiled(
     r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\)))'
 )
-_match12 = compiled(r'(?>")')
-_match13 = compiled(r'((?>\$"))')
-_match14 = compiled(
+_match12 = _compiled(r'(?>")')
+_match13 = _compiled(r'((?>\$"))')
+_match14 = _compiled(
     r'(?>(?P<quoted>(?>[^"$\\]++))|(?P<escaped>(?>\\[$"\\\n]))|(?P<quoted_variable>(?>\$(?:(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])|\{(?:[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[?#*@])\})))|(?P<backslash>(?>\\))|(?P<dollar>(?>\$)))'
 )
-_match15 = compiled(r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+")
-_match16 = compiled(r"[\t ]*+((?>\}))")
-_match17 = compiled(r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
-_match18 = compiled(r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
-_match19 = compiled(r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
-_match20 = compiled(r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
-_match21 = compiled(r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
-_match22 = compiled(r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
-_match23 = compiled(r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
-_match24 = compiled(r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
-_match25 = compiled(r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
-_match26 = compiled(r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
-_match27 = compiled(r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
-_match28 = compiled(r"[\t ]*+(?>;(?!;))")
-_match29 = compiled(r"(?>[^\n]*+\n?)")
-_match30 = compiled(r"(?>[ \t]*+(?=[^ \t]))")
-_match31 = compiled(
+_match15 = _compiled(r"(?:(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+)?+")
+_match16 = _compiled(r"[\t ]*+((?>\}))")
+_match17 = _compiled(r"[\t ]*+((?>if(?=[;{}|&<> \t\n])))")
+_match18 = _compiled(r"(?>[\t ]*+(?>;(?!;))|[\t ]*+(?>(?:#[^\n]*+)?\n))(?:[\t ]*+(?>(?:#[^\n]*+)?\n))*+")
+_match19 = _compiled(r"[\t ]*+(?>then(?=[;{}|&<> \t\n]))")
+_match20 = _compiled(r"[\t ]*+(?>elif(?=[;{}|&<> \t\n]))")
+_match21 = _compiled(r"[\t ]*+(?>else(?=[;{}|&<> \t\n]))")
+_match22 = _compiled(r"[\t ]*+((?>fi(?=[;{}|&<> \t\n])))")
+_match23 = _compiled(r"[\t ]*+((?>for(?=[;{}|&<> \t\n])))")
+_match24 = _compiled(r"[\t ]*+(?>in(?=[;{}|&<> \t\n]))")
+_match25 = _compiled(r"[\t ]*+(?>do(?=[;{}|&<> \t\n]))")
+_match26 = _compiled(r"[\t ]*+((?>done(?=[;{}|&<> \t\n])))")
+_match27 = _compiled(r"[\t ]*+((?>(?:while|until)(?=[;{}|&<> \t\n])))")
+_match28 = _compiled(r"[\t ]*+(?>;(?!;))")
+_match29 = _compiled(r"(?>[^\n]*+\n?)")
+_match30 = _compiled(r"(?>[ \t]*+(?=[^ \t]))")
+_match31 = _compiled(
     "(?>(?P<text>(?>[^ \\t'\"\\\\]++))|(?P<escaped>(?>\\\\(?:x[0-9A-Fa-f]{2}|[\\s\\S]|\\Z)))|(?P<single_quoted>(?>'[^']*+'?)))"
 )
-_match32 = compiled(r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))')
+_match32 = _compiled(r'(?>(?P<quoted>(?>[^"\\]++))|(?P<escaped>(?>\\[$"\\]))|(?P<backslash>(?>\\)))')
 
 
 def _script(text: str, at: int, out: list[Any], build: Any) -> int:
@@ -91,9 +92,9 @@ def _line(text: str, at: int, out: list[Any], build: Any) -> int:
         at = end
     else:
         raise build.missing(text, at, "a command")
-    while (end := _part3(text, at, values, build)) >= 0:
+    while (end := _part4(text, at, values, build)) >= 0:
         at = end
-    if (end := _part4(text, at, values, build)) >= 0:
+    if (end := _part5(text, at, values, build)) >= 0:
         at = end
     elif m := _match0(text, at):
         at = m.end()
@@ -135,7 +136,7 @@ def _commands1(text: str, at: int, out: list[Any], build: Any) -> int:
     if not ((end := _a_command(text, at, out, build)) >= 0):
         raise build.missing(text, at, "a command")
     at = end
-    while (end := _part2(text, at, out, build)) >= 0:
+    while (end := _part3(text, at, out, build)) >= 0:
         at = end
     return at
 
@@ -245,12 +246,11 @@ def _ifcmd(text: str, at: int, out: list[Any], build: Any) -> int:
         return -1
     values += build.open(text, m.start(1), (m[1],))
     at = m.end()
-    if not ((end := _if_statement(text, at, values, build)) >= 0):
-        raise build.missing(text, at, "Suppress:([newline]...)")
-    at = end
+    at = _if_statement(text, at, values, build)
     while (end := _part(text, at, values, build)) >= 0:
         at = end
-    if (end := _part1(text, at, values, build)) >= 0:
+    values.append([])
+    if (end := _part1(text, at, values[-1], build)) >= 0:
         at = end
     if not (m := _match22(text, at)):
         raise build.missing(text, at, "'fi'")
@@ -277,18 +277,37 @@ def _part(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match20(text, at)):
         return -1
     at = m.end()
-    if not ((end := _if_statement(text, at, out, build)) >= 0):
-        raise build.missing(text, at, "Suppress:([newline]...)")
-    return end
+    return _if_statement(text, at, out, build)
 
 
 def _part1(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match21(text, at)):
         return -1
     at = m.end()
-    out.append([])
-    at = _commands1(text, at, out[-1], build)
+    at = _part2(text, at, out, build)
+    while (end := _part3(text, at, out, build)) >= 0:
+        at = end
     return expect(_match18, text, at, build, "';' or the end of the line")
+
+
+def _part2(text: str, at: int, out: list[Any], build: Any) -> int:
+    if not (m := _match4(text, at)):
+        return -1
+    at = m.end()
+    if not ((end := _a_command(text, at, out, build)) >= 0):
+        raise build.missing(text, at, "a command")
+    return end
+
+
+def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
+    size = len(out)
+    if not (m := _match18(text, at)):
+        return -1
+    at = m.end()
+    if not ((end := _a_command(text, at, out, build)) >= 0):
+        del out[size:]
+        return -1
+    return end
 
 
 def _forcmd(text: str, at: int, out: list[Any], build: Any) -> int:
@@ -350,18 +369,7 @@ def _whilecmd(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-def _part2(text: str, at: int, out: list[Any], build: Any) -> int:
-    size = len(out)
-    if not (m := _match18(text, at)):
-        return -1
-    at = m.end()
-    if not ((end := _a_command(text, at, out, build)) >= 0):
-        del out[size:]
-        return -1
-    return end
-
-
-def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
     size = len(out)
     if not (m := _match28(text, at)):
         return -1
@@ -374,7 +382,7 @@ def _part3(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part5(text: str, at: int, out: list[Any], build: Any) -> int:
     if not (m := _match28(text, at)):
         return -1
     at = m.end()
@@ -382,12 +390,12 @@ def _part4(text: str, at: int, out: list[Any], build: Any) -> int:
 
 
 def _words(text: str, at: int, out: list[Any], build: Any) -> int:
-    while (end := _part5(text, at, out, build)) >= 0:
+    while (end := _part6(text, at, out, build)) >= 0:
         at = end
     return at
 
 
-def _part5(text: str, at: int, out: list[Any], build: Any) -> int:
+def _part6(text: str, at: int, out: list[Any], build: Any) -> int:
     size = len(out)
     if not (m := _match30(text, at)):
         return -1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiled
+from grammars.source import compiler
 
-_match0 = compiled(r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
+_compiled = compiler(globals())
+_match0 = _compiled(r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
 
 
 def _menu(text: str, at: int, out: list[Any], build: Any) -> int:

@@ -8,6 +8,7 @@ numbers of errors are GRUB's.  What a device or file name means is not known her
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from grammars import _commands
@@ -15,6 +16,8 @@ from grammars.source import Values
 
 if TYPE_CHECKING:
     from grammars.elements import ParserElement
+
+Action = Callable[[str, int, Values], "list[Part] | list[Wrong]"]
 
 MAXIMUM_NUMBER: Final = 0x7FFFFFFF
 SHOWN_CHARACTERS: Final = 60
@@ -103,49 +106,72 @@ def read_arguments(command: str, text: str) -> Arguments:
 
 def usage(command: str) -> str:
     """The command and its arguments, as `help` shows them."""
-    return f"{command} {_commands.USAGE.get(command, '')}".rstrip()
+    return f"{command} {_commands.USAGE[command][0]}" if command in _commands.USAGE else command
 
 
 def literals(command: str) -> tuple[str, ...]:
     """The words that may stand among the arguments as they are, options with their `=`."""
-    return _commands.LITERALS.get(command, ())
+    return _commands.USAGE[command][1] if command in _commands.USAGE else ()
+
+
+class Message(NamedTuple):
+    """How to tell that something is wrong: what, GRUB's number of the error, and whether GRUB goes on."""
+
+    text: str
+    number: int = 0
+    mild: bool = False
+
+
+_COLOR = "{text} is not a color, expected FOREGROUND/BACKGROUND such as white/blue"
+_ADDRESS = "{text}: not an IPv4 address"
+# Where a message is about something that is missing, its `text` is "".
+MESSAGES: Final = {
+    "no_file": Message("{command} names no file"),
+    "no_second_file": Message("{command} needs two files", INVALID_ARGUMENT),
+    "no_number": Message("no number in {text}", BAD_NUMBER),
+    "large_number": Message(f"{{text}} is above {MAXIMUM_NUMBER:#x}", NUMBER_OVERFLOW),
+    "no_color": Message(_COLOR, BAD_NUMBER),
+    "no_uuid": Message("{command} names no file system"),
+    "no_address": Message(_ADDRESS, INVALID_ARGUMENT),
+    "no_entry": Message("{command} takes an entry's number or fallback, not {text}"),
+    "no_type": Message(f"{{text}}: not a type of kernel, expected {', '.join(KERNEL_TYPES)}", INVALID_ARGUMENT),
+    "no_terminal": Message(f"{{text}} is not a terminal, expected {', '.join(TERMINALS)}", INVALID_ARGUMENT),
+    "no_switch": Message("{text}, expected on or off", INVALID_ARGUMENT),
+    "no_option": Message("{text} is not an option of {command}", INVALID_ARGUMENT),
+    "dashed_file": Message("{text} is not an option of {command} and is taken for the file's name"),
+    "second_file": Message("GRUB loads only the first file of an initrd line, not {text}", mild=True),
+}
 
 
 class Builder:
-    """The actions of the grammar; messages may name the `command` and the `text` that is wrong."""
+    """The actions of the grammar: one of `MESSAGES` says what is wrong, any other name makes a part of that name."""
 
     def __init__(self, command: str) -> None:
         self._command = command
 
-    def part(self, name: str) -> Callable[[str, int, Values], list[Part]]:
-        """A part of this name."""
-        return lambda _text, at, values: [Part(name, values[0], at)]
+    def __getattr__(self, name: str) -> Action:
+        return partial(self._wrong if name in MESSAGES else self._part, name)
 
-    def value(self, name: str) -> Callable[[str, int, Values], list[Part]]:
-        """A part of this name: what is given with `--option=`."""
+    def _part(self, name: str, _text: str, at: int, values: Values) -> list[Part]:
+        return [Part(name, values[0], at)]
 
-        def make(_text: str, at: int, values: Values) -> list[Part]:
-            value = values[0].partition("=")[2]
-            return [Part(name, value, at + len(values[0]) - len(value))]
-
-        return make
+    def _wrong(self, name: str, text: str, at: int, values: Values) -> list[Wrong]:
+        found: str = values[0] if values else ""
+        shown = found if len(found) <= SHOWN_CHARACTERS else found[: SHOWN_CHARACTERS - 3] + "..."
+        message, number, mild = MESSAGES[name]
+        what = message.format(command=self._command, text=repr(shown))
+        return [Wrong(what, found, at if found else len(text), number, mild)]
 
     def number(self, text: str, at: int, values: Values) -> list[Part] | list[Wrong]:
-        """A number that fits into 31 bits."""
         part = Part("number", values[0], at)
-        too_large = self.wrong(f"{{text}} is above {MAXIMUM_NUMBER:#x}", NUMBER_OVERFLOW)
-        return [part] if part.number <= MAXIMUM_NUMBER else too_large(text, at, values)
+        return [part] if part.number <= MAXIMUM_NUMBER else self._wrong("large_number", text, at, values)
 
-    def wrong(self, message: str, number: int = 0, mild: bool = False) -> Callable[[str, int, Values], list[Wrong]]:
-        """Text that cannot stand here; nothing at all, at the end, where something should stand."""
+    def server_option(self, _text: str, at: int, values: Values) -> list[Part]:
+        option, _equals, value = values[0].partition("=")
+        return [Part("server", value, at + len(option) + 1)]
 
-        def make(text: str, at: int, values: Values) -> list[Wrong]:
-            at = at if values else len(text)
-            found: str = (values and values[0]) or text[at:].partition(" ")[0]
-            shown = found if len(found) <= SHOWN_CHARACTERS else found[: SHOWN_CHARACTERS - 3] + "..."
-            return [Wrong(message.format(command=self._command, text=repr(shown)), found, at, number, mild)]
-
-        return make
+    def dashed_file(self, text: str, at: int, values: Values) -> list[Part | Wrong]:
+        return [*self._wrong("dashed_file", text, at, values), Part("file", values[0], at)]
 
 
 def grammar(build: Builder) -> dict[str, ParserElement]:
@@ -156,93 +182,80 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
     from grammars.elements import Empty, Opt, Suppress, ZeroOrMore, blanks, token
 
     def part(name: str, shown: str, pattern: str = "[^ ]+") -> ParserElement:
-        return token(pattern, build.part(name), shown)
+        return token(pattern, getattr(build, name), shown)
 
     def option(*names: str) -> ParserElement:
         """Options that change nothing here: `--name`, or `--name=` and a value."""
         pattern = "|".join(name.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for name in names)
         return Suppress(token(f"--(?:{pattern})[^ ]*", name="|".join(f"--{name}" for name in names)))
 
-    def wrong(message: str, number: int = 0, pattern: str = "[^ ]+", mild: bool = False) -> ParserElement:
-        return token(pattern, build.wrong(message, number, mild), f"error {number or ''}".rstrip())
+    def wrong(name: str, pattern: str = "[^ ]+") -> ParserElement:
+        return token(pattern, getattr(build, name), f"error {MESSAGES[name].number or ''}".rstrip())
 
-    def absent(message: str, number: int = 0) -> ParserElement:
+    def absent(name: str) -> ParserElement:
         """Nothing where something should stand."""
-        return Empty().leave_whitespace().set_parse_action(build.wrong(message, number))
+        return Empty().leave_whitespace().set_parse_action(getattr(build, name))
 
     with blanks(" "):
         text = Opt(part("text", "TEXT", r"[\s\S]+"))
-        rest = part("rest", "ARG...", r"[\s\S]+")
+        rest = Opt(part("rest", "ARG...", r"[\s\S]+"))
         root = Opt(part("device", "DEVICE") + Opt(part("bias", "HDBIAS")))
         path = part("file", "FILE")
-        file = path | absent("{command} names no file")
-        module = file + Opt(rest)
-        two_files = absent("{command} needs two files", INVALID_ARGUMENT)
+        file = path | absent("no_file")
         number = token("0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+", build.number, "NUMBER")
-        bad_number = wrong("no number in {text}", BAD_NUMBER, r"[\s\S]+")
-        one_number = number | bad_number | absent("no number in {text}", BAD_NUMBER)
-        ending = Suppress(token("[^ ]*", name="letters").leave_whitespace())  # of a word that begins with a number
+        bad_number = wrong("no_number", r"[\s\S]+")
+        letters = Suppress(token("[^ ]*", name="letters").leave_whitespace())  # of a word that begins with a number
 
-        one_type = f"not a type of kernel, expected {', '.join(KERNEL_TYPES)}"
-        bad_type = wrong("{text}: " + one_type, INVALID_ARGUMENT, f"--type=(?!{'|'.join(KERNEL_TYPES)})[^ ]*")
-        kernel_options = ZeroOrMore(bad_type | option("type=TYPE", "no-mem-option"))
-        dash = wrong("{text} is not an option of {command} and is taken for the file's name", 0, "(?=-)")
-        second = wrong("GRUB loads only the first file of an initrd line, not {text}", 0, r"[^ ](?:[\s\S]*[^ ])?", True)
+        bad_type = wrong("no_type", f"--type=(?!{'|'.join(KERNEL_TYPES)})[^ ]*")
+        dashed = token("-[^ ]*", build.dashed_file, "error")
+        kernel = ZeroOrMore(bad_type | option("type=TYPE", "no-mem-option")) + (dashed | file) + rest
 
         names = rf"(?:blink-)?(?:{'|'.join(FOREGROUNDS)})/(?:{'|'.join(BACKGROUNDS)})(?![^ ])"
-        one_color = "{text} is not a color, expected FOREGROUND/BACKGROUND such as white/blue"
-        color = part("color", "COLOR", names) | number + ending | wrong(one_color, BAD_NUMBER)
+        color = part("color", "COLOR", names) | number + letters | wrong("no_color")
 
         terminal_options = option("dumb", "no-echo", "no-edit", "silent", "timeout=SECS", "lines=N")
         terminal = Suppress(token(f"(?:{'|'.join(TERMINALS)})(?![^ ])", name="|".join(TERMINALS)))
-        bad_terminal = wrong(f"{{text}} is not a terminal, expected {', '.join(TERMINALS)}", INVALID_ARGUMENT)
 
         octet = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
         address = rf"{octet}(?:\.{octet}){{3}}(?![^ ])"
-        one_address = "{text}: not an IPv4 address"
-        server_option = token(f"--server={address}", build.value("server"), "--server=IP")
-        address_option = Suppress(
+        server_option = token(f"--server={address}", build.server_option, "--server=IP")
+        other_options = Suppress(
             token(f"--(?:address|gateway|mask)={address}", name="--address=IP|--gateway=IP|--mask=IP")
         )
-        bad_address = wrong(one_address, INVALID_ARGUMENT, "--(?:address|gateway|mask|server)=[^ ]*")
-        bad_option = wrong("{text} is not an option of {command}", INVALID_ARGUMENT)
+        bad_address = wrong("no_address", "--(?:address|gateway|mask|server)=[^ ]*")
 
-        saved = token(r"saved\Z", build.part("saved"), "saved")
+        saved = part("saved", "saved", r"saved\Z")
         next_fallback = Suppress(token(r"fallback *\Z", name="fallback"))
-        not_an_entry = wrong("{command} takes an entry's number or fallback, not {text}")
         other_hash = part("unsupported", "--TYPE", "--[^ ]*")
         secret = part("password", "PASSWD") + Opt(path)
         switch = part("switch", "on|off", "(?:on|off)(?![^ ])")
         configfile = Opt(part("configfile", "--with-configfile", "--with-configfile[^ ]*"))
         return {
-            "default": saved | one_number,
-            "fallback": ZeroOrMore(number + ending | bad_number),
-            "timeout": one_number,
+            "default": saved | number | bad_number | absent("no_number"),
+            "fallback": ZeroOrMore(number + letters | bad_number),
+            "timeout": number | bad_number | absent("no_number"),
             "title": text,
             "password": Opt(part("md5", "--md5", "--md5[^ ]*")) + Opt(other_hash) + Opt(secret),
-            "savedefault": ZeroOrMore(option("default=NUMBER", "once")) + Opt(next_fallback | number | not_an_entry),
+            "savedefault": ZeroOrMore(option("default=NUMBER", "once"))
+            + Opt(next_fallback | number | wrong("no_entry")),
             "root": root,
             "rootnoverify": root,
-            "uuid": part("uuid", "UUID") | absent("{command} names no file system"),
-            "kernel": kernel_options + Opt(dash) + file + Opt(rest),
-            "initrd": file + Opt(second),
-            "module": module,
-            "modulenounzip": module,
+            "uuid": part("uuid", "UUID") | absent("no_uuid"),
+            "kernel": kernel,
+            "initrd": file + Opt(wrong("second_file", r"[^ ](?:[\s\S]*[^ ])?")),
+            **dict.fromkeys(("module", "modulenounzip"), file + rest),
             "chainloader": Opt(option("force")) + file,
             **dict.fromkeys(("configfile", "cat", "find", "blocklist", "testload"), file),
-            "cmp": path + (path | two_files) | two_files,
+            "cmp": path + (part("second", "FILE") | absent("no_second_file")) | absent("no_second_file"),
             "geometry": Opt(part("device", "DRIVE")),
             "halt": Opt(option("no-apm")),
             "print": text,
             "pause": text,
-            "color": (color | absent(one_color, BAD_NUMBER)) + Opt(color),
-            "pager": Opt(switch | wrong("{text}, expected on or off", INVALID_ARGUMENT)),
-            "terminal": ZeroOrMore(terminal_options) + ZeroOrMore(terminal | bad_terminal),
+            "color": (color | absent("no_color")) + Opt(color),
+            "pager": Opt(switch | wrong("no_switch")),
+            "terminal": ZeroOrMore(terminal_options) + ZeroOrMore(terminal | wrong("no_terminal")),
             "help": ZeroOrMore(option("all") | part("pattern", "PATTERN")),
-            "dhcp": configfile,
-            "bootp": configfile,
-            "ifconfig": ZeroOrMore(server_option | address_option | bad_address | bad_option),
-            "tftpserver": part("server", "IP", address)
-            | wrong(one_address, INVALID_ARGUMENT)
-            | absent(one_address, 30),
+            **dict.fromkeys(("dhcp", "bootp"), configfile),
+            "ifconfig": ZeroOrMore(server_option | other_options | bad_address | wrong("no_option")),
+            "tftpserver": part("server", "IP", address) | wrong("no_address") | absent("no_address"),
         }

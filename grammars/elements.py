@@ -62,10 +62,11 @@ def blanks(characters: str) -> Iterator[None]:
 
 
 def token(pattern: str, action: Action | None = None, name: str | None = None) -> ParserElement:
-    """A terminal; `name` is what messages and diagrams call it."""
+    """A terminal; `name` is what messages and diagrams call it, "" one that only looks ahead."""
     element: ParserElement = Regex(pattern)
-    if name is not None:
+    if name:
         element = element.set_name(name)
+    element.show_in_diagram = name != ""
     return element.set_parse_action(action) if action is not None else element
 
 

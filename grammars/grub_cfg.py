@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from grammars import _grub_cfg
@@ -46,8 +46,7 @@ class Word(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """`{ ... }` behind a command."""
 
     source: Source
@@ -61,8 +60,7 @@ class Block:
         return self.source.text[self.start : self.end]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A simple command: its words, the first of which names it, and the block behind them if there is one."""
 
     source: Source
@@ -75,16 +73,14 @@ class Command:
         return self.source.span(self.words[0].start, self.words[-1].end)
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(NamedTuple):
     """`if`, `elif` ...: pairs of condition and body in order, and what `else` holds."""
 
     branches: tuple[tuple[tuple[Statement, ...], tuple[Statement, ...]], ...]
     otherwise: tuple[Statement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class For:
+class For(NamedTuple):
     """`for NAME in WORDS; do BODY; done`."""
 
     name: str
@@ -92,8 +88,7 @@ class For:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(NamedTuple):
     """`while`, or `until` if `until` is set."""
 
     condition: tuple[Statement, ...]
@@ -101,16 +96,14 @@ class Loop:
     until: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """`function NAME { BODY }`; GRUB defines it when it has read it, not when it would run it."""
 
     name: str
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A statement with a syntax error stood here; it is as if it were not there.
 
     `is_limit`: a bound of ours was met, which GRUB does not have.
@@ -124,8 +117,7 @@ class Problem:
 Statement = Command | If | For | Loop | Function | Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(NamedTuple):
     """The syntax tree of a file."""
 
     source: Source
@@ -219,7 +211,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         dollar = piece(r"\$", build.dollar, "dollar sign")
         translated = piece(r'\$"', build.open_quote, '$"') - ZeroOrMore(quoted_piece | dollar) - closing_quote
         translated.set_name("translated text")
-        first = piece(rf"[ \t]*+{_WORD}", build.begin_word, "blanks")
+        first = piece(rf"[ \t]*+{_WORD}", build.begin_word, "")
         pieces = OneOrMore(text | escape | single_quoted | variable | double_quoted | translated)
         compound_word = (first + pieces + here).set_parse_action(build.word).set_name("compound word")
         plain_word = token(f"{_WORD}{_TEXT}{_END}", build.plain_word, "plain word")
@@ -235,7 +227,8 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
 
         # commands
         command = Forward()
-        commands1 = Group((newlines0 - command + ZeroOrMore(delimiters1 + command)).set_name("commands1"))
+        statements1 = (newlines0 - command + ZeroOrMore(delimiters1 + command)).set_name("commands1")
+        commands1 = Group(statements1)
         opening_brace = token(r"\{", build.open_brace, "'{'")
         closing_brace = token(r"\}", build.close_brace, "'}'")
         block = (opening_brace - commands1 + Opt(delimiters1) - closing_brace).set_parse_action(build.block)
@@ -246,7 +239,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
             keyword("if", build.open)
             - if_statement
             + ZeroOrMore(keyword("elif") - if_statement)
-            + Opt(keyword("else") - commands1 - delimiters1)
+            + Group(Opt(keyword("else") - statements1 - delimiters1))
             - keyword("fi", build.close)
         )
         do_done = delimiters1 - keyword("do") - commands1 - delimiters1 - keyword("done", build.close)
@@ -265,7 +258,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         statement.set_name("a command")
 
         # GRUB reads up to the end of a line outside of every block, then runs it; what is wrong ends with its line.
-        begin = token(r"(?=[^ \t\n])", build.begin, "statement")
+        begin = token(r"(?=[^ \t\n])", build.begin, "")
         separator = Suppress(semicolon)
         end = separator - Suppress(newline).set_name("a command") | Suppress(newline)
         end.set_name("';' or the end of the line")
@@ -292,18 +285,20 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
             | piece("'[^']*+'?", build.single_quoted, "text in single quotes")
             | loose_double.set_name("loose text in double quotes")
         ).set_parse_action(build.join)
-        gap = Suppress(token(r"[ \t]*+(?=[^ \t])").leave_whitespace())
+        gap = Suppress(token(r"[ \t]*+(?=[^ \t])", name="blanks").leave_whitespace())
         return {"script": ZeroOrMore(line), "words": ZeroOrMore(gap + loose_word.set_name("loose word"))}
 
 
-# What stands where something else should, for messages and to know where to go on.
 _PIECES = rf"""(?:{_TEXT}|\$?"(?:[^"\\]|\\[\s\S])*+"|'[^']*+'|\\[\s\S]|{_VARIABLE})"""
-_FOUND = re.compile(
-    rf"""[ \t]*+(?:(?:\#[^\n]*+)?(?P<newline>\n) | (?P<continued>\\\n\Z) | (?P<word>{_PIECES}++)
-    | \$?(?P<quote>["']) | (?P<dollar>\$) | (?P<symbol>;;|\|\||&&|[\s\S]) | (?P<end>\Z))""",
-    re.VERBOSE,
-)
-_QUOTED_REST = re.compile(rf'(?:[^"\\]|\\[\s\S])*+"{_PIECES}*+')
+# What stands where something else should, for messages and to know where to go on.
+_FOUND = rf"""[ \t]*+(?:(?:\#[^\n]*+)?(?P<newline>\n) | (?P<continued>\\\n\Z) | (?P<word>{_PIECES}++)
+    | \$?(?P<quote>["']) | (?P<dollar>\$) | (?P<symbol>;;|\|\||&&|[\s\S]) | (?P<end>\Z))"""
+_QUOTED_REST = rf'(?:[^"\\]|\\[\s\S])*+"{_PIECES}*+'
+
+
+@cache
+def _matcher(pattern: str) -> Callable[[str, int], re.Match[str] | None]:
+    return re.compile(pattern, re.VERBOSE if pattern is _FOUND else re.NOFLAG).match
 
 
 def _piece(kind: PieceKind) -> Callable[[Builder, str, int, Values], list[Piece]]:
@@ -349,20 +344,23 @@ class Builder:
 
     def word(self, text: str, _at: int, values: Values) -> list[Word]:
         start, *pieces, end = values
-        self._count(text, start)
+        self._words += 1
+        if self._words > WORD_LIMIT:
+            raise self._too_many_words(text, start)
         return [Word(tuple(pieces), start, end)]
 
     def plain_word(self, text: str, at: int, values: Values) -> list[Word]:
-        self._count(text, at)
-        return [Word((Piece("text", values[0]),), at, at + len(values[0]))]
+        self._words += 1
+        if self._words > WORD_LIMIT:
+            raise self._too_many_words(text, at)
+        value = values[0]
+        return [Word((Piece("text", value),), at, at + len(value))]
 
     def join(self, _text: str, _at: int, values: Values) -> list[str]:
         return ["".join(piece.text for piece in values)]
 
-    def _count(self, text: str, at: int) -> None:
-        self._words += 1
-        if self._words > WORD_LIMIT:
-            raise Fault(f"only the first {WORD_LIMIT} words are read", at, at, len(text), is_limit=True)
+    def _too_many_words(self, text: str, at: int) -> Fault:
+        return Fault(f"only the first {WORD_LIMIT} words are read", at, at, len(text), is_limit=True)
 
     # -- commands
 
@@ -397,8 +395,8 @@ class Builder:
         return [Command(self._source, tuple(values[0]), values[1] if len(values) > 1 else None)]
 
     def ifcmd(self, _text: str, _at: int, values: Values) -> list[If]:
-        branches = tuple(value for value in values if isinstance(value, tuple))
-        return [If(branches, tuple(values[-1]) if len(values) > len(branches) else ())]
+        *branches, otherwise = values
+        return [If(tuple(branches), tuple(otherwise))]
 
     def forcmd(self, _text: str, _at: int, values: Values) -> list[For]:
         name, words, (body,) = values
@@ -417,8 +415,8 @@ class Builder:
     def begin(self, text: str, at: int, _values: Values) -> list[int]:
         self._depth = 0
         self._functions = []
-        if self._words >= WORD_LIMIT:
-            self._count(text, at)
+        if self._words > WORD_LIMIT:
+            raise self._too_many_words(text, at)
         return []
 
     def line(self, _text: str, _at: int, values: Values) -> list[Statement]:
@@ -427,11 +425,11 @@ class Builder:
     def missing(self, text: str, at: int, wanted: str) -> Fault:
         """The fault that something `wanted` does not stand at text[at]."""
         if wanted == "closing quote":  # GRUB reads on to the end of the word
-            closed = _QUOTED_REST.match(text, at)
+            closed = _matcher(_QUOTED_REST)(text, at)
             if closed is not None:
                 return Fault("'$' without the name of a variable", at, at + 1, closed.end())
             return Fault('the text in " is not closed', self._quote, self._quote + 1, len(text))
-        match = _FOUND.match(text, at)
+        match = _matcher(_FOUND)(text, at)
         assert match is not None and match.lastgroup is not None
         kind = match.lastgroup
         start, end = match.span(kind)

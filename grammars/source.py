@@ -89,21 +89,22 @@ def read_lines(
     return Source(file, "".join(kept), starts, places, complete)
 
 
-def compiled(pattern: str) -> Match:
-    """What matches a pattern at an index of a text; the generated modules are made of these."""
-    return re.compile(pattern).match
+def compiler(module: dict[str, Any]) -> Callable[[str], Match]:
+    """What makes the patterns of a generated module.
 
+    One is compiled when it is first used, and then takes its own place in the `module`: of many patterns a run needs
+    few, and compiling one costs more than matching it against most files.
+    """
 
-def lazily_compiled(pattern: str) -> Match:
-    """As `compiled`, but not before it is needed: for modules of whose patterns a run uses few."""
-    match: Match | None = None
+    def compiled(pattern: str) -> Match:
+        def compile_and_match(text: str, at: int) -> re.Match[str] | None:
+            match = re.compile(pattern).match
+            module.update({name: match for name, value in module.items() if value is compile_and_match})
+            return match(text, at)
 
-    def compile_and_match(text: str, at: int) -> re.Match[str] | None:
-        nonlocal match
-        match = match or re.compile(pattern).match
-        return match(text, at)
+        return compile_and_match
 
-    return compile_and_match
+    return compiled
 
 
 def expect(match: Match, text: str, at: int, build: Any, wanted: str) -> int:
@@ -118,3 +119,12 @@ def act(match: re.Match[str], build: Any) -> list[Any]:
     """Call the action that the group that matched is called after."""
     name = match.lastgroup or ""
     return getattr(build, name)(match.string, match.start(name), (match[name],))  # type: ignore[no-any-return]
+
+
+def acts(match: re.Match[str], build: Any) -> list[Any]:
+    """Call the actions that the groups that matched are called after, in order."""
+    made: list[Any] = []
+    for name, value in match.groupdict().items():
+        if value is not None:
+            made += getattr(build, name)(match.string, match.start(name), (value,))
+    return made

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
@@ -27,7 +27,6 @@ import pyparsing as pp
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 DIALECTS = ("bls", "commands", "elilo", "extlinux", "grub_cfg", "menu_lst")
-LAZY = ("commands",)  # of whose patterns a run needs few
 WITH_USAGE = ("commands",)
 
 from grammars.elements import Recovering  # noqa: E402  (from this tree, wherever the tool is started)
@@ -43,33 +42,45 @@ from typing import Any
 
 from grammars.source import {names}
 
+_compiled = compiler(globals())
 '''
 
 
-class _Action:
-    """Stands for a builder's method while a grammar is made; `__name__` is how generated code calls it."""
+class Action:
+    """Stands for a method of a dialect's builder while a grammar is made."""
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
-    def __call__(self, *args: object) -> _Action:
-        return _Action(f"{self.__name__}({', '.join(map(repr, args))})")
+    def __call__(self) -> None:
+        raise NotImplementedError
 
 
-class _Builder:
-    def __getattr__(self, name: str) -> _Action:
-        return _Action(name)
+class Builder:
+    """Stands for a dialect's builder."""
+
+    def __getattr__(self, name: str) -> Action:
+        return Action(name)
 
 
 @dataclass
 class Match:
-    """What one regular expression matches: `values` are the expressions that make something of its match `m`."""
+    """What one regular expression matches: `values` are the expressions that make something of its match `m`.
+
+    `actions` belong to its groups, "" to a group whose text is the value.  `sure`: every group takes part in a match;
+    else the groups that do are found by their names, which are those of the actions.
+    """
 
     pattern: str
     values: list[str] = field(default_factory=list)
-    groups: int = 0
+    actions: list[str] = field(default_factory=list)
     start: str = ""
-    action: str = ""
+    sure: bool = True
+
+    @property
+    def groups(self) -> int:
+        """How many there are."""
+        return len(self.actions)
 
 
 def action_of(element: pp.ParserElement) -> str | None:
@@ -97,55 +108,64 @@ def skipped(element: pp.ParserElement) -> str:
     return (f"[{blanks}]*+" if len(blanks) > 1 else f"{blanks}*+") if blanks else ""
 
 
-def match_of(element: pp.ParserElement, groups: int = 0, *, wanted: bool = True) -> Match | None:
-    """The one expression that matches an element behind so many groups, None if it takes more than one."""
+def match_of(element: pp.ParserElement) -> Match | None:
+    """The one expression that matches an element, None if it takes more than one."""
+    match = _match_of(element, 0)
+    if match is None or match.sure:
+        return match and replace(match, pattern=match.pattern.replace("\0", ""))
+    if "" in match.actions or len(set(match.actions)) < match.groups:
+        return None
+    names = iter(match.actions)
+    pattern = re.sub("\0", lambda _mark: f"?P<{next(names)}>", match.pattern)
+    one = isinstance(element, pp.MatchFirst) and all(isinstance(each, pp.Regex) for each in element.exprs)
+    return replace(match, pattern=pattern, values=["*act(m, build)" if one else "*acts(m, build)"])
+
+
+def _match_of(element: pp.ParserElement, groups: int, *, wanted: bool = True) -> Match | None:
+    """The same behind so many groups; if it is not `wanted`, without groups of its own."""
     action = action_of(element)
-    if isinstance(element, pp.Regex) and (wanted or action is None):
-        pattern, number = f"(?>{element.pattern})", groups + 1
+    if isinstance(element, pp.Suppress):
+        return _match_of(element.expr, groups, wanted=False)
+    if isinstance(element, pp.Regex | pp.Empty) and not isinstance(element, pp.And._ErrorStop):
+        pattern = f"(?>{element.pattern})" if isinstance(element, pp.Regex) else ""
         if not wanted:
             return Match(skipped(element) + pattern)
-        made = Match(f"{skipped(element)}({pattern})", [f"m[{number}]"], 1, f"m.start({number})")
-        made.action = action if action and action.isidentifier() else ""
-    elif isinstance(element, pp.Suppress) and action is None:
-        return match_of(element.expr, groups, wanted=False)
-    elif isinstance(element, tuple(REPEATED)) and action is None:
-        inner = match_of(element.expr, groups, wanted=wanted)
-        return (
-            Match(f"(?:{inner.pattern}){REPEATED[type(element)]}") if inner is not None and not inner.groups else None
-        )
-    elif type(element) is pp.MatchFirst and action is None and not wanted:
-        found = [match_of(each, wanted=False) for each in element.exprs]
-        return Match(f"(?>{'|'.join(each.pattern for each in found if each)})") if all(found) else None
-    elif isinstance(element, pp.And) and (wanted or action is None):
+        made = Match(f"{skipped(element)}(\0{pattern})", [f"m[{groups + 1}]"], [action or ""], f"m.start({groups + 1})")
+        if isinstance(element, pp.Empty):
+            made.values = []
+    elif type(element) in REPEATED and action is None:
+        inner = _match_of(element.expr, groups, wanted=wanted)
+        if inner is None or (inner.groups and not isinstance(element, pp.Opt)):
+            return None
+        return Match(f"(?:{inner.pattern}){REPEATED[type(element)]}", [], inner.actions, sure=not inner.groups)
+    elif isinstance(element, pp.And | pp.MatchFirst):
         parts: list[Match] = []
         for each in element.exprs:
-            part: Match | None
-            number = groups + sum(part.groups for part in parts)
-            if isinstance(each, pp.And._ErrorStop) or (isinstance(each, pp.Empty) and not action_of(each)):
-                return None
-            if isinstance(each, pp.Empty):
-                part = Match("()", [f"*build.{action_of(each)}(text, m.end({number + 1}), ())"], 1)
-            else:
-                part = match_of(each, number, wanted=wanted)
-            if part is None:
+            part = _match_of(each, groups + sum(part.groups for part in parts), wanted=wanted)
+            if part is None or (action is not None and not part.sure):
                 return None
             parts.append(part)
-        if action is not None and not parts[0].groups:
-            return None
-        made = Match("".join(part.pattern for part in parts), [value for part in parts for value in part.values])
-        made.groups = sum(part.groups for part in parts)
+        patterns, together = [part.pattern for part in parts], isinstance(element, pp.And)
+        made = Match("".join(patterns) if together else f"(?>{'|'.join(patterns)})")
+        made.values = [value for part in parts for value in part.values]
+        made.actions = [each for part in parts for each in part.actions]
+        made.sure = not made.groups or (together and all(part.sure for part in parts))
         made.start = parts[0].start
+        if action is not None and (not together or not made.start):
+            return None
     else:
         return None
     if action is not None:
-        made.values = [f"*build.{action}(text, {made.start}, ({', '.join(made.values)},))"]
+        made.values = [f"*build.{action}(text, {made.start}, ({''.join(f'{value}, ' for value in made.values)}))"]
+        if isinstance(element, pp.And):
+            made.actions = [""] * made.groups  # none of them is to be called by the name of its group
     return made
 
 
 def always_matches(element: pp.ParserElement) -> bool:
     """Whether an element cannot fail."""
     if isinstance(element, pp.MatchFirst):
-        return type(element) is pp.MatchFirst and always_matches(element.exprs[-1])
+        return always_matches(element.exprs[-1])
     if isinstance(element, pp.And):
         return all(map(always_matches, element.exprs)) and action_of(element) is None
     if isinstance(element, pp.Suppress):
@@ -153,34 +173,19 @@ def always_matches(element: pp.ParserElement) -> bool:
     return isinstance(element, pp.Empty | pp.ZeroOrMore | pp.Opt) and not isinstance(element, pp.And._ErrorStop)
 
 
-def never_returns_failure(element: pp.And) -> bool:
+def never_returns_failure(element: pp.ParserElement) -> bool:
     """Whether what does not match is a fault from the beginning."""
+    if isinstance(element, pp.Group):
+        return never_returns_failure(element.expr)
+    if not isinstance(element, pp.And):
+        return always_matches(element)
     before = takewhile(lambda part: not isinstance(part, pp.And._ErrorStop), element.exprs)
-    return all(map(always_matches, before))
+    return all(map(never_returns_failure, before))
 
 
 def alternatives_of(element: pp.ParserElement) -> list[pp.ParserElement]:
     """Those of a choice whose result nobody makes anything of; the element itself is the only one of any other."""
     return list(element.exprs) if type(element) is pp.MatchFirst and not element.parseAction else [element]
-
-
-def choice_of(elements: list[pp.ParserElement]) -> tuple[str, list[Match]]:
-    """The expression for the first of elements that keep values, and their matches; none if there are not two."""
-    found: list[Match] = []
-    groups = 0
-    for element in elements:
-        match = match_of(element, groups)
-        if match is None or not match.groups:
-            break
-        groups += match.groups
-        found.append(match)
-    if len({match.action for match in found} - {""}) == len(found):  # groups have the names of the actions
-        for match in found:
-            match.pattern = match.pattern.replace("(", f"(?P<{match.action}>", 1)
-    skips = {skipped(element) for element in elements[: len(found)]}
-    skip = skips.pop() if len(skips) == 1 else ""
-    alternatives = "|".join(match.pattern.removeprefix(skip) for match in found)
-    return f"{skip}(?>{alternatives})", found if len(found) > 1 else []
 
 
 def add(values: list[str], out: str) -> list[str]:
@@ -212,7 +217,7 @@ def usage(element: pp.ParserElement) -> str:
 def literals(element: pp.ParserElement) -> tuple[str, ...]:
     """The words that match as they are, options up to their `=`."""
     names = "|".join(usage(each) for each in element.visit_all() if isinstance(each, pp.Regex)).split("|")
-    return tuple(dict.fromkeys(match[0] for name in names if (match := re.match(r"--[a-z-]+=?|[a-z]+$", name))))
+    return tuple(dict.fromkeys(match[0] for name in names if (match := re.match(r"--[a-z0-9-]+=?|[a-z]+$", name))))
 
 
 def literal(text: str) -> str:
@@ -235,7 +240,7 @@ class Module:
         self.functions: dict[str, list[str]] = {}
         self.names: dict[int, str] = {}
         self.kept: list[pp.ParserElement] = []  # so that no other element gets the same id
-        self.helpers = {"compiled"}
+        self.helpers = {"compiler"}
 
     def pattern(self, text: str) -> str:
         """The name of a compiled pattern's `match`."""
@@ -350,6 +355,7 @@ class Module:
         """A condition that is true if the element matches, and what to do then."""
         match = match_of(element)
         if match is not None:
+            self.helpers |= {name for name in ("act", "acts") if f"*{name}(m, build)" in match.values and out}
             return f"m := {self.pattern(match.pattern)}(text, at)", [*add(match.values, out), "at = m.end()"]
         if isinstance(element, pp.And) and action_of(element) is None and all(map(always_matches, element.exprs[1:])):
             condition, body = self.branch(element.exprs[0], out)
@@ -363,34 +369,21 @@ class Module:
             if always_matches(alternatives[0]):
                 fail = self.code(alternatives[0], out, fail)
                 break
-            pattern, found = choice_of(alternatives)
-            if found:
-                condition, body = f"m := {self.pattern(pattern)}(text, at)", [*self.chosen(found, out), "at = m.end()"]
-            else:
-                condition, body = self.branch(alternatives[0], out)
+            # As many as one expression can choose from.
+            count = max(
+                n for n in range(1, len(alternatives) + 1) if n == 1 or match_of(pp.MatchFirst(alternatives[:n]))
+            )
+            condition, body = self.branch(alternatives[0] if count == 1 else pp.MatchFirst(alternatives[:count]), out)
             if branches and branches[-1][1] == body:
                 branches[-1][0].append(condition)
             else:
                 branches.append(([condition], body))
-            alternatives = alternatives[len(found) or 1 :]
+            alternatives = alternatives[count:]
         lines: list[str] = []
         for conditions, body in branches:
             whole = conditions[0] if len(conditions) == 1 else " or ".join(f"({each})" for each in conditions)
             lines += [f"{'elif' if lines else 'if'} {whole}:", *indented(body)]
         return [*lines, "else:", *indented(fail)] if fail else lines
-
-    def chosen(self, found: list[Match], out: str) -> list[str]:
-        """What to do with each of several alternatives of one expression."""
-        if out and len({match.action for match in found} - {""}) == len(found):
-            self.helpers.add("act")
-            return [f"{out} += act(m, build)"]
-        lines: list[str] = []
-        last = 0
-        for match in found:
-            last += match.groups
-            condition = f"if m.lastindex == {last}:" if not lines else f"elif m.lastindex == {last}:"
-            lines += ["else:" if match is found[-1] else condition, *indented(add(match.values, out) or ["pass"])]
-        return lines
 
     def loop(self, element: pp.ParserElement, out: str) -> list[str]:
         """As often as it matches."""
@@ -404,15 +397,10 @@ class Module:
         rules = [f"{key!r}: {self.rule(element.streamline(), f'_{key}')}" for key, element in starts.items()]
         tables: list[str] = []
         if dialect in WITH_USAGE:
-            shown = [f"{key!r}: {usage(element)!r}" for key, element in starts.items()]
-            words = ((key, literals(element)) for key, element in starts.items())
-            tables.append(f"USAGE: dict[str, str] = {{{', '.join(shown)}}}")
-            found = ", ".join(f"{key!r}: {each!r}" for key, each in words if each)
-            tables.append(f"LITERALS: dict[str, tuple[str, ...]] = {{{found}}}")
-        compile_name = "lazily_compiled" if dialect in LAZY else "compiled"
-        self.helpers ^= {"compiled", compile_name} if dialect in LAZY else set()
+            shown = [f"{key!r}: {(usage(element), literals(element))}" for key, element in starts.items()]
+            tables.append(f"USAGE: dict[str, tuple[str, tuple[str, ...]]] = {{{', '.join(shown)}}}")
         head = HEAD.format(dialect=dialect, names=", ".join(sorted(self.helpers)))
-        patterns = [f"{name} = {compile_name}({literal(text)})" for text, name in self.patterns.items()]
+        patterns = [f"{name} = _compiled({literal(text)})" for text, name in self.patterns.items()]
         tables = [f"RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {{{', '.join(rules)}}}", *tables]
         functions = map("\n".join, [*self.functions.values(), tables])
         return "\n\n\n".join((head + "\n".join(patterns), *functions))
@@ -422,7 +410,7 @@ def generate(dialect: str) -> str:
     """The text of a dialect's module."""
     room = import_module(f"grammars.{dialect}")
     module = Module(getattr(room, room.grammar.__annotations__["build"]))
-    starts: Mapping[str, pp.ParserElement] = room.grammar(_Builder())
+    starts: Mapping[str, pp.ParserElement] = room.grammar(Builder())
     command = (sys.executable, "-m", "ruff", "format", "-q", "--stdin-filename", f"grammars/_{dialect}.py", "-")
     text = module.text(dialect, starts)
     done = subprocess.run(command, input=text, text=True, capture_output=True, cwd=REPOSITORY)

@@ -4,7 +4,8 @@
     record_terminal.py -o FILE [--keys TEXT=KEYS ...] -- COMMAND ...
 
 The program runs in a pseudo terminal of its own; `--keys 'Use the=\\r'` types once the screen shows the text.  A frame
-is kept whenever the screen has changed and then rests, so that the picture needs no exact clock.
+is kept whenever the screen has changed and then rests, so that the picture needs no exact clock.  Where nothing is
+animated, the last frame is shown.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import pyte
 
 COLUMNS, ROWS = 100, 24
 REST_SECONDS = 0.25  # a screen that stands so long is a frame
-FRAMES_LIMIT = 40
+FRAMES_HEAD, FRAMES_MIDDLE, FRAMES_TAIL = 4, 9, 4  # of more frames some of the middle are left out
 CELL_WIDTH, CELL_HEIGHT, MARGIN = 8, 17, 12
 COLOURS = {
     "black": "#1b1f24",
@@ -44,16 +45,18 @@ PAPER, INK = "#0d1117", "#c9d1d9"
 Frame = tuple[float, list[str]]  # seconds it is shown, one SVG fragment a row
 
 
-def record(command: list[str], keys: list[tuple[str, str]], limit: float) -> list[Frame]:
-    """Run `command` and return what its screen showed; it is ended after `limit` seconds."""
+def record(command: list[str], title: str, keys: list[tuple[str, str]], limit: float) -> list[Frame]:
+    """Run `command`, typed as `title`, and return what its screen showed; it is ended after `limit` seconds."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
+    stream.feed(f"$ {title}".encode())
+    frames: list[Frame] = [(1.5, _rows(screen))]
+    stream.feed(b"\r\n")
     child, fd = pty.fork()
     if not child:
         os.environ.update(TERM="xterm-256color", LINES=str(ROWS), COLUMNS=str(COLUMNS))
         os.execvp(command[0], command)
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    frames: list[Frame] = []
     deadline = time.monotonic() + limit
     try:
         while time.monotonic() < deadline:
@@ -67,12 +70,14 @@ def record(command: list[str], keys: list[tuple[str, str]], limit: float) -> lis
                 break
             if keys and any(keys[0][0] in line for line in screen.display):
                 os.write(fd, keys.pop(0)[1].encode())
+                frames[-1] = (2.5, frames[-1][1])  # time to read what is answered
     finally:
         os.close(fd)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    while len(frames) > FRAMES_LIMIT:  # thin out the middle: beginning and end tell the story
-        frames[4:-8] = frames[4:-8:2]
+    middle = frames[FRAMES_HEAD:-FRAMES_TAIL]
+    if len(middle) > FRAMES_MIDDLE:
+        frames[FRAMES_HEAD:-FRAMES_TAIL] = [middle[n * len(middle) // FRAMES_MIDDLE] for n in range(FRAMES_MIDDLE)]
     return frames
 
 
@@ -85,11 +90,15 @@ def _read(fd: int) -> bytes:
 
 def _keep(frames: list[Frame], screen: pyte.Screen) -> None:
     """Add the screen as it is, or show the last frame for longer if nothing has changed."""
-    rows = [_row(screen, number) for number in range(ROWS)]
+    rows = _rows(screen)
     if frames and frames[-1][1] == rows:
-        frames[-1] = (min(frames[-1][0] + REST_SECONDS, 2.0), rows)
+        frames[-1] = (max(frames[-1][0], min(frames[-1][0] + REST_SECONDS, 1.5)), rows)
     elif any(rows):
-        frames.append((0.5, rows))
+        frames.append((0.7, rows))
+
+
+def _rows(screen: pyte.Screen) -> list[str]:
+    return [_row(screen, number) for number in range(ROWS)]
 
 
 def _row(screen: pyte.Screen, number: int) -> str:
@@ -121,36 +130,36 @@ def _row(screen: pyte.Screen, number: int) -> str:
 
 
 def draw(frames: list[Frame], title: str) -> str:
-    """The SVG: each row is drawn once for as long as it stays the same."""
-    total = sum(seconds for seconds, _ in frames) + 3.0  # the end stays for a moment
-    begins = [sum(seconds for seconds, _ in frames[:index]) for index in range(len(frames))]
-    width, height = 2 * MARGIN + COLUMNS * CELL_WIDTH, 2 * MARGIN + ROWS * CELL_HEIGHT
-    styles, groups = [], []
+    """The SVG: a row is drawn once for as long as it stays the same."""
+    begins = [sum(seconds for seconds, _ in frames[:index]) for index in range(len(frames) + 1)]
+    total = begins[-1] + 3.0  # the end stays for a moment
+    shown: dict[tuple[int, int], list[str]] = {}  # (first frame, the one behind the last) -> rows
     for number in range(ROWS):
         start = 0
         for index in range(1, len(frames) + 1):
-            if index < len(frames) and frames[index][1][number] == frames[start][1][number]:
-                continue
-            if row := frames[start][1][number]:
-                end = begins[index] if index < len(frames) else total
-                groups.append(_shown(row, begins[start] / total * 100, end / total * 100, len(groups), styles))
-            start = index
+            row = frames[start][1][number]
+            if index == len(frames) or frames[index][1][number] != row:
+                if row:
+                    shown.setdefault((start, index), []).append(row)
+                start = index
+    styles, groups = [], []
+    for start, end in sorted(shown):
+        name, stays = f"f{start}-{end}", end == len(frames)
+        steps = {0.0: False, begins[start] / total: True}
+        if not stays:
+            steps[begins[end] / total] = False
+        keys = "".join(f"{at:.2%}{{visibility:{'visible' if seen else 'hidden'}}}" for at, seen in steps.items())
+        styles.append(f"@keyframes {name}{{{keys}}}#{name}{{animation-name:{name}}}")
+        hidden = "" if stays else ' visibility="hidden"'
+        groups.append(f'<g id="{name}"{hidden}>' + "\n".join(shown[start, end]) + "</g>")
+    width, height = 2 * MARGIN + COLUMNS * CELL_WIDTH, 2 * MARGIN + ROWS * CELL_HEIGHT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" fill="{INK}" role="img">\n'
         f"<title>{escape(title)}</title>\n<style>text{{font:14px monospace;white-space:pre}}"
-        f"g{{animation:{total:.2f}s step-end infinite}}{''.join(styles)}</style>\n"
+        f"g{{animation:{total:.2f}s step-end infinite}}\n{chr(10).join(styles)}\n"
+        f"@media(prefers-reduced-motion:reduce){{g{{animation:none!important}}}}</style>\n"
         f'<rect width="{width}" height="{height}" rx="8" fill="{PAPER}"/>\n' + "\n".join(groups) + "\n</svg>\n"
     )
-
-
-def _shown(row: str, begin: float, end: float, number: int, styles: list[str]) -> str:
-    """A row that can be seen from `begin` to `end`, in percent of the whole."""
-    if begin <= 0 and end >= 100:
-        return f"<g>{row}</g>"
-    before = "0%{visibility:hidden}" if begin > 0 else ""
-    after = f"{end:.2f}%,100%{{visibility:hidden}}" if end < 100 else ""
-    styles.append(f"@keyframes r{number}{{{before}{begin:.2f}%{{visibility:visible}}{after}}}")
-    return f'<g style="animation-name:r{number}">{row}</g>'
 
 
 def main() -> int:
@@ -158,17 +167,17 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--keys", action="append", default=[], metavar="TEXT=KEYS", help="type KEYS when TEXT is shown")
     parser.add_argument("--limit", type=float, default=120, metavar="SECONDS")
-    parser.add_argument("--title", default="")
+    parser.add_argument("--title", default="", help="the command line to show, if not COMMAND")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     keys = [text.partition("=")[::2] for text in options.keys]
-    frames = record(
-        options.command, [(text, codecs.decode(key, "unicode_escape")) for text, key in keys], options.limit
-    )
-    if not frames:
+    title = options.title or " ".join(options.command)
+    typed = [(text, codecs.decode(key, "unicode_escape")) for text, key in keys]
+    frames = record(options.command, title, typed, options.limit)
+    if len(frames) == 1:
         print("record_terminal: the program showed nothing", file=sys.stderr)
         return 1
-    options.output.write_text(draw(frames, options.title or " ".join(options.command)))
+    options.output.write_text(draw(frames, title))
     return 0
 
 

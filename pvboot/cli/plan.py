@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pvboot.cli.common import add_source_options, net_options, open_guest
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_options
 from pvboot.errors import BootError, UsageError
+from pvboot.xen.constants import GUEST_TYPES
 
 if TYPE_CHECKING:
     from pvboot.loading import LoadedBoot
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     domain.add_argument(
         "--capabilities",
         metavar="S",
-        default="xen-3.0-x86_64 xen-3.0-x86_32p",
+        default=" ".join(GUEST_TYPES.values()),
         help="guest types that the hypervisor offers",
     )
     domain.add_argument(

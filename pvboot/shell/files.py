@@ -35,7 +35,7 @@ def cat(shell: Shell, args: Arguments) -> Outcome | None:
 
 @command("cmp", text="Compare two files and print where they differ.")
 def cmp(shell: Shell, args: Arguments) -> Outcome | None:
-    names = args.all("file")
+    names = args.get("file"), args.get("second")
     files = [shell.open(name)[1] for name in names]
     sizes = [sum(len(piece) for piece in content(file, COMPARE_LIMIT_BYTES)) for file in files]
     if sizes[0] != sizes[1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from grammars.fields import FieldBuilder
 from grammars.source import Source
 from tests.grammars.test_grub_cfg import TOKENS, WHOLE
 from tests.menu import corpus, grub_corpus
+from tools.draw_grammars import FOLDER, draw
 from tools.generate_parsers import DIALECTS, generate, target
 
 FIELD_PARTS = [
@@ -118,6 +120,13 @@ def test_real_menus_and_what_is_made_of_them(real: tuple[Any, str, str], changes
 def test_modules_are_up_to_date(dialect: str) -> None:
     """`make generate` writes them; how they are formatted may depend on ruff's version."""
     assert ast.dump(ast.parse(generate(dialect))) == ast.dump(ast.parse(target(dialect).read_text()))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_diagrams_show_the_grammar(dialect: str) -> None:
+    """Not where its boxes stand: that is railroad-diagrams' matter."""
+    drawn, stored = draw(dialect), (FOLDER / f"{dialect}.svg").read_text()
+    assert re.findall(r">([^<>]+)</text>", drawn) == re.findall(r">([^<>]+)</text>", stored)
 
 
 def test_parsing_does_not_import_pyparsing() -> None:

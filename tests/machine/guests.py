@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from pvboot.kernel.image import KernelImage, Piece
 from pvboot.kexec.build import DomainImage
 from pvboot.kexec.layout import plan_layout
 from pvboot.machine.machine import Machine
-from pvboot.machine.outcome import Outcome, RunLimits
+from pvboot.machine.outcome import Outcome, RunLimits, describe
 from pvboot.xen.constants import HYPERCALL_NUMBERS
 
 PAGE = 4096
@@ -53,18 +54,19 @@ PRELUDE = """
         movl $\\number, %eax
         @hypercall
     .endm
+    .macro hypercall2 number, first, second
+        mov $\\first, @arg1
+        mov $\\second, @arg2
+        hypercall \\number
+    .endm
     .macro shutdown reason
         movl $\\reason, shutdown_reason
-        mov $2, @arg1
-        mov $shutdown_reason, @arg2
-        hypercall 29
+        hypercall2 29, 2, shutdown_reason
         ud2
     .endm
     .macro say text, length
-        mov $0, @arg1
-        mov $\\length, @arg2
         mov $\\text, @arg3
-        hypercall 18
+        hypercall2 18, 0, \\length
     .endm
     .set data, code + 0x8000
     .set spare, code + 0x10000
@@ -186,6 +188,17 @@ class Guest:
     def run(self, limits: RunLimits | None = None, until: bytes | None = None) -> Outcome:
         return self.machine.run(limits or RunLimits(cpu_seconds=20, silent_seconds=20, idle_seconds=20), until)
 
+    def run_to_power_off(self) -> Outcome:
+        outcome = self.run()
+        assert outcome.reason == "poweroff", "\n".join(describe(outcome))
+        return outcome
+
+
+def wait_for(text: bytearray, pattern: bytes) -> None:
+    """Until a guest in another thread has printed something; the test's own timeout bounds it."""
+    while pattern not in text:
+        time.sleep(0.005)
+
 
 CALLER = """
     start:
@@ -227,8 +240,7 @@ def perform(guest: Guest, calls: list[tuple[str | int, tuple[int, ...]]]) -> lis
             values += [0] * (8 - len(values))
         entry = b"".join(value.to_bytes(guest.word, "little") for value in values)
         guest.poke(TABLE_PAGE + index // per_page, index % per_page * size, entry)
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", outcome
+    guest.run_to_power_off()
     results = []
     for index in range(len(calls)):
         data = guest.peek(TABLE_PAGE + index // per_page, index % per_page * size + 6 * guest.word, guest.word)

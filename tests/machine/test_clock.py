@@ -64,6 +64,7 @@ def test_a_counter_that_stands_is_refused() -> None:
 @given(st.floats(1e6, 1e11))
 def test_the_factors_give_nanoseconds(hz: float) -> None:
     scale = scale_for(hz, 0)
-    second = int(hz)
-    shifted = second << scale.shift if scale.shift >= 0 else second >> -scale.shift
-    assert (shifted * scale.multiplier >> 32) == pytest.approx(1e9, rel=1e-5)
+    assert 1 << 31 <= scale.multiplier < 1 << 32
+    ticks = int(hz * 10)
+    shifted = ticks << scale.shift if scale.shift >= 0 else ticks >> -scale.shift
+    assert (shifted * scale.multiplier >> 32) == pytest.approx(1e10, rel=1e-6)

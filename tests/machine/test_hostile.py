@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pvboot.machine.entries import frames_of
 from pvboot.machine.outcome import RunLimits
 from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
 from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NAMES, HYPERCALL_NUMBERS
-from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
+from pvboot.xen.paging import PTE_PRESENT, PTE_RW
 from tests.machine.guests import BASE, DATA_PAGE, SPARE_PAGE, Guest, assemble
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
@@ -43,7 +44,7 @@ def check_safety(guest: Guest) -> None:
             continue
         entries = memory.frames[mfn]
         present = entries[(entries & np.uint64(PTE_PRESENT)) != 0]
-        targets = ((present & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+        targets = frames_of(present)
         assert not len(targets) or int(targets.max()) < memory.total
         assert (frames.owner[targets] != 0).all()
         writable = targets[(present & np.uint64(PTE_RW)) != 0]
@@ -168,23 +169,8 @@ def test_bad_iret_frames(body: str) -> None:
 
 @pytest.mark.parametrize("selector", [0x23, 0xE023, 0x10, 0xFFFF])
 def test_return_to_foreign_segments_ends_the_guest(selector: int) -> None:
-    guest = Guest(
-        64,
-        f"""
-        start:
-            pushq $0xe02b
-            pushq $data
-            pushq $0x200
-            pushq ${selector | 3}
-            pushq $data
-            pushq $0
-            pushq $0
-            pushq $0
-            pushq $0
-            hypercall 23
-            ud2
-    """,
-    )
+    pushes = f"pushq $0xe02b; pushq $data; pushq $0x200; pushq ${selector | 3}; pushq $data{'; pushq $0' * 4}"
+    guest = Guest(64, f"start: {pushes}; hypercall 23; ud2")
     assert guest.run(RunLimits(cpu_seconds=1)).reason == "crash"
 
 
@@ -224,7 +210,7 @@ def test_console_indexes_of_a_guest_are_not_believed() -> None:
     guest.machine.write(ring, 3072, struct.pack("<IIII", 5, 0xFFFFFFF0, 17, 0x80000000))
     store = guest.image.mfn_of("xenstore")
     guest.machine.write(store, 2048, struct.pack("<IIII", 0, 0x7FFFFFFF, 0xFFFF0000, 3))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.printed == b"" and guest.machine.domain.console.bad_indexes
     assert guest.machine.domain.xenstore.broken
 

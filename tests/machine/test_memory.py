@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pvboot.machine.errors import GuestFaultError, MachineError
 from pvboot.machine.memory import NR_PAGES_MAX, Memory
 from pvboot.machine.space import AddressSpace
-from tests.machine.worlds import READ_ONLY, WRITABLE, World
+from tests.machine.typed_memory import READ_ONLY, WRITABLE, TypedMemory
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
-BASE = 5 << 21  # what the L1 of a World covers
+BASE = 5 << 21  # what the L1 of a TypedMemory covers
 
 
 @BOTH
@@ -48,14 +48,14 @@ def test_large_guests_cost_little_to_start() -> None:
     assert memory.read(int(memory.p2m[-1]), 4090, 6) == b"edge!!"
 
 
-def space_of(width: int) -> tuple[World, AddressSpace]:
-    """A World whose L1 maps frames 5 ... 9 writable at BASE + 5 pages and frame 10 read-only behind them."""
-    world = World(width)
-    world.put(3, 10, world.entry(10, READ_ONLY))
-    world.pin_all()
-    space = AddressSpace(world.memory)
-    space.set_root(world.mfn(world.top))
-    return world, space
+def space_of(width: int) -> tuple[TypedMemory, AddressSpace]:
+    """A TypedMemory whose L1 maps frames 5 ... 9 writable at BASE + 5 pages and frame 10 read-only behind them."""
+    typed = TypedMemory(width)
+    typed.put(3, 10, typed.entry(10, READ_ONLY))
+    typed.pin_all()
+    space = AddressSpace(typed.memory)
+    space.set_root(typed.mfn(typed.top))
+    return typed, space
 
 
 VA = {64: (1 << 39) + (2 << 30) + BASE, 32: BASE}
@@ -92,23 +92,23 @@ def test_faults(width: int) -> None:
 
 @BOTH
 def test_walk_names_every_level(width: int) -> None:
-    world, space = space_of(width)
+    typed, space = space_of(width)
     steps = space.walk(VA[width] + 0x5000)
     assert [step.level for step in steps] == ([4, 3, 2, 1] if width == 64 else [3, 2, 1])
-    assert steps[-1].entry >> 12 & 0xFF_FFFF == world.mfn(5)
+    assert steps[-1].entry >> 12 & 0xFF_FFFF == typed.mfn(5)
     assert space.walk(1 << 20)[-1].entry == 0
     assert space.leaf(1 << 30 << (3 if width == 64 else 0)) is None
 
 
 @BOTH
 def test_changed_entries_are_seen(width: int) -> None:
-    world, space = space_of(width)
-    world.frames.forget = space.forget
+    typed, space = space_of(width)
+    typed.frames.forget = space.forget
     va = VA[width] + 0x5000
     space.write(va, b"five")
-    assert world.update(3, 5, world.entry(6, WRITABLE)) == 0
+    assert typed.update(3, 5, typed.entry(6, WRITABLE)) == 0
     assert space.read(va, 4) == bytes(4)
-    assert world.update(3, 5, world.entry(5, READ_ONLY)) == 0
+    assert typed.update(3, 5, typed.entry(5, READ_ONLY)) == 0
     with pytest.raises(GuestFaultError):
         space.write(va, b"x")
 
@@ -120,14 +120,14 @@ words = st.integers(0, (1 << 64) - 1)
 @given(table=st.integers(0, 39), index=st.integers(0, 511), entry=words, va=words)
 @settings(max_examples=200)
 def test_garbage_in_tables_never_leaves_memory(width: int, table: int, index: int, entry: int, va: int) -> None:
-    world = World(width)
-    world.put(table, index, entry)
-    space = AddressSpace(world.memory)
-    space.set_root(world.mfn(world.top))
+    typed = TypedMemory(width)
+    typed.put(table, index, entry)
+    space = AddressSpace(typed.memory)
+    space.set_root(typed.mfn(typed.top))
     space.walk(va)
     space.leaf(va)
     try:
         address = space.machine_address(va)
     except GuestFaultError:
         return
-    assert 0 <= address < world.memory.size_bytes
+    assert 0 <= address < typed.memory.size_bytes

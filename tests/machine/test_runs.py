@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -12,7 +11,7 @@ from pvboot.machine.errors import MachineError, RefusedError
 from pvboot.machine.machine import Machine
 from pvboot.machine.outcome import RunLimits, describe
 from pvboot.xen.paging import PTE_GUEST_KERNEL, PTE_USER
-from tests.machine.guests import BASE, DATA_PAGE, HANDLERS, SPARE_PAGE, Guest
+from tests.machine.guests import BASE, DATA_PAGE, HANDLERS, SPARE_PAGE, Guest, wait_for
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
@@ -40,19 +39,9 @@ def test_output_keeps_a_guest_from_being_silent(width: int) -> None:
 
 
 def test_blocking_without_a_wake_up_is_halted() -> None:
-    source = """
-        start:
-            movl $7, %edi           # no periodic timer
-            hypercall 24
-            movl $7, %edi
-            xorl %esi, %esi
-            hypercall 24
-            movl $1, %edi
-            hypercall 29            # block
-            shutdown 0
-    """
-    outcome = Guest(64, source).run()
-    assert outcome.reason == "halted"
+    # no periodic timer, then block
+    source = "start: movl $7, %edi; hypercall 24; hypercall2 24, 7, 0; movl $1, %edi; hypercall 29; shutdown 0"
+    assert Guest(64, source).run().reason == "halted"
 
 
 def test_sleeping_for_ever_is_silent() -> None:
@@ -72,17 +61,8 @@ def test_shutdown_reasons(width: int, code: int, reason: str) -> None:
 
 @BOTH
 def test_running_on_after_a_pattern(width: int) -> None:
-    guest = Guest(
-        width,
-        """
-        start:
-            say first, 12
-            say second, 12
-            shutdown 0
-        first: .ascii "hello world\\n"
-        second: .ascii "hello again\\n"
-    """,
-    )
+    texts = 'first: .ascii "hello world\\n"; second: .ascii "hello again\\n"'
+    guest = Guest(width, f"start: say first, 12; say second, 12; shutdown 0; {texts}")
     outcome = guest.run(until=b"world")
     assert outcome.reason == "until" and outcome.ok and guest.printed == b"hello world\n"
     assert guest.run(until=b"never").reason == "poweroff"
@@ -93,13 +73,13 @@ def test_running_on_after_a_pattern(width: int) -> None:
 POLLER = """
     start:
         say prompt, 2
-        movq data(%rip), %rbx
+        movq data, %rbx
     wait:
         movl 3076(%rbx), %eax       # in_prod
         cmpl %eax, 3072(%rbx)
         je wait
         movb (%rbx), %al
-        movb %al, prompt(%rip)
+        movb %al, prompt
         say prompt, 2
         shutdown 0
     prompt: .ascii "> "
@@ -108,19 +88,13 @@ POLLER = """
 
 def test_typed_input_reaches_a_guest_that_only_polls() -> None:
     """A loop over the ring without hypercalls, as a boot loader's prompt may be."""
-    guest = Guest(64, POLLER.replace("data(%rip)", "data"))
+    guest = Guest(64, POLLER)
     guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
     typist = threading.Thread(target=lambda: (wait_for(guest.printed, b"> "), guest.machine.feed(b"k")))
     typist.start()
-    outcome = guest.run()
+    guest.run_to_power_off()
     typist.join()
-    assert outcome.reason == "poweroff" and guest.printed == b"> k ", describe(outcome)
-
-
-def wait_for(text: bytearray, pattern: bytes) -> None:
-    """Until a guest in another thread has printed something; the test's own timeout bounds it."""
-    while pattern not in text:
-        time.sleep(0.005)
+    assert guest.printed == b"> k "
 
 
 def test_a_run_is_stopped_from_another_thread() -> None:
@@ -135,16 +109,7 @@ def test_a_run_is_stopped_from_another_thread() -> None:
 
 
 def test_a_pattern_may_come_in_pieces() -> None:
-    guest = Guest(
-        64,
-        """
-        start: say first, 3
-            say second, 3
-            jmp start
-        first: .ascii "abc"
-        second: .ascii "def"
-    """,
-    )
+    guest = Guest(64, 'start: say first, 3; say second, 3; jmp start; first: .ascii "abc"; second: .ascii "def"')
     assert guest.run(until=b"cdefab").reason == "until"
 
 
@@ -213,5 +178,5 @@ def test_hypercall_page_stubs(width: int) -> None:
     source = "start: mov $0, @arg1\n mov $spare + 17 * 32, @ax\n call *@ax\n mov @ax, data\n shutdown 0"
     guest = Guest(width, source)
     guest.machine.fill_hypercall_page(guest.mfn(SPARE_PAGE))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.words(DATA_PAGE, 0, 1) == [4 << 16 | 17]

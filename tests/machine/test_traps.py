@@ -51,8 +51,7 @@ EXCEPTIONS = [
 @pytest.mark.parametrize(("instruction", "vector", "code", "offset"), EXCEPTIONS, ids=[case[0] for case in EXCEPTIONS])
 def test_exception_frames(width: int, instruction: str, vector: int, code: int | None, offset: int) -> None:
     guest = trapping(width, instruction)
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    guest.run_to_power_off()
     words = guest.words(DATA_PAGE, 0, 10)
     seen, sp_in_handler, sp_before, victim = (guest.peek_int(DATA_PAGE, 0x100 + 8 * at, guest.word) for at in range(4))
     assert seen == vector
@@ -90,7 +89,7 @@ def test_start_state(width: int) -> None:
     more = "pushf@s\n pop data + 128\n movw %cs, %ax\n movw %ax, data + 136\n movw %ss, %ax\n movw %ax, data + 144"
     source = f"start: {stores}\n {more}\n shutdown 0"
     guest = Guest(width, source)
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     words = guest.words(DATA_PAGE, 0, len(names))
     vcpu = guest.image.vcpu
     expected = [0] * len(words)
@@ -149,7 +148,7 @@ PRIVILEGED = [
 def test_privileged_instructions_are_performed(width: int, instruction: str, result: int | None) -> None:
     store = "movl %eax, data"
     guest = Guest(width, f"start: {instruction}\n {store}\n shutdown 0")
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     if result is not None:
         assert guest.peek_int(DATA_PAGE) == result
 
@@ -159,59 +158,38 @@ def test_control_and_debug_registers() -> None:
         64,
         """
         start:
-            movq %cr3, %rax
-            movq %rax, data
-            movq %cr0, %r9
-            movq %r9, data + 8
-            movq $0x1234, %r10
-            movq %r10, %cr2
-            movq %cr2, %rdx
-            movq %rdx, data + 16
-            movq $0x401, %r12
-            movq %r12, %dr7
-            movq %dr7, %rcx
-            movq %rcx, data + 24
-            movl $0xc0000101, %ecx
-            movl $data, %eax
-            movl $-1, %edx
-            wrmsr
-            movq %gs:8, %rbx
-            movq %rbx, data + 32
+            movq %cr3, %rax; movq %rax, data
+            movq %cr0, %r9; movq %r9, data + 8
+            movq $0x1234, %r10; movq %r10, %cr2; movq %cr2, %rdx; movq %rdx, data + 16
+            movq $0x401, %r12; movq %r12, %dr7; movq %dr7, %rcx; movq %rcx, data + 24
+            movl $0xc0000101, %ecx; movl $data, %eax; movl $-1, %edx; wrmsr
+            movq %gs:8, %rbx; movq %rbx, data + 32
             shutdown 0
     """,
     )
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     words = guest.words(DATA_PAGE, 0, 5)
     assert words == [guest.table_mfn(0) << 12, 0x80050033, 0x1234, 0x401, 0x80050033]
 
 
 def test_32_bit_cr3_is_folded() -> None:
     guest = Guest(32, "start: movl %cr3, %eax\n movl %eax, data\n shutdown 0")
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     mfn = guest.table_mfn(0)
     assert guest.words(DATA_PAGE, 0, 1) == [mfn << 12 | mfn >> 20]
 
 
 @BOTH
 def test_cpuid_plain_and_by_forced_emulation(width: int) -> None:
-    forced = '.byte 0x0f, 0x0b\n .ascii "xen"\n cpuid'
-    guest = Guest(
-        width,
-        f"""
+    source = """
         start:
-            movl $0x40000000, %eax
-            cpuid
-            movl %ebx, data
-            movl $0x40000000, %eax
-            {forced}
-            movl %ebx, data + 4
-            movl $0x12345678, %eax
-            cpuid
-            movl %eax, data + 8
+            movl $0x40000000, %eax; cpuid; movl %ebx, data
+            movl $0x40000000, %eax; .byte 0x0f, 0x0b; .ascii "xen"; cpuid; movl %ebx, data + 4
+            movl $0x12345678, %eax; cpuid; movl %eax, data + 8
             shutdown 0
-    """,
-    )
-    assert guest.run().reason == "poweroff"
+    """
+    guest = Guest(width, source)
+    guest.run_to_power_off()
     assert guest.peek(DATA_PAGE, 0, 12) == b"XenVXenV" + bytes(4)
 
 
@@ -238,11 +216,9 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
             movq 24(%rsi), %rcx      # value to exchange
             movups 32(%rsi), %xmm0
             {store}
-            pushfq
-            popq 64(%rsi)
+            pushfq; popq 64(%rsi)
             movq %rax, 72(%rsi)
-            movq (%rbx), %rdx
-            movq %rdx, 80(%rsi)
+            movq (%rbx), %rdx; movq %rdx, 80(%rsi)
             shutdown 0
     """,
     )
@@ -253,8 +229,7 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
     register = {"compare": old, "or": 0x40, "low": new}.get(how, new)
     guest.poke(DATA_PAGE, 8, struct.pack("<3Q", where, register, new) + struct.pack("<2Q", new, neighbour))
     assert int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE]) == old
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    outcome = guest.run_to_power_off()
     flags, ax, seen = guest.words(DATA_PAGE, 64, 3)
     expected = {"or": old | 0x40, "low": (old & ~0xFFFFFFFF) | (new & 0xFFFFFFFF)}.get(how, new)
     assert seen == expected
@@ -287,15 +262,12 @@ def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...])
         {HANDLERS}
         start:
             set_traps
-            movq data + 0x200, %rbx
-            movq data + 0x208, %rax
-            movups data + 0x208, %xmm0
+            movq data + 0x200, %rbx; movq data + 0x208, %rax; movups data + 0x208, %xmm0
         victim:
             {store}
             ud2
         resume:
-            movq $victim, %rax
-            movq %rax, data + 0x118
+            movq $victim, %rax; movq %rax, data + 0x118
             shutdown 0
     """,
     )
@@ -305,8 +277,7 @@ def test_forbidden_page_table_stores_fault(store: str, entries: tuple[str, ...])
     guest.poke(DATA_PAGE, 0x200, struct.pack(f"<{1 + len(chosen)}Q", where, *chosen))
     accessed = np.uint64(0x60)
     before = guest.machine.frames[guest.l1_mfn] | accessed
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    guest.run_to_power_off()
     words = guest.words(DATA_PAGE, 0, 10)
     assert words[2] == 3 and words[3] == guest.words(DATA_PAGE, 0x118, 1)[0]  # present, write; at the store
     assert guest.machine.domain.vcpu.fault_address == where
@@ -318,30 +289,21 @@ def test_stores_to_upper_tables_are_left_to_the_guest() -> None:
     """Xen emulates stores to L1 tables only."""
     source = f"""
         {HANDLERS}
-        start:
-            set_traps
-            movq data + 0x200, %rbx
-            movq $0, (%rbx)
-            ud2
-        resume:
-            shutdown 0
+        start: set_traps; movq data + 0x200, %rbx; movq $0, (%rbx); ud2
+        resume: shutdown 0
     """
     guest = Guest(64, source)
     guest.poke(DATA_PAGE, 0x200, guest.layout.va_of(guest.layout.segment("pgtables").pfn).to_bytes(8, "little"))
-    assert guest.run().reason == "poweroff"
+    guest.run_to_power_off()
     assert guest.words(DATA_PAGE, 0x100, 1) == [14]
 
 
 PAE_STORE = """
     start:
-        movl data + 8, %ebx
-        movl data + 16, %eax
-        movl data + 20, %edx
+        movl data + 8, %ebx; movl data + 16, %eax; movl data + 20, %edx
         movl $0, (%ebx)             # as PAE kernels do: first not present, then the high half, then the low one
-        movl %edx, 4(%ebx)
-        movl %eax, (%ebx)
-        movl spare, %ecx
-        movl %ecx, data
+        movl %edx, 4(%ebx); movl %eax, (%ebx)
+        movl spare, %ecx; movl %ecx, data
         shutdown 0
 """
 
@@ -352,8 +314,7 @@ def test_pae_page_table_stores_in_halves() -> None:
     guest.poke(DATA_PAGE, 8, where.to_bytes(4, "little"))
     guest.poke(DATA_PAGE, 16, (guest.mfn(SPARE_PAGE + 4) << 12 | 0x23).to_bytes(8, "little"))
     guest.poke(SPARE_PAGE + 4, 0, b"four")
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    outcome = guest.run_to_power_off()
     assert guest.peek(DATA_PAGE, 0, 4) == b"four"
     assert outcome.counters["page-table stores"] == 3
 
@@ -362,65 +323,32 @@ USER = f"""
     {HANDLERS}
     start:
         set_traps
-        movl $0, %edi               # CALLBACKOP_register, syscall
-        movq $callback, %rsi
-        hypercall 30
-        movl $0xe02b, %edi
-        movq $spare + 0x3000, %rsi
-        hypercall 3                 # stack_switch
-        movq $user_base, %rdi
-        movl $1, %esi
-        xorl %edx, %edx
-        movl $0x7ff0, %r10d
-        hypercall 26
-        movq %rax, data + 0x300
-        movq $0, data + 0x308
-        pushq $0xe02b               # ss
-        pushq $spare + 0x5000       # rsp
-        pushq $0x200                # rflags: events allowed
-        pushq $0xe033
-        pushq $user
-        pushq $0
-        pushq $0x77                 # rcx
-        pushq $0x66                 # r11
-        pushq $0x55                 # rax
+        hypercall2 30, 0, callback  # CALLBACKOP_register, syscall
+        hypercall2 3, 0xe02b, spare + 0x3000  # stack_switch
+        xorl %edx, %edx; movl $0x7ff0, %r10d
+        hypercall2 26, user_base, 1
+        movq %rax, data + 0x300; movq $0, data + 0x308
+        pushq $0xe02b; pushq $spare + 0x5000; pushq $0x200; pushq $0xe033; pushq $user  # ss, rsp, flags, cs, rip
+        pushq $0; pushq $0x77; pushq $0x66; pushq $0x55  # flags of the hypercall, rcx, r11, rax
         hypercall 23
         ud2
     .balign 8
-    callback:
-        .word 2, 1                  # syscall, masks events
-        .long 0
-        .quad entry
-    user_base:
-        .quad 15, 0, 0
+    callback: .word 2, 1; .long 0; .quad entry  # syscall, masks events
+    user_base: .quad 15, 0, 0
     user:
-        movq %rax, %r12
-        movq %rcx, %r13
-        movq %r11, %r14
+        movq %rax, %r12; movq %rcx, %r13; movq %r11, %r14
         movl $0x1234, %eax
         syscall
     after_syscall:
         movq %rax, %r15
         movl 0x10000000, %eax       # a page fault in user mode
     entry:
-        movq %rsp, %rsi
-        movq $data, %rdi
-        movl $10, %ecx
-        cld
-        rep movsq
-        movq %r12, data + 0x310
-        movq %r13, data + 0x318
-        movq %r14, data + 0x320
-        movq %rax, data + 0x328
-        movq $after_syscall, %rax
-        movq %rax, data + 0x330
-        popq %rcx
-        popq %r11
+        movq %rsp, %rsi; movq $data, %rdi; movl $10, %ecx; cld; rep movsq
+        movq %r12, data + 0x310; movq %r13, data + 0x318; movq %r14, data + 0x320; movq %rax, data + 0x328
+        movq $after_syscall, %rax; movq %rax, data + 0x330
+        popq %rcx; popq %r11
         # back to the user as by sysret: rax, r11, rcx, flags, then the frame
-        pushq $0x100
-        pushq $0
-        pushq $0
-        pushq $0x99
+        pushq $0x100; pushq $0; pushq $0; pushq $0x99
         hypercall 23
         ud2
     resume:                         # the page fault
@@ -437,8 +365,7 @@ def test_user_mode_round_trip() -> None:
     code = guest.machine.read(guest.mfn(0), 0, 4 * PAGE)
     at = code.index(struct.pack("<QQQ", 15, 0, 0))
     guest.machine.write(guest.mfn(at // PAGE), at % PAGE + 8, guest.table_mfn(0).to_bytes(8, "little"))
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    outcome = guest.run_to_power_off()
     assert guest.words(DATA_PAGE, 0x300, 1) == [0]
     user_ax, user_cx, user_r11, in_entry_ax, after = guest.words(DATA_PAGE, 0x310, 5)
     assert [user_ax, user_cx, user_r11, in_entry_ax] == [0x55, 0x77, 0x66, 0x1234]
@@ -453,13 +380,9 @@ def test_user_mode_round_trip() -> None:
 
 TIMER64 = """
     start:
-        movl $0, %edi
-        movq $callback, %rsi
-        hypercall 30
-        movl $1, %edi               # bind_virq
-        movq $virq, %rsi
-        hypercall 32
-        movq data + 0x10, %rbx # where shared_info is mapped
+        hypercall2 30, 0, callback
+        hypercall2 32, 1, virq      # bind_virq
+        movq data + 0x10, %rbx      # where shared_info is mapped
         movb $0, 1(%rbx)            # events on
     spin:
         {spin}
@@ -467,29 +390,18 @@ TIMER64 = """
         jb spin
         shutdown 0
     .balign 8
-    callback:
-        .word 0, 0
-        .long 0
-        .quad upcall
-    virq:
-        .long 0, 0, 0
-    ticks:
-        .long 0
+    callback: .word 0, 0; .long 0; .quad upcall
+    virq: .long 0, 0, 0
+    ticks: .long 0
     upcall:
         pushq %rax
         incl ticks(%rip)
-        movb $0, (%rbx)             # upcall pending
-        movq $0, 8(%rbx)            # selector
-        movq $0, 2048(%rbx)         # pending ports
+        movb $0, (%rbx); movq $0, 8(%rbx); movq $0, 2048(%rbx)  # upcall pending, selector, pending ports
         popq %rax
         # frame: rcx, r11, rip, cs | mask, rflags, rsp, ss; iret wants rax, r11, rcx, flags in front of rip
         movq %rax, save(%rip)
-        popq %rcx
-        popq %r11
-        pushq $0
-        pushq %rcx
-        pushq %r11
-        pushq save(%rip)
+        popq %rcx; popq %r11
+        pushq $0; pushq %rcx; pushq %r11; pushq save(%rip)
         hypercall 23
     .balign 8
     save: .quad 0
@@ -508,8 +420,7 @@ def map_shared_info(guest: Guest) -> int:
 def test_ticks_reach_a_spinning_kernel(spin: str) -> None:
     guest = Guest(64, TIMER64.format(spin=spin))
     guest.poke(DATA_PAGE, 0x10, map_shared_info(guest).to_bytes(8, "little"))
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    outcome = guest.run_to_power_off()
     assert outcome.counters["upcalls"] >= 5 and outcome.counters["timer events"] >= 5
     if spin == "pause":
         assert outcome.counters["pause stops"] >= 1  # a busy host may make the others due while the handler returns
@@ -520,49 +431,32 @@ def test_32_bit_upcall_and_iret() -> None:
         32,
         """
         start:
-            movl $0, %ebx
-            movl $callback, %ecx
-            hypercall 30
-            movl $7, %ebx           # bind_ipi
-            movl $port, %ecx
-            hypercall 32
+            hypercall2 30, 0, callback
+            hypercall2 32, 7, port  # bind_ipi
             movl data + 0x10, %ebp
             movb $0, 1(%ebp)        # events on
-            movl port + 4, %eax
-            movl %eax, send
+            movl port + 4, %eax; movl %eax, send
             movl $0x1357, %edi
-            movl $4, %ebx           # send it to itself
-            movl $send, %ecx
-            hypercall 32
-            movl %eax, data
-            movl %edi, data + 4
-            movl %esp, data + 8
+            hypercall2 32, 4, send  # to itself
+            movl %eax, data; movl %edi, data + 4; movl %esp, data + 8
             shutdown 0
         .balign 8
-        callback:
-            .word 0, 0
-            .long 0xe019, upcall
+        callback: .word 0, 0; .long 0xe019, upcall
         port: .long 0, 0
         send: .long 0
         upcall:
             incl data + 0x20
-            movl (%esp), %edx
-            movl %edx, data + 0x24
-            movl 4(%esp), %edx
-            movl %edx, data + 0x28
-            movb 1(%ebp), %dl
-            movb %dl, data + 0x2c
-            movb $0, (%ebp)
-            movl $0, 4(%ebp)
-            movl $0, 2048(%ebp)
+            movl (%esp), %edx; movl %edx, data + 0x24
+            movl 4(%esp), %edx; movl %edx, data + 0x28
+            movb 1(%ebp), %dl; movb %dl, data + 0x2c
+            movb $0, (%ebp); movl $0, 4(%ebp); movl $0, 2048(%ebp)
             pushl %eax
             hypercall 23
     """,
     )
     guest.poke(DATA_PAGE, 0x10, map_shared_info(guest).to_bytes(4, "little"))
     sp = guest.image.vcpu.sp
-    outcome = guest.run()
-    assert outcome.reason == "poweroff", describe(outcome)
+    guest.run_to_power_off()
     result, kept, sp_after = guest.words(DATA_PAGE, 0, 3)
     count, _, selector, mask = guest.words(DATA_PAGE, 0x20, 4)
     assert (result, kept, sp_after) == (0, 0x1357, sp)

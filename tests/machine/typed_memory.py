@@ -17,7 +17,7 @@ LINK = 0x67
 
 
 @dataclass
-class World:
+class TypedMemory:
     """A typed memory with frames numbered from 0 for convenience, and one complete set of tables.
 
     Frames 0 ... 3: L4, L3, L2, L1 (PAE: 0 unused, 1 L3, 2 L2, 3 L1, 4 the L2 of slot 3).  The L1 maps frames 5 ... 9
@@ -86,9 +86,9 @@ class World:
         assert self.pin(self.top, self.top_level) == 0
 
 
-def recount(world: World) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+def recount(typed: TypedMemory) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
     """Types, type counts and references as they follow from the pinned tables alone, computed the slow way."""
-    memory, wide = world.memory, world.width == 64
+    memory, wide = typed.memory, typed.width == 64
     kinds: dict[int, int] = {}
     counts: dict[int, int] = {}
     references: dict[int, int] = {}
@@ -101,7 +101,7 @@ def recount(world: World) -> tuple[dict[int, int], dict[int, int], dict[int, int
         return range(428) if kind == tables.L2_XEN else range(512)
 
     def take(mfn: int, kind: int) -> None:
-        assert kinds.setdefault(mfn, kind) == kind, f"frame {mfn - world.base} is two things"
+        assert kinds.setdefault(mfn, kind) == kind, f"frame {mfn - typed.base} is two things"
         counts[mfn] = counts.get(mfn, 0) + 1
         references[mfn] = references.get(mfn, 0) + 1
         if counts[mfn] > 1:
@@ -121,18 +121,18 @@ def recount(world: World) -> tuple[dict[int, int], dict[int, int], dict[int, int
                 below = {tables.L4: tables.L3, tables.L3: tables.L2, tables.L2: tables.L1, tables.L2_XEN: tables.L1}
                 take(target, tables.L2_XEN if not wide and kind == tables.L3 and slot == 3 else below[kind])
 
-    for mfn in sorted(world.frames.pinned):
-        kind = int(world.frames.kind[mfn])
+    for mfn in sorted(typed.frames.pinned):
+        kind = int(typed.frames.kind[mfn])
         take(mfn, kind)
     return kinds, counts, references
 
 
-def assert_consistent(world: World) -> None:
+def assert_consistent(typed: TypedMemory) -> None:
     """The incremental bookkeeping equals a recount."""
-    kinds, counts, references = recount(world)
-    frames = world.frames
-    for mfn in range(world.base, world.memory.total):
-        number = mfn - world.base
+    kinds, counts, references = recount(typed)
+    frames = typed.frames
+    for mfn in range(typed.base, typed.memory.total):
+        number = mfn - typed.base
         assert int(frames.kind[mfn]) == kinds.get(mfn, tables.NONE), f"type of frame {number}"
         assert int(frames.count[mfn]) == counts.get(mfn, 0), f"count of frame {number}"
         assert int(frames.references[mfn]) == references.get(mfn, 0), f"references of frame {number}"
