@@ -40,12 +40,9 @@ CONTAINER_MAGICS: tuple[tuple[int, bytes, str], ...] = (
 def check_range(name: str, source_size: int, offset: int, size: int) -> None:
     """`SourceError` unless `offset`, `size` lie inside a source of `source_size` bytes."""
     if offset < 0 or size < 0 or offset + size > source_size:
-        raise SourceError(
-            "read outside the source",
-            where=f"{name}: byte {offset:#x}",
-            expected=f"{size} bytes",
-            found=f"{max(0, source_size - max(0, offset))} bytes",
-        )
+        found = f"{max(0, source_size - max(0, offset))} bytes"
+        where = f"{name}: byte {offset:#x}"
+        raise SourceError("read outside the source", where=where, expected=f"{size} bytes", found=found)
 
 
 def check_length(data: bytes, size: int, where: str, what: str = SHORT_READ) -> None:

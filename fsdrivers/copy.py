@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 
 from fsdrivers.api import Extent, File
 from fsdrivers.blocks import SHORT_READ, check_length
@@ -39,17 +39,18 @@ def copy_to_fd(file: File, out_fd: int, *, regular: bool | None = None) -> int:
     if seekable is None:
         seekable = stat.S_ISREG(os.fstat(out_fd).st_mode) and not _appends(out_fd)
     try:
-        for part in _batches(file.extents()):
-            if isinstance(part, list):
-                _write_gathered(out_fd, part)
-            elif part.data is not None:
-                _write(out_fd, part.data)
-            elif part.fd is not None:
-                _copy_run(part.fd, part.offset, part.length, out_fd, file.path)
-            elif seekable:
-                os.lseek(out_fd, part.length, os.SEEK_CUR)
-            else:
-                _write_zeros(out_fd, part.length)
+        for small, parts in groupby(file.extents(), _is_small_run):
+            while small and (batch := list(islice(parts, GATHER_RUNS))):
+                _write_gathered(out_fd, batch)
+            for part in parts:
+                if part.data is not None:
+                    _write(out_fd, part.data)
+                elif part.fd is not None:
+                    _copy_run(part.fd, part.offset, part.length, out_fd, file.path)
+                elif seekable:
+                    os.lseek(out_fd, part.length, os.SEEK_CUR)
+                else:
+                    _write_zeros(out_fd, part.length)
         if seekable:
             # A hole at the end, or what stood in the destination before.
             os.ftruncate(out_fd, os.lseek(out_fd, 0, os.SEEK_CUR))
@@ -65,23 +66,8 @@ def _appends(fd: int) -> bool:
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
-def _batches(extents: Iterable[Extent]) -> Iterator[Extent | list[Extent]]:
-    """Neighbouring small runs of descriptors as lists, everything else one by one."""
-    batch: list[Extent] = []
-    for extent in extents:
-        if extent.fd is not None and extent.length <= GATHER_RUN_BYTES:
-            batch.append(extent)
-            if len(batch) < GATHER_RUNS:
-                continue
-            yield batch
-            batch = []
-            continue
-        if batch:
-            yield batch
-            batch = []
-        yield extent
-    if batch:
-        yield batch
+def _is_small_run(extent: Extent) -> bool:
+    return extent.fd is not None and extent.length <= GATHER_RUN_BYTES
 
 
 def _write_gathered(out_fd: int, runs: list[Extent]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fsdrivers.ext2.constants import Incompat, RoCompat
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
+from pvboot.check._formats import XFS_VERSION
 from pvboot.check.loaders import EXT_INCOMPAT, Loader
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
@@ -17,8 +18,6 @@ from pvboot.grub_errors import GrubError
 if TYPE_CHECKING:
     from pvboot.check.subject import Subject
     from pvboot.devices import Devices
-
-XFS_VERSION_OFFSET: Final = 100  # of sb_versionnum in the super block, which is the volume's first sector
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ def xfs_version(subject: Subject, name: str) -> str:
     assert subject.devices is not None
     if place is not None:
         with contextlib.suppress(PvbootError):
-            if subject.devices.blocks(place[0]).read_at(XFS_VERSION_OFFSET + 1, 1)[0] & 0xF == 4:
+            (version,) = XFS_VERSION.unpack(subject.devices.blocks(place[0]).read_at(0, XFS_VERSION.size))
+            if version & 0xF == 4:
                 return "XFS (version 4)"
     return "XFS"
 

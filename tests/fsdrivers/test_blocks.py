@@ -75,7 +75,7 @@ def test_cannot_open(path: str, tmp_path: Path) -> None:
         open_source(f"{tmp_path}/{path}" if path == "missing" else path)
 
 
-def test_what_is_no_image(tmp_path: Path) -> None:
+def test_not_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty").touch()
     for path, what in ((tmp_path, "a directory"), (tmp_path / "fifo", "a special file"), (tmp_path / "empty", "empty")):

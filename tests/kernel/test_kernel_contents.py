@@ -210,7 +210,7 @@ def test_damaged_multiboot_binary_names_the_field(change: dict[str, int], field:
     assert field in caught.value.where
 
 
-def test_multiboot_binary_with_a_wrong_checksum_is_none() -> None:
+def test_multiboot_binary_with_a_wrong_checksum_is_not_recognised() -> None:
     with pytest.raises(KernelError, match="no kernel format that is known"):
         parse_kernel(binary_kernel(checksum_off_by=1), name="binary")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pvboot.errors import KernelError
 from pvboot.kernel import elf
-from pvboot.kernel._formats import ELF_HEADER, PROGRAM_HEADER
+from pvboot.kernel._formats import ELF_HEADER, PROGRAM_HEADER, SECTION_HEADER
 from pvboot.kernel.loader import parse_kernel
 from tests.kernel.conftest import AskXen, differences, refused_by_parser
 from tests.oracle.images import NOTE_NUMBERS, NoteValue, TinyKernel, bzimage, compress, note
@@ -201,6 +201,14 @@ def test_big_endian_headers_are_swapped_as_in_xen(ask_xen: AskXen) -> None:
     kernel = big_endian(TinyKernel().build())
     assert ask_xen(kernel)["status"] == "ok"
     check_against_xen(kernel, ask_xen)
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_section_table_is_cut_to_what_the_file_could_hold(bits: int, ask_xen: AskXen) -> None:
+    kernel = bytearray(TinyKernel(bits, note_phdr=False, note_section=True).build())
+    header = ELF_HEADER[bits, "little"](kernel)
+    kernel[: header.SIZE] = header.pack(e_shoff=0, e_shentsize=SECTION_HEADER[bits, "little"].SIZE, e_shnum=0xFFFF)
+    check_against_xen(bytes(kernel), ask_xen)
 
 
 guest_items = st.lists(
