@@ -8,7 +8,7 @@ A statement with a syntax error becomes a `Problem`, and reading goes on with th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -139,6 +139,24 @@ def parse(data: bytes, file: str) -> Script:
 def parse_text(text: str, file: str = "") -> Script:
     """The same for a text that a command names or somebody has typed."""
     return parse(text.encode("utf-8", "surrogateescape"), file)
+
+
+def commands(statements: Iterable[Statement], *, blocks: bool = True) -> Iterator[Command]:
+    """Every simple command of a script in order: of branches, loops and functions, and of blocks behind commands."""
+    waiting = [iter(statements)]
+    while waiting:
+        statement = next(waiting[-1], None)
+        if statement is None:
+            waiting.pop()
+        elif isinstance(statement, Command):
+            yield statement
+            if statement.block is not None and blocks:
+                waiting.append(iter(statement.block.body))
+        elif isinstance(statement, If):
+            parts = [part for branch in statement.branches for part in branch]
+            waiting += [iter(part) for part in reversed([*parts, statement.otherwise])]
+        elif isinstance(statement, For | Loop | Function):
+            waiting.append(iter(statement.body))
 
 
 def split_words(text: str) -> list[str]:
