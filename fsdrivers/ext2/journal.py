@@ -7,9 +7,9 @@ inode of the kernel it installed last is stale.  Rules: fs/jbd2/recovery.c, e2fs
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
+from fsdrivers.dataclass import dataclass, field
 from fsdrivers.errors import Corrupt, Unsupported, require, require_checksum
 from fsdrivers.ext2._formats import (
     FAST_COMMIT_HEAD,

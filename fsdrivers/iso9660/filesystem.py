@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fsdrivers.api import BlockSource, File
+from fsdrivers.dataclass import dataclass
 from fsdrivers.errors import Corrupt, Unsupported
 from fsdrivers.iso9660._formats import SUSP_SP
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
+from fsdrivers.dataclass import dataclass, field
 from fsdrivers.errors import Corrupt, require
 from fsdrivers.iso9660._formats import (
     RRIP_SL_COMPONENT,
