@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 
 
 @dataclass(frozen=True, slots=True)

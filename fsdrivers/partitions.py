@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fsdrivers import gpt, msdos
 from fsdrivers.api import BlockSource, Volume
-from fsdrivers.dataclass import dataclass, field
 from fsdrivers.errors import FsError
 from fsdrivers.ext2.superblock import looks_like_ext
 from fsdrivers.iso9660.descriptors import looks_like_iso
+from fsdrivers.light import dataclass, field
 
 
 @dataclass(slots=True)

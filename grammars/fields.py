@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from grammars.source import LINE_LIMIT, Source, Values, read_lines
 from grammars.spans import SourceSpan
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from fsdrivers.dataclass import dataclass, field
+from fsdrivers.light import dataclass, field
 from grammars.spans import SourceSpan
 
 Values = Any  # what an element matched: a list, or pyparsing's ParseResults

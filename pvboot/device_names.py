@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from fsdrivers.dataclass import dataclass, replace
+from fsdrivers.light import dataclass, replace
 from pvboot import grub_errors
 from pvboot.grub_errors import GrubError, first_word, read_number, shorten
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot import grub_errors
 from pvboot.device_names import NETWORK, Device, read_device
 from pvboot.errors import PvbootError

@@ -10,10 +10,10 @@ from array import array
 from collections.abc import Callable, Iterable
 from sys import byteorder
 
-from fsdrivers.dataclass import dataclass
 from fsdrivers.errors import Corrupt, Unsupported, require
 from fsdrivers.ext2._formats import EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF
 from fsdrivers.ext2.constants import EXTENT_MAGIC
+from fsdrivers.light import dataclass
 from fsdrivers.runfile import Run
 
 MAX_EXTENT_DEPTH = 5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource
-from fsdrivers.dataclass import dataclass
 from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
 from fsdrivers.iso9660._formats import VolumeDescriptor
+from fsdrivers.light import dataclass
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16

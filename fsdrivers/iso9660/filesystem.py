@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource, File
-from fsdrivers.dataclass import dataclass
 from fsdrivers.errors import Corrupt, Unsupported
 from fsdrivers.iso9660._formats import SUSP_SP
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
+from fsdrivers.light import dataclass
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 from fsdrivers.runfile import Run, RunFile
 from fsdrivers.tree import TreeFilesystem

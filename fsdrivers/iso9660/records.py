@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fsdrivers.dataclass import dataclass, replace
 from fsdrivers.errors import Corrupt
 from fsdrivers.iso9660._formats import DIRECTORY_RECORD, SHORT_DATE
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES
+from fsdrivers.light import dataclass, replace
 
 SELF, PARENT = b"\x00", b"\x01"
 

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass, replace
+from fsdrivers.light import dataclass, replace
 from grammars import bls as grammar
 from grammars.fields import Field
 from grammars.grub_cfg import split_words

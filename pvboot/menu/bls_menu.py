@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from grammars import bls as grammar
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError

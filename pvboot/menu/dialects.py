@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:

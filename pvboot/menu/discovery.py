@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import replace
+from fsdrivers.light import replace
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError

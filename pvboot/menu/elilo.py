@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from fsdrivers.dataclass import dataclass, field
+from fsdrivers.light import dataclass, field
 from grammars.elilo import parse
 from grammars.fields import Field
 from pvboot.device_names import read_device

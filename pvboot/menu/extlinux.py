@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fsdrivers.dataclass import dataclass, field, replace
+from fsdrivers.light import dataclass, field, replace
 from grammars.extlinux import parse
 from grammars.fields import Field
 from grammars.spans import SourceSpan

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from fsdrivers.dataclass import replace
+from fsdrivers.light import replace
 from pvboot.device_names import PROTOCOLS, WITH_PARTITIONS, Device
 
 _MAXIMUM = (1 << 64) - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from fsdrivers.dataclass import dataclass, field, replace
+from fsdrivers.light import dataclass, field, replace
 from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
 from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError

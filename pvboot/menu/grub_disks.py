@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fsdrivers.dataclass import dataclass, field, replace
+from fsdrivers.light import dataclass, field, replace
 from grammars.commands import Arguments, Wrong
 from grammars.menu_lst import CommandLine, MenuFile, parse
 from pvboot.grub_errors import BAD_NUMBER, GrubError, quoted, read_number, refuse_wrong

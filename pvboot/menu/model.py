@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fsdrivers.dataclass import dataclass, field
+from fsdrivers.light import dataclass, field
 from grammars.spans import SourceSpan
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.errors import NetworkError, PvbootError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.safe_text import safe
 
 MARKS_PER_CELL = 2  # combining marks that are kept on one character

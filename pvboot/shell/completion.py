@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from grammars.commands import literals
 from pvboot.device_names import Device, read_device
 from pvboot.devices import translate

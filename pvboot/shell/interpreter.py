@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.dataclass import replace
+from fsdrivers.light import replace
 from grammars.commands import read_arguments
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan

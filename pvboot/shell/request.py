@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.errors import BootError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from fsdrivers.dataclass import dataclass, replace
+from fsdrivers.light import dataclass, replace
 from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError, NetworkError, PvbootError
 from pvboot.menu.discovery import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from grammars.commands import Arguments, usage
 from pvboot.menu.words import WORDS
 from pvboot.shell.request import Outcome

@@ -9,7 +9,7 @@ import argparse
 import os
 from typing import NoReturn
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot import __version__
 
 PROGRAM = "pvboot-netboot"

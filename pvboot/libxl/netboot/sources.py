@@ -12,7 +12,7 @@ import fsdrivers.partitions
 import fsdrivers.probe
 from fsdrivers import errors as fs_errors
 from fsdrivers.blocks import open_source as open_blocks
-from fsdrivers.dataclass import replace
+from fsdrivers.light import replace
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot import trees

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getopt
 import os
 
-from fsdrivers.dataclass import dataclass
+from fsdrivers.light import dataclass
 from pvboot.libxl.program import Stop
 
 PROGRAM = "pvboot-pygrub"
