@@ -213,14 +213,15 @@ def checkers() -> list[int]:
 
 
 def test_a_checker_that_is_killed_loses_nothing(guests: list[str]) -> None:
-    sources = guests * 3
-    tasks = [(number, source, OPTIONS) for number, source in enumerate(sources)]
-    found: dict[int, SourceResult] = {}
-    for number, result in run_fleet(tasks, 2):
-        assert number not in found
-        found[number] = result
-        if len(found) in (2, 5):
-            os.kill(checkers()[0], signal.SIGKILL)
+    left = {guests[1], guests[3]}
+
+    def kill_once(source: str) -> None:
+        if source in left:
+            left.remove(source)
+            os.kill(checkers()[-1], signal.SIGKILL)
+
+    sources = guests * 2
+    found = check_all(sources, 2, on_start=kill_once)
     assert [found[number] for number in range(len(sources))] == [check_source(source, OPTIONS) for source in sources]
 
 
