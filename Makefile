@@ -27,6 +27,8 @@ generate: .venv/installed
 	$(PY) tools/generate_formats.py
 	$(PY) tools/generate_parsers.py
 	$(PY) tools/draw_grammars.py
+	$(PY) tools/write_rule_index.py
+	$(PY) tools/write_man_pages.py
 
 # The recording in README.md.
 picture: .venv/installed
@@ -36,6 +38,7 @@ picture: .venv/installed
 
 lint: .venv/installed
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	.venv/bin/lint-imports
 	$(PY) -m mypy
 	$(PY) -m mypy fixtures

@@ -23,6 +23,19 @@ settings.load_profile("pvboot")
 RunCli = Callable[..., "subprocess.CompletedProcess[Any]"]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: tests of networks and terminals mostly wait."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that share one real Xen run in one process, and begin first: together they take longest."""
+    for item in items:
+        if item.path.is_relative_to(REPOSITORY / "tests" / "xen"):
+            item.add_marker(pytest.mark.xdist_group("xen"))
+    items.sort(key=lambda item: not any(item.iter_markers("xdist_group")))
+
+
 @pytest.fixture(scope="session")
 def parts() -> Callable[[str], Path]:
     """`parts(name)`: path of a part of `.parts/` (see `fixtures/fetch_parts.py --list`), fetched or built on demand.

@@ -2,36 +2,33 @@
 
 Dask decides who does what, and gives the tasks of a worker that dies to another one.  Sources are named by paths and
 URLs, so the workers must see the same storage.  A Dask worker is a process with threads and must not fork: each of its
-threads has a checker (`pvboot.check.worker`) to send the sources to.
+tasks is a few sources, for a process of their own (`pvboot.check.worker`).
 """
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from itertools import islice
 from typing import Any, Final
 
 from pvboot.check import codec
 from pvboot.check.fleet import Task, stopped
 from pvboot.check.model import SourceResult
-from pvboot.check.worker import Checker
+from pvboot.check.worker import check_elsewhere
 from pvboot.confine.jobs import JobLimits
 from pvboot.errors import NetworkError, UsageError
 
 CONNECT_SECONDS: Final = 20
-AHEAD: Final = 50  # sources a thread that the scheduler knows of; the others wait here
+BATCH: Final = 50  # sources at most for one process, which takes its time to start
+AHEAD: Final = 4  # batches a thread that the scheduler knows of; the others wait here
 
-_checkers = threading.local()
 
-
-def check_there(source: str, options: str, limits: tuple[Any, ...]) -> bytes:
-    """What a Dask worker does for one source: take options as the codec writes them, and give such a result."""
-    checker: Checker | None = getattr(_checkers, "checker", None)
-    if checker is None:
-        checker = _checkers.checker = Checker()
-    return checker.check(source, codec.decode_options(options), JobLimits(*limits))
+def check_there(tasks: list[tuple[int, str, str]], limits: tuple[Any, ...]) -> list[str]:
+    """What a Dask worker does for a few sources: options come and results leave as the codec writes them."""
+    decoded = [(number, source, codec.decode_options(options)) for number, source, options in tasks]
+    return [codec.encode(result) for result in check_elsewhere(decoded, JobLimits(*limits))]
 
 
 def run_on_dask(tasks: Sequence[Task], address: str, limits: JobLimits) -> Iterator[tuple[int, SourceResult]]:
@@ -39,6 +36,10 @@ def run_on_dask(tasks: Sequence[Task], address: str, limits: JobLimits) -> Itera
 
     Raises `UsageError` without Dask, `NetworkError` if the scheduler cannot be reached or is lost.
     """
+    if not tasks:
+        return
+    if any(source.startswith("memory:") for _number, source, _options in tasks):
+        raise UsageError("a cluster cannot see the memory of this program", where="--dask")
     try:
         Client: Any = import_module("distributed").Client  # noqa: N806 (a class)
     except ImportError as err:
@@ -55,35 +56,40 @@ def run_on_dask(tasks: Sequence[Task], address: str, limits: JobLimits) -> Itera
 
 def _results(client: Any, tasks: Sequence[Task], address: str, limits: JobLimits) -> Iterator[tuple[int, SourceResult]]:
     run = uuid.uuid4().hex[:12]  # another run's tasks must not be taken for ours
+    threads = max(1, sum(client.nthreads().values()))
+    size = max(1, min(BATCH, len(tasks) // (threads * AHEAD)))
     waiting = iter(tasks)
-    known: dict[str, Task] = {}
+    known: dict[str, list[Task]] = {}
 
     def submit() -> Any:
-        task = next(waiting, None)
-        if task is None:
+        batch = list(islice(waiting, size))
+        if not batch:
             return None
-        key = f"pvboot-check-{run}-{task[0]}"
-        known[key] = task
-        return client.submit(check_there, task[1], codec.encode_options(task[2]), tuple(limits), key=key, pure=False)
+        key = f"pvboot-check-{run}-{batch[0][0]}"
+        known[key] = batch
+        packed = [(number, source, codec.encode_options(options)) for number, source, options in batch]
+        return client.submit(check_there, packed, tuple(limits), key=key, pure=False)
 
-    threads = max(1, sum(client.nthreads().values()))
     first = [future for future in (submit() for _ in range(threads * AHEAD)) if future is not None]
     done: Any = import_module("distributed").as_completed(first, loop=client.loop, raise_errors=False)
     for future in done:
-        task = known.pop(future.key)
+        batch = known.pop(future.key)
         following = submit()
         if following is not None:
             done.add(following)
-        yield task[0], _result_of(future, task[1])
+        for task, result in zip(batch, _results_of(future, batch), strict=True):
+            yield task[0], result
     if known:
-        raise NetworkError("the Dask cluster lost sources", where=address, found=f"{len(known)} without a result")
+        raise NetworkError(
+            "the Dask cluster lost sources", where=address, found=f"{len(known)} batches without results"
+        )
 
 
-def _result_of(future: Any, source: str) -> SourceResult:
+def _results_of(future: Any, batch: list[Task]) -> list[SourceResult]:
     if future.status != "finished":
         error = future.exception() if future.status == "error" else None
-        return stopped(source, f"the cluster could not check it: {error or future.status}")
+        return [stopped(task[1], f"the cluster could not check it: {error or future.status}") for task in batch]
     try:
-        return codec.decode(future.result())
+        return [codec.decode(line) for line in future.result()]
     except ValueError as err:
-        return stopped(source, f"its checker answered nonsense: {err}")
+        return [stopped(task[1], f"its checker answered nonsense: {err}") for task in batch]

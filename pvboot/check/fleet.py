@@ -12,7 +12,6 @@ import os
 import resource
 import select
 import tempfile
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -21,14 +20,14 @@ from pvboot.check import codec
 from pvboot.check.engine import check_source, failed
 from pvboot.check.model import CheckOptions, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource, open_for_check
+from pvboot.check.progress import Progress
 from pvboot.check.rules import load_rules
 from pvboot.check.run_entry import run_limits
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, ChildKilled, Job, JobLimits, Message, SandboxError
+from pvboot.confine.child import Channel, Work
+from pvboot.confine.jobs import CODE, FILES, NETWORK, ChildKilled, Grants, Job, JobLimits, Message, SandboxError
 from pvboot.errors import PvbootError
 from pvboot.sources import is_url
-from pvboot.unpack import ByteStream, UnpackError, unpack
-from pvboot.unpack.codecs import GZIP_WBITS
 
 LIMITS: Final = JobLimits(parse_seconds=60, cpu_seconds=60, memory_bytes=1 << 30, wall_seconds=300)
 TRIES: Final = 2  # of a source whose checker was ended by somebody else
@@ -38,18 +37,11 @@ REPORT_LIMIT_BYTES: Final = 64 << 20
 Task = tuple[int, str, CheckOptions]
 
 
-def _unpack(data: bytes) -> SourceResult:
-    try:
-        return codec.decode(b"".join(unpack("gzip", ByteStream.of(data), REPORT_LIMIT_BYTES)))
-    except UnpackError as err:
-        raise ValueError(str(err)) from err
-
-
 CHECKER: Final = Job(
     "pvboot-checker",
     "the reader of the guest",
     "reading the guest",
-    {"result": Message(REPORT_LIMIT_BYTES, _unpack, final=True)},
+    {"result": Message(REPORT_LIMIT_BYTES, codec.decode, final=True)},
     limit_bytes=REPORT_LIMIT_BYTES,
 )
 
@@ -64,6 +56,8 @@ def run_fleet(
 
     Never raises for what a source holds or does to its reader.
     """
+    if not tasks:
+        return
     waiting = deque(tasks)
     running: dict[parent.Child, Task] = {}
     tries: Counter[int] = Counter()
@@ -91,6 +85,22 @@ def run_fleet(
                     waiting.appendleft(task)
                 else:
                     yield task[0], stopped(task[1], str(result))
+
+
+def in_order(found: Iterable[tuple[int, SourceResult]], progress: Progress) -> Iterator[SourceResult]:
+    """The results by their numbers, whatever the order in which they are ready; `progress` is told of each at once."""
+    ready: dict[int, SourceResult] = {}
+    following = 0
+    try:
+        for number, result in found:
+            ready[number] = result
+            progress.done(result)
+            while following in ready:
+                progress.end()
+                yield ready.pop(following)
+                following += 1
+    finally:
+        progress.end()
 
 
 def check_confined(source: str, options: CheckOptions, limits: JobLimits = LIMITS) -> SourceResult:
@@ -151,23 +161,22 @@ def _start(source: str, options: CheckOptions, limits: JobLimits) -> parent.Chil
             f"{home}/.config",
             f"{home}/.netrc",
         )
-        job = CHECKER._replace(rights=NETWORK | CODE)
-        return parent.start(job, _work(source, options), limits=limits, readable=readable, scratch=tempfile.tempdir)
+        grants = Grants((), readable, tempfile.tempdir, uid=None)
+        return parent.start(CHECKER._replace(rights=NETWORK | CODE), _work(source, options), grants, limits)
     opened = open_for_check(source, options)
     try:
         if not opened.confinable:
-            job = CHECKER._replace(rights=rights | FILES)
-            return parent.start(job, _work(source, options), limits=limits, readable=(source, *options.disks))
+            grants = Grants((), (source, *options.disks), uid=None)
+            return parent.start(CHECKER._replace(rights=rights | FILES), _work(source, options), grants, limits)
         job = CHECKER._replace(rights=rights)
-        return parent.start(job, _work(source, options, opened), keep=opened.fds, limits=limits, uid=NOBODY)
+        return parent.start(job, _work(source, options, opened), Grants(opened.fds), limits)
     finally:
         opened.close()
 
 
-def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> parent.Work:
-    def work(channel: parent.Channel) -> None:
-        result = codec.encode(check_source(source, options, opened))
-        channel.send("result", zlib.compress(result.encode("ascii"), 1, GZIP_WBITS))
+def _work(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Work:
+    def work(channel: Channel) -> None:
+        channel.send("result", codec.encode(check_source(source, options, opened)).encode())
 
     return work
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from pvboot.check.model import CheckOptions
 from pvboot.confine import layers, parent, preload
-from pvboot.confine.jobs import CODE, NOBODY, Job, JobLimits, Message, SandboxError
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import CODE, Grants, Job, JobLimits, Message, SandboxError
 from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
@@ -89,11 +90,11 @@ def run_layout(layout: DomainLayout, until: str | None, cpu_seconds: float) -> R
         wall_seconds=limit * WALL_FACTOR + WALL_SLACK_SECONDS,
     )
 
-    def work(channel: parent.Channel) -> None:
+    def work(channel: Channel) -> None:
         ran = _start(layout, until, cpu_seconds)
         channel.send("ran", json.dumps([ran.good, ran.seconds, ran.line, ran.reason]).encode())
 
-    report = parent.run(MACHINE, work, keep=_descriptors(), limits=limits, uid=NOBODY)
+    report = parent.run(MACHINE, work, Grants(tuple(_descriptors())), limits)
     ran = report.get("ran")
     if not isinstance(ran, Ran):
         raise SandboxError("the entry could not be started", found=str(report.get("error") or "the child said nothing"))

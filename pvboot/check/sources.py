@@ -13,7 +13,7 @@ from pvboot.check.api import Problem
 from pvboot.check.model import CheckOptions
 from pvboot.check.opened import OpenedSource
 from pvboot.check.rules.engine import NO_MENU, UNREADABLE_MENU
-from pvboot.check.subject import Subject
+from pvboot.check.subject import Listener, Subject
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError
 from pvboot.menu import dialects
@@ -131,18 +131,19 @@ def _introduce(subjects: list[Subject]) -> None:
 def _subject(source: str, devices: Devices, found: FoundMenu, options: CheckOptions) -> Subject:
     """Read a menu and understand it.  A `menu.lst` is parsed once for both."""
     data, complete = read_menu(found, MENU_LIMIT_BYTES)
-    context = context_of(devices, found)
-    dialect = found.dialect
-    name = f"{context.volume or ''}{context.path}"
-    if dialect is dialects.MENU_LST:
+    listener = Listener()
+    context = replace(context_of(devices, found), on_warning=listener)
+    tree = None
+    if found.dialect is dialects.MENU_LST:
         from grammars.menu_lst import parse
 
-        tree = parse(data, name)
-        subject = Subject(source, data, dialect.name, context.volume, context.path, build_tree(tree, context))
-        subject.tree = tree
+        tree = parse(data, f"{context.volume or ''}{context.path}")
+        menu = build_tree(tree, context)
     else:
-        menu = dialect.builder()(data, context)
-        subject = Subject(source, data, dialect.name, context.volume, context.path, menu)
+        menu = found.dialect.builder()(data, context)
+    subject = Subject(source, data, found.dialect.name, context.volume, context.path, menu, options=options)
     subject.devices = devices if devices.disks else None
-    subject.options, subject.complete = options, complete
+    subject.complete, subject.listener = complete, listener
+    if tree is not None:
+        subject.tree = tree
     return subject

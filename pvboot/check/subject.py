@@ -17,7 +17,7 @@ from grammars.spans import SourceSpan
 from pvboot.check.model import DEFAULTS, CheckOptions
 from pvboot.device_names import read_device
 from pvboot.menu.loads import GRUB, EntryLoads, entry_loads
-from pvboot.menu.model import Entry, Menu
+from pvboot.menu.model import Entry, Menu, MenuWarning
 
 if TYPE_CHECKING:
     from grammars.fields import Field, FieldFile
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 ENTRIES_OPENED: Final = 500  # entries whose files are looked at
 
+WARNINGS_KEPT: Final = 50_000
+
 Made = TypeVar("Made")
+Owned = tuple[MenuWarning, "int | None"]
 
 _GRAMMARS: Final = {
     "menu.lst": "grammars.menu_lst",
@@ -38,6 +41,18 @@ _GRAMMARS: Final = {
 }
 
 
+class Listener:
+    """Warnings of a menu as they arise, each with the index of the entry whose script is being run."""
+
+    def __init__(self) -> None:
+        self.heard: list[Owned] = []
+        self.entry: int | None = None
+
+    def __call__(self, warning: MenuWarning) -> None:
+        if len(self.heard) < WARNINGS_KEPT:
+            self.heard.append((warning, self.entry))
+
+
 @dataclass(eq=False)
 class Subject:
     """One menu of a source.
@@ -45,7 +60,7 @@ class Subject:
     `data` is what stands in the file (b"" for a directory of entries), `complete` False if that was cut at 8 MiB.
     `volume` is the canonical device name, None for a plain file.  `devices` are the guest's disks; None if there are
     none, so that nothing about files can be said.  `others` are the other menus of the same source, in the order in
-    which they are found; `chosen` says that this is the one that pvboot boots from.
+    which they are found; `chosen` says that this is the one that pvboot boots from.  `listener` hears its warnings.
     """
 
     source: str
@@ -59,6 +74,7 @@ class Subject:
     complete: bool = True
     chosen: bool = True
     others: tuple[Subject, ...] = ()
+    listener: Listener = field(default_factory=Listener)
     _other_texts: dict[str, list[str]] = field(default_factory=dict)
     _made: dict[object, Any] = field(default_factory=dict)
 
@@ -148,6 +164,7 @@ class Subject:
 
     def _open(self, entry: Entry) -> EntryLoads:
         root = read_device(self.volume)[0] if self.volume else None
+        self.listener.entry = entry.index
         return entry_loads(entry, root, self.devices if self.options.depth != "text" else None, GRUB)
 
     def names(self, entry: Entry) -> EntryLoads:

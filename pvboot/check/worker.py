@@ -1,99 +1,67 @@
-"""A process that checks one source after the other for a worker of a cluster: `python -m pvboot.check.worker`.
+"""A process that checks sources for a worker of a cluster: `python -m pvboot.check.worker`.
 
-A worker of Dask has threads and must not fork, so that each thread has such a process.  Jobs come as lines of JSON on
-standard input, results leave as lines on standard output; it ends with its input.
+A worker of Dask has threads and must not fork.  Tasks come as lines of JSON on standard input, results leave as lines
+on standard output as they are ready.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
-import time
-from typing import BinaryIO, Final
+from collections.abc import Sequence
+from typing import Final
 
-from pvboot.check.codec import decode_options, encode, encode_options
-from pvboot.check.fleet import TRIES, check_confined, stopped
-from pvboot.check.model import CheckOptions
+from pvboot.check import codec
+from pvboot.check.fleet import TRIES, Task, run_fleet, stopped
+from pvboot.check.model import SourceResult
 from pvboot.check.run_entry import RUN_FACTOR
 from pvboot.confine.jobs import JobLimits
+from pvboot.confine.layers import die_with_parent
 
-GRACE_SECONDS: Final = 15.0  # for a process whose child is out of time to say so itself
-LINE_LIMIT_BYTES: Final = 256 << 20
-
-
-class Checker:
-    """One such process, started again when it dies, for a thread that waits for each result."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def check(self, source: str, options: CheckOptions, limits: JobLimits) -> bytes:
-        """The result of one source as the codec writes it; never raises for what the source holds."""
-        line = json.dumps([source, encode_options(options), limits]).encode() + b"\n"
-        for _ in range(TRIES):
-            answer = self._ask(line, (limits.wall_seconds or 0) * RUN_FACTOR + GRACE_SECONDS)
-            if answer.endswith(b"\n"):
-                return answer
-            self.end()
-        return encode(stopped(source, "its checker was ended")).encode()
-
-    def _ask(self, line: bytes, seconds: float) -> bytes:
-        """A whole line, or less if the process died or takes too long."""
-        if self._process is None:
-            path = os.pathsep.join(folder for folder in sys.path if folder)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pvboot.check.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path},
-            )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        deadline = time.monotonic() + seconds
-        answer = bytearray()
-        poll = select.poll()
-        poll.register(self._process.stdout, select.POLLIN)
-        try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-            while not answer.endswith(b"\n") and len(answer) < LINE_LIMIT_BYTES:
-                if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                    break
-                piece = os.read(self._process.stdout.fileno(), 1 << 20)
-                if not piece:
-                    break
-                answer += piece
-        except OSError:  # it is gone
-            pass
-        return bytes(answer)
-
-    def end(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+GRACE_SECONDS: Final = 15.0  # beyond what its children may take
 
 
-def serve(jobs: BinaryIO, results: BinaryIO) -> None:
-    """Work until `jobs` ends."""
-    for line in jobs:
-        source, options, limits = json.loads(line)
-        result = check_confined(source, decode_options(options), JobLimits(*limits))
-        results.write(encode(result).encode("ascii") + b"\n")
-        results.flush()
+def check_elsewhere(tasks: Sequence[Task], limits: JobLimits) -> list[SourceResult]:
+    """Check the sources in a process of their own, and those that it left when it died in one more."""
+    found: dict[int, SourceResult] = {}
+    for _ in range(TRIES):
+        left = [task for task in tasks if task[0] not in found]
+        lines = [json.dumps([*task[:2], codec.encode_options(task[2]), limits]) for task in left]
+        seconds = len(left) * (limits.wall_seconds or 0) * RUN_FACTOR + GRACE_SECONDS
+        for line in _lines_of(lines, seconds) if left else ():
+            number, _, result = line.partition(b" ")
+            found[int(number)] = codec.decode(result)
+    return [found.get(task[0]) or stopped(task[1], "its checker was ended") for task in tasks]
+
+
+def _lines_of(lines: list[str], seconds: float) -> list[bytes]:
+    """The whole lines that a process says to these; fewer if it dies."""
+    path = os.pathsep.join(folder for folder in sys.path if folder)
+    command = [sys.executable, "-m", "pvboot.check.worker", str(os.getpid())]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path}
+    text = "".join(f"{line}\n" for line in lines).encode()
+    try:
+        said = subprocess.run(command, input=text, stdout=subprocess.PIPE, env=environment, timeout=seconds).stdout
+    except subprocess.TimeoutExpired as err:
+        said = err.stdout or b""
+    return said.split(b"\n")[:-1]
 
 
 def main() -> None:
     """Run as a program.  Whatever is printed by mistake goes to stderr and not between the results."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent's pipe, not with the keyboard
+    die_with_parent(int(sys.argv[1]))
     out = os.dup(1)
     os.dup2(2, 1)
+    tasks, limits = [], None
+    for line in sys.stdin:
+        number, source, options, limits = json.loads(line)
+        tasks.append((number, source, codec.decode_options(options)))
     with open(out, "wb") as results:
-        serve(sys.stdin.buffer, results)
+        for number, result in run_fleet(tasks, 1, JobLimits(*limits or ())):
+            results.write(b"%d %s\n" % (number, codec.encode(result).encode()))
+            results.flush()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from pvboot.confine import layers
-from pvboot.confine.jobs import NOBODY, Job, JobLimits, SandboxError
-from pvboot.confine.parent import Channel, Child, Report, become
+from pvboot.confine.child import Channel, become
+from pvboot.confine.jobs import Grants, Job, JobLimits, SandboxError
+from pvboot.confine.parent import Child, Report
 
 MESSAGE_LIMIT_BYTES = 16 << 10
 ANSWER_SECONDS = 20.0
@@ -103,7 +104,7 @@ def _start(control: socket.socket, message: bytes, fds: list[int], job: Job, wor
     if not child:
         fd, talk = fds
         limits, about = json.loads(message)
-        become(job, lambda channel: work(channel, fd, about), talk, {fd}, JobLimits(*limits), me, NOBODY)
+        become(job, lambda channel: work(channel, fd, about), talk, JobLimits(*limits), Grants((fd,)), me)
     for fd in fds:
         os.close(fd)
     if child > 0:

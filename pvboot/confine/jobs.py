@@ -51,6 +51,21 @@ class JobLimits(NamedTuple):
     wall_seconds: float | None = 120.0
 
 
+class Grants(NamedTuple):
+    """What one child is given: descriptors `keep`; with FILES and NETWORK the files below `readable`, with NETWORK a
+    directory for unnamed files.  `uid` is what root becomes.  Without `confined` it keeps all that its parent has."""
+
+    keep: tuple[int, ...] = ()
+    readable: tuple[str, ...] = ()
+    scratch: str | None = None
+    uid: int | None = NOBODY
+    confined: bool = True
+
+
+DEFAULT_LIMITS: Final = JobLimits()
+NOTHING: Final = Grants()
+
+
 def text(data: bytes) -> str:
     """The value as text that is safe to print."""
     return safe(data.decode("utf-8", "surrogateescape"))

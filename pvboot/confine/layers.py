@@ -14,7 +14,7 @@ import signal
 import struct
 from collections.abc import Callable, Collection
 
-from pvboot.confine.jobs import CODE, FILES, NETWORK, TERMINAL, JobLimits, SandboxError
+from pvboot.confine.jobs import CODE, FILES, NETWORK, NOTHING, TERMINAL, Grants, JobLimits, SandboxError
 from pvboot.confine.seccomp import program
 
 FILE_DESCRIPTORS = 256  # that a child may open beside those it is given, if it may open any
@@ -66,29 +66,20 @@ def name_process(name: str) -> None:
     _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def confine(
-    rights: int,
-    keep: Collection[int],
-    limits: JobLimits,
-    *,
-    parent: int,
-    uid: int | None,
-    readable: Collection[str] = (),
-    scratch: str | None = None,
-) -> str:
-    """Give up all rights but the descriptors `keep` and `rights`; the layers that hold, then those that do not and why.
+def confine(rights: int, grants: Grants, limits: JobLimits, parent: int) -> str:
+    """Give up all rights but these and what is granted; the layers that hold, then those that do not and why.
 
-    Files below `readable` stay open to reading with FILES and NETWORK, unnamed ones can be made in `scratch`.  Raises
-    `SandboxError` where half a layer would be left.
+    Raises `SandboxError` where half a layer would be left.
     """
+    keep = grants.keep
     limits = limits._replace(memory_bytes=limits.memory_bytes + address_space_bytes())
     close_others(keep, standard=not rights & TERMINAL)
     steps: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("user", lambda: drop_user(uid)),
+        ("user", lambda: drop_user(grants.uid)),
         ("not traceable", lambda: _prctl(_PR_SET_DUMPABLE, 0)),
         ("dies with its parent", lambda: die_with_parent(parent)),
         ("no new privileges", lambda: _prctl(_PR_SET_NO_NEW_PRIVS, 1)),
-        ("landlock", lambda: restrict_files(rights, readable, scratch)),  # opens descriptors, so before the limits
+        ("landlock", lambda: restrict_files(rights, grants)),  # opens descriptors, so before the limits
         ("limits", lambda: set_limits(limits, keep, rights)),
         ("seccomp", lambda: restrict_calls(rights)),
     )
@@ -168,8 +159,8 @@ def _prctl(option: int, value: int, pointer: int = 0) -> str:
     return os.strerror(ctypes.get_errno()) if _LIBC.prctl(option, value, pointer, 0, 0) else ""
 
 
-def restrict_files(rights: int = 0, readable: Collection[str] = (), scratch: str | None = None) -> str:
-    """Landlock: no file can be opened but to read below `readable`, no TCP used but with NETWORK; "" or why not."""
+def restrict_files(rights: int = 0, grants: Grants = NOTHING) -> str:
+    """Landlock: no file can be opened but those that are granted, no TCP used but with NETWORK; "" or why not."""
     abi = _LIBC.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)
     if abi < 1:
         return f"not in this kernel ({os.strerror(ctypes.get_errno())})"
@@ -184,9 +175,9 @@ def restrict_files(rights: int = 0, readable: Collection[str] = (), scratch: str
     if ruleset < 0:
         return f"no rule set ({os.strerror(ctypes.get_errno())})"
     try:
-        places = [(path, _READ_FILE | _READ_DIRECTORY) for path in readable]
-        if scratch is not None:
-            places.append((scratch, _READ_FILE | _WRITE_FILE | _TRUNCATE))
+        places = [(path, _READ_FILE | _READ_DIRECTORY) for path in grants.readable]
+        if grants.scratch is not None:
+            places.append((grants.scratch, _READ_FILE | _WRITE_FILE | _TRUNCATE))
         for path, allowed in places:
             _allow(ruleset, path, allowed & handled)
         failed = _LIBC.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)

@@ -6,76 +6,25 @@ it is killed in time; one that cannot even be killed (it sleeps in the kernel) i
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
 
-from pvboot.confine import layers, preload
-from pvboot.confine.jobs import NETWORK, TEXT_LIMIT_BYTES, ChildKilled, Inbox, Job, JobLimits, SandboxError, pack
-from pvboot.errors import PvbootError
+from pvboot.confine import preload
+from pvboot.confine.child import Work, become
+from pvboot.confine.jobs import DEFAULT_LIMITS, NOTHING, ChildKilled, Grants, Inbox, Job, JobLimits, SandboxError
 
 END_SECONDS = 10.0  # for a child that has closed its pipe to end
 KILL_SECONDS = 5.0  # for one that is killed
 PIECE_BYTES = 1 << 16
-DEFAULT_LIMITS = JobLimits()
 TICK_SECONDS = 0.01
 
 _left: list[int] = []  # killed, and not yet gone
-
-
-class ModuleWanted(BaseException):
-    """The child needs a module that it can no longer load.  No `Exception`: handlers of errors must not eat it."""
-
-
-class Channel:
-    """The child's way to speak to its parent."""
-
-    __slots__ = ("fd", "job")
-
-    def __init__(self, job: Job, fd: int) -> None:
-        self.job = job
-        self.fd = fd
-
-    def send(self, name: str, value: bytes | str = b"") -> None:
-        """One message; a text that is longer than its schema allows is cut."""
-        if isinstance(value, str):
-            message = self.job.messages.get(name)
-            limit = TEXT_LIMIT_BYTES if message is None else message.limit_bytes
-            value = _encode(value)[:limit]
-        packed = memoryview(pack(name, value))
-        while packed:
-            packed = packed[os.write(self.fd, packed) :]
-
-    def parsing_done(self) -> None:
-        """Everything is understood and only copying is left: the clock of `parse_seconds` stops."""
-        self.send("parsed")
-
-    def receive(self, size: int) -> bytes | None:
-        """Exactly `size` bytes of a request, None when the parent asks no more."""
-        data = b""
-        while len(data) < size:
-            piece = os.read(self.fd, size - len(data))
-            if not piece:
-                return None
-            data += piece
-        return data
-
-
-def _encode(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a pair, of a name in UTF-16
-        return text.encode("utf-8", "backslashreplace")
-
-
-Work = Callable[[Channel], None]
 
 
 class Report:
@@ -296,10 +245,12 @@ def cpu_seconds_of(pid: int) -> float:
 # --- starting ---------------------------------------------------------------------------------------------
 
 
-def run(job: Job, work: Work, *, outputs: Sequence[int] = (), **options: Any) -> Report:
+def run(
+    job: Job, work: Work, grants: Grants = NOTHING, limits: JobLimits = DEFAULT_LIMITS, *, outputs: Sequence[int] = ()
+) -> Report:
     """Start a child and wait for its end, as often as it lacks a module that it may have.  Raises `SandboxError`.
 
-    `outputs` are files that are emptied before each start.  The others are those of `start`.
+    `outputs` are files that are emptied before each start.
     """
     report = Report()
     asked: set[object] = set()
@@ -308,7 +259,7 @@ def run(job: Job, work: Work, *, outputs: Sequence[int] = (), **options: Any) ->
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
         report.messages.clear()
-        wanted = start(job, work, report=report, **options).wait().get("need")
+        wanted = start(job, work, grants, limits, report).wait().get("need")
         if wanted is None:
             return report
         if wanted in asked:
@@ -318,20 +269,11 @@ def run(job: Job, work: Work, *, outputs: Sequence[int] = (), **options: Any) ->
 
 
 def start(
-    job: Job,
-    work: Work,
-    *,
-    keep: Collection[int] = (),
-    limits: JobLimits = DEFAULT_LIMITS,
-    uid: int | None = None,
-    confined: bool = True,
-    readable: Collection[str] = (),
-    scratch: str | None = None,
-    report: Report | None = None,
+    job: Job, work: Work, grants: Grants = NOTHING, limits: JobLimits = DEFAULT_LIMITS, report: Report | None = None
 ) -> Child:
-    """Start a child that does `work` with the descriptors `keep` and the rights of its job, and nothing else.
+    """Start a child that does `work` with the rights of its job and what it is granted, and nothing else.
 
-    `uid` is what root becomes; for `readable` and `scratch` see `layers.confine`.  Not for programs with threads.
+    Not for programs with threads.
     """
     _left[:] = [pid for pid in _left if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     receive, send = os.pipe()
@@ -341,79 +283,10 @@ def start(
     pid = os.fork()
     if not pid:
         os.close(receive)
-        become(job, work, send, keep, limits, parent, uid, confined=confined, readable=readable, scratch=scratch)
+        become(job, work, send, limits, grants, parent)
     os.close(send)
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:
         pidfd = -1
     return Child(job, limits, pid, pidfd, receive, report or Report())
-
-
-def become(
-    job: Job,
-    work: Work,
-    send: int,
-    keep: Collection[int],
-    limits: JobLimits,
-    parent: int,
-    uid: int | None,
-    *,
-    confined: bool = True,
-    readable: Collection[str] = (),
-    scratch: str | None = None,
-) -> NoReturn:
-    """Be the child from here on."""
-    code = 1
-    channel = Channel(job, send)
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        layers.name_process(job.name)
-        layers.die_with_parent(parent)
-        held = ""
-        if confined:
-            if not job.rights & NETWORK:
-                sys.meta_path.insert(0, Gate(job))
-            kept = {*keep, send}
-            held = layers.confine(job.rights, kept, limits, parent=parent, uid=uid, readable=readable, scratch=scratch)
-        channel.send("ready", held)
-        gc.enable()
-        work(channel)
-        code = 0
-    except ModuleWanted as err:
-        channel.send("need", str(err))
-        code = 0
-    except MemoryError:
-        channel.send("error", f"{job.doing} takes more than {limits.memory_bytes >> 20} MiB of memory")
-        code = 0
-    except KeyboardInterrupt:  # Ctrl-C as a key of a raw terminal
-        channel.send("error", "interrupted")
-        code = 0
-    except PvbootError as err:
-        channel.send("error", str(err))
-        code = 0
-    except OSError as err:
-        channel.send("error", f"{err.filename or 'input or output'}: {err.strerror or err}")
-        code = 0
-    except Exception as err:
-        channel.send("error", f"internal error: {type(err).__name__}: {err}")
-        code = 0
-    finally:
-        os._exit(code)
-
-
-class Gate:
-    """An import finder that stands before all others: nothing can be loaded from here on."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
-        """Ask the parent for a module that the job may have; others are not there."""
-        if name in sys.builtin_module_names:
-            return
-        for module in self._job.on_demand:
-            if module == name or module.startswith(f"{name}."):
-                raise ModuleWanted(module)
-        raise ModuleNotFoundError(f"a confined process cannot load {name}", name=name)

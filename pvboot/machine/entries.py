@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pvboot.xen.paging import PTE_ACCESSED, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
+from pvboot.xen.paging import PTE_ACCESSED, PTE_FRAME, PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_RW, PTE_USER
 
 # Flags a domain without devices may not set: PWT, PCD, PAT/PSE; G only in L1.
 L1_FORBIDDEN = 0x098
 UPPER_FORBIDDEN = 0x198
 PAE_L3_FORBIDDEN = 0x198 | 0xFFF << 52
+
+
+def frames_of(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """The frames that entries name."""
+    return ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
 
 
 def adjust_l1_entries(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

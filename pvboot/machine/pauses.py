@@ -9,19 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from pvboot.machine.entries import frames_of
 from pvboot.machine.memory import Memory
-from pvboot.xen.paging import (
-    ENTRIES,
-    PTE_FRAME,
-    PTE_NX,
-    PTE_PRESENT,
-    canonical,
-    is_guest_address,
-    level_shift,
-    levels_of,
-)
+from pvboot.xen.paging import ENTRIES, PTE_NX, PTE_PRESENT, canonical, is_guest_address, level_shift, levels_of
 
 PAUSE = b"\xf3\x90"
 SITES_MAX = 4000
@@ -61,15 +52,11 @@ def _executable_runs(memory: Memory, va: int, table: int) -> Iterator[tuple[int,
     """Executable mappings of an L1 table, in runs of consecutive addresses and frames."""
     entries = memory.frames[table]
     usable = np.flatnonzero((entries & np.uint64(PTE_PRESENT | PTE_NX)) == PTE_PRESENT)
-    mfns = _frames_of(entries[usable])
+    mfns = frames_of(entries[usable])
     breaks = np.flatnonzero((np.diff(usable) != 1) | (np.diff(mfns) != 1)) + 1
     for run in np.split(np.arange(len(usable)), breaks):
         if len(run) and int(mfns[run[-1]]) < memory.total:
             yield va + (int(usable[run[0]]) << 12), memory.read(int(mfns[run[0]]), 0, len(run) << 12)
-
-
-def _frames_of(entries: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    return ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
 
 
 def l1_tables(memory: Memory, root: int) -> Iterator[tuple[int, int]]:
@@ -83,7 +70,7 @@ def _tables_below(memory: Memory, table: int, level: int, va: int) -> Iterator[t
         return
     entries = memory.frames[table, : 4 if memory.width == 32 and level == 3 else ENTRIES]
     present = np.flatnonzero(entries & np.uint64(PTE_PRESENT))
-    for index, target in zip(present, _frames_of(entries[present]), strict=True):
+    for index, target in zip(present, frames_of(entries[present]), strict=True):
         start = canonical(memory.width, va | int(index) << level_shift(level))
         # A table that contains itself would lead back up.
         if is_guest_address(memory.width, start) and target < memory.total and target != table:

@@ -25,6 +25,7 @@ from pvboot.machine.entries import (
     adjust_l1_entry,
     adjust_upper_entry,
     forbidden_flags,
+    frames_of,
 )
 from pvboot.machine.memory import Memory
 from pvboot.xen.paging import (
@@ -215,7 +216,7 @@ class FrameTable:
             return 0
         if (entries & np.uint64(L1_FORBIDDEN)).any():
             return -errno.EINVAL
-        targets = ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+        targets = frames_of(entries)
         writable = (entries & np.uint64(PTE_RW)) != 0
         result = self._check_mapped(targets, writable)
         if result:
@@ -232,7 +233,7 @@ class FrameTable:
         for start in range(0, len(mfns), BATCH_TABLES):
             tables = self.memory.frames[mfns[start : start + BATCH_TABLES]]
             entries = tables[(tables & np.uint64(PTE_PRESENT)) != 0]
-            targets = ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+            targets = frames_of(entries)
             np.subtract.at(self.references, targets, 1)
             if self.strict:
                 writable = targets[(entries & np.uint64(PTE_RW)) != 0]
@@ -243,7 +244,7 @@ class FrameTable:
         """Present entries of an L2's guest slots and the frames they name; linear self-maps are left out."""
         table = self.memory.frames[mfn, :slots]
         entries = table[(table & np.uint64(PTE_PRESENT)) != 0]
-        targets = ((entries & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+        targets = frames_of(entries)
         linear = (targets == mfn) & ((entries & np.uint64(PTE_RW)) == 0)
         return entries, targets[~linear]
 

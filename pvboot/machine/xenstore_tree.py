@@ -164,10 +164,6 @@ class Store:
         names = (node[len(prefix) :] for node in nodes if node.startswith(prefix) and node != "/")
         return sorted(name for name in names if name and "/" not in name)
 
-    def exists(self, path: str) -> bool:
-        """Whether a node is there, permissions aside."""
-        return path in self._nodes
-
     def _put(self, path: str, node: Node, number: int) -> None:
         nodes, transaction = self._view(number)
         self._version += 1

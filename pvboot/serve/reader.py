@@ -10,7 +10,7 @@ from fsdrivers.blocks import FileSource, container_name
 from fsdrivers.extents import joined
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
-from pvboot.confine.parent import Channel
+from pvboot.confine.child import Channel
 from pvboot.errors import PvbootError
 from pvboot.menu.dialects import search_order
 from pvboot.serve import reader_codec as codec

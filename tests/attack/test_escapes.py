@@ -19,9 +19,9 @@ from fixtures.make_images import make
 from pvboot.check import fleet, run_entry
 from pvboot.check.model import CheckOptions
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, TERMINAL, SandboxError
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, TERMINAL, Grants, SandboxError
 from pvboot.libxl.netboot import main as netboot
-from pvboot.libxl.netboot import sources
 from pvboot.libxl.pygrub import guest
 from pvboot.libxl.pygrub import main as pygrub
 from pvboot.serve import images
@@ -68,8 +68,7 @@ def boot_menu(attack: Attack, monkeypatch: pytest.MonkeyPatch, folder: str) -> s
 
 def netboot_from(location: str) -> Job:
     def job(attack: Attack, monkeypatch: pytest.MonkeyPatch, folder: str) -> str:
-        for source in (sources.Image, sources.Directory, sources.Remote):
-            monkeypatch.setattr(source, "deliver", attack)
+        monkeypatch.setattr(netboot, "_work", attack)
         place = location.format(folder=folder)
         return said_by(lambda: netboot.run([f"--location={place}", f"--output-directory={folder}/out"]), monkeypatch)
 
@@ -207,10 +206,10 @@ def test_without_confinement_the_attempts_succeed(target: tuple[str, list[socket
     folder, sockets = target
     tcp, udp = (sock.getsockname()[1] for sock in sockets[:2])
 
-    def attack(_channel: parent.Channel) -> NoReturn:
+    def attack(_channel: Channel) -> NoReturn:
         raise SandboxError(json.dumps(try_all(Target(folder, tcp, udp, os.getppid()), HARMLESS)))
 
-    said = parent.run(pygrub.READER, attack, confined=False).get("error")
+    said = parent.run(pygrub.READER, attack, Grants(confined=False)).get("error")
     assert json.loads(str(said)) == dict.fromkeys(HARMLESS, "done")
 
 

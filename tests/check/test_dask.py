@@ -74,14 +74,17 @@ def test_the_report_is_that_of_one_machine(run_cli: RunCli, guests: list[str], a
     assert len(json.loads(there.stdout)["sources"]) == len(guests)
 
 
-def test_no_checker_is_left_when_the_cluster_ends(guests: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
-    ) as cluster:
-        list(run_on_dask([(0, guests[0], OPTIONS)], cluster.scheduler_address, LIMITS))
-        checkers = checker_pids(worker_pids(cluster.scheduler_address))
-        assert len(checkers) == 1
+def test_no_checker_is_left_when_a_worker_ends(guests: list[str], address: str) -> None:
+    """Its process is killed in the middle of a batch; the scheduler gives the batch to the other worker."""
+    tasks = [(number, guests[number % 8], OPTIONS) for number in range(60)]
+    results = run_on_dask(tasks, address, LIMITS)
+    next(results)
+    workers = worker_pids(address)
+    checkers = checker_pids(workers)
+    while not checkers:
+        checkers = checker_pids(workers)
+    os.kill(next(parent_of(pid) for pid in checkers), signal.SIGKILL)
+    list(results)
     for _ in range(100):
         if not any(Path(f"/proc/{pid}").exists() for pid in checkers):
             return
@@ -89,15 +92,18 @@ def test_no_checker_is_left_when_the_cluster_ends(guests: list[str], monkeypatch
     raise AssertionError(f"left: {checkers}")
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def checker_pids(parents: list[int]) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            status, command = (folder / "status").read_text(), (folder / "cmdline").read_bytes()
+            if b"pvboot.check.worker" in (folder / "cmdline").read_bytes() and parent_of(int(folder.name)) in parents:
+                found.append(int(folder.name))
         except OSError:  # it has ended
             continue
-        if b"pvboot.check.worker" in command and any(f"PPid:\t{pid}\n" in status for pid in parents):
-            found.append(int(folder.name))
     return found
 
 

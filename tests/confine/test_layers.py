@@ -22,8 +22,20 @@ from typing import Any
 import pytest
 
 from pvboot.confine import layers, parent, seccomp
-from pvboot.confine.jobs import CODE, FILES, NETWORK, NOBODY, NOTE, TERMINAL, Job, JobLimits, Message, SandboxError
-from pvboot.confine.parent import Channel
+from pvboot.confine.child import Channel, Work
+from pvboot.confine.jobs import (
+    CODE,
+    FILES,
+    NETWORK,
+    NOBODY,
+    NOTE,
+    TERMINAL,
+    Grants,
+    Job,
+    JobLimits,
+    Message,
+    SandboxError,
+)
 
 LIMITS = JobLimits()
 JOB = Job("test", "the child", "testing", {"said": Message(1 << 20), "note": NOTE, "kernel": Message(final=True)})
@@ -47,8 +59,10 @@ def attempt(action: Callable[[], object], rights: int = 0, **options: Any) -> st
     return said.decode()
 
 
-def run(work: parent.Work, job: Job = JOB, **options: Any) -> parent.Report:
-    return parent.run(job, work, **{"uid": NOBODY, **options})
+def run(
+    work: Work, job: Job = JOB, *, limits: JobLimits = LIMITS, outputs: tuple[int, ...] = (), **grants: Any
+) -> parent.Report:
+    return parent.run(job, work, Grants(**grants), limits, outputs=outputs)
 
 
 def in_layer(layer: Callable[[], object], action: Callable[[], object]) -> str:
@@ -234,7 +248,7 @@ def spin() -> None:
         pass
 
 
-def ignore_everything(work: parent.Work) -> parent.Work:
+def ignore_everything(work: Work) -> Work:
     """What a child that was taken over can do about its signals and timers."""
 
     def both(channel: Channel) -> None:
@@ -245,7 +259,7 @@ def ignore_everything(work: parent.Work) -> parent.Work:
     return both
 
 
-def close_and(action: Callable[[], object]) -> parent.Work:
+def close_and(action: Callable[[], object]) -> Work:
     def work(channel: Channel) -> None:
         os.close(channel.fd)
         action()
@@ -253,7 +267,7 @@ def close_and(action: Callable[[], object]) -> parent.Work:
     return work
 
 
-def parsed_and(action: Callable[[], object]) -> parent.Work:
+def parsed_and(action: Callable[[], object]) -> Work:
     def work(channel: Channel) -> None:
         channel.parsing_done()
         action()
@@ -278,7 +292,7 @@ def sleep() -> None:
         (lambda _channel: os.kill(os.getpid(), signal.SIGSTOP), LIMITS, "Operation not permitted"),
     ],
 )
-def test_time(work: parent.Work, limits: JobLimits, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time(work: Work, limits: JobLimits, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parent, "END_SECONDS", 0.4)
     for variant in (work, ignore_everything(work)):
         before = time.monotonic()

@@ -107,9 +107,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def send(self, data: bytes) -> None:
-        """Bytes of a body."""
-        self.wfile.write(data)
-        self.served.sent += len(data)
+        """Bytes of a body, counted before the client can have them."""
+        for at in range(0, len(data), 1 << 16):
+            piece = data[at : at + (1 << 16)]
+            self.served.sent += len(piece)
+            self.wfile.write(piece)
 
     def reply(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         """A whole answer."""

@@ -46,3 +46,11 @@ def test_everything_is_read_as_linux_reads_it(name: str) -> None:
     image, manifest = factory.load(name)
     with contextlib.closing(open_source(image)) as source:
         assert tree_of(probe(source)) == manifest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", factory.crashes())
+def test_after_a_crash_everything_is_read_as_linux_recovers_it(mode: str) -> None:
+    for image, manifest in factory.load_crash(mode):
+        with contextlib.closing(open_source(image)) as source:
+            assert tree_of(probe(source)) == manifest

@@ -13,13 +13,12 @@ from pvboot.machine.vcpu import Vcpu
 from pvboot.xen._formats import SHARED_INFO_OFFSETS, VCPU_INFO_OFFSETS, WORD
 from pvboot.xen.constants import EVTCHNSTAT_IPI, EVTCHNSTAT_UNBOUND
 
-BOTH = pytest.mark.parametrize("width", [64, 32])
-
 
 class Channel:
     """Events of a small memory, with the guest's view of shared_info."""
 
     def __init__(self, width: int) -> None:
+        self.width = width
         self.memory = Memory(width, 16)
         self.vcpu = Vcpu(self.memory)
         self.events = Events(self.memory, self.vcpu)
@@ -40,10 +39,13 @@ class Channel:
         return int(self.word.unpack_from(self.memory.mm, self.vcpu.info + self.selector_at)[0])
 
 
-@BOTH
-def test_raising_selects_the_word_and_the_upcall(width: int) -> None:
-    channel = Channel(width)
-    port = width + 3  # in the second word
+@pytest.fixture(params=[64, 32])
+def channel(request: pytest.FixtureRequest) -> Channel:
+    return Channel(request.param)
+
+
+def test_raising_selects_the_word_and_the_upcall(channel: Channel) -> None:
+    port = channel.width + 3  # in the second word
     channel.events.raise_port(port)
     assert channel.events.is_pending(port) and not channel.events.is_pending(port + 1)
     assert channel.selector() == 2 and channel.vcpu.upcall_pending and channel.vcpu.pending
@@ -51,9 +53,7 @@ def test_raising_selects_the_word_and_the_upcall(width: int) -> None:
     assert not channel.vcpu.pending
 
 
-@BOTH
-def test_a_masked_port_stays_silent_until_unmasked(width: int) -> None:
-    channel = Channel(width)
+def test_a_masked_port_stays_silent_until_unmasked(channel: Channel) -> None:
     port = channel.events.bind(Port(EVTCHNSTAT_IPI))
     channel.mask(port, True)
     channel.events.raise_port(port)
@@ -62,9 +62,7 @@ def test_a_masked_port_stays_silent_until_unmasked(width: int) -> None:
     assert channel.vcpu.upcall_pending and channel.selector() == 1
 
 
-@BOTH
-def test_a_pending_port_is_not_raised_twice(width: int) -> None:
-    channel = Channel(width)
+def test_a_pending_port_is_not_raised_twice(channel: Channel) -> None:
     channel.events.raise_port(5)
     channel.memory.mm[channel.vcpu.info] = 0
     channel.events.raise_port(5)
@@ -75,9 +73,8 @@ def test_a_pending_port_is_not_raised_twice(width: int) -> None:
     assert channel.vcpu.upcall_pending
 
 
-@BOTH
-def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
-    events = Channel(width).events
+def test_ports_are_given_lowest_first_and_reused(channel: Channel) -> None:
+    events = channel.events
     events.bind_backend(1, "xenstore")
     events.bind_backend(2, "console")
     assert [events.bind(Port(EVTCHNSTAT_UNBOUND)) for _ in range(3)] == [3, 4, 5]
@@ -86,21 +83,18 @@ def test_ports_are_given_lowest_first_and_reused(width: int) -> None:
     assert events.unmask(77) == -errno.EINVAL
 
 
-@BOTH
-def test_ports_run_out(width: int) -> None:
-    channel = Channel(width)
+def test_ports_run_out(channel: Channel) -> None:
     count = channel.events.port_count
     numbers = [channel.events.bind(Port(EVTCHNSTAT_IPI)) for _ in range(count)]
     assert numbers[-2:] == [count - 1, -errno.ENOSPC]
     channel.events.raise_port(count - 1)
-    assert channel.selector() >> (width - 1) == 1
+    assert channel.selector() >> (channel.width - 1) == 1
     channel.events.reset()
     assert not channel.events.ports and channel.events.bind(Port(EVTCHNSTAT_IPI)) == 1
 
 
-@BOTH
-def test_virqs_are_bound_once(width: int) -> None:
-    events = Channel(width).events
+def test_virqs_are_bound_once(channel: Channel) -> None:
+    events = channel.events
     port = events.bind_virq(0)
     assert events.bind_virq(0) == -errno.EEXIST and events.bind_virq(24) == -errno.EINVAL
     assert events.raise_virq(0) and events.is_pending(port)
@@ -109,15 +103,13 @@ def test_virqs_are_bound_once(width: int) -> None:
     assert events.bind_virq(0) > 0
 
 
-@BOTH
-def test_a_moved_vcpu_info_keeps_events(width: int) -> None:
-    channel = Channel(width)
+def test_a_moved_vcpu_info_keeps_events(channel: Channel) -> None:
     channel.events.raise_port(9)
     channel.vcpu.mask = 1
     target = (channel.memory.guest_base + 3) << 12 | 0x140
     channel.vcpu.move_info(target)
     assert channel.vcpu.upcall_pending and channel.vcpu.mask == 1
-    assert channel.selector() == (1 << width) - 1  # everything is looked at again
+    assert channel.selector() == (1 << channel.width) - 1  # everything is looked at again
 
 
 class FixedClock(Clock):

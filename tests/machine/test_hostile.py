@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pvboot.machine.entries import frames_of
 from pvboot.machine.outcome import RunLimits
 from pvboot.machine.tables import L1, LEVEL_OF, NONE, WRITABLE
 from pvboot.xen.constants import DOMID_SELF, HYPERCALL_NAMES, HYPERCALL_NUMBERS
-from pvboot.xen.paging import PTE_FRAME, PTE_PRESENT, PTE_RW
+from pvboot.xen.paging import PTE_PRESENT, PTE_RW
 from tests.machine.guests import BASE, DATA_PAGE, SPARE_PAGE, Guest, assemble
 
 BOTH = pytest.mark.parametrize("width", [64, 32])
@@ -43,7 +44,7 @@ def check_safety(guest: Guest) -> None:
             continue
         entries = memory.frames[mfn]
         present = entries[(entries & np.uint64(PTE_PRESENT)) != 0]
-        targets = ((present & np.uint64(PTE_FRAME)) >> np.uint64(12)).astype(np.int64)
+        targets = frames_of(present)
         assert not len(targets) or int(targets.max()) < memory.total
         assert (frames.owner[targets] != 0).all()
         writable = targets[(present & np.uint64(PTE_RW)) != 0]

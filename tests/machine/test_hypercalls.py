@@ -20,7 +20,12 @@ from pvboot.xen.constants import DOMID_SELF
 from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL
 from tests.machine.guests import DATA_PAGE, PAGE, SPARE_PAGE, Guest, caller, perform
 
-BOTH = pytest.mark.parametrize("width", [64, 32])
+
+@pytest.fixture(params=[64, 32])
+def guest(request: pytest.FixtureRequest) -> Guest:
+    return caller(request.param)
+
+
 NOWHERE = 0x1000_0000  # mapped in neither width
 READ_ONLY, WRITABLE = 0x21, 0x23
 
@@ -45,17 +50,13 @@ def halves(guest: Guest, value: int) -> tuple[int, ...]:
     return (value,) if guest.width == 64 else (value & 0xFFFFFFFF, value >> 32)
 
 
-@BOTH
-def test_unknown_hypercalls(width: int) -> None:
-    guest = caller(width)
+def test_unknown_hypercalls(guest: Guest) -> None:
     assert perform(guest, [(38, ()), (63, ()), (0x7FFFFFFF, ()), ("hvm_op", (1, 2))]) == [-ENOSYS] * 4
     counters = guest.machine.domain.counters
     assert counters["unknown tmem_op"] == 1 and counters["unknown hvm_op"] == 1
 
 
-@BOTH
-def test_version_and_features(width: int) -> None:
-    guest = caller(width)
+def test_version_and_features(guest: Guest) -> None:
     buffer = guest.va(DATA_PAGE)
     expect(
         guest,
@@ -67,25 +68,21 @@ def test_version_and_features(width: int) -> None:
         ("xen_version", (77, buffer), -ENOSYS),
         ("xen_version", (1, NOWHERE), -EFAULT),
     )
-    assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[width]
+    assert guest.peek(DATA_PAGE, 0, 15) == {64: b"xen-3.0-x86_64 ", 32: b"xen-3.0-x86_32p"}[guest.width]
     features = guest.peek_int(DATA_PAGE + 1, 4)
     assert features & 0xE0 == 0xE0  # preserve-AD, highmem assist, gnttab_map_avail_bits
-    assert guest.words(DATA_PAGE + 2, 0, 1) == [{64: 0xFFFF_8000_0000_0000, 32: 0xF580_0000}[width]]
+    assert guest.words(DATA_PAGE + 2, 0, 1) == [{64: 0xFFFF_8000_0000_0000, 32: 0xF580_0000}[guest.width]]
 
 
-@BOTH
-def test_m2p_window(width: int) -> None:
-    guest = caller(width)
+def test_m2p_window(guest: Guest) -> None:
     assert one(guest, "memory_op", 12, guest.va(DATA_PAGE)) == 0
     start, end, last = guest.words(DATA_PAGE, 0, 3)
     assert start == guest.machine.domain.hypervisor.m2p_va and last == guest.machine.domain.memory.total - 1
     assert end - start >= (last + 1) * guest.word
 
 
-@BOTH
-def test_memory_map(width: int) -> None:
-    guest = caller(width)
-    layout = XEN_MEMORY_MAP[width]
+def test_memory_map(guest: Guest) -> None:
+    layout = XEN_MEMORY_MAP[guest.width]
     guest.poke(DATA_PAGE, 0, layout.pack(8, guest.va(DATA_PAGE + 1)))
     guest.poke(DATA_PAGE + 2, 0, layout.pack(0, guest.va(DATA_PAGE + 1)))
     expect(
@@ -99,9 +96,7 @@ def test_memory_map(width: int) -> None:
     assert struct.unpack("<QQI", guest.peek(DATA_PAGE + 1, 0, 20)) == (0, guest.machine.nr_pages * PAGE, 1)
 
 
-@BOTH
-def test_mmu_update(width: int) -> None:
-    guest = caller(width)
+def test_mmu_update(guest: Guest) -> None:
     slot = guest.l1_slot
     requests = [
         (slot(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE),  # another frame
@@ -120,16 +115,14 @@ def test_mmu_update(width: int) -> None:
     )
     assert guest.peek_int(DATA_PAGE + 1, 0) == 3
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
-    marks = PTE_GUEST_KERNEL | 4 if width == 64 else 0
+    marks = PTE_GUEST_KERNEL | 4 if guest.width == 64 else 0
     # The dirty bit was not set, the accessed bit was.
     assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | READ_ONLY | marks
     assert int(guest.machine.m2p[guest.mfn(5)]) == 0x1234
     assert guest.machine.read(guest.l1_mfn, 8 * (SPARE_PAGE + 2), 16) == before
 
 
-@BOTH
-def test_update_va_mapping(width: int) -> None:
-    guest = caller(width)
+def test_update_va_mapping(guest: Guest) -> None:
     va = guest.va(SPARE_PAGE)
     guest.poke(SPARE_PAGE + 1, 0, guest.word.to_bytes(guest.word, "little"))
     expect(
@@ -142,7 +135,7 @@ def test_update_va_mapping(width: int) -> None:
         ("update_va_mapping", mapping(guest, va, guest.table_mfn(0) << 12 | READ_ONLY | 0x80), -EINVAL),
     )
     entry = int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE])
-    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if width == 64 else 0)
+    assert entry == guest.mfn(SPARE_PAGE + 1) << 12 | WRITABLE | 4 | (PTE_GLOBAL if guest.width == 64 else 0)
 
 
 def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE) -> tuple[int, ...]:
@@ -151,7 +144,6 @@ def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE
     return guest.va(page), len(ops), guest.va(page, 2048), DOMID_SELF
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("name", "ops", "result", "done"),
     [
@@ -173,14 +165,13 @@ def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE
         ("mark superpage", [(19, "spare", 0)], -ENOSYS, 0),
     ],
 )
-def test_mmuext_op(width: int, name: str, ops: list[tuple[int | str, ...]], result: int, done: int) -> None:
-    guest = caller(width)
+def test_mmuext_op(guest: Guest, name: str, ops: list[tuple[int | str, ...]], result: int, done: int) -> None:
     guest.poke(SPARE_PAGE, 0, b"something")
     names = {"spare": guest.mfn(SPARE_PAGE), "top": guest.table_mfn(0), "code": guest.mfn(0)}
     prepared = []
     for op in ops:
         if op[0] in ("pin", "unpin"):
-            prepared.append((width // 32 + 1 if op[0] == "pin" else 4, names["top"], 0))
+            prepared.append((guest.width // 32 + 1 if op[0] == "pin" else 4, names["top"], 0))
         else:
             command, first, second = (names[value] if isinstance(value, str) else value for value in op)
             prepared.append((command, first, second))
@@ -192,10 +183,8 @@ def test_mmuext_op(width: int, name: str, ops: list[tuple[int | str, ...]], resu
         assert guest.peek(SPARE_PAGE, 0, PAGE) == guest.peek(0, 0, PAGE)
 
 
-@BOTH
-def test_multicall(width: int) -> None:
-    guest = caller(width)
-    layout = MULTICALL_ENTRY[width]
+def test_multicall(guest: Guest) -> None:
+    layout = MULTICALL_ENTRY[guest.width]
     numbers = [(17, 0, 0), (63, 0, 0), (13, guest.va(DATA_PAGE), 1), (17, 1, NOWHERE), (18, 0, 3)]
     text = guest.va(DATA_PAGE + 1)
     entries = [layout.pack(number, 0x55, first, second, text, 0, 0, 0) for number, first, second in numbers]
@@ -208,9 +197,7 @@ def test_multicall(width: int) -> None:
     assert guest.printed == b"abc"
 
 
-@BOTH
-def test_event_channels(width: int) -> None:
-    guest = caller(width)
+def test_event_channels(guest: Guest) -> None:
     structures = [
         (0, 0, 0),  # VIRQ 0 on vCPU 0
         (1, 5, 0),  # VIRQ 1 on a vCPU that does not exist
@@ -239,9 +226,7 @@ def test_event_channels(width: int) -> None:
     assert guest.machine.domain.events.is_pending(4) is False  # closing forgets
 
 
-@BOTH
-def test_vcpu_op(width: int) -> None:
-    guest = caller(width)
+def test_vcpu_op(guest: Guest) -> None:
     info, timer = guest.va(DATA_PAGE), guest.va(DATA_PAGE, 64)
     guest.poke(DATA_PAGE, 0, struct.pack("<QII", guest.mfn(SPARE_PAGE), 128, 0))
     guest.poke_ints(DATA_PAGE, 64, 1 << 62, size=8)
@@ -268,10 +253,8 @@ def test_vcpu_op(width: int) -> None:
     assert domain.frames.kind[guest.mfn(SPARE_PAGE)] == 6
 
 
-@BOTH
-def test_grant_table(width: int) -> None:
-    guest = caller(width)
-    layout = GNTTAB_SETUP_TABLE[width]
+def test_grant_table(guest: Guest) -> None:
+    layout = GNTTAB_SETUP_TABLE[guest.width]
     guest.poke_ints(DATA_PAGE, 0, 1)
     guest.poke(DATA_PAGE, 64, GNTTAB_QUERY_SIZE.pack(DOMID_SELF, 0, 0, 9))
     guest.poke(DATA_PAGE, 128, layout.pack(DOMID_SELF, 4, 9, guest.va(DATA_PAGE + 1)))
@@ -295,10 +278,8 @@ def test_grant_table(width: int) -> None:
     assert struct.unpack("<HHIHHI", entries) == (1, 0, console, 1, 0, store)
 
 
-@BOTH
-def test_balloon(width: int) -> None:
-    guest = caller(width)
-    layout = XEN_MEMORY_RESERVATION[width]
+def test_balloon(guest: Guest) -> None:
+    layout = XEN_MEMORY_RESERVATION[guest.width]
     word = guest.word
     frames = [guest.mfn(SPARE_PAGE), guest.mfn(SPARE_PAGE + 1), 2]
     guest.poke(DATA_PAGE, 0, layout.pack(guest.va(DATA_PAGE, 256), 3, 0, 0, DOMID_SELF))
@@ -324,9 +305,7 @@ def test_balloon(width: int) -> None:
     assert guest.machine.read(frames[1], 0, PAGE) == bytes(PAGE)
 
 
-@BOTH
-def test_gdt(width: int) -> None:
-    guest = caller(width)
+def test_gdt(guest: Guest) -> None:
     guest.poke_ints(SPARE_PAGE, 8, 0x00CF_9200_0000_FFFF, size=8)
     guest.poke(DATA_PAGE, 0, guest.mfn(SPARE_PAGE).to_bytes(guest.word, "little"))
     entry = halves(guest, (guest.mfn(SPARE_PAGE) << 12) + 16)
@@ -343,12 +322,10 @@ def test_gdt(width: int) -> None:
     )
     for offset in (8, 16):
         value = guest.peek_int(SPARE_PAGE, offset, 8)
-        assert value >> 45 & 3 == (3 if width == 64 else 1) and value >> 40 & 1
+        assert value >> 45 & 3 == (3 if guest.width == 64 else 1) and value >> 40 & 1
 
 
-@BOTH
-def test_misc(width: int) -> None:
-    guest = caller(width)
+def test_misc(guest: Guest) -> None:
     expect(
         guest,
         ("vm_assist", (0, 2), 0),
@@ -370,19 +347,15 @@ def test_misc(width: int) -> None:
     )
 
 
-@BOTH
-def test_read_only_memory_is_not_written_for_the_guest(width: int) -> None:
+def test_read_only_memory_is_not_written_for_the_guest(guest: Guest) -> None:
     """A result address in a page table must fail like any other read-only page."""
-    guest = caller(width)
     table = guest.layout.va_of(guest.layout.segment("pgtables").pfn)
     before = guest.machine.frames[guest.table_mfn(0)].copy()
     assert one(guest, "xen_version", 5, table + 8) == -EFAULT
     assert (guest.machine.frames[guest.table_mfn(0)] == before).all()
 
 
-@BOTH
-def test_huge_counts_end_with_the_limit_or_a_fault(width: int) -> None:
-    guest = caller(width)
+def test_huge_counts_end_with_the_limit_or_a_fault(guest: Guest) -> None:
     huge = 0x7FFF_FFFF
     results = perform(
         guest,

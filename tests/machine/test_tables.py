@@ -14,33 +14,37 @@ from pvboot.machine import tables
 from pvboot.xen.paging import PTE_GLOBAL, PTE_GUEST_KERNEL, PTE_NX, PTE_PRESENT, PTE_RW, PTE_USER
 from tests.machine.typed_memory import LINK, READ_ONLY, WRITABLE, TypedMemory, assert_consistent
 
+
+@pytest.fixture(params=[64, 32])
+def typed(request: pytest.FixtureRequest) -> TypedMemory:
+    return TypedMemory(request.param)
+
+
+@pytest.fixture
+def pinned(typed: TypedMemory) -> TypedMemory:
+    typed.pin_all()
+    return typed
+
+
 BOTH = pytest.mark.parametrize("width", [64, 32])
 
 
-@BOTH
-def test_pinning_types_all_tables_and_what_they_map(width: int) -> None:
-    typed = TypedMemory(width)
-    typed.pin_all()
-    assert typed.kind(2) == tables.L2 and typed.kind(3) == tables.L1 and typed.kind(5) == tables.WRITABLE
-    assert typed.kind(1) == tables.L3 and typed.count(5) == 1
-    if width == 32:
-        assert typed.kind(4) == tables.L2_XEN
-    assert_consistent(typed)
+def test_pinning_types_all_tables_and_what_they_map(pinned: TypedMemory) -> None:
+    assert pinned.kind(2) == tables.L2 and pinned.kind(3) == tables.L1 and pinned.kind(5) == tables.WRITABLE
+    assert pinned.kind(1) == tables.L3 and pinned.count(5) == 1
+    if pinned.width == 32:
+        assert pinned.kind(4) == tables.L2_XEN
+    assert_consistent(pinned)
 
 
-@BOTH
-def test_unpinning_releases_everything(width: int) -> None:
-    typed = TypedMemory(width)
-    typed.pin_all()
-    assert typed.unpin(typed.top) == 0
-    assert not typed.frames.count.any() and not typed.frames.references.any()
-    assert not typed.frames.kind.any()
+def test_unpinning_releases_everything(pinned: TypedMemory) -> None:
+    assert pinned.unpin(pinned.top) == 0
+    assert not pinned.frames.count.any() and not pinned.frames.references.any()
+    assert not pinned.frames.kind.any()
 
 
-@BOTH
-def test_the_hypervisor_fills_its_slots(width: int) -> None:
-    typed = TypedMemory(width)
-    slot, table = (256, 0) if width == 64 else (428, 4)
+def test_the_hypervisor_fills_its_slots(typed: TypedMemory) -> None:
+    slot, table = (256, 0) if typed.width == 64 else (428, 4)
     typed.put(table, slot, typed.entry(7, WRITABLE))  # what the guest wrote there does not count
     typed.pin_all()
     assert typed.get(table, slot) == 0x1067 and typed.count(7) == 1
@@ -83,10 +87,8 @@ REFUSED_AT_PIN: list[tuple[str, Callable[[TypedMemory], object], int]] = [
 ]
 
 
-@BOTH
 @pytest.mark.parametrize(("name", "change", "error"), REFUSED_AT_PIN, ids=[case[0] for case in REFUSED_AT_PIN])
-def test_refused_at_pin(width: int, name: str, change: Callable[[TypedMemory], object], error: int) -> None:
-    typed = TypedMemory(width)
+def test_refused_at_pin(typed: TypedMemory, name: str, change: Callable[[TypedMemory], object], error: int) -> None:
     change(typed)
     assert typed.pin(typed.top, typed.top_level) == -error
     # Nothing is left behind.
@@ -94,14 +96,11 @@ def test_refused_at_pin(width: int, name: str, change: Callable[[TypedMemory], o
     assert not typed.frames.pinned
 
 
-@BOTH
-def test_a_writable_frame_cannot_become_a_table(width: int) -> None:
-    typed = TypedMemory(width)
-    typed.pin_all()
-    assert typed.pin(6, 1) == -EINVAL
-    assert typed.update(3, 6, 0) == 0
-    assert typed.pin(6, 1) == 0
-    assert_consistent(typed)
+def test_a_writable_frame_cannot_become_a_table(pinned: TypedMemory) -> None:
+    assert pinned.pin(6, 1) == -EINVAL
+    assert pinned.update(3, 6, 0) == 0
+    assert pinned.pin(6, 1) == 0
+    assert_consistent(pinned)
 
 
 PAE_RULES: list[tuple[str, Callable[[TypedMemory], object]]] = [
@@ -143,9 +142,7 @@ def test_pae_top_table_above_4_gib_needs_extended_cr3() -> None:
     assert typed.pin(high, 3) == 0
 
 
-@BOTH
-def test_pin_counts(width: int) -> None:
-    typed = TypedMemory(width)
+def test_pin_counts(typed: TypedMemory) -> None:
     assert typed.unpin(typed.top) == -EINVAL
     typed.pin_all()
     assert typed.pin(typed.top, typed.top_level) == -EINVAL
@@ -182,18 +179,15 @@ UPDATES: list[tuple[str, int, int, Callable[[TypedMemory], int], int]] = [
 ]
 
 
-@BOTH
 @pytest.mark.parametrize(("name", "table", "index", "entry", "result"), UPDATES, ids=[case[0] for case in UPDATES])
 def test_updates(
-    width: int, name: str, table: int, index: int, entry: Callable[[TypedMemory], int], result: int
+    pinned: TypedMemory, name: str, table: int, index: int, entry: Callable[[TypedMemory], int], result: int
 ) -> None:
-    typed = TypedMemory(width)
-    typed.pin_all()
-    before = typed.get(table, index)
-    assert typed.update(table, index, entry(typed)) == result
+    before = pinned.get(table, index)
+    assert pinned.update(table, index, entry(pinned)) == result
     if result:
-        assert typed.get(table, index) == before
-    assert_consistent(typed)
+        assert pinned.get(table, index) == before
+    assert_consistent(pinned)
 
 
 def test_hypervisor_slots_are_not_the_guests_to_write() -> None:
@@ -208,9 +202,7 @@ def test_hypervisor_slots_are_not_the_guests_to_write() -> None:
     assert typed.update(1, 3, typed.entry(4, PTE_PRESENT)) == -EINVAL
 
 
-@BOTH
-def test_frames_of_others_cannot_be_written(width: int) -> None:
-    typed = TypedMemory(width)
+def test_frames_of_others_cannot_be_written(typed: TypedMemory) -> None:
     assert typed.frames.update_entry(2 << 12, 0) == -EINVAL
     assert typed.frames.update_entry(typed.memory.total << 12, 0) == -EINVAL
     assert typed.frames.update_machphys(2, 1) == -EINVAL
@@ -218,18 +210,14 @@ def test_frames_of_others_cannot_be_written(width: int) -> None:
     assert int(typed.memory.m2p[typed.mfn(3)]) == 77
 
 
-@BOTH
-def test_preserved_bits_survive(width: int) -> None:
-    typed = TypedMemory(width)
+def test_preserved_bits_survive(typed: TypedMemory) -> None:
     typed.put(3, 5, typed.entry(5, WRITABLE | 0x60))
     typed.pin_all()
     assert typed.update(3, 5, typed.entry(5, PTE_PRESENT), preserve_ad=True) == 0
     assert typed.get(3, 5) & 0x63 == 0x61
 
 
-@BOTH
-def test_shared_frames_are_mapped_but_never_tables(width: int) -> None:
-    typed = TypedMemory(width)
+def test_shared_frames_are_mapped_but_never_tables(typed: TypedMemory) -> None:
     shared = typed.memory.shared_info_mfn
     typed.frames.share(shared)
     typed.put(3, 30, shared << 12 | WRITABLE)
@@ -238,9 +226,7 @@ def test_shared_frames_are_mapped_but_never_tables(width: int) -> None:
     assert typed.update(2, 9, shared << 12 | LINK) == -EINVAL
 
 
-@BOTH
-def test_a_table_shared_by_two_entries_is_counted_twice(width: int) -> None:
-    typed = TypedMemory(width)
+def test_a_table_shared_by_two_entries_is_counted_twice(typed: TypedMemory) -> None:
     typed.put(2, 6, typed.entry(3, LINK))
     typed.pin_all()
     assert typed.count(3) == 2 and typed.count(5) == 1
@@ -258,20 +244,17 @@ def test_lenient_mode_lets_tables_be_mapped_writable(width: int) -> None:
     assert not typed.frames.references.any()
 
 
-@BOTH
-def test_descriptor_frames(width: int) -> None:
-    typed = TypedMemory(width)
-    typed.pin_all()
+def test_descriptor_frames(pinned: TypedMemory) -> None:
     flat = 0x00CF_9300_0000_FFFF  # ring 0 data
-    typed.put(20, 1, flat)
-    assert typed.frames.get_type(typed.mfn(20), tables.SEGMENTS) == 0
-    assert typed.get(20, 1) >> 45 & 3 == (3 if width == 64 else 1)
-    assert typed.update(3, 20, typed.entry(20, WRITABLE)) == -EBUSY
-    assert typed.update(20, 1, 0) == -EINVAL
-    typed.put(21, 1, 0x0000_8900_0000_0067)  # a task state segment
-    assert typed.frames.get_type(typed.mfn(21), tables.SEGMENTS) == -EINVAL
-    assert typed.kind(21) == tables.NONE
-    assert typed.frames.get_type(typed.mfn(6), tables.SEGMENTS) == -EINVAL  # mapped writable
+    pinned.put(20, 1, flat)
+    assert pinned.frames.get_type(pinned.mfn(20), tables.SEGMENTS) == 0
+    assert pinned.get(20, 1) >> 45 & 3 == (3 if pinned.width == 64 else 1)
+    assert pinned.update(3, 20, pinned.entry(20, WRITABLE)) == -EBUSY
+    assert pinned.update(20, 1, 0) == -EINVAL
+    pinned.put(21, 1, 0x0000_8900_0000_0067)  # a task state segment
+    assert pinned.frames.get_type(pinned.mfn(21), tables.SEGMENTS) == -EINVAL
+    assert pinned.kind(21) == tables.NONE
+    assert pinned.frames.get_type(pinned.mfn(6), tables.SEGMENTS) == -EINVAL  # mapped writable
 
 
 @BOTH

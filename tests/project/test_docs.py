@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from fixtures import make_images
 from pvboot.libxl.pygrub import options
+from pvboot.serve import metrics
 from pvboot.serve.config import Config, read_config
 from pvboot.serve.dhcp import print_dhcp
 from pvboot.serve.http.limits import HttpLimits
@@ -28,6 +29,7 @@ from pvboot.serve.state.settings import ApiSettings, MenuSettings
 from pvboot.serve.tftp.limits import TftpLimits
 from tests import REPOSITORY
 from tests.project.commands import Shell, commands_of, shell
+from tools import write_man_pages
 
 DOCS = REPOSITORY / "docs"
 PAGES = [*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")]
@@ -36,8 +38,7 @@ RUN_PAGES = [*REPOSITORY.glob("*.md"), *DOCS.glob("tutorial/*.md"), *DOCS.glob("
 
 @cache
 def page(name: str) -> str:
-    """A page; a man page without its markup."""
-    return (DOCS / name).read_text().replace("\\-", "-")
+    return (DOCS / name).read_text()
 
 
 def section(name: str, title: str) -> str:
@@ -87,16 +88,17 @@ def test_the_reference_has_every_verb_and_its_options() -> None:
     assert said == {verb: long_options(usage("pvboot", verb)) - everywhere for verb in verbs()}
 
 
-def test_the_man_page_has_every_option_of_the_program() -> None:
-    program = set().union(*(long_options(usage("pvboot", verb)) for verb in verbs()))
-    assert long_options(page("man/pvboot.1")) == program - {"--help"} | {"--version"}
-
-
 def test_the_boot_loaders_for_xl_take_show_and_describe_the_same_options() -> None:
     taken = {f"--{name.rstrip('=')}" for name in options._LONG} | {f"-{letter}" for letter in options._SHORT}
     assert all_options(usage("pvboot.libxl.pygrub", "disk.img")) == taken - {"--help", "-h"}
-    assert all_options(page("man/pvboot-pygrub.1")) == taken
-    assert all_options(page("man/pvboot-netboot.1")) == all_options(usage("pvboot.libxl.netboot")) - {"--help", "-h"}
+    assert all_options(page("reference/pvboot-pygrub.md")) == taken
+    netboot = all_options(usage("pvboot.libxl.netboot")) - {"--help", "-h"}
+    assert all_options(page("reference/pvboot-netboot.md")) == netboot
+
+
+@pytest.mark.parametrize("program", write_man_pages.PAGES)
+def test_the_man_pages_are_made_of_the_reference(program: str) -> None:
+    assert (DOCS / f"man/{program}.1").read_text() == write_man_pages.man_page(program), "make generate"
 
 
 # --- plans
@@ -220,6 +222,14 @@ def test_every_route_and_outcome_of_the_api_is_described() -> None:
     }
     assert described == {(route.method, route.path) for route in ROUTES}
     assert set(first_cells("reference/serve-api.md", r"^`([a-z-]+)`$")) == set(OUTCOMES)
+
+
+def test_every_metric_and_event_is_described() -> None:
+    cells = set(first_cells("reference/serve-config.md", r"`([\w-]+)`"))
+    assert {f"pvboot_{name}" for name in metrics._HELP} <= cells
+    events = set(re.findall(r'\bsay\(\s*"([a-z-]+)"', sources("pvboot/serve")))
+    assert "transfer" in events
+    assert events <= cells
 
 
 @pytest.mark.parametrize("protocol", ["http", "tftp"])

@@ -13,7 +13,7 @@ from pvboot import grub_errors
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, Loader, loader_of
 from pvboot.check.rules.files import named_files, problem_at
-from pvboot.check.scripted import told
+from pvboot.check.scripted import warnings_of
 from pvboot.check.volumes import (
     Used,
     doubtful_features,
@@ -52,7 +52,7 @@ def root_device_absent(subject: Subject) -> Iterator[Problem]:
         if isinstance(named.error, GrubError) and named.error.number in _ABSENT[:2]:
             yield problem_at(subject, entry, named, f"{shorten(named.name)}: {named.error}")
             seen.add(entry.index)
-    for warning, index in told(subject, "search-failed"):
+    for warning, index in warnings_of(subject, "search-failed"):
         # A search that fails leaves the root as it was: where the files are found nevertheless the entry boots.
         boots = index is None or (index not in seen and _opens(subject, index))
         yield Problem(warning.message, warning.span, index, severity="note" if boots else None)

@@ -46,13 +46,11 @@ def byte_order_mark(subject: Subject) -> Iterator[Problem]:
     if not subject.text.startswith(BYTE_ORDER_MARK):
         return
     first = subject.lines[0][1:].strip()
-    if not first or first.startswith("#"):
-        yield Problem(
-            "a byte order mark makes the first line an unknown command; it says nothing else", subject.span(0, 1)
-        )
-    else:
+    if first and not first.startswith("#"):
         message = "the byte order mark belongs to the first word for every loader, so this line is skipped"
         yield Problem(message, subject.span(0, 1), severity="error")
+    else:
+        yield Problem("a byte order mark makes the first line an unknown command, no more", subject.span(0, 1))
 
 
 @rule("encoding", "warning", "the file is not UTF-8", dialects=WITH_TEXT)
@@ -112,11 +110,8 @@ def cr_only_line_ends(subject: Subject) -> Iterator[Problem]:
         place = line.rstrip("\r").find("\r")
         if place >= 0:
             message = "a CR inside of a line is dropped, what stands around it is joined"
-            yield Problem(
-                message,
-                subject.span(subject.offset_of(number) + place, 1),
-                severity="note" if _COMMENT.match(line) else "warning",
-            )
+            span = subject.span(subject.offset_of(number) + place, 1)
+            yield Problem(message, span, severity="note" if _COMMENT.match(line) else "warning")
 
 
 @rule("smart-quotes", "warning", "typographic quotes stand where a loader reads words", dialects=WITH_TEXT)

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import FILES, NETWORK, Job, JobLimits
+from pvboot.confine.child import Channel
+from pvboot.confine.jobs import DEFAULT_LIMITS, FILES, NETWORK, Grants, Job, JobLimits
 from pvboot.errors import BootError
+from pvboot.libxl.deliver import Outputs, deliver
 from pvboot.libxl.netboot.options import PROGRAM, Options, parse
 from pvboot.libxl.netboot.sources import Source, open_location
 from pvboot.libxl.program import BOOT_MESSAGES, Program
@@ -63,31 +65,34 @@ def answer(result: Result, output_format: str) -> bytes:
 def _read(source: Source, options: Options, files: ResultFiles) -> parent.Report:
     """Start the child and return its messages.  Raises `BootError` with its reason."""
     outputs = (files.kernel, files.ramdisk)
+    grants = Grants((*source.keep, *outputs), source.readable, uid=options.runas or None)
+    job, limits = (IMAGE_READER if source.keep else FILE_READER), DEFAULT_LIMITS
     preload.preload("netboot")
-    uid = options.runas or None
-    job, limits = (IMAGE_READER if source.keep else FILE_READER), parent.DEFAULT_LIMITS
-    readable, scratch = source.readable, None
     with contextlib.ExitStack() as stack:
         if source.fetches:
-            import tempfile
-
-            preload.preload("fetch")
-            job, limits, readable = FETCHER, FETCH_LIMITS, (*readable, *preload.files_of_the_network())
-            scratch = tempfile.tempdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvboot-fetch-"))
-            if os.geteuid() == 0 and uid is not None:
-                os.chown(scratch, uid, uid)
+            job, limits = FETCHER, FETCH_LIMITS
+            grants = _network(grants, stack)
         elif job is FILE_READER:
-            uid = None  # the host's own files: nobody is kept from those that only root may read
-        report = parent.run(
-            job,
-            lambda channel: source.deliver(outputs, channel),
-            keep=(*source.keep, *outputs),
-            outputs=outputs,
-            limits=limits,
-            uid=uid,
-            readable=readable,
-            scratch=scratch,
-        )
+            grants = grants._replace(uid=None)  # the host's own: nobody is kept from files that only root may read
+        report = parent.run(job, lambda channel: _work(source, outputs, channel), grants, limits, outputs=outputs)
     kinds = () if options.quiet else ("note", "warning") if options.verbose else ("warning",)
     program.tell(report, kinds, layers=options.verbose)
     return report
+
+
+def _work(source: Source, outputs: Outputs, channel: Channel) -> None:
+    kernel, ramdisk = source.find(lambda text: channel.send("note", text))
+    if ramdisk is not None and not ramdisk.size:
+        raise BootError("the ramdisk is empty", where=ramdisk.path)
+    deliver(kernel, [ramdisk] if ramdisk else [], outputs, channel)
+
+
+def _network(grants: Grants, stack: contextlib.ExitStack) -> Grants:
+    """Load what fetching needs, and grant the files that it needs."""
+    import tempfile
+
+    preload.preload("fetch")
+    scratch = tempfile.tempdir = stack.enter_context(tempfile.TemporaryDirectory(prefix="pvboot-fetch-"))
+    if os.geteuid() == 0 and grants.uid is not None:
+        os.chown(scratch, grants.uid, grants.uid)
+    return grants._replace(readable=(*grants.readable, *preload.files_of_the_network()), scratch=scratch)

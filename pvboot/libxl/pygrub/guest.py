@@ -14,13 +14,13 @@ import fsdrivers.probe  # noqa: F401
 import pvboot.menu.menu_lst  # noqa: F401
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
-from fsdrivers.copy import copy_to_fd
 from pvboot import grub_errors
-from pvboot.confine.parent import Channel
+from pvboot.confine.child import Channel
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, MenuError, PvbootError
 from pvboot.grub_errors import GrubError
+from pvboot.libxl.deliver import Outputs, deliver
 from pvboot.libxl.pygrub.options import Options
 from pvboot.menu.dialects import GRUB_CFG, MENU_LST, MenuContext, dialect_of
 from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
@@ -31,17 +31,12 @@ from pvboot.safe_text import safe
 if TYPE_CHECKING:
     from pvboot.shell.session import Choice
 
-FILE_LIMIT_BYTES = 1 << 30  # what Xen's domain builder takes (XSA-25)
 WARNINGS_SHOWN = 20
 DEFAULT_SECONDS = 1  # pygrub's time for a menu that names none, or no time to wait
 NAME_LIMIT = 200
 
 # Asks somebody at the terminal; None: nobody is there.
 Chooser = Callable[[Menu, Devices], "Choice"] | None
-
-
-# Descriptors of the open result files, kernel and ramdisk.
-Outputs = tuple[int, int]
 
 
 class PygrubPolicy(GrubPolicy):
@@ -255,39 +250,8 @@ def _for_guest(loads: EntryLoads) -> tuple[NamedFile | None, list[NamedFile], st
 
 
 def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs | None, channel: Channel) -> None:
-    """Check, copy, report."""
-    for what, files in (("kernel", [kernel]), ("ramdisk", ramdisks)):
-        total = sum(file.size for file in files)
-        if total > FILE_LIMIT_BYTES:
-            raise BootError(
-                f"the {what} is too large",
-                where=files[0].path,
-                expected=f"at most {FILE_LIMIT_BYTES} bytes",
-                found=f"{total} bytes",
-            )
-    if not kernel.size:
-        raise BootError("the kernel file is empty", where=kernel.path)
-    channel.parsing_done()
-    if outputs is not None:
-        copied = copy_to_fd(kernel, outputs[0], regular=True)
-        channel.send("note", f"kernel {kernel.path}, {copied} bytes")
-        if ramdisks:
-            copied = _copy_joined(ramdisks, outputs[1])
-            channel.send("note", f"ramdisk {', '.join(file.path for file in ramdisks)}, {copied} bytes")
-    if ramdisks:
-        channel.send("ramdisk")
     channel.send("args", args)
-    channel.send("kernel")
-
-
-def _copy_joined(files: list[File], fd: int) -> int:
-    """Ramdisks one behind the other, each from a multiple of four bytes as the kernel's unpacker wants it."""
-    done = 0
-    for file in files:
-        gap = -done % 4
-        os.lseek(fd, gap, os.SEEK_CUR)
-        done += gap + copy_to_fd(file, fd, regular=True)
-    return done
+    deliver(kernel, ramdisks, outputs, channel)
 
 
 # --- looking only -----------------------------------------------------------------------------------------

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from fsdrivers.blocks import open_source
 from pvboot.confine import parent, preload
-from pvboot.confine.jobs import NOBODY, NOTE, TERMINAL, TOTAL_LIMIT_BYTES, Job, JobLimits, Message, text_lines
+from pvboot.confine.jobs import (
+    DEFAULT_LIMITS,
+    NOBODY,
+    NOTE,
+    TERMINAL,
+    TOTAL_LIMIT_BYTES,
+    Grants,
+    Job,
+    Message,
+    text_lines,
+)
 from pvboot.errors import BootError
 from pvboot.libxl.program import BOOT_MESSAGES, Program
 from pvboot.libxl.pygrub import guest
@@ -40,7 +50,7 @@ LOOKER = READER._replace(
     messages={"note": NOTE, "warning": NOTE, "text": Message(TOTAL_LIMIT_BYTES, text_lines, final=True)}
 )
 # Somebody may look at the menu, edit and try for as long as they like.
-PERSON_LIMITS = JobLimits(wall_seconds=None, parse_seconds=JobLimits().cpu_seconds)
+PERSON_LIMITS = DEFAULT_LIMITS._replace(wall_seconds=None, parse_seconds=DEFAULT_LIMITS.cpu_seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,11 +105,9 @@ def _read_guest(options: Options, job: Job, files: ResultFiles | None = None) ->
         report = parent.run(
             job,
             lambda channel: guest.read_guest(source, options, outputs or None, choose, channel),
-            keep=(disk_fd, *outputs),
+            Grants((disk_fd, *outputs), uid=options.runas or NOBODY, confined=not options.no_sandbox),
+            PERSON_LIMITS if job is MENU else DEFAULT_LIMITS,
             outputs=outputs,
-            limits=PERSON_LIMITS if job is MENU else parent.DEFAULT_LIMITS,
-            uid=options.runas or NOBODY,
-            confined=options.sandbox,
         )
     verbose = options.verbose or options.debug
     failed = report.get("error") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -158,10 +157,3 @@ def test_arguments_that_the_old_form_cannot_carry(netboot: Run, tree: Path, tmp_
     done = netboot("--location", tree, "--args", 'a="b"', fmt="sxp")
     assert done.returncode == 1
     assert left(tmp_path) == []
-
-
-def test_the_man_page_has_every_option(netboot: Run) -> None:
-    page = (REPOSITORY / "docs/man/pvboot-netboot.1").read_text().replace("\\-", "-")
-    help_text = netboot("--help").stdout.decode()
-    options = [set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) for text in (page, help_text)]
-    assert options[0] == options[1] - {"--help"}
