@@ -41,7 +41,9 @@ def described(filesystem: Filesystem, path: str, stat: Stat) -> list[Any]:
     return [stat.kind, 0, ""]
 
 
-@pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # the first of a group makes its images
+
+
 @pytest.mark.parametrize("name", factory.recipes())
 def test_everything_is_read_as_linux_reads_it(name: str) -> None:
     image, manifest = factory.load(name)
@@ -49,7 +51,6 @@ def test_everything_is_read_as_linux_reads_it(name: str) -> None:
         assert tree_of(probe(source)) == manifest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", factory.crashes())
 def test_after_a_crash_everything_is_read_as_linux_recovers_it(mode: str) -> None:
     """Waiting fast commits are refused: stale files would be served otherwise."""
