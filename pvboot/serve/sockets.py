@@ -15,6 +15,7 @@ from stat import S_ISSOCK
 
 from pvboot.errors import NetworkError
 from pvboot.serve.config import PROTOCOLS, Address, Config
+from pvboot.serve.user import look_up
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START of sd-daemon.h
 _FDS_LIMIT = 64
@@ -80,7 +81,8 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
                     unused.remove(old)
                     bound.append(old)
                     continue
-                fresh.append(Listener(protocol, asked, _bind_one(protocol, asked)))
+                sock = _bind_path(asked, config) if isinstance(asked, Path) else _bind_address(protocol, *asked)
+                fresh.append(Listener(protocol, asked, sock))
                 bound.append(fresh[-1])
     except NetworkError:
         for listener in fresh:
@@ -89,18 +91,16 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
     return bound
 
 
-def _bind_one(protocol: str, asked: Address | Path) -> socket.socket:
-    return _bind_path(asked) if isinstance(asked, Path) else _bind_address(protocol, *asked)
-
-
-def _bind_path(path: Path) -> socket.socket:
-    """Bind a Unix socket for its owner and group; the socket of a server that has died is replaced."""
+def _bind_path(path: Path, config: Config) -> socket.socket:
+    """Bind a Unix socket for the server's user and group; the socket of a server that has died is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if path.exists() and S_ISSOCK(path.stat().st_mode) and sock.connect_ex(str(path)) == errno.ECONNREFUSED:
             path.unlink()
         sock.bind(str(path))
         path.chmod(0o660)
+        if os.geteuid() == 0:
+            os.chown(path, *look_up(config.user, config.group)[1:])
         sock.listen(_BACKLOG)
     except OSError as err:
         sock.close()

@@ -213,16 +213,17 @@ def checkers() -> list[int]:
 
 
 def test_a_checker_that_is_killed_loses_nothing(guests: list[str]) -> None:
-    left = {guests[1], guests[3]}
+    sources = guests * 3
+    started: list[str] = []
 
-    def kill_once(source: str) -> None:
-        if source in left:
-            left.remove(source)
-            os.kill(checkers()[-1], signal.SIGKILL)
+    def kill_some(source: str) -> None:
+        started.append(source)
+        if len(started) in (3, 8):
+            os.kill(max(checkers()), signal.SIGKILL)
 
-    sources = guests * 2
-    found = check_all(sources, 2, on_start=kill_once)
+    found = check_all(sources, 2, on_start=kill_some)
     assert [found[number] for number in range(len(sources))] == [check_source(source, OPTIONS) for source in sources]
+    assert len(started) > len(sources)
 
 
 def test_a_source_that_kills_its_checker_twice_is_reported_and_the_others_go_on(guests: list[str]) -> None:

@@ -9,10 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ from tests import REPOSITORY
 
 START_SECONDS = 60
 END_SECONDS = 60
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
-    """The first true value of `condition`; an assertion fails if there is none."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"it did not happen: {what}"
-        time.sleep(0.05)
-    return value
 
 
 class Server:

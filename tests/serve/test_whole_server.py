@@ -21,7 +21,8 @@ from fsdrivers.probe import probe
 from pvboot.serve.metrics import PUBLISH_SECONDS
 from tests import REPOSITORY
 from tests.serve.conftest import CONFIG
-from tests.serve.server import Server, children, family, hear, is_alive, wait_until
+from tests.serve.journal import wait_until
+from tests.serve.server import Server, children, family, hear, is_alive
 
 Serve = Callable[..., Server]
 
@@ -418,35 +419,55 @@ def test_a_taken_port_is_one_line(serve: Serve, world: Path) -> None:
     assert server.log == f"pvboot: http 127.0.0.1 port {port}: cannot listen: Address already in use\n"
 
 
+def make_certificate(folder: Path) -> str:
+    """The `[tls]` table of a certificate for 127.0.0.1 in `folder`."""
+    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", *key, "-out", "cert.pem", "-days", "2", *names]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    (folder / "key.pem").chmod(0o600)  # read before root is given up
+    return '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+
+
+def curl(*arguments: str | Path) -> bytes:
+    return subprocess.run(["curl", "-sS", "--fail", *arguments], capture_output=True, check=True, timeout=60).stdout
+
+
 def test_https_serves_the_same(serve: Serve, world: Path) -> None:
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            str(world / "key.pem"),
-            "-out",
-            str(world / "cert.pem"),
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (world / "key.pem").chmod(0o600)  # read before root is given up
-    config = CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n')
-    server = serve(config + '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
+    tls = make_certificate(world)
+    server = serve(CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n') + tls)
     url = server.url("/images/ext2.img/boot/module.txt", "https")
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"), url], capture_output=True)
-    assert done.stdout == content_of(world / "images/ext2.img", "/boot/module.txt")
+    expected = content_of(world / "images/ext2.img", "/boot/module.txt")
+    assert curl("--cacert", world / "cert.pem", url) == expected
+
+
+def test_the_administrator_is_served_by_tls_beyond_this_host(serve: Serve, world: Path) -> None:
+    tls = make_certificate(world)
+    both = '["0.0.0.0:0", "127.0.0.1:0"]'
+    server = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', f"admin = {both}") + tls)
+    outer, inner = server.port("admin", 0), server.port("admin", 1)
+    health = curl("--cacert", world / "cert.pem", f"https://127.0.0.1:{outer}/healthz")
+    assert health == curl(f"http://127.0.0.1:{inner}/healthz")
+
+
+def test_the_administrator_may_have_a_unix_socket(serve: Serve, world: Path) -> None:
+    path = world / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as dead:  # of a server that was killed
+        dead.bind(str(path))
+    server = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', 'admin = ["unix:admin.sock"]'))
+    assert server.addresses["admin"] == [str(path)]
+    facts = path.stat()
+    assert facts.st_mode & 0o777 == 0o660
+    assert facts.st_uid == (pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else os.getuid())
+    assert json.loads(curl("--unix-socket", path, "http://localhost/healthz"))["status"] == "ok"
+    with pytest.raises(subprocess.CalledProcessError):
+        curl("--unix-socket", path, "http://evil.example/healthz")
+    server.reload()
+    wait_until(lambda: "event=reloaded" in server.log, "the reload")
+    assert json.loads(curl("--unix-socket", path, "http://localhost/healthz"))["status"] == "ok"
+    second = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', 'admin = ["unix:admin.sock"]'), wait=False)
+    assert second.process.wait(60) == 4
+    assert second.log == f"pvboot: admin unix:{path}: cannot listen: Address already in use\n"
 
 
 def test_clients_get_menus_of_their_profiles(serve: Serve, world: Path) -> None:

@@ -19,7 +19,8 @@ from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
 from tests.serve.http.support import Running, Tree, mounted, running
 from tests.serve.http.test_requests import PIECES
-from tests.serve.http.test_server import GOOD, Broken, until
+from tests.serve.http.test_server import GOOD, Broken
+from tests.serve.journal import wait_until
 
 
 def is_well(site: Running) -> None:
@@ -161,7 +162,7 @@ def test_thousands_of_generated_requests_over_sockets(folder: Path) -> None:
     statuses = set()
     with running(Tree(mounted(folder)), limits=HttpLimits(head_seconds=5)) as site:
         is_well(site)
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         gc.collect()  # earlier tests' sockets
         before = open_descriptors()
         for _ in range(5000):
@@ -174,7 +175,7 @@ def test_thousands_of_generated_requests_over_sockets(folder: Path) -> None:
                 assert b"Traceback" not in reply.body
                 assert reply.body != b"secret"
         is_well(site)
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         assert open_descriptors() == before
     assert {200, 206, 400, 404} <= statuses <= possible
 
@@ -214,9 +215,9 @@ def test_a_client_that_does_not_read_is_ended() -> None:
     limits = HttpLimits(rate_seconds=0.5)
     with running(content, limits=limits) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome is not None)
+        wait_until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome is not None)
         assert site.journal.transfers[0].outcome == "timeout"
-        until(lambda: content.closed == 1)
+        wait_until(lambda: content.closed == 1)
 
 
 def test_a_client_that_reads_slowly_but_fast_enough_is_not_ended() -> None:
@@ -240,7 +241,7 @@ def test_clients_that_leave_are_noticed() -> None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
                 sock.recv(1000)
-        until(lambda: content.closed == 2)
+        wait_until(lambda: content.closed == 2)
         assert [transfer.outcome for transfer in site.journal.transfers] == ["aborted", "aborted"]
 
 
@@ -272,7 +273,7 @@ def test_connections_that_are_busy_are_not_ended_for_others() -> None:
         busy = [connect(site.port) for _ in range(3)]
         for sock in busy:
             sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        until(lambda: len(site.journal.transfers) == 3)
+        wait_until(lambda: len(site.journal.transfers) == 3)
         late = connect(site.port)
         late.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
         for sock in [*busy, late]:
@@ -284,7 +285,7 @@ def test_connections_that_are_busy_are_not_ended_for_others() -> None:
 def test_one_address_cannot_have_all_connections(image: Path) -> None:
     with running(Tree(mounted(image)), limits=HttpLimits(connections_per_address=5)) as site:
         mine = [connect(site.port) for _ in range(5)]
-        until(lambda: site.server.connections == 5)
+        wait_until(lambda: site.server.connections == 5)
         with connect(site.port) as sixth:
             reply, _ = split(receive_all(sixth))
             assert (reply.status, reply.headers["retry-after"]) == (503, "5")
@@ -292,7 +293,7 @@ def test_one_address_cannot_have_all_connections(image: Path) -> None:
             other.sendall(GOOD)
             assert split(receive_all(other))[0].body == b"0123456789"
         mine.pop().close()
-        until(lambda: site.server.connections == 4)
+        wait_until(lambda: site.server.connections == 4)
         is_well(site)
         for sock in mine:
             sock.close()
@@ -305,7 +306,7 @@ def test_running_out_of_descriptors_is_survived(image: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (sock.fileno() + 1, hard))
         try:
             sock.connect(("127.0.0.1", site.port))  # nothing is left for the server's side of it
-            until(lambda: site.journal.counts["http_accept_failures"] > 0)
+            wait_until(lambda: site.journal.counts["http_accept_failures"] > 0)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         sock.settimeout(30)
@@ -328,7 +329,7 @@ def test_pipelined_requests_do_not_pile_up_answers(image: Path) -> None:
                 time.sleep(0.05)
             except OSError:
                 break
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         assert len(site.journal.transfers) < 20
         assert site.journal.transfers[-1].outcome in ("timeout", "aborted")
     assert len(FILES["boot/initrd"]) > 3_000_000

@@ -18,7 +18,8 @@ from pvboot.serve.extents import GATHER_BYTES, gathered
 from pvboot.serve.http.send import SENDFILE_BYTES, TURN_BYTES, pieces
 from tests.serve.http.raw import connect, exchange, receive_all
 from tests.serve.http.support import running
-from tests.serve.http.test_server import GOOD, Broken, until
+from tests.serve.http.test_server import GOOD, Broken
+from tests.serve.journal import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,6 @@ def test_extents_that_do_not_add_up_are_an_error() -> None:
 def test_progress_is_what_the_kernel_took_of_the_body(disk: int) -> None:
     with running(of([Extent(8 << 20, disk, 0)] * 4, 32 << 20)) as site, connect(site.port) as sock:
         sock.sendall(GOOD)
-        until(lambda: bool(site.journal.transfers) and bool(site.journal.transfers[0].sent))  # until it is full
+        wait_until(lambda: bool(site.journal.transfers) and bool(site.journal.transfers[0].sent))  # until it is full
         assert 0 < site.journal.transfers[0].sent[0] < 32 << 20
     assert site.journal.transfers[0].outcome == "aborted"

@@ -7,8 +7,6 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -23,14 +21,9 @@ from tests.serve.http import raw
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
 from tests.serve.http.support import Running, Tree, mounted, running
+from tests.serve.journal import wait_until
 
 GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for the server's thread; the test's own limit ends what never comes."""
-    while not condition():
-        time.sleep(0.01)
 
 
 # --- Files and directories
@@ -41,7 +34,7 @@ def test_a_file_from_inside_an_image(site: Running, name: str) -> None:
     reply = get(site.port, f"/{name}".encode())
     assert (reply.status, reply.body) == (200, FILES[name])
     assert reply.headers["accept-ranges"] == "bytes"
-    until(lambda: all(transfer.outcome for transfer in site.journal.transfers))
+    wait_until(lambda: all(transfer.outcome for transfer in site.journal.transfers))
     if FILES[name]:
         (transfer,) = site.journal.transfers
         assert (transfer.path, transfer.size, transfer.outcome) == (f"/{name}", len(FILES[name]), "done")
@@ -161,7 +154,7 @@ def test_bytes_behind_the_last_request_do_not_cost_its_answer(site: Running) -> 
     """They come too late to be read before the answer, and a reset would take it back out of the client's hands."""
     with connect(site.port) as sock:
         sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         sock.sendall(b"junk" * 10_000)
         assert split(receive_all(sock))[0].body == FILES["boot/initrd"]
 
@@ -313,7 +306,7 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(tmp_path: Path)
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         data = receive_all(sock)
         assert len(data.partition(b"\r\n\r\n")[2]) <= 60_000
-        until(lambda: site.journal.transfers[0].outcome is not None)
+        wait_until(lambda: site.journal.transfers[0].outcome is not None)
         assert site.journal.transfers[0].outcome.startswith("error: byte ")
     os.close(fd)
     assert content.closed == 1
@@ -352,7 +345,7 @@ def test_stopping_lets_a_transfer_end() -> None:
     content.size = 50_000_000
     with running(content) as site, connect(site.port) as idle, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         stopping = threading.Thread(target=site.call, args=[site.server.stop(60)])
         stopping.start()
         assert receive_all(idle) == b""
@@ -369,7 +362,7 @@ def test_stopping_cuts_nothing_that_is_on_its_way(site: Running) -> None:
     """The connection is idle for the server while the client has yet to read."""
     with connect(site.port) as sock:
         sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nRange: bytes=0-999999\r\n\r\n")
-        until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome == "done")
+        wait_until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome == "done")
         site.call(site.server.stop(60))
         assert split(receive_all(sock))[0].body == FILES["boot/initrd"][:1_000_000]
 
@@ -379,7 +372,7 @@ def test_stopping_ends_what_is_too_slow_for_the_deadline() -> None:
     content.size = 100_000_000
     with running(content) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         site.call(site.server.stop(0.2))
         assert site.journal.transfers[0].outcome == "error: the server stopped"
     assert content.closed == 1
@@ -401,7 +394,7 @@ def test_stopping_does_not_wait_for_a_thread_and_closes_what_it_brings() -> None
         site.call(site.server.stop(0.1))
         assert site.server.connections == 0
         go_on.set()
-        until(lambda: content.closed == 1)
+        wait_until(lambda: content.closed == 1)
     assert not site.journal.transfers
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from pvboot.serve.api import ServedDirectory
 from pvboot.serve.tftp.limits import TftpLimits
+from tests.serve.journal import wait_until
 from tests.serve.tftp.peer import Peer, rrq, serves
-from tests.serve.tftp.served import Running, open_descriptors, serving, wait_until
+from tests.serve.tftp.served import Running, open_descriptors, serving
 
 DATA = random.Random(3).randbytes(20_000)
 TABLE = {"/f": DATA, "/dir": ServedDirectory((("f", False, 1),)), "/empty": b"", "/\udcff\udcfe": b"odd"}
@@ -92,9 +93,9 @@ def test_odd_requests_get_the_right_answer(running: Running, probe: str) -> None
     datagram, answer = PROBES[probe]
     with Peer(running) as peer:
         if answer == "silence":
-            before = running.notes.counts["tftp_ignored"]
+            before = running.journal.counts["tftp_ignored"]
             peer.socket.sendto(datagram, peer.server)
-            wait_until(lambda: running.notes.counts["tftp_ignored"] == before + 1)
+            wait_until(lambda: running.journal.counts["tftp_ignored"] == before + 1)
         else:
             opcode, number, _ = peer.ask(datagram)
             assert {3: "data", 5: f"error {number}", 6: "oack"}[opcode] == answer
@@ -146,7 +147,7 @@ def test_a_flood_of_requests_that_nobody_answers() -> None:
         peers = [Peer(running) for _ in range(300)]
         for peer in peers:
             peer.socket.sendto(rrq("f", "tsize", 0), peer.server)
-        wait_until(lambda: len(running.notes.begun) + running.notes.counts["tftp_over_limit"] == 301)
+        wait_until(lambda: len(running.journal.transfers) + running.journal.counts["tftp_over_limit"] == 301)
         assert running.server.active <= 100
         assert open_descriptors() <= before + 300 + 100
         # In the midst of it somebody is served.
@@ -221,9 +222,9 @@ def mutations(seed: int) -> Iterator[bytes]:
 
 def barrier(running: Running, peer: Peer) -> None:
     """Return when the server has read all that was sent before."""
-    before = len(running.notes.refused)
+    before = len(running.journal.refusals)
     peer.socket.sendto(rrq("missing"), peer.server)
-    wait_until(lambda: len(running.notes.refused) > before)
+    wait_until(lambda: len(running.journal.refusals) > before)
 
 
 def test_twenty_five_thousand_hostile_requests() -> None:
@@ -241,7 +242,7 @@ def test_twenty_five_thousand_hostile_requests() -> None:
                 serves(running)
         running.idle()
         serves(running)
-    assert set(running.notes.outcomes()) <= {"done", "aborted", "timeout"}
+    assert set(running.journal.outcomes) <= {"done", "aborted", "timeout"}
 
 
 def test_twenty_five_thousand_hostile_packets_inside_transfers() -> None:
@@ -267,4 +268,4 @@ def test_twenty_five_thousand_hostile_packets_inside_transfers() -> None:
                 serves(running)
         running.idle()
         serves(running)
-    assert set(running.notes.outcomes()) <= {"done", "aborted", "timeout"}
+    assert set(running.journal.outcomes) <= {"done", "aborted", "timeout"}
