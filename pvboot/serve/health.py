@@ -13,7 +13,8 @@ from aiohttp import web
 from pvboot.errors import PvbootError
 from pvboot.serve.metrics import FRESH_SECONDS, SharedCounters, render
 from pvboot.serve.record import PROBE_PATH
-from pvboot.serve.tftp.packets import ERROR, OPCODE, RRQ
+from pvboot.serve.tftp._formats import OPCODE
+from pvboot.serve.tftp.packets import ERROR, RRQ
 
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
 SUPERVISOR_SLOT = 0
