@@ -258,7 +258,8 @@ def _refuse_fast_commits(log: Log, transactions: int) -> None:
     """Changes behind the last full commit are logged by name, not by block: only fsck or the kernel replay them."""
     if not log.fast_commit_blocks:
         return
-    tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
+    # One block behind the log's end stays unused (journal_init_common of fs/jbd2/journal.c).
+    tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end + 1))
     if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
         what = "the journal ends with fast commits; run fsck or mount it once"
         raise Unsupported(what, where=log.where, found=f"fast commit of transaction {tid}")

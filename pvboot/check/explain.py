@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 
 from pvboot.check.api import RULES
 from pvboot.check.rules import load_rules
@@ -36,7 +35,7 @@ class Example:
 
 
 def page(rule_id: str) -> str:
-    """The page of a rule, in Markdown.  Raises `UsageError` for an id that is no rule."""
+    """Return the page of a rule, in Markdown.  Raises `UsageError` for an unknown id."""
     load_rules()
     if rule_id not in RULES:
         raise UsageError("no such rule", expected="one of pvboot check --list-rules", found=rule_id)
@@ -47,7 +46,7 @@ def page(rule_id: str) -> str:
 
 
 def examples(text: str) -> list[Example]:
-    """The examples of a page: fenced blocks whose info string is DIALECT bad|good [FLAG...]."""
+    """Return the examples of a page: fenced blocks whose info string is DIALECT bad|good [FLAG...]."""
     found = []
     for match in _FENCE.finditer(text):
         dialect, *words = match["info"].split() or [""]
@@ -55,32 +54,3 @@ def examples(text: str) -> list[Example]:
         if kind:
             found.append(Example(kind, dialect, frozenset(words) - {kind}, match["text"]))
     return found
-
-
-def index() -> str:
-    """The page that lists all rules (docs/reference/check-rules.md)."""
-    load_rules()
-    rows = [
-        f"| [`{rule.id}`](../../pvboot/check/pages/{rule.id}.md) | {rule.severity} | "
-        f"{', '.join(sorted(rule.dialects)) or 'all'} | {rule.needs} | {rule.summary} |"
-        for _, rule in sorted(RULES.items())
-    ]
-    return _INDEX_HEAD + "\n".join(rows) + "\n"
-
-
-_INDEX_HEAD = """\
-# Rules of pvboot check
-
-Made by `python tools/write_rule_index.py`; do not edit. The names are a contract: they stay what they are.
-The severity is the usual one; some findings of a rule are graver or milder, as its page says. *needs* is how far a
-check must go for the rule: `text` the menu alone, `files` the guest's disks, `kernel` the kernel files, `plan` the
-domain laid out, `run` the entry started; `engine` is told by the check itself.
-
-| rule | severity | dialects | needs | what it finds |
-| --- | --- | --- | --- | --- |
-"""
-
-
-def write_index(path: Path) -> None:
-    """Write the list of all rules."""
-    path.write_text(index(), "utf-8")

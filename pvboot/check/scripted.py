@@ -1,67 +1,43 @@
-"""What a menu says while it is understood: the warnings of its builder, and of its entries as each is asked for."""
+"""The warnings of a menu: those of its builder, and of its entries as each is run."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
-from pvboot.errors import PvbootError
 from pvboot.menu.model import MenuWarning
 
 if TYPE_CHECKING:
-    from pvboot.check.subject import Subject
-
-WARNINGS_HEARD: Final = 10_000
-
-Told = tuple[MenuWarning, "int | None"]
+    from pvboot.check.subject import Owned, Subject
 
 
-def told(subject: Subject, *codes: str) -> Iterator[Told]:
-    """Warnings with one of the codes, and the index of the entry whose script said it (None: the menu itself)."""
+def warnings_of(subject: Subject, *codes: str) -> Iterator[Owned]:
+    """Yield warnings with one of the codes, and the index of the entry whose script gave it (None: the menu)."""
     for warning, entry in subject.once("warnings", lambda: _all(subject)):
         if warning.code in codes:
             yield warning, entry
 
 
-def _all(subject: Subject) -> tuple[Told, ...]:
+def _all(subject: Subject) -> list[Owned]:
     if subject.dialect != "grub.cfg":
-        return tuple((warning, None) for warning in subject.menu.warnings)
-    return tuple(_run(subject))
-
-
-def _run(subject: Subject) -> Iterator[Told]:
-    """Understand the menu once more, listening: entries of a `grub.cfg` are scripts that speak when they run."""
-    from pvboot.devices import Devices
-    from pvboot.menu import grub_cfg
-    from pvboot.menu.dialects import MenuContext
-
-    heard: list[MenuWarning] = []
-
-    def hear(warning: MenuWarning) -> None:
-        if len(heard) < WARNINGS_HEARD:
-            heard.append(warning)
-
-    devices = subject.devices or Devices([])
-    context = MenuContext(subject.source, subject.volume, subject.path, devices, on_warning=hear)
-    menu = grub_cfg.build(subject.data, context)
-    # To choose the default its entry is run already, and never again: whose a warning is, its place tells.
+        return [(warning, None) for warning in subject.menu.warnings]
+    for entry in subject.opened_entries:  # entries are scripts that warn when they are run
+        subject.loads(entry)
+    # The entries that are run while the menu is built, to choose the default, are not run again.
     owners = _owners(subject)
-    seen = set(heard)
-    yield from ((warning, _owner(owners, warning)) for warning in dict.fromkeys(heard))
-    for entry in menu.entries[: len(subject.opened_entries)]:
-        heard.clear()
-        try:
-            assert entry.files is not None
-            entry.files()
-        except PvbootError:
-            pass  # told by the rules about what entries load
-        yield from ((warning, entry.index) for warning in dict.fromkeys(heard) if warning not in seen)
+    heard = dict.fromkeys(subject.listener.heard)
+    built = {warning for warning, entry in heard if entry is None}
+    return [
+        (warning, _owner(owners, warning) if entry is None else entry)
+        for warning, entry in heard
+        if entry is None or warning not in built
+    ]
 
 
 def _owners(subject: Subject) -> list[tuple[int, int, int]]:
-    """First and last line of each entry of the file itself, and its index."""
+    """Return first and last line of each entry of the file itself, and its index."""
     indices = {entry.span: entry.index for entry in subject.menu.entries}
     owners = []
     for command in commands(subject.script.statements):
@@ -80,7 +56,7 @@ def _owner(owners: list[tuple[int, int, int]], warning: MenuWarning) -> int | No
 
 
 def commands(statements: Iterable[Statement]) -> Iterator[Command]:
-    """Every simple command of a script in order, blocks, branches and functions included."""
+    """Yield every simple command of a script in order, blocks, branches and functions included."""
     waiting = [iter(statements)]
     while waiting:
         statement = next(waiting[-1], None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from struct import Struct
 
 from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.errors import GuestFaultError
@@ -38,23 +39,28 @@ class EventChannelOps:
 
     def _bind_virq(self, address: int) -> int:
         virq, vcpu, _ = self._space.unpack(EVTCHN_BIND_VIRQ, address)
-        return -errno.ENOENT if vcpu else self._store_port(self._events.bind_virq(virq), address + 8)
+        return -errno.ENOENT if vcpu else self._reply(address, EVTCHN_BIND_VIRQ, virq, 0, self._events.bind_virq(virq))
 
     def _bind_ipi(self, address: int) -> int:
         vcpu, _ = self._space.unpack(EVTCHN_BIND_IPI, address)
-        return -errno.ENOENT if vcpu else self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_IPI)), address + 4)
+        if vcpu:
+            return -errno.ENOENT
+        return self._reply(address, EVTCHN_BIND_IPI, 0, self._events.bind(Port(xen.EVTCHNSTAT_IPI)))
 
     def _alloc_unbound(self, address: int) -> int:
         own, remote, _ = self._space.unpack(EVTCHN_ALLOC_UNBOUND, address)
         if own not in OWN_DOMAINS:
             return -errno.EPERM
-        return self._store_port(self._events.bind(Port(xen.EVTCHNSTAT_UNBOUND, remote)), address + 4)
+        port = self._events.bind(Port(xen.EVTCHNSTAT_UNBOUND, remote))
+        return self._reply(address, EVTCHN_ALLOC_UNBOUND, own, remote, port)
 
-    def _store_port(self, port: int, address: int) -> int:
+    def _reply(self, address: int, layout: Struct, *members: int) -> int:
+        """Store a structure whose last member is a new port; the port is closed again if it cannot be stored."""
+        port = members[-1]
         if port < 0:
             return port
         try:
-            self._space.write_int(address, port)
+            self._space.write(address, layout.pack(*members))
         except GuestFaultError:
             self._events.close(port)
             raise

@@ -7,7 +7,7 @@ import errno
 from pvboot.machine.domain import OWN_DOMAINS, Domain
 from pvboot.machine.memory import GRANT_FRAMES_MAX
 from pvboot.xen import constants as xen
-from pvboot.xen._formats import GNTTAB_QUERY_SIZE, GNTTAB_SETUP_TABLE
+from pvboot.xen._formats import GNTTAB_GET_VERSION, GNTTAB_QUERY_SIZE, GNTTAB_SETUP_TABLE
 
 
 class GrantOps:
@@ -26,7 +26,8 @@ class GrantOps:
             self._space.write_int(address, 1)
             return 0 if wanted == 1 else -errno.EINVAL
         if command == xen.GNTTABOP_GET_VERSION:
-            self._space.write_int(address + 4, 1)
+            dom, _ = self._space.unpack(GNTTAB_GET_VERSION, address)
+            self._space.write(address, GNTTAB_GET_VERSION.pack(dom, 1))
             return 0
         if command == xen.GNTTABOP_QUERY_SIZE:
             own = self._space.read_int(address, 2)

@@ -19,7 +19,14 @@ from pvboot.machine.mmu import Mmu
 from pvboot.machine.vcpu import Handler
 from pvboot.machine.vcpu_ops import VcpuOps
 from pvboot.xen import constants as xen
-from pvboot.xen._formats import CALLBACK_REGISTER, MULTICALL_ENTRY, SCHED_POLL, TRAP_INFO
+from pvboot.xen._formats import (
+    CALLBACK_REGISTER,
+    MULTICALL_ENTRY,
+    MULTICALL_ENTRY_OFFSETS,
+    SCHED_POLL,
+    TRAP_INFO,
+    XEN_FEATURE_INFO,
+)
 from pvboot.xen.paging import PAGE_SIZE
 
 Hypercall = Callable[..., int]
@@ -118,8 +125,7 @@ class Hypercalls:
         """A list of hypercalls, each with its own result."""
         if self._in_multicall:
             return -errno.EINVAL
-        layout = MULTICALL_ENTRY[self._width]
-        size = self._domain.word_bytes
+        layout, offset = MULTICALL_ENTRY[self._width], MULTICALL_ENTRY_OFFSETS[self._width].result
         self._in_multicall = True
         try:
             for index in range(count & 0xFFFFFFFF):
@@ -128,7 +134,7 @@ class Hypercalls:
                 at = address + index * layout.size
                 number, _, *arguments = self._space.unpack(layout, at)
                 result = self.call(number, tuple(arguments))
-                self._space.write_int(at + size, result & self._domain.word_mask, size)
+                self._space.write_int(at + offset, result & self._domain.word_mask, self._domain.word_bytes)
         finally:
             self._in_multicall = False
         return 0
@@ -261,9 +267,10 @@ class Hypercalls:
 
     def _features(self, address: int) -> int:
         features = 0
-        if self._space.read_int(address) == 0:  # the only word of bits
+        submap, _ = self._space.unpack(XEN_FEATURE_INFO, address)
+        if submap == 0:  # the only one there is
             features = FEATURES | self._domain.frames.extended_cr3 << xen.XENFEAT_PAE_PGDIR_ABOVE_4GB
-        self._space.write_int(address + 4, features)
+        self._space.write(address, XEN_FEATURE_INFO.pack(submap, features))
         return 0
 
     def console_io(self, command: int, count: int, address: int) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from struct import Struct
-
-INDEXES = Struct("<II")  # the consumer's, the producer's
-INDEX = Struct("<I")
+from pvboot.xen._formats import RING_INDEXES
 
 
 class Ring:
@@ -23,7 +20,7 @@ class Ring:
     @property
     def indexes(self) -> tuple[int, int]:
         """The consumer's and the producer's index."""
-        consumed, produced = INDEXES.unpack_from(self._page, self._at)
+        consumed, produced = RING_INDEXES.unpack_from(self._page, self._at)
         return consumed, produced
 
     @property
@@ -39,7 +36,7 @@ class Ring:
         count = count if count <= self.size else 0
         first = consumed % self.size
         head = bytes(self._bytes[first : first + count])
-        INDEX.pack_into(self._page, self._at, produced)
+        self._page[self._at : self._at + 4] = produced.to_bytes(4, "little")
         return head + bytes(self._bytes[: count - len(head)])
 
     def put(self, data: bytes | bytearray) -> int:
@@ -50,5 +47,6 @@ class Ring:
         head = data[: self.size - first]
         self._bytes[first : first + len(head)] = head
         self._bytes[: len(data) - len(head)] = data[len(head) :]
-        INDEX.pack_into(self._page, self._at + INDEX.size, (produced + len(data)) & 0xFFFFFFFF)
+        produced = (produced + len(data)) & 0xFFFFFFFF
+        self._page[self._at + 4 : self._at + 8] = produced.to_bytes(4, "little")
         return len(data)

@@ -27,6 +27,7 @@ class Vcpu:
         self._word = WORD[memory.width]
         self._word_mask = (1 << memory.width) - 1
         self._at = VCPU_INFO_OFFSETS[memory.width]
+        self._mask_at = self._at.evtchn_upcall_mask
         self._shared = memory.shared_info_mfn << 12
         self.info = self._shared
         self.info_registered = False
@@ -49,16 +50,16 @@ class Vcpu:
     @property
     def pending(self) -> bool:
         """An upcall is due: events pending and not masked."""
-        return self._mm[self.info] != 0 and self._mm[self.info + 1] == 0
+        return self._mm[self.info] != 0 and self._mm[self.info + self._mask_at] == 0
 
     @property
     def mask(self) -> int:
         """evtchn_upcall_mask."""
-        return self._mm[self.info + 1]
+        return self._mm[self.info + self._mask_at]
 
     @mask.setter
     def mask(self, value: int) -> None:
-        self._mm[self.info + 1] = value
+        self._mm[self.info + self._mask_at] = value
 
     @property
     def upcall_pending(self) -> bool:

@@ -1,4 +1,4 @@
-"""What an entry loads, in any dialect: which files, where they are named, and the volume that each is opened on.
+"""The files that an entry loads, in any dialect: where they are named, and the volume that each is opened on.
 
 This is the one reading behind `pvboot menu`, the checker, the boot loader for xl and the shell.  Commands are read off
 and not run: a file that is not there does not hide the next one.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pvboot.devices import Devices
     from pvboot.menu.model import Command, Entry
 
-_ENDS = ("boot", "configfile", "halt", "reboot")
+_ENDS = ("boot", "halt", "reboot")
 
 
 class GrubPolicy:
-    """Where GRUB opens a file: on the device of its name, else on the root device.
+    """GRUB's way to open a file: on the device of its name, else on the root device.
 
     Until a command sets the root, a file that is not on the menu's volume is looked for on all others.
     """
@@ -85,7 +85,7 @@ def open_file(
 class NamedFile:
     """A file that an entry names.
 
-    `role` is "kernel", "initrd" or "module"; `text` the name as it is written, `name` with its device, `args` what
+    `role` is "kernel", "initrd", "module" or "menu"; `text` the name as written, `name` with its device, `args` what
     follows it; `span` is the name (the entry's title, where the dialect does not tell).  `root` is the device of a name
     without one.  Once opened, either `file` or `error` is set.
     """
@@ -104,7 +104,7 @@ class NamedFile:
 
     @property
     def place(self) -> tuple[Device | None, str]:
-        """Device and path; a device that cannot be read is taken for a part of the path."""
+        """Device and path of the name; a device that cannot be read is taken for a part of the path."""
         try:
             return GRUB.place(self.text, self.root, loops=self.loops)
         except GrubError:
@@ -122,11 +122,11 @@ class NamedFile:
 
 
 class EntryLoads:
-    """What an entry loads in the end: the last kernel, and the initrds and modules that stay.
+    """The files that an entry loads in the end: the last kernel, and the initrds and modules that stay.
 
     `typed_args` are the kernel's arguments as typed; `named` are all files in order, also those that a later command
-    replaces; `root` is the root device at the end; `roots` are the root devices that cannot be set, and where they are
-    named.  `error` says why the entry's script could not be run at all.
+    replaces; `menu` is the menu that `configfile` goes on with; `root` is the root device at the end; `roots` are the
+    root devices that cannot be set, and where they are named.  `error` says why the entry's script could not be run.
     """
 
     def __init__(self, root: Device | None) -> None:
@@ -135,6 +135,7 @@ class EntryLoads:
         self.initrds: list[NamedFile] = []
         self.modules: list[NamedFile] = []
         self.named: list[NamedFile] = []
+        self.menu: NamedFile | None = None
         self.root = root
         self.root_named = False
         self.roots: list[tuple[SourceSpan, PvbootError]] = []
@@ -194,6 +195,10 @@ class _Reader:
             elif command.name in ("module", "modulenounzip"):
                 loads.initrds = []
                 loads.modules.append(self._name_in(command, "module"))
+            elif command.name == "configfile" and command.args:
+                loads.menu = self._name_in(command, "menu")
+                loads.named.remove(loads.menu)
+                break
             elif command.name in _ENDS:
                 break
 

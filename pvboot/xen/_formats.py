@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from fsdrivers.records import Record
 
+RING_INDEXES: Final = Struct("<2I")  # cons, prod
 WORD: Final = {
     64: Struct("<Q"),  # value
     32: Struct("<I"),  # value
@@ -30,6 +31,8 @@ VCPU_REGISTER_VCPU_INFO: Final = Struct("<Q2I")  # mfn, offset, rsvd
 GRANT_ENTRY_V1: Final = Struct("<2HI")  # flags, domid, frame
 GNTTAB_QUERY_SIZE: Final = Struct("<H2x2Ih2x")  # dom, nr_frames, max_nr_frames, status
 XSD_SOCKMSG: Final = Struct("<4I")  # type, req_id, tx_id, len
+XEN_FEATURE_INFO: Final = Struct("<2I")  # submap_idx, submap
+GNTTAB_GET_VERSION: Final = Struct("<H2xI")  # dom, version
 MMUEXT_OP: Final = {
     64: Struct("<I4x2Q"),  # cmd, arg1, arg2
     32: Struct("<3I"),  # cmd, arg1, arg2
@@ -102,6 +105,17 @@ class StartInfo(Record):
 START_INFO: Final = {
     64: StartInfo.variant(Struct("<32s2QI4xQI4xQI4x5Q1024s2Q")),
     32: StartInfo.variant(Struct("<32s12I1024s2I")),
+}
+
+
+class MulticallEntryOffsets(NamedTuple):
+    SIZE: int
+    result: int
+
+
+MULTICALL_ENTRY_OFFSETS: Final = {
+    64: MulticallEntryOffsets(SIZE=64, result=8),
+    32: MulticallEntryOffsets(SIZE=32, result=4),
 }
 
 

@@ -156,6 +156,7 @@ def declarations(width: int) -> dict[str, Any]:
     # u: a union; the remote domain and its port, or the VIRQ
     d["evtchn_status"] = struct("dom" / Int16ul, *u32s("port status vcpu"), "u" / Struct(*u32s("dom port")))
     d["callback_register"] = struct("type" / Int16ul, "flags" / Int16ul, *only(32, words("cs")), "address" / ulong)
+    d["xen_feature_info"] = struct(*u32s("submap_idx submap"))
     d["xen_memory_reservation"] = struct(
         *words("extent_start nr_extents"), *u32s("extent_order mem_flags"), "domid" / Int16ul
     )
@@ -168,6 +169,7 @@ def declarations(width: int) -> dict[str, Any]:
     d["vcpu_register_vcpu_info"] = struct("mfn" / Int64ul, *u32s("offset rsvd"))
     d["grant_entry_v1"] = struct("flags" / Int16ul, "domid" / Int16ul, "frame" / Int32ul)
     d["gnttab_setup_table"] = struct("dom" / Int16ul, "nr_frames" / Int32ul, "status" / Int16sl, "frame_list" / ulong)
+    d["gnttab_get_version"] = struct("dom" / Int16ul, "version" / Int32ul)
     d["gnttab_query_size"] = struct("dom" / Int16ul, *u32s("nr_frames max_nr_frames"), "status" / Int16sl)
 
     # --- io/console.h, io/xs_wire.h
@@ -193,6 +195,7 @@ def by_width(name: str, fields: str = "") -> dict[int, Any]:
 _ALIKE = """
     mmu_update xen_multiboot_mod_list vcpu_time_info evtchn_bind_virq evtchn_bind_ipi evtchn_alloc_unbound
     evtchn_status e820entry vcpu_register_vcpu_info grant_entry_v1 gnttab_query_size xsd_sockmsg
+    xen_feature_info gnttab_get_version
 """
 _BY_WIDTH = """
     mmuext_op multicall_entry trap_info iret_context callback_register xen_memory_reservation xen_machphys_mapping
@@ -203,6 +206,7 @@ _START_CONTEXT = """
     user_regs.fs user_regs.gs kernel_ss kernel_sp ctrlreg.3 debugreg.6 debugreg.7 vm_assist
 """
 FORMATS = {
+    "RING_INDEXES": Struct(*u32s("cons prod")),  # as they stand side by side in the rings
     "WORD": {width: Struct("value" / word) for width, word in WORDS.items()},
     "VCPU_CONTEXT": by_width("vcpu_guest_context", _START_CONTEXT),  # the fields that are not zero at the start
     **{name.upper(): DECLARED[64][name] for name in _ALIKE.split()},
@@ -210,6 +214,7 @@ FORMATS = {
 }
 RECORDS = {"StartInfo": by_width("start_info")}
 OFFSETS = {
+    "MulticallEntryOffsets": by_width("multicall_entry", "result"),
     "SharedInfoOffsets": by_width("shared_info", "evtchn_pending evtchn_mask wc_version wc_sec wc_nsec wc_sec_hi"),
     "VcpuInfoOffsets": by_width("vcpu_info", "evtchn_upcall_mask evtchn_pending_sel cr2 time"),
     "ConsoleRing": (DECLARED[64]["xencons_interface"], "out in_cons out_cons"),

@@ -38,27 +38,10 @@ def loader(tmp_path: Path) -> Path:
 def test_all_output_files_tell_of_one_plan(run_cli: RunCli, loader: Path, tmp_path: Path) -> None:
     old = [0x200000 + 3 * page for page in range(PAGES)]
     (tmp_path / "old").write_bytes(struct.pack(f"<{PAGES}Q", *old))
-    done = run_cli(
-        "plan",
-        "--kernel",
-        TINY,
-        "--memory",
-        MIB,
-        "--p2m-in",
-        tmp_path / "old",
-        "--loader",
-        loader,
-        "--json",
-        tmp_path / "plan.json",
-        "--p2m-out",
-        tmp_path / "new",
-        "--m2p-out",
-        tmp_path / "updates",
-        "--svg",
-        tmp_path / "plan.svg",
-        "--dump",
-        tmp_path / "memory",
-    )
+    files = {"--json": "plan.json", "--p2m-out": "new", "--m2p-out": "updates", "--svg": "plan.svg", "--dump": "memory"}
+    options = [part for option, name in files.items() for part in (option, tmp_path / name)]
+    sources = ("--kernel", TINY, "--memory", MIB, "--p2m-in", tmp_path / "old", "--loader", loader)
+    done = run_cli("plan", *sources, *options)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     new = list(struct.unpack(f"<{PAGES}Q", (tmp_path / "new").read_bytes()))
     assert sorted(new) == old

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pvboot.machine.console import INPUT_BYTES, INPUT_QUEUE_MAX, OUTPUT_BYTES, Console
 from pvboot.machine.memory import Memory
-from pvboot.machine.rings import INDEXES, Ring
-from pvboot.xen._formats import ConsoleRing
+from pvboot.machine.rings import Ring
+from pvboot.xen._formats import RING_INDEXES, ConsoleRing
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -31,8 +31,8 @@ class Guest:
 
     def set_indexes(self, *values: int) -> None:
         """in_cons, in_prod, out_cons, out_prod."""
-        INDEXES.pack_into(self.page, ConsoleRing.in_cons, *values[:2])
-        INDEXES.pack_into(self.page, ConsoleRing.out_cons, *values[2:])
+        RING_INDEXES.pack_into(self.page, ConsoleRing.in_cons, *values[:2])
+        RING_INDEXES.pack_into(self.page, ConsoleRing.out_cons, *values[2:])
 
     def show(self, data: bytes) -> None:
         self.shown += data

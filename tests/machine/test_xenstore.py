@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvboot.machine.memory import Memory
-from pvboot.machine.rings import INDEXES, Ring
+from pvboot.machine.rings import Ring
 from pvboot.machine.xenstore import WATCHES_MAX, XenstoreConnection, XenstoreServer
 from pvboot.machine.xenstore_tree import NODES_MAX, Store, preset_domain
 from pvboot.xen import constants as xen
-from pvboot.xen._formats import XSD_SOCKMSG, XenstoreRing
+from pvboot.xen._formats import RING_INDEXES, XSD_SOCKMSG, XenstoreRing
 
 indexes = st.integers(0, 0xFFFFFFFF)
 
@@ -51,6 +51,11 @@ class Client:
     @property
     def events(self) -> list[bytes]:
         return [payload for kind, request, _, payload in self.messages if kind == xen.XS_WATCH_EVENT and not request]
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
 
 
 # request, body, answer
@@ -107,12 +112,11 @@ SIMPLE = [
 
 
 @pytest.mark.parametrize(("kind", "body", "answer"), SIMPLE)
-def test_answers(kind: int, body: bytes, answer: bytes) -> None:
-    assert Client().ask(kind, body) == answer
+def test_answers(client: Client, kind: int, body: bytes, answer: bytes) -> None:
+    assert client.ask(kind, body) == answer
 
 
-def test_written_values_are_read_back_and_belong_to_the_writer() -> None:
-    client = Client()
+def test_written_values_are_read_back_and_belong_to_the_writer(client: Client) -> None:
     client.ask(xen.XS_WRITE, b"data/a/b\0\x00raw\xff")
     assert client.ask(xen.XS_READ, b"data/a/b\0") == b"\x00raw\xff"
     assert client.ask(xen.XS_READ, b"data/a\0") == b""
@@ -121,8 +125,7 @@ def test_written_values_are_read_back_and_belong_to_the_writer() -> None:
     assert client.ask(xen.XS_READ, b"data/a/b\0") == b"!ENOENT"
 
 
-def test_watch_events_come_at_once_and_on_changes() -> None:
-    client = Client()
+def test_watch_events_come_at_once_and_on_changes(client: Client) -> None:
     assert client.ask(xen.XS_WATCH, b"data\0token 1\0") == b"OK\0"
     assert client.events == [b"data\0token 1\0"]
     assert client.ask(xen.XS_WATCH, b"data\0token 1\0") == b"!EEXIST"
@@ -143,26 +146,22 @@ def test_watch_events_come_at_once_and_on_changes() -> None:
     assert client.events == []
 
 
-def test_special_watches_are_accepted() -> None:
-    client = Client()
+def test_special_watches_are_accepted(client: Client) -> None:
     assert client.ask(xen.XS_WATCH, b"@releaseDomain\0t\0") == b"OK\0"
     assert client.events == [b"@releaseDomain\0t\0"]
 
 
-def test_watch_quota() -> None:
-    client = Client()
+def test_watch_quota(client: Client) -> None:
     answers = [client.ask(xen.XS_WATCH, b"data\0%d\0" % number) for number in range(WATCHES_MAX + 1)]
     assert answers[-2:] == [b"OK\0", b"!ENOSPC"]
 
 
-def test_node_quota() -> None:
-    client = Client()
+def test_node_quota(client: Client) -> None:
     answers = {client.ask(xen.XS_WRITE, b"data/%d\0" % number) for number in range(NODES_MAX + 10)}
     assert answers == {b"OK\0", b"!ENOSPC"}
 
 
-def test_a_directory_too_large_for_one_message() -> None:
-    client = Client()
+def test_a_directory_too_large_for_one_message(client: Client) -> None:
     for number in range(120):
         client.ask(xen.XS_WRITE, b"data/%s%d\0" % (b"n" * 40, number))
     assert client.ask(xen.XS_DIRECTORY, b"data\0") == b"!E2BIG"
@@ -179,8 +178,7 @@ def start_transaction(client: Client) -> int:
     return int(client.ask(xen.XS_TRANSACTION_START, b"\0").rstrip(b"\0"))
 
 
-def test_transactions_are_private_until_committed() -> None:
-    client = Client()
+def test_transactions_are_private_until_committed(client: Client) -> None:
     client.ask(xen.XS_WATCH, b"data\0t\0")
     number = start_transaction(client)
     assert client.ask(xen.XS_WRITE, b"data/x\0inside", number) == b"OK\0" and client.events == []
@@ -192,16 +190,14 @@ def test_transactions_are_private_until_committed() -> None:
     assert client.ask(xen.XS_READ, b"data/x\0", number) == b"!ENOENT"
 
 
-def test_aborted_transactions_leave_nothing() -> None:
-    client = Client()
+def test_aborted_transactions_leave_nothing(client: Client) -> None:
     number = start_transaction(client)
     client.ask(xen.XS_RM, b"data\0", number)
     assert client.ask(xen.XS_TRANSACTION_END, b"F\0", number) == b"OK\0"
     assert client.ask(xen.XS_READ, b"data\0") == b""
 
 
-def test_conflicting_transactions_must_try_again() -> None:
-    client = Client()
+def test_conflicting_transactions_must_try_again(client: Client) -> None:
     number = start_transaction(client)
     client.ask(xen.XS_READ, b"data\0", number)
     client.ask(xen.XS_WRITE, b"attr\0unrelated")
@@ -214,8 +210,7 @@ def test_conflicting_transactions_must_try_again() -> None:
     assert client.ask(xen.XS_TRANSACTION_END, b"T\0", number) == b"OK\0"
 
 
-def test_transaction_quota_and_nesting() -> None:
-    client = Client()
+def test_transaction_quota_and_nesting(client: Client) -> None:
     number = start_transaction(client)
     assert client.ask(xen.XS_TRANSACTION_START, b"\0", number) == b"!EBUSY"
     answers = [client.ask(xen.XS_TRANSACTION_START, b"\0") for _ in range(12)]
@@ -239,8 +234,8 @@ class RingGuest:
 
     def set_indexes(self, *values: int) -> None:
         """req_cons, req_prod, rsp_cons, rsp_prod."""
-        INDEXES.pack_into(self.page, XenstoreRing.req_cons, *values[:2])
-        INDEXES.pack_into(self.page, XenstoreRing.rsp_cons, *values[2:])
+        RING_INDEXES.pack_into(self.page, XenstoreRing.req_cons, *values[:2])
+        RING_INDEXES.pack_into(self.page, XenstoreRing.rsp_cons, *values[2:])
 
     def notify(self) -> None:
         self.notified += 1

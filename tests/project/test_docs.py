@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from fixtures import make_images
 from pvboot.libxl.pygrub import options
+from pvboot.serve import metrics
 from pvboot.serve.config import Config, read_config
 from pvboot.serve.dhcp import print_dhcp
 from pvboot.serve.http.limits import HttpLimits
@@ -221,6 +222,14 @@ def test_every_route_and_outcome_of_the_api_is_described() -> None:
     }
     assert described == {(route.method, route.path) for route in ROUTES}
     assert set(first_cells("reference/serve-api.md", r"^`([a-z-]+)`$")) == set(OUTCOMES)
+
+
+def test_every_metric_and_event_is_described() -> None:
+    cells = set(first_cells("reference/serve-config.md", r"`([\w-]+)`"))
+    assert {f"pvboot_{name}" for name in metrics._HELP} <= cells
+    events = set(re.findall(r'\bsay\(\s*"([a-z-]+)"', sources("pvboot/serve")))
+    assert "transfer" in events
+    assert events <= cells
 
 
 @pytest.mark.parametrize("protocol", ["http", "tftp"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
-from pvboot.check.scripted import told
+from pvboot.check.scripted import warnings_of
 from pvboot.grub_errors import shorten
 from pvboot.menu.extlinux import KEYWORDS
 
@@ -21,7 +21,7 @@ SHORTEST_TENTHS = 10
 
 
 def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[Problem]:
-    for warning, entry in told(subject, code):
+    for warning, entry in warnings_of(subject, code):
         yield Problem(warning.message, warning.span, entry, severity=severity)
 
 
@@ -32,7 +32,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     if subject.dialect == "elilo":
         yield from _said(subject, "unknown-command")
         return
-    for warning, _entry in told(subject, "unknown-command"):
+    for warning, _entry in warnings_of(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
         near = hints.near(name)
         hint = f", did you mean {near.upper()}?" if near else ""

@@ -10,7 +10,7 @@ from grammars.grub_cfg import Command, If, Statement
 from grammars.grub_cfg import Problem as SyntaxProblem
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
-from pvboot.check.scripted import commands, told
+from pvboot.check.scripted import commands, warnings_of
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import shorten
@@ -43,7 +43,7 @@ _GRUB2_ONLY = frozenset(_ELSEWHERE.split())
 
 
 def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Iterator[Problem]:
-    for warning, entry in told(subject, *codes):
+    for warning, entry in warnings_of(subject, *codes):
         yield Problem(warning.message, warning.span, entry, severity=severity)
 
 
@@ -67,7 +67,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     from pvboot.menu.grub_commands import COMMANDS
 
     hints = Hints([*COMMANDS, "function", "if", "for", "while", "until"])
-    for warning, entry in told(subject, "unknown-command"):
+    for warning, entry in warnings_of(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
         if name in _GRUB2_ONLY:
             yield Problem(
@@ -94,7 +94,7 @@ def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
 @rule("unsupported-in-pv-guest", "warning", "an entry that a PV guest cannot start", dialects=DIALECT)
 def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
     """Boot sectors, firmware, a hypervisor of its own: fine to have, a pity to choose."""
-    for warning, entry in told(subject, "chainloader"):
+    for warning, entry in warnings_of(subject, "chainloader"):
         yield Problem("'chainloader' starts nothing in a PV guest", warning.span, entry, severity="note")
     for found in subject.opened_entries:
         error = subject.loads(found).error
@@ -112,7 +112,7 @@ def unset_variable(subject: Subject) -> Iterator[Problem]:
 @rule("script-does-not-end", "error", "the menu's script runs for ever, or grows without end", dialects=DIALECT)
 def script_does_not_end(subject: Subject) -> Iterator[Problem]:
     """GRUB would hang at this place."""
-    for warning, entry in told(subject, "exhausted"):
+    for warning, entry in warnings_of(subject, "exhausted"):
         yield Problem(warning.message, warning.span, entry)
     for found in subject.opened_entries:
         error = subject.loads(found).error

@@ -1,4 +1,4 @@
-"""`menu.lst`: what the commands of an entry do to each other, and the devices and paths they name."""
+"""Rules about the entries of a `menu.lst`: how their commands act together, the devices and paths they name."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ def unreachable_command(subject: Subject) -> Iterator[Problem]:
             continue
         line = next((line for line in entry.lines[last + 1 :] if line.name in WORDS), None)
         if line is not None:
-            yield Problem(
-                f"{line.name} is not run: {entry.lines[last].name} ends the entry", line.name_span, entry.index
-            )
+            message = f"{line.name} is not run: {entry.lines[last].name} ends the entry"
+            yield Problem(message, line.name_span, entry.index)
 
 
 @rule("initrd-before-kernel", "error", "a ramdisk or module is loaded before the kernel", dialects=MENU_LST)
@@ -126,12 +125,8 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             what = "a boot sector cannot be run" if name == "chainloader" else f"{name} is for PCs and their disks"
             stops = " (the entry stops here)" if entry else ""
             message = f"{what}: unsupported in a PV guest{stops}"
-            yield Problem(
-                message,
-                line.span,
-                index,
-                severity="error" if index in subject.unattended and index is not None else None,
-            )
+            is_grave = index is not None and index in subject.unattended
+            yield Problem(message, line.span, index, severity="error" if is_grave else None)
     yield from _floppies(subject)
 
 
@@ -160,16 +155,12 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
             f"GRUB Legacy and PV-GRUB keep titles in {TITLES_BYTES} bytes and do not check: with those from "
             f"entry {first.index} on they {effect}"
         )
-        yield Problem(
-            message,
-            first.title.span,
-            first.index,
-            severity="error" if subject.options.target.loader == "pv-grub" else None,
-        )
+        severity = "error" if subject.options.target.loader == "pv-grub" else None
+        yield Problem(message, first.title.span, first.index, severity=severity)
 
 
 def _size(text: str) -> int:
-    """Bytes with the NUL behind them."""
+    """Return the bytes of a text with the NUL behind it."""
     return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))) + 1
 
 
@@ -265,7 +256,7 @@ def _is_block_list(text: str) -> bool:
 
 
 def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
-    """The lines that GRUB keeps, up to the one that ends the entry."""
+    """Yield the lines that GRUB keeps, up to the one that ends the entry."""
     for line in entry.lines:
         yield line
         if line.name in _LAST:
@@ -273,6 +264,6 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
 
 
 def _named(line: CommandLine) -> tuple[str, int]:
-    """The file or device that a line names, and its index in the argument."""
+    """Return the file or device that a line names, and its index in the argument."""
     part = line.arguments.part("file") or line.arguments.part("device")
     return (part.text, part.start) if part is not None else ("", 0)

@@ -1,4 +1,4 @@
-"""What is wrong with a menu as a text file, whatever its dialect.
+"""Rules about a menu as a text file, whatever its dialect.
 
 A menu is searched as a whole first: nearly all have none of this, and are then not looked at line by line.
 """
@@ -37,7 +37,7 @@ _COMMENT = re.compile(r"[ \t\ufeff]*#")
 
 
 def is_utf16(data: bytes) -> bool:
-    """Whether a file says that every letter has two bytes: no rule about its words makes sense then."""
+    """Return whether a file is marked as UTF-16: no rule about its words makes sense then."""
     return data[:2] in _UTF16
 
 
@@ -46,13 +46,11 @@ def byte_order_mark(subject: Subject) -> Iterator[Problem]:
     if not subject.text.startswith(BYTE_ORDER_MARK):
         return
     first = subject.lines[0][1:].strip()
-    if not first or first.startswith("#"):
-        yield Problem(
-            "a byte order mark makes the first line an unknown command; it says nothing else", subject.span(0, 1)
-        )
-    else:
+    if first and not first.startswith("#"):
         message = "the byte order mark belongs to the first word for every loader, so this line is skipped"
         yield Problem(message, subject.span(0, 1), severity="error")
+    else:
+        yield Problem("a byte order mark makes the first line an unknown command, no more", subject.span(0, 1))
 
 
 @rule("encoding", "warning", "the file is not UTF-8", dialects=WITH_TEXT)
@@ -112,11 +110,8 @@ def cr_only_line_ends(subject: Subject) -> Iterator[Problem]:
         place = line.rstrip("\r").find("\r")
         if place >= 0:
             message = "a CR inside of a line is dropped, what stands around it is joined"
-            yield Problem(
-                message,
-                subject.span(subject.offset_of(number) + place, 1),
-                severity="note" if _COMMENT.match(line) else "warning",
-            )
+            span = subject.span(subject.offset_of(number) + place, 1)
+            yield Problem(message, span, severity="note" if _COMMENT.match(line) else "warning")
 
 
 @rule("smart-quotes", "warning", "typographic quotes stand where a loader reads words", dialects=WITH_TEXT)
@@ -135,7 +130,7 @@ def invisible_character(subject: Subject) -> Iterator[Problem]:
 
 
 def _odd_letters(subject: Subject, pattern: re.Pattern[str], message: Callable[[str], str]) -> Iterator[Problem]:
-    """The first such letter of each line whose text is not only shown."""
+    """Yield the first such letter of each line whose text is not only shown."""
     if subject.text.isascii() or pattern.search(subject.text) is None:
         return
     for number, line in enumerate(subject.lines, 1):
