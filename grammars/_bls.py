@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiler
+from grammars.source import Rule, compiler
 
 _compiled = compiler(globals())
 _match0 = _compiled(r"[\t ]*+(?>#[^\n]*\n)")
@@ -42,4 +41,4 @@ def _blscfg_entry(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {"entry": _entry, "blscfg_entry": _blscfg_entry}
+RULES: dict[str, Rule] = {"entry": _entry, "blscfg_entry": _blscfg_entry}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiler
+from grammars.source import Rule, compiler
 
 _compiled = compiler(globals())
 _match0 = _compiled(
@@ -54,4 +53,4 @@ def _line(text: str, at: int, out: list[Any], build: Any) -> int:
     return m.end()
 
 
-RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {"configuration": _configuration}
+RULES: dict[str, Rule] = {"configuration": _configuration}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiler
+from grammars.source import Rule, compiler
 
 _compiled = compiler(globals())
 _match0 = _compiled(r"[\t\x0b\x0c ]*+(?>(?:[#=][^\n]*)?\n)")
@@ -51,4 +50,4 @@ def _configuration(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {"configuration": _configuration}
+RULES: dict[str, Rule] = {"configuration": _configuration}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from grammars.source import Fault, act, compiler, expect
+from grammars.source import Fault, Rule, act, compiler, expect
 
 _compiled = compiler(globals())
 _match0 = _compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
@@ -429,4 +428,4 @@ def _loose_word(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {"script": _script, "words": _words}
+RULES: dict[str, Rule] = {"script": _script, "words": _words}

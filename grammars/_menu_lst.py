@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from grammars.source import compiler
+from grammars.source import Rule, compiler
 
 _compiled = compiler(globals())
 _match0 = _compiled(r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
@@ -18,4 +17,4 @@ def _menu(text: str, at: int, out: list[Any], build: Any) -> int:
     return at
 
 
-RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {"menu": _menu}
+RULES: dict[str, Rule] = {"menu": _menu}

@@ -11,7 +11,7 @@ from grammars import _bls
 from grammars.fields import Field, FieldBuilder, read_fields
 
 if TYPE_CHECKING:
-    from grammars.elements import ParserElement
+    from pyparsing import ParserElement
 
 FIELD_LIMIT = 1000
 
@@ -34,7 +34,9 @@ def parse_as_grub(data: bytes, file: str) -> tuple[Field, ...]:
 
 def grammar(build: FieldBuilder) -> dict[str, ParserElement]:
     """The starts: `entry` as systemd-boot reads it, `blscfg_entry` as GRUB does."""
-    from grammars.elements import Empty, Suppress, ZeroOrMore, blanks, token
+    from pyparsing import Empty, Suppress, ZeroOrMore
+
+    from grammars.elements import blanks, token
 
     with blanks(" \t"):
         comment = Suppress(token(r"#[^\n]*\n", name="comment"))

@@ -15,7 +15,7 @@ from grammars import _commands
 from grammars.source import Values
 
 if TYPE_CHECKING:
-    from grammars.elements import ParserElement
+    from pyparsing import ParserElement
 
 Action = Callable[[str, int, Values], "list[Part] | list[Wrong]"]
 
@@ -98,20 +98,22 @@ class Arguments:
 def read_arguments(command: str, text: str) -> Arguments:
     """Take the argument of a command apart.  Never fails; what follows the last part does not count for GRUB."""
     found: list[Part | Wrong] = []
-    rule = _commands.RULES.get(command)
-    if rule is not None:
-        rule(text, 0, found, Builder(command))
+    syntax = _commands.COMMANDS.get(command)
+    if syntax is not None:
+        syntax.parse(text, found, Builder(command))
     return Arguments(text, found)
 
 
 def usage(command: str) -> str:
     """The command and its arguments, as `help` shows them."""
-    return f"{command} {_commands.USAGE[command][0]}" if command in _commands.USAGE else command
+    syntax = _commands.COMMANDS.get(command)
+    return f"{command} {syntax.usage}" if syntax is not None else command
 
 
 def literals(command: str) -> tuple[str, ...]:
     """The words that may stand among the arguments as they are, options with their `=`."""
-    return _commands.USAGE[command][1] if command in _commands.USAGE else ()
+    syntax = _commands.COMMANDS.get(command)
+    return syntax.literals if syntax is not None else ()
 
 
 class Message(NamedTuple):
@@ -127,6 +129,7 @@ _ADDRESS = "{text}: not an IPv4 address"
 # Where a message is about something that is missing, its `text` is "".
 MESSAGES: Final = {
     "no_file": Message("{command} names no file"),
+    "no_files": Message("{command} needs two files", INVALID_ARGUMENT),
     "no_second_file": Message("{command} needs two files", INVALID_ARGUMENT),
     "no_number": Message("no number in {text}", BAD_NUMBER),
     "large_number": Message(f"{{text}} is above {MAXIMUM_NUMBER:#x}", NUMBER_OVERFLOW),
@@ -179,7 +182,9 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
 
     GRUB compares only the beginnings of options, and ignores what is left behind the last part.
     """
-    from grammars.elements import Empty, Opt, Suppress, ZeroOrMore, blanks, token
+    from pyparsing import Empty, Opt, Suppress, ZeroOrMore
+
+    from grammars.elements import blanks, token
 
     def part(name: str, shown: str, pattern: str = "[^ ]+") -> ParserElement:
         return token(pattern, getattr(build, name), shown)
@@ -190,6 +195,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         return Suppress(token(f"--(?:{pattern})[^ ]*", name="|".join(f"--{name}" for name in names)))
 
     def wrong(name: str, pattern: str = "[^ ]+") -> ParserElement:
+        """Text that cannot stand here; where the pattern may match nothing, also that something is missing."""
         return token(pattern, getattr(build, name), f"error {MESSAGES[name].number or ''}".rstrip())
 
     def absent(name: str) -> ParserElement:
@@ -203,7 +209,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         path = part("file", "FILE")
         file = path | absent("no_file")
         number = token("0[xX][0-9a-fA-F]+|(?!0[xX])[0-9]+", build.number, "NUMBER")
-        bad_number = wrong("no_number", r"[\s\S]+")
+        one_number = number | wrong("no_number", r"[\s\S]*")
         letters = Suppress(token("[^ ]*", name="letters").leave_whitespace())  # of a word that begins with a number
 
         bad_type = wrong("no_type", f"--type=(?!{'|'.join(KERNEL_TYPES)})[^ ]*")
@@ -211,7 +217,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         kernel = ZeroOrMore(bad_type | option("type=TYPE", "no-mem-option")) + (dashed | file) + rest
 
         names = rf"(?:blink-)?(?:{'|'.join(FOREGROUNDS)})/(?:{'|'.join(BACKGROUNDS)})(?![^ ])"
-        color = part("color", "COLOR", names) | number + letters | wrong("no_color")
+        color = part("color", "COLOR", names) | number + letters
 
         terminal_options = option("dumb", "no-echo", "no-edit", "silent", "timeout=SECS", "lines=N")
         terminal = Suppress(token(f"(?:{'|'.join(TERMINALS)})(?![^ ])", name="|".join(TERMINALS)))
@@ -231,9 +237,9 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
         switch = part("switch", "on|off", "(?:on|off)(?![^ ])")
         configfile = Opt(part("configfile", "--with-configfile", "--with-configfile[^ ]*"))
         return {
-            "default": saved | number | bad_number | absent("no_number"),
-            "fallback": ZeroOrMore(number + letters | bad_number),
-            "timeout": number | bad_number | absent("no_number"),
+            "default": saved | one_number,
+            "fallback": ZeroOrMore(number + letters | wrong("no_number", r"[\s\S]+")),
+            "timeout": one_number,
             "title": text,
             "password": Opt(part("md5", "--md5", "--md5[^ ]*")) + Opt(other_hash) + Opt(secret),
             "savedefault": ZeroOrMore(option("default=NUMBER", "once"))
@@ -246,16 +252,16 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
             **dict.fromkeys(("module", "modulenounzip"), file + rest),
             "chainloader": Opt(option("force")) + file,
             **dict.fromkeys(("configfile", "cat", "find", "blocklist", "testload"), file),
-            "cmp": path + (part("second", "FILE") | absent("no_second_file")) | absent("no_second_file"),
+            "cmp": path + (part("second", "FILE") | absent("no_second_file")) | absent("no_files"),
             "geometry": Opt(part("device", "DRIVE")),
             "halt": Opt(option("no-apm")),
             "print": text,
             "pause": text,
-            "color": (color | absent("no_color")) + Opt(color),
+            "color": (color | wrong("no_color", "[^ ]*")) + Opt(color | wrong("no_color")),
             "pager": Opt(switch | wrong("no_switch")),
             "terminal": ZeroOrMore(terminal_options) + ZeroOrMore(terminal | wrong("no_terminal")),
             "help": ZeroOrMore(option("all") | part("pattern", "PATTERN")),
             **dict.fromkeys(("dhcp", "bootp"), configfile),
             "ifconfig": ZeroOrMore(server_option | other_options | bad_address | wrong("no_option")),
-            "tftpserver": part("server", "IP", address) | wrong("no_address") | absent("no_address"),
+            "tftpserver": part("server", "IP", address) | wrong("no_address", "[^ ]*"),
         }

@@ -10,42 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyparsing import (
-    And,
-    Empty,
-    Forward,
-    Group,
-    MatchFirst,
-    OneOrMore,
-    Opt,
-    ParseExpression,
-    ParserElement,
-    ParseSyntaxException,
-    Regex,
-    Suppress,
-    ZeroOrMore,
-)
+from pyparsing import ParseExpression, ParserElement, ParseSyntaxException, Regex
 from pyparsing.results import ParseResults
 
 from grammars.source import Fault, Values
-
-__all__ = [
-    "And",
-    "Empty",
-    "Forward",
-    "Group",
-    "MatchFirst",
-    "OneOrMore",
-    "Opt",
-    "ParserElement",
-    "Recovering",
-    "Regex",
-    "Suppress",
-    "ZeroOrMore",
-    "blanks",
-    "parse_with",
-    "token",
-]
 
 Action = Callable[[str, int, Values], list[Any]]
 

@@ -12,7 +12,7 @@ from grammars import _extlinux
 from grammars.fields import FieldBuilder, FieldFile, read_fields
 
 if TYPE_CHECKING:
-    from grammars.elements import ParserElement
+    from pyparsing import ParserElement
 
 
 def parse(data: bytes, file: str) -> FieldFile:
@@ -22,7 +22,9 @@ def parse(data: bytes, file: str) -> FieldFile:
 
 def grammar(build: FieldBuilder) -> dict[str, ParserElement]:
     """The grammar's start, `configuration`."""
-    from grammars.elements import Empty, Opt, Suppress, ZeroOrMore, blanks, token
+    from pyparsing import Empty, Opt, Suppress, ZeroOrMore
+
+    from grammars.elements import blanks, token
 
     with blanks(" \t\v\f"):
         newline = Suppress(token(r"\n", name="newline"))

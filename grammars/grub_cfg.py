@@ -17,7 +17,7 @@ from grammars.source import Fault, Source, Values, read_lines
 from grammars.spans import SourceSpan
 
 if TYPE_CHECKING:
-    from grammars.elements import ParserElement
+    from pyparsing import ParserElement
 
 PieceKind = Literal["text", "quoted", "variable", "quoted variable"]
 
@@ -179,7 +179,9 @@ _ESCAPE = r"\\(?:x[0-9A-Fa-f]{2}|[^\n]|\n(?=[\s\S]))"
 
 def grammar(build: Builder) -> dict[str, ParserElement]:
     """The grammar's starts, `script` and `words`; the rules have the names that they have in parser.y."""
-    from grammars.elements import Empty, Forward, Group, OneOrMore, Opt, Recovering, Suppress, ZeroOrMore, blanks, token
+    from pyparsing import Empty, Forward, Group, OneOrMore, Opt, Suppress, ZeroOrMore
+
+    from grammars.elements import Recovering, blanks, token
 
     def keyword(word: str, action: Any = None) -> ParserElement:
         """A word that is special where a command may begin."""

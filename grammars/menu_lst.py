@@ -6,6 +6,7 @@ fails, and which words are commands is not known here (their arguments are the m
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from grammars import _menu_lst
@@ -14,7 +15,7 @@ from grammars.source import Source, Values
 from grammars.spans import SourceSpan
 
 if TYPE_CHECKING:
-    from grammars.elements import ParserElement
+    from pyparsing import ParserElement
 
 LINE_LIMIT_BYTES = 1500  # NEW_HEAPSIZE of GRUB: the rest of a longer line is lost
 LINE_LIMIT = 100_000  # of ours, lines a file: bounds time and memory; GRUB's menus end far below
@@ -78,7 +79,7 @@ class MenuFile(NamedTuple):
 class Builder:
     """The grammar's action."""
 
-    def __init__(self, source: Source, cut: frozenset[int]) -> None:
+    def __init__(self, source: Source, cut: set[int]) -> None:
         self._source = source
         self._cut = cut
 
@@ -91,7 +92,9 @@ class Builder:
 
 def grammar(build: Builder) -> dict[str, ParserElement]:
     """The grammar's starts: a `menu`, and one `line` of it.  To GRUB a NUL ends the text of a line, not the line."""
-    from grammars.elements import Suppress, ZeroOrMore, blanks, token
+    from pyparsing import Suppress, ZeroOrMore
+
+    from grammars.elements import blanks, token
 
     with blanks(""):
         name = token(r"[^ =\0\n]*", name="command")
@@ -104,115 +107,81 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
 
 def parse(data: bytes, file: str, *, line_limit: int = LINE_LIMIT) -> MenuFile:
     """The command lines of a menu; `file` is the name that spans carry.  Never fails, linear in `len(data)`."""
-    reader = _Reader(line_limit)
-    reader.read(data.decode("utf-8", "surrogateescape"))
-    return reader.parse(file)
+    return _parse(data.decode("utf-8", "surrogateescape"), file, _LOGICAL_LINE, line_limit)
 
 
 def parse_line(text: str, file: str = "") -> CommandLine | None:
-    """One line as typed at a prompt or in an editor; None if nothing but blanks stands there."""
-    text = text.replace("\t", " ").replace("\n", " ")
-    body = text.lstrip(" ")
-    reader = _Reader(1)
-    reader.add(body, 1, len(text) - len(body), 0)
-    reader.end_line()
-    return next(iter(reader.parse(file).lines), None)
+    """One line as typed at a prompt or in an editor, where nothing is a comment; None if there are only blanks."""
+    lines = _parse(text.replace("\n", " "), file, _TYPED_LINE, 1).lines
+    return lines[0] if lines else None
 
 
-class _Reader:
-    """Joins physical lines as GRUB does: continuations, comments, carriage returns, indentation, the limit in bytes.
+# GRUB's reader drops carriage returns before it looks at a backslash, so "\", CR, LF continues a line, too.
+_LOGICAL_LINE = re.compile(r"[^\\\n]*+(?:\\(?:\r*+\n)?+[^\\\n]*+)*+\n?")
+_TYPED_LINE = re.compile(".+", re.DOTALL)
+_STRETCH = re.compile(r"(?P<joint>\\\r*+\n)|(?:[^\\\r\n]|\\(?!\r*+\n))++")
 
-    `_pieces` are the stretches of the logical line that is being read: text, line, column and index in the file.
+
+def _parse(text: str, file: str, line: re.Pattern[str], line_limit: int) -> MenuFile:
+    """Join physical lines as GRUB does, then parse them."""
+    kept: list[str] = []
+    starts: list[int] = []
+    places: list[tuple[int, int, int]] = []
+    cut: set[int] = set()
+    size, number, lines_left, complete = 0, 1, line_limit, True
+    for match in line.finditer(text.replace("\t", " ")):
+        raw = match[0]
+        if "\\" in raw or "\r" in raw or len(raw) > LINE_LIMIT_BYTES // 4:
+            stretches, is_cut = _stretches(raw)
+        else:
+            body = raw.lstrip(" ")
+            stretches, is_cut = [(len(raw) - len(body), body.rstrip("\n"))], False
+        if stretches and stretches[0][1] and (line is _TYPED_LINE or stretches[0][1][0] != "#"):
+            complete = lines_left > 0
+            if not complete:
+                break
+            lines_left -= 1
+            if is_cut:
+                cut.add(size)
+            row, begin, seen = number, 0, 0  # the physical line of a stretch, and its index in `raw`
+            for start, stretch in stretches:
+                if start > seen and (rows := raw.count("\n", seen, start)):
+                    row, begin = row + rows, raw.rindex("\n", seen, start) + 1
+                starts.append(size)
+                places.append((row, start - begin + 1, match.start() + start))
+                kept.append(stretch)
+                size += len(stretch)
+                seen = start
+            kept.append("\n")
+            size += 1
+        number += raw.count("\n")
+    source = Source(file, "".join(kept), starts, places)
+    lines: list[CommandLine] = []
+    _menu_lst.RULES["menu"](source.text, 0, lines, Builder(source, cut))
+    return MenuFile(file, tuple(lines), complete)
+
+
+def _stretches(raw: str) -> tuple[list[tuple[int, str]], bool]:
+    """What GRUB keeps of a line: the parts that stand together in the file, with their indices; whether some is lost.
+
+    A backslash before a newline becomes a blank, but blanks do not begin a line.  Where a full line goes on, the blank
+    overwrites its last byte.
     """
-
-    def __init__(self, line_limit: int) -> None:
-        self._room = line_limit
-        self._complete = True
-        self._pieces: list[tuple[str, int, int, int]] = []
-        self._bytes = 0
-        self._is_cut = False
-        self._cut: set[int] = set()
-        self._kept: list[str] = []
-        self._starts: list[int] = []
-        self._places: list[tuple[int, int, int]] = []
-        self._size = 0
-
-    def parse(self, file: str) -> MenuFile:
-        """The lines read so far."""
-        source = Source(file, "".join(self._kept), self._starts, self._places)
-        lines: list[CommandLine] = []
-        _menu_lst.RULES["menu"](source.text, 0, lines, Builder(source, frozenset(self._cut)))
-        return MenuFile(file, tuple(lines), self._complete)
-
-    def read(self, text: str) -> None:
-        """All physical lines of a file."""
-        comment = False
-        offset = 0
-        last = text.count("\n") + 1
-        for number, raw in enumerate(text.split("\n"), 1):
-            # GRUB drops carriage returns before it looks at a backslash, so "\", CR, LF continues a line too.
-            continues = "\\" in raw and number < last and raw.rstrip("\r").endswith("\\")
-            if not comment:
-                column = 0
-                for stretch in raw.replace("\t", " ").split("\r"):
-                    body = stretch if self._pieces else stretch.lstrip(" ")
-                    if not self._pieces and body.startswith("#"):
-                        comment = True
-                        break
-                    self.add(body, number, column + len(stretch) - len(body), offset)
-                    column += len(stretch) + 1
-                if continues and not comment:
-                    self.continue_line()
-            offset += len(raw) + 1
-            if not continues:  # a comment that ends in a backslash takes the next line with it
-                comment = False
-                if self._pieces and not self.end_line():
-                    return
-        self.end_line()
-
-    def add(self, text: str, line: int, column: int, offset: int) -> None:
-        """Characters of a physical line that begins at `offset`."""
-        room = LINE_LIMIT_BYTES - self._bytes
-        size = len(text) if text.isascii() else len(_encode(text))
-        if size > room:
-            self._is_cut = True
-            text, size = _decode(_encode(text)[:room]), room
-        if text:
-            self._pieces.append((text, line, column + 1, offset + column))
-            self._bytes += size
-
-    def continue_line(self) -> None:
-        """A blank overwrites the last stored byte: the backslash, or what the limit left in its place."""
-        text, line, column, offset = self._pieces.pop()
-        kept = _decode(_encode(text)[:-1])
-        self._bytes -= len(_encode(text))
-        if self._pieces or kept:  # a backslash alone leaves nothing, and blanks do not begin a line
-            self.add(kept + " ", line, column - 1, offset - column + 1)
-
-    def end_line(self) -> bool:
-        """Hand the logical line on; False if there are more of them than the limit."""
-        if not self._pieces:
-            return True
-        if not self._room:
-            self._complete = False
-            return False
-        self._room -= 1
-        if self._is_cut:
-            self._cut.add(self._size)
-        for text, *place in self._pieces:
-            self._starts.append(self._size)
-            self._places.append((place[0], place[1], place[2]))
-            self._kept.append(text)
-            self._size += len(text)
-        self._kept.append("\n")
-        self._size += 1
-        self._pieces, self._bytes, self._is_cut = [], 0, False
-        return True
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _decode(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+    found: list[tuple[int, str]] = []
+    room = LINE_LIMIT_BYTES
+    is_cut = False
+    for match in _STRETCH.finditer(raw):
+        text = " " if match["joint"] else match[0]
+        text = text if found else text.lstrip(" ")
+        data = text.encode("utf-8", "surrogateescape")
+        is_cut = is_cut or len(data) > room
+        if room and text:
+            start = match.start() if found or match["joint"] else match.end() - len(text)
+            found.append((start, text if len(data) <= room else data[:room].decode("utf-8", "surrogateescape")))
+            room -= min(room, len(data))
+        elif match["joint"] and found:
+            start, text = found[-1]
+            kept = text.encode("utf-8", "surrogateescape")[:-1]
+            found[-1] = start, kept.decode("utf-8", "surrogateescape") + " "
+            break
+    return found, is_cut

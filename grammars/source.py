@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from fsdrivers.light import dataclass, field
 from grammars.spans import SourceSpan
 
 Values = Any  # what an element matched: a list, or pyparsing's ParseResults
 Match = Callable[[str, int], "re.Match[str] | None"]
+Rule = Callable[[str, int, list[Any], Any], int]
 
 LINE_LIMIT = 20_000  # lines of a `keyword value` file: bounds time and memory; real files end far below
 
@@ -128,3 +129,32 @@ def acts(match: re.Match[str], build: Any) -> list[Any]:
         if value is not None:
             made += getattr(build, name)(match.string, match.start(name), (value,))
     return made
+
+
+class Syntax:
+    """The arguments of a command: how help writes them, the words among them that stand as they are, and the rule.
+
+    That is a pattern after the other, one in a list as often as it matches; groups have the names of actions.
+    """
+
+    __slots__ = ("_matches", "_patterns", "literals", "usage")
+
+    def __init__(self, usage: str, literals: tuple[str, ...], *patterns: str | list[str]) -> None:
+        self.usage = usage
+        self.literals = literals
+        self._patterns = patterns
+        self._matches: list[tuple[Match, bool]] = []
+
+    def parse(self, text: str, out: list[Any], build: Any) -> None:
+        """Append what the actions make of a text."""
+        if not self._matches:
+            for pattern in self._patterns:
+                text_of = pattern[0] if isinstance(pattern, list) else pattern
+                self._matches.append((re.compile(text_of).match, isinstance(pattern, list)))
+        at = 0
+        for match, repeats in self._matches:
+            while found := match(text, at):
+                out += acts(found, build)
+                at = found.end()
+                if not repeats:
+                    break

@@ -37,12 +37,7 @@ HEAD = '''"""Made by tools/generate_parsers.py from grammars/{dialect}.py: `make
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from grammars.source import {names}
-
-_compiled = compiler(globals())
+{imports}
 '''
 
 
@@ -108,10 +103,10 @@ def skipped(element: pp.ParserElement) -> str:
     return (f"[{blanks}]*+" if len(blanks) > 1 else f"{blanks}*+") if blanks else ""
 
 
-def match_of(element: pp.ParserElement) -> Match | None:
-    """The one expression that matches an element, None if it takes more than one."""
+def match_of(element: pp.ParserElement, *, named: bool = False) -> Match | None:
+    """The one expression that matches an element, None if it takes more than one; `named`: by named groups alone."""
     match = _match_of(element, 0)
-    if match is None or match.sure:
+    if match is None or (match.sure and not named):
         return match and replace(match, pattern=match.pattern.replace("\0", ""))
     if "" in match.actions or len(set(match.actions)) < match.groups:
         return None
@@ -128,6 +123,7 @@ def _match_of(element: pp.ParserElement, groups: int, *, wanted: bool = True) ->
         return _match_of(element.expr, groups, wanted=False)
     if isinstance(element, pp.Regex | pp.Empty) and not isinstance(element, pp.And._ErrorStop):
         pattern = f"(?>{element.pattern})" if isinstance(element, pp.Regex) else ""
+        assert not re.compile(pattern).groups, f"{element}: groups are the generator's"
         if not wanted:
             return Match(skipped(element) + pattern)
         made = Match(f"{skipped(element)}(\0{pattern})", [f"m[{groups + 1}]"], [action or ""], f"m.start({groups + 1})")
@@ -162,6 +158,18 @@ def _match_of(element: pp.ParserElement, groups: int, *, wanted: bool = True) ->
     return made
 
 
+def steps_of(element: pp.ParserElement) -> list[tuple[str, bool]]:
+    """The expressions of a rule that is no more than these, each with whether it repeats."""
+    if isinstance(element, pp.ZeroOrMore) and (match := match_of(element.expr, named=True)):
+        return [(match.pattern, True)]
+    inner = element.expr if isinstance(element, pp.Opt) else element
+    if always_matches(element) and (match := match_of(inner, named=True)):
+        return [(match.pattern, False)]
+    if not isinstance(element, pp.And):
+        raise SystemExit(f"{element}: not a few expressions one after the other")
+    return [step for part in element.exprs for step in steps_of(part)]
+
+
 def always_matches(element: pp.ParserElement) -> bool:
     """Whether an element cannot fail."""
     if isinstance(element, pp.MatchFirst):
@@ -170,6 +178,8 @@ def always_matches(element: pp.ParserElement) -> bool:
         return all(map(always_matches, element.exprs)) and action_of(element) is None
     if isinstance(element, pp.Suppress):
         return always_matches(element.expr)
+    if isinstance(element, pp.Regex):
+        return re.fullmatch(r"\[[^]]*]\*", element.pattern) is not None
     return isinstance(element, pp.Empty | pp.ZeroOrMore | pp.Opt) and not isinstance(element, pp.And._ErrorStop)
 
 
@@ -199,17 +209,14 @@ def add(values: list[str], out: str) -> list[str]:
 
 def usage(element: pp.ParserElement) -> str:
     """How help writes what an element matches; errors and what has no name do not show."""
-    if isinstance(element, pp.Forward | pp.Suppress | pp.Group):
+    if isinstance(element, pp.Suppress):
         return usage(element.expr)
     if isinstance(element, pp.And | pp.MatchFirst):
         parts = [part for part in map(usage, element.exprs) if part]
         return " ".join(parts) if isinstance(element, pp.And) else "|".join(dict.fromkeys(parts))
-    if isinstance(element, pp.Opt | pp.ZeroOrMore | pp.OneOrMore):
+    if isinstance(element, pp.Opt | pp.ZeroOrMore):
         inner = usage(element.expr)
-        more = "" if isinstance(element, pp.Opt) else "..."
-        return (
-            f"[{inner}]{more}" if inner and not isinstance(element, pp.OneOrMore) else f"{inner}{more if inner else ''}"
-        )
+        return f"[{inner}]{'...' if isinstance(element, pp.ZeroOrMore) else ''}" if inner else ""
     name = element.customName or ""
     return "" if name.startswith("error") or name == "letters" else name
 
@@ -218,6 +225,12 @@ def literals(element: pp.ParserElement) -> tuple[str, ...]:
     """The words that match as they are, options up to their `=`."""
     names = "|".join(usage(each) for each in element.visit_all() if isinstance(each, pp.Regex)).split("|")
     return tuple(dict.fromkeys(match[0] for name in names if (match := re.match(r"--[a-z0-9-]+=?|[a-z]+$", name))))
+
+
+def syntax(element: pp.ParserElement) -> str:
+    """The row of a rule that is a few expressions one after the other."""
+    steps = [f"[{literal(pattern)}]" if repeats else literal(pattern) for pattern, repeats in steps_of(element)]
+    return f"Syntax({usage(element)!r}, {literals(element)}, {', '.join(steps)})"
 
 
 def literal(text: str) -> str:
@@ -240,7 +253,7 @@ class Module:
         self.functions: dict[str, list[str]] = {}
         self.names: dict[int, str] = {}
         self.kept: list[pp.ParserElement] = []  # so that no other element gets the same id
-        self.helpers = {"compiler"}
+        self.helpers: set[str] = set()
 
     def pattern(self, text: str) -> str:
         """The name of a compiled pattern's `match`."""
@@ -394,16 +407,18 @@ class Module:
 
     def text(self, dialect: str, starts: Mapping[str, pp.ParserElement]) -> str:
         """The module; with the rules that others may begin with come tables of what they look like."""
-        rules = [f"{key!r}: {self.rule(element.streamline(), f'_{key}')}" for key, element in starts.items()]
-        tables: list[str] = []
         if dialect in WITH_USAGE:
-            shown = [f"{key!r}: {(usage(element), literals(element))}" for key, element in starts.items()]
-            tables.append(f"USAGE: dict[str, tuple[str, tuple[str, ...]]] = {{{', '.join(shown)}}}")
-        head = HEAD.format(dialect=dialect, names=", ".join(sorted(self.helpers)))
+            kind, rows = "Syntax", [f"{key!r}: {syntax(element.streamline())}" for key, element in starts.items()]
+        else:
+            kind, rows = "Rule", [f"{key!r}: {self.rule(each.streamline(), f'_{key}')}" for key, each in starts.items()]
+        table = f"{'COMMANDS' if dialect in WITH_USAGE else 'RULES'}: dict[str, {kind}] = {{{', '.join(rows)}}}"
+        self.helpers |= {kind, "compiler"} if self.patterns else {kind}
+        imports = ["from typing import Any\n"] if self.functions else []
+        imports.append(f"from grammars.source import {', '.join(sorted(self.helpers))}\n")
+        head = HEAD.format(dialect=dialect, imports="\n".join(imports))
+        head += "\n_compiled = compiler(globals())\n" if self.patterns else ""
         patterns = [f"{name} = _compiled({literal(text)})" for text, name in self.patterns.items()]
-        tables = [f"RULES: dict[str, Callable[[str, int, list[Any], Any], int]] = {{{', '.join(rules)}}}", *tables]
-        functions = map("\n".join, [*self.functions.values(), tables])
-        return "\n\n\n".join((head + "\n".join(patterns), *functions))
+        return "\n\n\n".join((head + "\n".join(patterns), *map("\n".join, self.functions.values()), table))
 
 
 def generate(dialect: str) -> str:

@@ -36,6 +36,10 @@ def run_on_dask(tasks: Sequence[Task], address: str, limits: JobLimits) -> Itera
 
     Raises `UsageError` without Dask, `NetworkError` if the scheduler cannot be reached or is lost.
     """
+    if not tasks:
+        return
+    if any(source.startswith("memory:") for _number, source, _options in tasks):
+        raise UsageError("a cluster cannot see the memory of this program", where="--dask")
     try:
         Client: Any = import_module("distributed").Client  # noqa: N806 (a class)
     except ImportError as err:

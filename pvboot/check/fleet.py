@@ -20,6 +20,7 @@ from pvboot.check import codec
 from pvboot.check.engine import check_source, failed
 from pvboot.check.model import CheckOptions, SourceError, SourceResult
 from pvboot.check.opened import OpenedSource, open_for_check
+from pvboot.check.progress import Progress
 from pvboot.check.rules import load_rules
 from pvboot.check.run_entry import run_limits
 from pvboot.confine import parent, preload
@@ -55,6 +56,8 @@ def run_fleet(
 
     Never raises for what a source holds or does to its reader.
     """
+    if not tasks:
+        return
     waiting = deque(tasks)
     running: dict[parent.Child, Task] = {}
     tries: Counter[int] = Counter()
@@ -82,6 +85,22 @@ def run_fleet(
                     waiting.appendleft(task)
                 else:
                     yield task[0], stopped(task[1], str(result))
+
+
+def in_order(found: Iterable[tuple[int, SourceResult]], progress: Progress) -> Iterator[SourceResult]:
+    """The results by their numbers, whatever the order in which they are ready; `progress` is told of each at once."""
+    ready: dict[int, SourceResult] = {}
+    following = 0
+    try:
+        for number, result in found:
+            ready[number] = result
+            progress.done(result)
+            while following in ready:
+                progress.end()
+                yield ready.pop(following)
+                following += 1
+    finally:
+        progress.end()
 
 
 def check_confined(source: str, options: CheckOptions, limits: JobLimits = LIMITS) -> SourceResult:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 
 from pvboot import __version__
 from pvboot.check import codec
+from pvboot.check.fleet import Task
 from pvboot.check.model import CheckOptions, SourceResult
 from pvboot.errors import UsageError
 from pvboot.sources import is_on_server, is_url
@@ -106,6 +107,25 @@ class StateFile:
         while data:  # a single write, unless the disk is full
             data = data[os.write(self._file.fileno(), data) :]
         os.fdatasync(self._file.fileno())
+
+
+def resumed(
+    tasks: list[Task], path: str | None, work: Callable[[list[Task]], Iterator[tuple[int, SourceResult]]]
+) -> Iterator[tuple[int, SourceResult]]:
+    """What the journal knows of the tasks, then what `work` finds for the others, which is kept there.
+
+    Without a `path` there is no journal.  Raises `UsageError`.
+    """
+    if path is None:
+        yield from work(tasks)
+        return
+    with StateFile(path) as state:
+        keys = {number: key_of(source, options) for number, source, options in tasks}
+        known = {number: state.get(key) for number, key in keys.items()}
+        yield from ((number, result) for number, result in known.items() if result is not None)
+        for number, result in work([task for task in tasks if known[task[0]] is None]):
+            state.put(keys[number], result)
+            yield number, result
 
 
 def _parsed(line: bytes) -> object:

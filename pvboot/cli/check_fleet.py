@@ -92,61 +92,24 @@ def is_fleet(args: argparse.Namespace, sources: Sequence[str]) -> bool:
 def fleet_results(
     args: argparse.Namespace, sources: Sequence[str], options_for: Callable[[str], CheckOptions]
 ) -> Iterator[SourceResult]:
-    """The results in the order of the sources, whatever the order in which they are ready."""
+    """The results in the order of the sources, whatever the order in which they are ready.  Raises `UsageError`."""
+    from pvboot.check import fleet, journal
     from pvboot.check.progress import Progress
 
     tasks = [(number, source, options_for(source)) for number, source in enumerate(sources)]
-    progress = Progress(sys.stderr, len(tasks), terminal=sys.stderr.isatty(), lines=args.verbose)
-    ready: dict[int, SourceResult] = {}
-    following = 0
-    try:
-        for number, result in _run(args, tasks):
-            ready[number] = result
-            progress.done(result)
-            while following in ready:
-                progress.end()
-                yield ready.pop(following)
-                following += 1
-    finally:
-        progress.end()
-
-
-def _run(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, SourceResult]]:
-    if args.state is None:
-        yield from _work(args, tasks)
-        return
-    from pvboot.check.journal import StateFile, key_of
-
-    with StateFile(args.state) as state:
-        keys = {number: key_of(source, options) for number, source, options in tasks}
-        left: list[Task] = []
-        for task in tasks:
-            known = state.get(keys[task[0]])
-            if known is None:
-                left.append(task)
-            else:
-                yield task[0], known
-        for number, result in _work(args, left):
-            state.put(keys[number], result)
-            yield number, result
-
-
-def _work(args: argparse.Namespace, tasks: list[Task]) -> Iterator[tuple[int, SourceResult]]:
-    from pvboot.check.fleet import LIMITS, run_fleet
-
-    if not tasks:
-        return iter(())
-    limits = LIMITS
-    if args.source_limit is not None:
-        cpu = args.source_limit
+    limits = fleet.LIMITS
+    if (cpu := args.source_limit) is not None:
         limits = limits._replace(parse_seconds=cpu, cpu_seconds=cpu, wall_seconds=5.0 * cpu)
-    if args.dask is None:
-        return run_fleet(tasks, args.jobs or 1, limits)
-    from pvboot.check.dask_fleet import run_on_dask
 
-    if any(source.startswith("memory:") for _number, source, _options in tasks):
-        raise UsageError("a cluster cannot see the memory of this program", where="--dask")
-    return run_on_dask(tasks, args.dask, limits)
+    def work(tasks: list[Task]) -> Iterator[tuple[int, SourceResult]]:
+        if args.dask is None:
+            return fleet.run_fleet(tasks, args.jobs or 1, limits)
+        from pvboot.check.dask_fleet import run_on_dask
+
+        return run_on_dask(tasks, args.dask, limits)
+
+    progress = Progress(sys.stderr, len(tasks), terminal=sys.stderr.isatty(), lines=args.verbose)
+    return fleet.in_order(journal.resumed(tasks, args.state, work), progress)
 
 
 class Page:

@@ -1,4 +1,4 @@
-"""The listening sockets: bound here, or handed over by systemd; and what systemd is told."""
+"""The listening sockets, bound here or handed over by systemd, and messages to systemd."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from stat import S_ISSOCK
 
 from pvboot.errors import NetworkError
 from pvboot.serve.config import PROTOCOLS, Address, Config
+from pvboot.serve.user import look_up
 
 _FIRST_FD = 3  # SD_LISTEN_FDS_START of sd-daemon.h
 _FDS_LIMIT = 64
@@ -42,7 +43,7 @@ class Listener:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this host reaches it."""
+        """True if only this host reaches it."""
         address = self.address
         return isinstance(address, Path) or ipaddress.ip_address(address[0]).is_loopback
 
@@ -80,7 +81,8 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
                     unused.remove(old)
                     bound.append(old)
                     continue
-                fresh.append(Listener(protocol, asked, _bind_one(protocol, asked)))
+                sock = _bind_path(asked, config) if isinstance(asked, Path) else _bind_address(protocol, *asked)
+                fresh.append(Listener(protocol, asked, sock))
                 bound.append(fresh[-1])
     except NetworkError:
         for listener in fresh:
@@ -89,18 +91,16 @@ def bind(config: Config, inherited: Mapping[str, list[Listener]], kept: list[Lis
     return bound
 
 
-def _bind_one(protocol: str, asked: Address | Path) -> socket.socket:
-    return _bind_path(asked) if isinstance(asked, Path) else _bind_address(protocol, *asked)
-
-
-def _bind_path(path: Path) -> socket.socket:
-    """Bind a Unix socket for its owner and group; the socket of a server that has died is replaced."""
+def _bind_path(path: Path, config: Config) -> socket.socket:
+    """Bind a Unix socket for the server's user and group; the socket of a server that has died is replaced."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if path.exists() and S_ISSOCK(path.stat().st_mode) and sock.connect_ex(str(path)) == errno.ECONNREFUSED:
             path.unlink()
         sock.bind(str(path))
         path.chmod(0o660)
+        if os.geteuid() == 0:
+            os.chown(path, *look_up(config.user, config.group)[1:])
         sock.listen(_BACKLOG)
     except OSError as err:
         sock.close()
@@ -171,7 +171,7 @@ def notify(*lines: str) -> None:
 
 
 def reloading() -> str:
-    """Return what systemd is told of a reload: it wants the moment, too."""
+    """Return the message to systemd about a reload: it wants the moment, too."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 

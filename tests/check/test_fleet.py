@@ -214,14 +214,16 @@ def checkers() -> list[int]:
 
 def test_a_checker_that_is_killed_loses_nothing(guests: list[str]) -> None:
     sources = guests * 3
-    tasks = [(number, source, OPTIONS) for number, source in enumerate(sources)]
-    found: dict[int, SourceResult] = {}
-    for number, result in run_fleet(tasks, 2):
-        assert number not in found
-        found[number] = result
-        if len(found) in (2, 5):
-            os.kill(checkers()[0], signal.SIGKILL)
+    started: list[str] = []
+
+    def kill_some(source: str) -> None:
+        started.append(source)
+        if len(started) in (3, 8):
+            os.kill(max(checkers()), signal.SIGKILL)
+
+    found = check_all(sources, 2, on_start=kill_some)
     assert [found[number] for number in range(len(sources))] == [check_source(source, OPTIONS) for source in sources]
+    assert len(started) > len(sources)
 
 
 def test_a_source_that_kills_its_checker_twice_is_reported_and_the_others_go_on(guests: list[str]) -> None:

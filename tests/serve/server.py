@@ -9,26 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests import REPOSITORY
 
 START_SECONDS = 60
 END_SECONDS = 60
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
-    """The first true value of `condition`; an assertion fails if there is none."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"it did not happen: {what}"
-        time.sleep(0.05)
-    return value
 
 
 class Server:
@@ -63,9 +55,9 @@ class Server:
         try:
             if wait:
                 assert select.select([receive], [], [], START_SECONDS)[0], self.log
-                line = os.read(receive, 65536)
-                assert line, self.log
-                self.addresses = json.loads(line)
+                # A shell's `read` is content with a line, `cat` waits for the end: the descriptor is closed.
+                with os.fdopen(receive, closefd=False) as ready:
+                    self.addresses = json.loads(ready.read() or pytest.fail(self.log))
         except BaseException:
             self.kill()
             raise

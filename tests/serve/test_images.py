@@ -28,7 +28,8 @@ from pvboot.serve.api import Requester, ServedDirectory
 from pvboot.serve.content import Directory, TreeContent
 from pvboot.serve.images import ImageStore
 from pvboot.serve.reader_codec import AnswerLimits, FoundDirectory, FoundFile, ImageError
-from tests.serve.server import is_alive, wait_until
+from tests.serve.journal import wait_until
+from tests.serve.server import is_alive
 
 WHO = Requester("http", "127.0.0.1")
 Tree = Callable[..., tuple[TreeContent, ImageStore]]

@@ -21,7 +21,8 @@ from fsdrivers.probe import probe
 from pvboot.serve.metrics import PUBLISH_SECONDS
 from tests import REPOSITORY
 from tests.serve.conftest import CONFIG
-from tests.serve.server import Server, children, family, hear, is_alive, wait_until
+from tests.serve.journal import wait_until
+from tests.serve.server import Server, children, family, hear, is_alive
 
 Serve = Callable[..., Server]
 
@@ -47,13 +48,8 @@ def test_files_inside_of_images_arrive_whole(serve: Serve, world: Path, image: s
     for index in (0, 1):  # IPv4 and IPv6
         assert server.tftp(path, world / f"got{index}", index) == expected
     assert server.get(path, Range="bytes=100-299") == expected[100:300]
-
-
-def test_directories_are_served(serve: Serve, world: Path) -> None:
-    server = serve()
     assert server.get("/files/deep/data.bin") == (world / "files/deep/data.bin").read_bytes()
-    assert server.names("/") == ["files", "images"]
-    assert server.names("/files/") == ["deep", "menu.lst"]
+    assert [server.names(path) for path in ("/", "/files/")] == [["files", "images"], ["deep", "menu.lst"]]
 
 
 def test_nothing_outside_of_the_tree_is_served(serve: Serve, world: Path) -> None:
@@ -134,18 +130,14 @@ def test_nobody_outlives_a_killed_supervisor(serve: Serve, world: Path) -> None:
     wait_until(lambda: not any(map(is_alive, processes)), "all are gone")
 
 
-def test_stop_is_orderly(serve: Serve, world: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_is_orderly(serve: Serve, world: Path, number: int) -> None:
     server = serve()
     processes = family(server.pid)
-    assert server.stop() == 0
+    os.kill(server.pid, number)
+    assert server.process.wait(60) == 0
     assert not any(map(is_alive, processes))
     assert "event=stopped" in server.log
-
-
-def test_ctrl_c_ends_it_too(serve: Serve, world: Path) -> None:
-    server = serve()
-    os.kill(server.pid, signal.SIGINT)
-    assert server.process.wait(60) == 0
 
 
 def test_reload_takes_a_new_configuration(serve: Serve, world: Path) -> None:
@@ -360,27 +352,6 @@ def test_it_says_where_it_listens(serve: Serve, world: Path) -> None:
     assert [host for host, _port in server.addresses["tftp"]] == ["127.0.0.1", "::1"]
 
 
-def test_the_descriptor_is_closed_when_the_addresses_are_told(world: Path) -> None:
-    """A shell's `read` is content with a line, `cat` waits for the end."""
-    path = world / "serve.toml"
-    path.write_text(CONFIG)
-    receive, send = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pvboot", "serve", str(path), "--ready-fd", str(send)],
-        cwd=REPOSITORY,
-        pass_fds=[send],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(send)
-    try:
-        with os.fdopen(receive) as ready:
-            assert json.loads(ready.read())["pid"] == process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="root reads everything; only who gives it up can be refused")
 def test_what_the_new_user_cannot_read_is_told(serve: Serve, world: Path) -> None:
     (world / "files").chmod(0o700)
@@ -418,35 +389,55 @@ def test_a_taken_port_is_one_line(serve: Serve, world: Path) -> None:
     assert server.log == f"pvboot: http 127.0.0.1 port {port}: cannot listen: Address already in use\n"
 
 
+def make_certificate(folder: Path) -> str:
+    """The `[tls]` table of a certificate for 127.0.0.1 in `folder`."""
+    key = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", *key, "-out", "cert.pem", "-days", "2", *names]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    (folder / "key.pem").chmod(0o600)  # read before root is given up
+    return '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+
+
+def curl(*arguments: str | Path) -> bytes:
+    return subprocess.run(["curl", "-sS", "--fail", *arguments], capture_output=True, check=True, timeout=60).stdout
+
+
 def test_https_serves_the_same(serve: Serve, world: Path) -> None:
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            str(world / "key.pem"),
-            "-out",
-            str(world / "cert.pem"),
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (world / "key.pem").chmod(0o600)  # read before root is given up
-    config = CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n')
-    server = serve(config + '\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n')
+    tls = make_certificate(world)
+    server = serve(CONFIG.replace("[listen]\n", '[listen]\nhttps = ["127.0.0.1:0"]\n') + tls)
     url = server.url("/images/ext2.img/boot/module.txt", "https")
-    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", str(world / "cert.pem"), url], capture_output=True)
-    assert done.stdout == content_of(world / "images/ext2.img", "/boot/module.txt")
+    expected = content_of(world / "images/ext2.img", "/boot/module.txt")
+    assert curl("--cacert", world / "cert.pem", url) == expected
+
+
+def test_the_administrator_is_served_by_tls_beyond_this_host(serve: Serve, world: Path) -> None:
+    tls = make_certificate(world)
+    both = '["0.0.0.0:0", "127.0.0.1:0"]'
+    server = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', f"admin = {both}") + tls)
+    outer, inner = server.port("admin", 0), server.port("admin", 1)
+    health = curl("--cacert", world / "cert.pem", f"https://127.0.0.1:{outer}/healthz")
+    assert health == curl(f"http://127.0.0.1:{inner}/healthz")
+
+
+def test_the_administrator_may_have_a_unix_socket(serve: Serve, world: Path) -> None:
+    path = world / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as dead:  # of a server that was killed
+        dead.bind(str(path))
+    server = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', 'admin = ["unix:admin.sock"]'))
+    assert server.addresses["admin"] == [str(path)]
+    facts = path.stat()
+    assert facts.st_mode & 0o777 == 0o660
+    assert facts.st_uid == (pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else os.getuid())
+    assert json.loads(curl("--unix-socket", path, "http://localhost/healthz"))["status"] == "ok"
+    with pytest.raises(subprocess.CalledProcessError):
+        curl("--unix-socket", path, "http://evil.example/healthz")
+    server.reload()
+    wait_until(lambda: "event=reloaded" in server.log, "the reload")
+    assert json.loads(curl("--unix-socket", path, "http://localhost/healthz"))["status"] == "ok"
+    second = serve(CONFIG.replace('admin = ["127.0.0.1:0"]', 'admin = ["unix:admin.sock"]'), wait=False)
+    assert second.process.wait(60) == 4
+    assert second.log == f"pvboot: admin unix:{path}: cannot listen: Address already in use\n"
 
 
 def test_clients_get_menus_of_their_profiles(serve: Serve, world: Path) -> None:

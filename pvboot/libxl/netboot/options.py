@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from typing import NoReturn
 
+from fsdrivers.light import dataclass
 from pvboot import __version__
 
 PROGRAM = "pvboot-netboot"
@@ -107,17 +107,10 @@ def parse(arguments: list[str]) -> Options:
         made.error("a ramdisk without a kernel")
     if not 0 <= given.runas < 1 << 32:
         made.error(f"impossible --runas {given.runas}")
-    output = None if given.output in (None, "", "-") else given.output
-    return Options(
-        given.location or None,
-        given.kernel or None,
-        given.ramdisk or None,
-        os.fsencode(given.args),
-        output,
-        given.output_directory,
-        given.output_format,
-        given.quiet,
-        given.runas,
-        given.verbose,
-        given.debug,
-    )
+    facts = vars(given)
+    del facts["disk"]
+    facts |= {name: facts[name] or None for name in ("location", "kernel", "ramdisk", "output")}
+    facts["args"] = os.fsencode(given.args)
+    if given.output == "-":
+        facts["output"] = None
+    return Options(**facts)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from fsdrivers.light import replace
 from typing import TYPE_CHECKING
 
 from fsdrivers.blocks import open_source
@@ -105,7 +105,7 @@ def _read_guest(options: Options, job: Job, files: ResultFiles | None = None) ->
         report = parent.run(
             job,
             lambda channel: guest.read_guest(source, options, outputs or None, choose, channel),
-            Grants((disk_fd, *outputs), uid=options.runas or NOBODY, confined=options.sandbox),
+            Grants((disk_fd, *outputs), uid=options.runas or NOBODY, confined=not options.no_sandbox),
             PERSON_LIMITS if job is MENU else DEFAULT_LIMITS,
             outputs=outputs,
         )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import getopt
 import os
-from dataclasses import dataclass
 
+from fsdrivers.light import dataclass
 from pvboot.libxl.program import Stop
 
 PROGRAM = "pvboot-pygrub"
@@ -17,26 +17,20 @@ FORMATS = ("sxp", "simple", "simple0")
 
 # pygrub declares -h as taking an argument; nobody can rely on `-h` alone being an error.
 _SHORT = "qilnhv"
-_LONG = [
-    "quiet",
-    "interactive",
-    "list-entries",
-    "not-really",
-    "help",
-    "output=",
-    "output-format=",
-    "output-directory=",
-    "offset=",
-    "runas=",
-    "entry=",
-    "kernel=",
-    "ramdisk=",
-    "args=",
-    "isconfig",
-    "debug",
-    "verbose",
-    "no-sandbox",
-]
+_FLAGS = {
+    "-l": "list_entries",
+    "--list-entries": "list_entries",
+    "-n": "not_really",
+    "--not-really": "not_really",
+    "-v": "verbose",
+    "--verbose": "verbose",
+    "--isconfig": "isconfig",
+    "--debug": "debug",
+    "--no-sandbox": "no_sandbox",
+}
+_VALUES = "output output-format output-directory offset runas entry kernel ramdisk args"
+_LONG = ["quiet", "interactive", "help", *(f"{name}=" for name in _VALUES.split())]
+_LONG += [name[2:] for name in _FLAGS if name.startswith("--")]
 
 USAGE = (
     f"Usage: {PROGRAM} [-q|--quiet] [-i|--interactive] [-l|--list-entries] [-n|--not-really] [--output=FILE] "
@@ -66,7 +60,7 @@ class Options:
     isconfig: bool = False
     debug: bool = False
     verbose: bool = False
-    sandbox: bool = True
+    no_sandbox: bool = False
 
     @property
     def result_directory(self) -> str:
@@ -98,8 +92,7 @@ def _apply(options: Options, name: str, value: str) -> None:
     elif name in ("-h", "--help"):
         raise Stop(0, usage=True)
     elif name in _FLAGS:
-        field, setting = _FLAGS[name]
-        setattr(options, field, setting)
+        setattr(options, _FLAGS[name], True)
     elif name == "--output":
         if value != "-":
             options.output = value
@@ -123,19 +116,6 @@ def _apply(options: Options, name: str, value: str) -> None:
         options.offset = _integer(value, "offset value must be an integer")
     elif name == "--runas":
         options.runas = _integer(value, "runas value must be an integer user id")
-
-
-_FLAGS = {
-    "-l": ("list_entries", True),
-    "--list-entries": ("list_entries", True),
-    "-n": ("not_really", True),
-    "--not-really": ("not_really", True),
-    "-v": ("verbose", True),
-    "--verbose": ("verbose", True),
-    "--isconfig": ("isconfig", True),
-    "--debug": ("debug", True),
-    "--no-sandbox": ("sandbox", False),
-}
 
 
 def _integer(text: str, problem: str) -> int:

@@ -45,6 +45,9 @@ class ApiRequest:
     version: int | None
 
 
+RouteFunction = Callable[[ApiRequest], Response]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method of a path, which is a template.  `body` and `reply` are models; `reply` None answers without a body
@@ -54,7 +57,7 @@ class Route:
     path: str
     name: str
     summary: str
-    call: Callable[[ApiRequest], Response]
+    call: RouteFunction
     reply: type | None = None
     body: type[Model] | None = None
     query: Mapping[str, dict[str, Any]] = field(default_factory=dict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp.web import Response
 
@@ -19,14 +20,37 @@ from pvboot.serve.state.problems import ApiError, json_response
 from pvboot.serve.state.profiles import LOCAL, Profile, ProfileBody, named_profile
 from pvboot.serve.state.pv_grub import check_files, check_prefix
 from pvboot.serve.state.render import FetchContext, render
-from pvboot.serve.state.route import ApiContext, ApiRequest, Route
+from pvboot.serve.state.route import ApiContext, ApiRequest, Route, RouteFunction
 
 _LIST_LIMIT = 1000
+_LIMIT: dict[str, Any] = {"limit": {"type": "integer", "minimum": 1, "maximum": _LIST_LIMIT, "default": 100}}
+_PAGE, _OF_CLIENT = _LIMIT | {"after": {"type": "string"}}, _LIMIT | {"client": {"type": "string"}}
+_API = "/api/v1"
+_CLIENT, _PROFILE = f"{_API}/clients/{{client}}", f"{_API}/profiles/{{profile}}"
+_NEXT_BOOT = f"{_CLIENT}/next-boot"
+
+OPENAPI_PATH = f"{_API}/openapi.json"
+ROUTES: list[Route] = []
+
+
+def _route(
+    method: str, path: str, name: str, summary: str, *models: Any, **more: Any
+) -> Callable[[RouteFunction], RouteFunction]:
+    """Return a decorator that adds a function to the table; the arguments are those of `Route`."""
+
+    def add(call: RouteFunction) -> RouteFunction:
+        ROUTES.append(Route(method, path, name, summary, call, *models, **more))
+        return call
+
+    return add
 
 
 # --- clients ----------------------------------------------------------------------------------------------
 
 
+@_route(
+    "GET", f"{_API}/clients", "listClients", "Clients by name, and what each would boot", models.ClientList, query=_PAGE
+)
 def _list_clients(request: ApiRequest) -> Response:
     registry, limit = request.context.registry, _limit(request)
     found = registry.clients(request.query.get("after", [""])[0], limit + 1)
@@ -35,6 +59,7 @@ def _list_clients(request: ApiRequest) -> Response:
     return json_response(200, models.ClientList(items=items, next=items[-1].name if len(found) > limit else None))
 
 
+@_route("GET", _CLIENT, "getClient", "One client", models.Client, versioned=True)
 def _get_client(request: ApiRequest) -> Response:
     return _answer_client(request.context, request.context.registry.client(request.names["client"]), 200)
 
@@ -67,17 +92,20 @@ def _would_boot(
     return models.WouldBoot(profile=name, once=once, title=entry.title, kernel=entry.kernel or None)
 
 
+@_route("PUT", _CLIENT, "putClient", "Make or replace a client", models.Client, ClientBody, versioned=True)
 def _put_client(request: ApiRequest) -> Response:
     client = named_client(request.names["client"], request.body, "api")
     stored = request.context.registry.put_client(client, request.version)
     return _answer_client(request.context, stored, 201 if stored.version == 1 else 200)
 
 
+@_route("DELETE", _CLIENT, "deleteClient", "Forget a client and its next boot", versioned=True)
 def _delete_client(request: ApiRequest) -> Response:
     request.context.registry.delete_client(request.names["client"], request.version)
     return Response(status=204)
 
 
+@_route("GET", _NEXT_BOOT, "getNextBoot", "What waits for one boot", models.NextBoot)
 def _get_next_boot(request: ApiRequest) -> Response:
     client = request.context.registry.client(request.names["client"])
     waiting = request.context.registry.next_boot(client.name)
@@ -86,10 +114,12 @@ def _get_next_boot(request: ApiRequest) -> Response:
     return json_response(200, waiting)
 
 
+@_route("PUT", _NEXT_BOOT, "setNextBoot", "Boot a profile once", models.NextBoot, models.NextBootBody)
 def _put_next_boot(request: ApiRequest) -> Response:
     return json_response(200, request.context.registry.set_next_boot(request.names["client"], request.body.profile))
 
 
+@_route("DELETE", _NEXT_BOOT, "clearNextBoot", "Boot as usual again")
 def _delete_next_boot(request: ApiRequest) -> Response:
     if not request.context.registry.clear_next_boot(request.names["client"]):
         raise UnknownRecordError("no next boot is set", found=ascii(request.names["client"]))
@@ -99,11 +129,13 @@ def _delete_next_boot(request: ApiRequest) -> Response:
 # --- profiles ---------------------------------------------------------------------------------------------
 
 
+@_route("GET", f"{_API}/profiles", "listProfiles", "All profiles", models.ProfileList)
 def _list_profiles(request: ApiRequest) -> Response:
     items = tuple(models.ProfileSummary(**profile.__dict__) for profile in request.context.registry.profiles())
     return json_response(200, models.ProfileList(items=items))
 
 
+@_route("GET", _PROFILE, "getProfile", "One profile, with warnings about its files", models.Profile, versioned=True)
 def _get_profile(request: ApiRequest) -> Response:
     return _answer_profile(request.context, request.context.registry.profile(request.names["profile"]), 200)
 
@@ -113,17 +145,20 @@ def _answer_profile(context: ApiContext, profile: Profile, status: int) -> Respo
     return json_response(status, models.Profile(**profile.__dict__, warnings=warnings), _etag(profile.version))
 
 
+@_route("PUT", _PROFILE, "putProfile", "Make or replace a profile", models.Profile, ProfileBody, versioned=True)
 def _put_profile(request: ApiRequest) -> Response:
     profile = named_profile(request.names["profile"], request.body, "api")
     stored = request.context.registry.put_profile(profile, request.version)
     return _answer_profile(request.context, stored, 201 if stored.version == 1 else 200)
 
 
+@_route("DELETE", _PROFILE, "deleteProfile", "Forget a profile that nobody needs", versioned=True)
 def _delete_profile(request: ApiRequest) -> Response:
     request.context.registry.delete_profile(request.names["profile"], request.version)
     return Response(status=204)
 
 
+@_route("GET", f"{_PROFILE}/menus", "getMenus", "The profile in each dialect", models.Menus)
 def _get_menus(request: ApiRequest) -> Response:
     profile = request.context.registry.profile(request.names["profile"])
     menus = {dialect: _menu(request.context, profile, dialect) for dialect in DIALECTS}
@@ -144,6 +179,7 @@ def _menu(context: ApiContext, profile: Profile, dialect: str) -> models.Menu:
 # --- what happens -----------------------------------------------------------------------------------------
 
 
+@_route("GET", f"{_API}/boots", "listBoots", "The last boots, the newest first", models.BootList, query=_OF_CLIENT)
 def _list_boots(request: ApiRequest) -> Response:
     client = request.query["client"][0] if "client" in request.query else None
     items = history.boots(request.context.database, client=client, limit=_limit(request))
@@ -157,12 +193,14 @@ def _limit(request: ApiRequest) -> int:
     return int(limit)
 
 
+@_route("GET", f"{_API}/transfers", "listTransfers", "Transfers under way and the last that ended", models.Transfers)
 def _list_transfers(request: ApiRequest) -> Response:
     live = tuple(history.live_transfers(request.context.database))
     finished = tuple(history.finished_transfers(request.context.database))
     return json_response(200, models.Transfers(now=time.time(), live=live, finished=finished))
 
 
+@_route("GET", f"{_API}/server", "getServer", "About this server", models.Server)
 def _get_server(request: ApiRequest) -> Response:
     context, settings = request.context, request.context.registry.settings
     server = models.Server(
@@ -178,79 +216,10 @@ def _get_server(request: ApiRequest) -> Response:
     return json_response(200, server)
 
 
+@_route("GET", OPENAPI_PATH, "getOpenapi", "This description", dict)
 def _get_openapi(_request: ApiRequest) -> Response:
     return json_response(200, document(ROUTES))
 
 
 def _etag(version: int) -> dict[str, str]:
     return {"ETag": f'"{version}"'}
-
-
-_LIMIT = {"limit": {"type": "integer", "minimum": 1, "maximum": _LIST_LIMIT, "default": 100}}
-_CLIENT, _PROFILE = "/api/v1/clients/{client}", "/api/v1/profiles/{profile}"
-_NEXT_BOOT = f"{_CLIENT}/next-boot"
-
-OPENAPI_PATH = "/api/v1/openapi.json"
-
-ROUTES: tuple[Route, ...] = (
-    Route(
-        "GET",
-        "/api/v1/clients",
-        "listClients",
-        "Clients by name, and what each would boot",
-        _list_clients,
-        models.ClientList,
-        query={**_LIMIT, "after": {"type": "string"}},
-    ),
-    Route("GET", _CLIENT, "getClient", "One client", _get_client, models.Client, versioned=True),
-    Route(
-        "PUT", _CLIENT, "putClient", "Make or replace a client", _put_client, models.Client, ClientBody, versioned=True
-    ),
-    Route("DELETE", _CLIENT, "deleteClient", "Forget a client and its next boot", _delete_client, versioned=True),
-    Route("GET", _NEXT_BOOT, "getNextBoot", "What waits for one boot", _get_next_boot, models.NextBoot),
-    Route(
-        "PUT", _NEXT_BOOT, "setNextBoot", "Boot a profile once", _put_next_boot, models.NextBoot, models.NextBootBody
-    ),
-    Route("DELETE", _NEXT_BOOT, "clearNextBoot", "Boot as usual again", _delete_next_boot),
-    Route("GET", "/api/v1/profiles", "listProfiles", "All profiles", _list_profiles, models.ProfileList),
-    Route(
-        "GET",
-        _PROFILE,
-        "getProfile",
-        "One profile, with warnings about its files",
-        _get_profile,
-        models.Profile,
-        versioned=True,
-    ),
-    Route(
-        "PUT",
-        _PROFILE,
-        "putProfile",
-        "Make or replace a profile",
-        _put_profile,
-        models.Profile,
-        ProfileBody,
-        versioned=True,
-    ),
-    Route("DELETE", _PROFILE, "deleteProfile", "Forget a profile that nobody needs", _delete_profile, versioned=True),
-    Route("GET", f"{_PROFILE}/menus", "getMenus", "The profile in each dialect", _get_menus, models.Menus),
-    Route(
-        "GET",
-        "/api/v1/boots",
-        "listBoots",
-        "The last boots, the newest first",
-        _list_boots,
-        models.BootList,
-        query={**_LIMIT, "client": {"type": "string"}},
-    ),
-    Route(
-        "GET",
-        "/api/v1/transfers",
-        "listTransfers",
-        "Transfers under way and the last that ended",
-        _list_transfers,
-        models.Transfers,
-    ),
-    Route("GET", "/api/v1/server", "getServer", "About this server", _get_server, models.Server),
-    Route("GET", OPENAPI_PATH, "getOpenapi", "This description", _get_openapi, dict),
-)

@@ -14,10 +14,9 @@ import socket
 import ssl
 import sys
 import threading
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -25,12 +24,14 @@ from aiohttp import web
 from fsdrivers.api import Extent, File, Filesystem, Stat
 from fsdrivers.blocks import open_source
 from fsdrivers.directory import DirectoryFilesystem
+from fsdrivers.errors import Corrupt
 from fsdrivers.probe import probe
 from pvboot.serve.api import Content, Journal, Requester, ServedDirectory, ServedFile
 from pvboot.serve.http.admin import admin_server, make_application
 from pvboot.serve.http.files import file_server
 from pvboot.serve.http.limits import HttpLimits
 from pvboot.serve.http.server import HttpServer
+from tests.serve.journal import MemoryJournal
 
 
 class TreeFile:
@@ -77,50 +78,6 @@ class Tree:
             self.open_files.discard(file)
 
 
-@dataclass(slots=True)
-class Transfer:
-    """What the journal was told about a transfer."""
-
-    who: Requester
-    path: str
-    size: int
-    sent: list[int] = field(default_factory=list)
-    outcome: str | None = None
-
-
-class Memory:
-    """`Journal` that keeps all it is told."""
-
-    def __init__(self) -> None:
-        self.transfers: list[Transfer] = []
-        self.refusals: list[tuple[Requester, str, str]] = []
-        self.counts: Counter[str] = Counter()
-        self.faults: list[str] = []
-
-    def begin(self, who: Requester, path: str, size: int) -> int:
-        self.transfers.append(Transfer(who, path, size))
-        return len(self.transfers) - 1
-
-    def advance(self, number: int, sent: int) -> None:
-        transfer = self.transfers[number]
-        if transfer.outcome is not None or sent < max(transfer.sent, default=0):
-            self.faults.append(f"advance of {transfer}")
-        transfer.sent.append(sent)
-
-    def end(self, number: int, outcome: str, sent: int) -> None:
-        transfer = self.transfers[number]
-        if transfer.outcome is not None:
-            self.faults.append(f"second end of {transfer}")
-        transfer.outcome = outcome
-        transfer.sent.append(sent)
-
-    def refuse(self, who: Requester, path: str, reason: str) -> None:
-        self.refusals.append((who, path, reason))
-
-    def count(self, name: str, amount: int = 1) -> None:
-        self.counts[name] += amount
-
-
 def listening(family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
     """A bound socket on a loopback port that the kernel chooses."""
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -135,7 +92,7 @@ class Running:
     server: HttpServer
     loop: asyncio.AbstractEventLoop
     port: int
-    journal: Memory
+    journal: MemoryJournal
 
     def call(self, step: object) -> None:
         """Run a coroutine in the server's loop."""
@@ -147,7 +104,7 @@ class Running:
 
 @contextmanager
 def in_thread(
-    journal: Memory,
+    journal: MemoryJournal,
     start: Callable[[], Awaitable[HttpServer]],
     tls: ssl.SSLContext | None = None,
     family: socket.AddressFamily = socket.AF_INET,
@@ -186,15 +143,14 @@ def running(
     journal: Journal | None = None,
 ) -> Iterator[Running]:
     """A server of files; afterwards all that it reported and gave out must be in order."""
-    memory = Memory()
+    memory = MemoryJournal()
 
     async def start() -> HttpServer:
         return file_server(content, journal or memory, limits or HttpLimits())
 
     with in_thread(memory, start, tls, family) as server:
         yield server
-    assert not memory.faults
-    assert not [transfer for transfer in memory.transfers if transfer.outcome is None]
+    assert memory.in_order
     if isinstance(content, Tree):
         assert not content.open_files
         assert not content.faults
@@ -205,7 +161,7 @@ def administered(
     add_routes: Callable[[web.Application], None], hosts: Collection[str] = (), limits: HttpLimits | None = None
 ) -> Iterator[Running]:
     """A server of the administrator's application with these routes."""
-    journal = Memory()
+    journal = MemoryJournal()
 
     async def start() -> HttpServer:
         application = make_application(hosts, limits or HttpLimits())
@@ -216,6 +172,29 @@ def administered(
         yield server
 
 
+class Broken:
+    """A content of one file that fails in many ways: has no extents, or others than it says, or cannot be opened."""
+
+    def __init__(self, *extents: Extent, size: int | None = None, error: Exception | None = None) -> None:
+        self.error, self.runs = error, extents
+        self.size = sum(extent.length for extent in extents) if size is None else size
+        self.mtime, self.etag, self.content_type = float("nan"), "tag", "text/plain"
+        self.closed = 0
+
+    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def extents(self) -> tuple[Extent, ...]:
+        if not self.runs:
+            raise Corrupt("damaged", where="inode 12")
+        return self.runs
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 def mounted(path: Path) -> Filesystem:
     """The file system of an image, or a directory."""
     return DirectoryFilesystem(path) if path.is_dir() else probe(open_source(path))
@@ -224,7 +203,7 @@ def mounted(path: Path) -> Filesystem:
 async def serve_until_eof(content: Content, tls: ssl.SSLContext | None) -> None:
     """Print the port, then serve until standard input ends."""
     limits = HttpLimits(connections=4096, connections_per_address=4096)
-    server = file_server(content, Memory(), limits)
+    server = file_server(content, MemoryJournal(), limits)
     sock = listening()
     await server.serve([sock], tls=tls)
     print(sock.getsockname()[1], flush=True)

@@ -17,9 +17,10 @@ from fsdrivers.api import Extent
 from pvboot.serve.http.limits import HttpLimits
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
-from tests.serve.http.support import Running, Tree, mounted, running
+from tests.serve.http.support import Broken, Running, Tree, mounted, running
 from tests.serve.http.test_requests import PIECES
-from tests.serve.http.test_server import GOOD, Broken, until
+from tests.serve.http.test_server import GOOD
+from tests.serve.journal import wait_until
 
 
 def is_well(site: Running) -> None:
@@ -32,38 +33,11 @@ def open_descriptors() -> int:
 
 # --- Paths
 
-DOTS = [
-    b"..",
-    b"%2e%2e",
-    b".%2E",
-    b"%2e.",
-    b"%252e%252e",
-    b"..%00",
-    b"%c0%ae%c0%ae",
-    b"%e0%80%ae%e0%80%ae",
-    b"..;",
-    b"...",
-    b"%uff0e%uff0e",
-    b"\xef\xbc\x8e\xef\xbc\x8e",
-    b"\xc0\xae\xc0\xae",
-    b". .",
-    b"..%20",
-    b"%2e%2e%0a",
-]
-SLASHES = [
-    b"/",
-    b"//",
-    b"%2f",
-    b"%2F",
-    b"%252f",
-    b"%5c",
-    b"\\",
-    b"%c0%af",
-    b"/./",
-    b"%2f%2f",
-    b"\xc0\xaf",
-    b"%ef%bc%8f",
-]
+DOTS = (
+    b"..|%2e%2e|.%2E|%2e.|%252e%252e|..%00|%c0%ae%c0%ae|%e0%80%ae%e0%80%ae|..;|...|%uff0e%uff0e|"
+    b"\xef\xbc\x8e\xef\xbc\x8e|\xc0\xae\xc0\xae|. .|..%20|%2e%2e%0a"
+).split(b"|")
+SLASHES = b"/|//|%2f|%2F|%252f|%5c|\\|%c0%af|/./|%2f%2f|\xc0\xaf|%ef%bc%8f".split(b"|")
 
 
 @pytest.mark.parametrize("dots", DOTS)
@@ -161,7 +135,7 @@ def test_thousands_of_generated_requests_over_sockets(folder: Path) -> None:
     statuses = set()
     with running(Tree(mounted(folder)), limits=HttpLimits(head_seconds=5)) as site:
         is_well(site)
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         gc.collect()  # earlier tests' sockets
         before = open_descriptors()
         for _ in range(5000):
@@ -174,7 +148,7 @@ def test_thousands_of_generated_requests_over_sockets(folder: Path) -> None:
                 assert b"Traceback" not in reply.body
                 assert reply.body != b"secret"
         is_well(site)
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         assert open_descriptors() == before
     assert {200, 206, 400, 404} <= statuses <= possible
 
@@ -203,26 +177,20 @@ def test_idle_connections_are_ended(image: Path) -> None:
         assert (reply.body, rest) == (b"0123456789", b"")
 
 
-def endless(megabytes: int) -> Broken:
-    content = Broken(extents=(Extent(megabytes * 1_000_000),))
-    content.size = megabytes * 1_000_000
-    return content
-
-
 def test_a_client_that_does_not_read_is_ended() -> None:
-    content = endless(100)
+    content = Broken(Extent(100_000_000))
     limits = HttpLimits(rate_seconds=0.5)
     with running(content, limits=limits) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome is not None)
+        wait_until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome is not None)
         assert site.journal.transfers[0].outcome == "timeout"
-        until(lambda: content.closed == 1)
+        wait_until(lambda: content.closed == 1)
 
 
 def test_a_client_that_reads_slowly_but_fast_enough_is_not_ended() -> None:
     """The kernel's buffers hold seconds of it: what counts is what arrives, not what is taken from the server."""
     limits = HttpLimits(rate_bytes=20_000, rate_seconds=0.5, idle_seconds=0.5)
-    with running(endless(6), limits=limits) as site, connect(site.port) as sock:
+    with running(Broken(Extent(6_000_000)), limits=limits) as site, connect(site.port) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 300_000)
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         got = 0
@@ -233,14 +201,14 @@ def test_a_client_that_reads_slowly_but_fast_enough_is_not_ended() -> None:
 
 
 def test_clients_that_leave_are_noticed() -> None:
-    content = endless(100)
+    content = Broken(Extent(100_000_000))
     with running(content) as site:
         for linger in (b"\0" * 8, b"\1\0\0\0\0\0\0\0"):  # with FIN, and with RST
             with connect(site.port) as sock:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
                 sock.recv(1000)
-        until(lambda: content.closed == 2)
+        wait_until(lambda: content.closed == 2)
         assert [transfer.outcome for transfer in site.journal.transfers] == ["aborted", "aborted"]
 
 
@@ -267,12 +235,12 @@ def test_a_flood_of_half_open_connections_is_bounded_and_does_not_lock_out_other
 
 def test_connections_that_are_busy_are_not_ended_for_others() -> None:
     """Who comes when all are busy waits for one to end."""
-    content = endless(30)
+    content = Broken(Extent(30_000_000))
     with running(content, limits=HttpLimits(connections=3)) as site:
         busy = [connect(site.port) for _ in range(3)]
         for sock in busy:
             sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        until(lambda: len(site.journal.transfers) == 3)
+        wait_until(lambda: len(site.journal.transfers) == 3)
         late = connect(site.port)
         late.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
         for sock in [*busy, late]:
@@ -284,7 +252,7 @@ def test_connections_that_are_busy_are_not_ended_for_others() -> None:
 def test_one_address_cannot_have_all_connections(image: Path) -> None:
     with running(Tree(mounted(image)), limits=HttpLimits(connections_per_address=5)) as site:
         mine = [connect(site.port) for _ in range(5)]
-        until(lambda: site.server.connections == 5)
+        wait_until(lambda: site.server.connections == 5)
         with connect(site.port) as sixth:
             reply, _ = split(receive_all(sixth))
             assert (reply.status, reply.headers["retry-after"]) == (503, "5")
@@ -292,7 +260,7 @@ def test_one_address_cannot_have_all_connections(image: Path) -> None:
             other.sendall(GOOD)
             assert split(receive_all(other))[0].body == b"0123456789"
         mine.pop().close()
-        until(lambda: site.server.connections == 4)
+        wait_until(lambda: site.server.connections == 4)
         is_well(site)
         for sock in mine:
             sock.close()
@@ -305,7 +273,7 @@ def test_running_out_of_descriptors_is_survived(image: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (sock.fileno() + 1, hard))
         try:
             sock.connect(("127.0.0.1", site.port))  # nothing is left for the server's side of it
-            until(lambda: site.journal.counts["http_accept_failures"] > 0)
+            wait_until(lambda: site.journal.counts["http_accept_failures"] > 0)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         sock.settimeout(30)
@@ -328,7 +296,7 @@ def test_pipelined_requests_do_not_pile_up_answers(image: Path) -> None:
                 time.sleep(0.05)
             except OSError:
                 break
-        until(lambda: site.server.connections == 0)
+        wait_until(lambda: site.server.connections == 0)
         assert len(site.journal.transfers) < 20
         assert site.journal.transfers[-1].outcome in ("timeout", "aborted")
     assert len(FILES["boot/initrd"]) > 3_000_000

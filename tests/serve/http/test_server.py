@@ -7,8 +7,6 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -22,15 +20,10 @@ from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from tests.serve.http import raw
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
-from tests.serve.http.support import Running, Tree, mounted, running
+from tests.serve.http.support import Broken, Running, Tree, mounted, running
+from tests.serve.journal import wait_until
 
 GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for the server's thread; the test's own limit ends what never comes."""
-    while not condition():
-        time.sleep(0.01)
 
 
 # --- Files and directories
@@ -41,7 +34,7 @@ def test_a_file_from_inside_an_image(site: Running, name: str) -> None:
     reply = get(site.port, f"/{name}".encode())
     assert (reply.status, reply.body) == (200, FILES[name])
     assert reply.headers["accept-ranges"] == "bytes"
-    until(lambda: all(transfer.outcome for transfer in site.journal.transfers))
+    wait_until(lambda: all(transfer.outcome for transfer in site.journal.transfers))
     if FILES[name]:
         (transfer,) = site.journal.transfers
         assert (transfer.path, transfer.size, transfer.outcome) == (f"/{name}", len(FILES[name]), "done")
@@ -161,7 +154,7 @@ def test_bytes_behind_the_last_request_do_not_cost_its_answer(site: Running) -> 
     """They come too late to be read before the answer, and a reset would take it back out of the client's hands."""
     with connect(site.port) as sock:
         sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         sock.sendall(b"junk" * 10_000)
         assert split(receive_all(sock))[0].body == FILES["boot/initrd"]
 
@@ -252,28 +245,6 @@ def test_a_client_that_sends_on_can_still_read_its_refusal(site: Running) -> Non
 # --- What goes wrong behind the server
 
 
-class Broken:
-    """A content that fails in many ways."""
-
-    def __init__(self, error: Exception | None = None, extents: tuple[Extent, ...] | None = None) -> None:
-        self.error, self.runs = error, extents
-        self.size, self.mtime, self.etag, self.content_type = 100_000, float("nan"), "tag", "text/plain"
-        self.closed = 0
-
-    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
-        if self.error is not None:
-            raise self.error
-        return self
-
-    def extents(self) -> tuple[Extent, ...]:
-        if self.runs is None:
-            raise Corrupt("damaged", where="inode 12")
-        return self.runs
-
-    def close(self) -> None:
-        self.closed += 1
-
-
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -290,7 +261,7 @@ class Broken:
     ],
 )
 def test_every_error_of_the_content_becomes_an_answer(error: Exception, status: int) -> None:
-    with running(Broken(error)) as site:
+    with running(Broken(error=error)) as site:
         first, second = exchange(site.port, b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n" * 2)
         assert first.status == second.status == status
         assert b"secret" not in first.body and first.body.count(b"\n") == 1
@@ -298,29 +269,15 @@ def test_every_error_of_the_content_becomes_an_answer(error: Exception, status: 
 
 
 def test_a_file_without_readable_extents_is_an_error_and_closed() -> None:
-    content = Broken()
+    content = Broken(size=100_000)
     with running(content) as site:
         assert get(site.port, b"/x").status == 500
         assert site.journal.refusals[0][2] == "inode 12: damaged"
     assert content.closed == 1
 
 
-def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(tmp_path: Path) -> None:
-    (tmp_path / "disk").write_bytes(b"x" * 60_000)
-    fd = os.open(tmp_path / "disk", os.O_RDONLY)
-    content = Broken(extents=(Extent(100_000, fd, 0),))
-    with running(content) as site, connect(site.port) as sock:
-        sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        data = receive_all(sock)
-        assert len(data.partition(b"\r\n\r\n")[2]) <= 60_000
-        until(lambda: site.journal.transfers[0].outcome is not None)
-        assert site.journal.transfers[0].outcome.startswith("error: byte ")
-    os.close(fd)
-    assert content.closed == 1
-
-
 def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone() -> None:
-    content = Broken(extents=(Extent(100_000),))
+    content = Broken(Extent(100_000))
     with running(content) as site:
         reply = get(site.port, b"/x", b"If-Modified-Since: Fri, 31 Dec 2100 00:00:00 GMT")
         assert (reply.status, reply.headers["cache-control"]) == (200, "private, no-cache")
@@ -335,7 +292,7 @@ def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone
     ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("a\0", "text/plain")]
 )
 def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
-    content = Broken(extents=(Extent(100_000),))
+    content = Broken(Extent(100_000))
     content.etag, content.content_type = etag, kind
     with running(content) as site:
         (reply,) = exchange(site.port, GOOD)
@@ -348,11 +305,10 @@ def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
 
 def test_stopping_lets_a_transfer_end() -> None:
     """More than the kernel's buffers hold, to a client that begins to read when the server is stopping."""
-    content = Broken(extents=(Extent(50_000_000),))
-    content.size = 50_000_000
+    content = Broken(Extent(50_000_000))
     with running(content) as site, connect(site.port) as idle, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         stopping = threading.Thread(target=site.call, args=[site.server.stop(60)])
         stopping.start()
         assert receive_all(idle) == b""
@@ -369,17 +325,16 @@ def test_stopping_cuts_nothing_that_is_on_its_way(site: Running) -> None:
     """The connection is idle for the server while the client has yet to read."""
     with connect(site.port) as sock:
         sock.sendall(b"GET /boot/initrd HTTP/1.1\r\nHost: pxe\r\nRange: bytes=0-999999\r\n\r\n")
-        until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome == "done")
+        wait_until(lambda: bool(site.journal.transfers) and site.journal.transfers[0].outcome == "done")
         site.call(site.server.stop(60))
         assert split(receive_all(sock))[0].body == FILES["boot/initrd"][:1_000_000]
 
 
 def test_stopping_ends_what_is_too_slow_for_the_deadline() -> None:
-    content = Broken(extents=(Extent(100_000_000),))
-    content.size = 100_000_000
+    content = Broken(Extent(100_000_000))
     with running(content) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        until(lambda: bool(site.journal.transfers))
+        wait_until(lambda: bool(site.journal.transfers))
         site.call(site.server.stop(0.2))
         assert site.journal.transfers[0].outcome == "error: the server stopped"
     assert content.closed == 1
@@ -394,14 +349,14 @@ def test_stopping_does_not_wait_for_a_thread_and_closes_what_it_brings() -> None
             assert go_on.wait(60)
             return self
 
-    content = Slow(extents=(Extent(100_000),))
+    content = Slow(Extent(100_000))
     with running(content) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         assert entered.wait(60)
         site.call(site.server.stop(0.1))
         assert site.server.connections == 0
         go_on.set()
-        until(lambda: content.closed == 1)
+        wait_until(lambda: content.closed == 1)
     assert not site.journal.transfers
 
 

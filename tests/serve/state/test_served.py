@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.serve.server import Server, wait_until
+from tests.serve.journal import wait_until
+from tests.serve.server import Server
 from tests.serve.state.helpers import MAC
 
 TOKEN = "token-of-the-whole-server"

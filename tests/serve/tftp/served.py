@@ -6,9 +6,7 @@ import contextlib
 import os
 import socket
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsdrivers.api import Extent
@@ -16,6 +14,7 @@ from fsdrivers.errors import NotFound
 from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from pvboot.serve.tftp.limits import TftpLimits
 from pvboot.serve.tftp.server import TftpServer
+from tests.serve.journal import MemoryJournal, wait_until
 
 
 @dataclass
@@ -68,45 +67,12 @@ class Files:
 
 
 @dataclass
-class Notes:
-    """A journal that remembers everything."""
-
-    begun: dict[int, tuple[Requester, str, int]] = field(default_factory=dict)
-    advanced: list[tuple[int, int]] = field(default_factory=list)
-    ended: dict[int, tuple[str, int]] = field(default_factory=dict)
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def begin(self, who: Requester, path: str, size: int) -> int:
-        number = len(self.begun) + 1
-        self.begun[number] = (who, path, size)
-        return number
-
-    def advance(self, number: int, sent: int) -> None:
-        assert number in self.begun and number not in self.ended
-        self.advanced.append((number, sent))
-
-    def end(self, number: int, outcome: str, sent: int) -> None:
-        assert number in self.begun and number not in self.ended
-        self.ended[number] = (outcome, sent)
-
-    def refuse(self, who: Requester, path: str, reason: str) -> None:
-        self.refused.append((path, reason))
-
-    def count(self, name: str, amount: int = 1) -> None:
-        self.counts[name] += amount
-
-    def outcomes(self) -> Counter[str]:
-        return Counter(outcome for outcome, _ in self.ended.values())
-
-
-@dataclass
 class Running:
     """A server in a thread of its own."""
 
     server: TftpServer
     files: Files
-    notes: Notes
+    journal: MemoryJournal
     address: tuple[object, ...]
 
     @property
@@ -116,14 +82,6 @@ class Running:
     def idle(self) -> None:
         """Wait until no transfer is left; fails if one stays."""
         wait_until(lambda: self.server.active == 0)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Poll until it holds: no test asserts how long that takes, only that it comes."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -142,20 +100,20 @@ def serving(
     # As a real one would: bursts of requests wait here.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     listener.bind((host, 0))
-    files, notes = Files(table, gate=gate), Notes()
+    files, journal = Files(table, gate=gate), MemoryJournal()
     before = open_descriptors()
-    server = TftpServer([listener], files, notes, limits)
+    server = TftpServer([listener], files, journal, limits)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        yield Running(server, files, notes, listener.getsockname())
+        yield Running(server, files, journal, listener.getsockname())
     finally:
         server.stop()
         thread.join(60)
         assert not thread.is_alive()
         if gate is None:
             assert server.active == 0
-            assert set(notes.begun) == set(notes.ended)
+            assert journal.in_order
             wait_until(lambda: all(file.closed == 1 for file in files.opened))
             assert open_descriptors() <= before
         listener.close()

@@ -9,7 +9,8 @@ import sys
 
 from fsdrivers.api import Extent
 from pvboot.serve.tftp.server import TftpServer
-from tests.serve.tftp.served import Files, Notes
+from tests.serve.journal import MemoryJournal
+from tests.serve.tftp.served import Files
 
 
 def main() -> None:
@@ -19,11 +20,11 @@ def main() -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     listener.bind(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
-    notes = Notes()
-    server = TftpServer([listener], Files({"/file": [Extent(os.fstat(fd).st_size, fd=fd)]}), notes)
+    journal = MemoryJournal()
+    server = TftpServer([listener], Files({"/file": [Extent(os.fstat(fd).st_size, fd=fd)]}), journal)
     signal.signal(signal.SIGTERM, lambda *_: server.stop(3))
     server.run()
-    print(dict(notes.outcomes()), dict(notes.counts), flush=True)
+    print(dict(journal.outcomes), dict(journal.counts), flush=True)
 
 
 if __name__ == "__main__":

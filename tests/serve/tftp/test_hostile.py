@@ -10,8 +10,9 @@ import pytest
 
 from pvboot.serve.api import ServedDirectory
 from pvboot.serve.tftp.limits import TftpLimits
+from tests.serve.journal import wait_until
 from tests.serve.tftp.peer import Peer, rrq, serves
-from tests.serve.tftp.served import Running, open_descriptors, serving, wait_until
+from tests.serve.tftp.served import Running, open_descriptors, serving
 
 DATA = random.Random(3).randbytes(20_000)
 TABLE = {"/f": DATA, "/dir": ServedDirectory((("f", False, 1),)), "/empty": b"", "/\udcff\udcfe": b"odd"}
@@ -92,9 +93,9 @@ def test_odd_requests_get_the_right_answer(running: Running, probe: str) -> None
     datagram, answer = PROBES[probe]
     with Peer(running) as peer:
         if answer == "silence":
-            before = running.notes.counts["tftp_ignored"]
+            before = running.journal.counts["tftp_ignored"]
             peer.socket.sendto(datagram, peer.server)
-            wait_until(lambda: running.notes.counts["tftp_ignored"] == before + 1)
+            wait_until(lambda: running.journal.counts["tftp_ignored"] == before + 1)
         else:
             opcode, number, _ = peer.ask(datagram)
             assert {3: "data", 5: f"error {number}", 6: "oack"}[opcode] == answer
@@ -103,17 +104,9 @@ def test_odd_requests_get_the_right_answer(running: Running, probe: str) -> None
 
 
 INSIDE = [
-    b"",
-    b"\0",
-    b"\0\4",
-    b"\0\4\0",
-    b"\0\4\0\1\0",
-    b"\0\4\xff\xff",
-    b"\0\3\0\1junk",
-    b"\0\6tsize\x001\0",
-    b"\0\1f\0octet\0",
-    b"\0\2f\0octet\0",
-    b"\0\0\0\0",
+    *b"|\0|\0\4|\0\4\0|\0\4\0\1\0|\0\4\xff\xff|\0\3\0\1junk|\0\6tsize\x001\0|\0\1f\0octet\0|\0\2f\0octet\0|\0\0\0\0".split(
+        b"|"
+    ),
     b"\xff" * 2000,
     bytes(60_000),
 ]
@@ -146,7 +139,7 @@ def test_a_flood_of_requests_that_nobody_answers() -> None:
         peers = [Peer(running) for _ in range(300)]
         for peer in peers:
             peer.socket.sendto(rrq("f", "tsize", 0), peer.server)
-        wait_until(lambda: len(running.notes.begun) + running.notes.counts["tftp_over_limit"] == 301)
+        wait_until(lambda: len(running.journal.transfers) + running.journal.counts["tftp_over_limit"] == 301)
         assert running.server.active <= 100
         assert open_descriptors() <= before + 300 + 100
         # In the midst of it somebody is served.
@@ -180,39 +173,16 @@ def test_duplicate_acks_of_a_whole_transfer_do_not_multiply_it(running: Running)
 def mutations(seed: int) -> Iterator[bytes]:
     """Datagrams near to sensible ones, without end."""
     luck = random.Random(seed)
-    words = [
-        b"f",
-        b"dir",
-        b"empty",
-        b"..",
-        b"/",
-        b"octet",
-        b"netascii",
-        b"mail",
-        b"blksize",
-        b"tsize",
-        b"timeout",
-        b"windowsize",
-        b"0",
-        b"8",
-        b"512",
-        b"1428",
-        b"65464",
-        b"65536",
-        b"-1",
-        b"9" * 20,
-        b"",
-        b"\xff",
-        b"%s%n",
-        b"\x1b[0m",
-        b"a" * 300,
-    ]
+    words = (
+        b"f|dir|empty|..|/|octet|netascii|mail|blksize|tsize|timeout|windowsize|0|8|512|1428|65464|65536|-1||\xff|%s%n"
+    )
+    pieces = [*words.split(b"|"), b"9" * 20, b"\x1b[0m", b"a" * 300]
     while True:
         if luck.random() < 0.2:
             yield luck.randbytes(luck.choice((0, 1, 2, 3, 4, 5, 60, 500, 1030)))
             continue
         opcode = luck.choice((1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 0))
-        whole = bytes((0, opcode)) + b"".join(luck.choice(words) + b"\0" for _ in range(luck.randrange(12)))
+        whole = bytes((0, opcode)) + b"".join(luck.choice(pieces) + b"\0" for _ in range(luck.randrange(12)))
         damaged = bytearray(whole)
         for _ in range(luck.choice((0, 0, 1, 3))):
             damaged[luck.randrange(len(damaged))] = luck.randrange(256)
@@ -221,9 +191,9 @@ def mutations(seed: int) -> Iterator[bytes]:
 
 def barrier(running: Running, peer: Peer) -> None:
     """Return when the server has read all that was sent before."""
-    before = len(running.notes.refused)
+    before = len(running.journal.refusals)
     peer.socket.sendto(rrq("missing"), peer.server)
-    wait_until(lambda: len(running.notes.refused) > before)
+    wait_until(lambda: len(running.journal.refusals) > before)
 
 
 def test_twenty_five_thousand_hostile_requests() -> None:
@@ -241,7 +211,7 @@ def test_twenty_five_thousand_hostile_requests() -> None:
                 serves(running)
         running.idle()
         serves(running)
-    assert set(running.notes.outcomes()) <= {"done", "aborted", "timeout"}
+    assert set(running.journal.outcomes) <= {"done", "aborted", "timeout"}
 
 
 def test_twenty_five_thousand_hostile_packets_inside_transfers() -> None:
@@ -267,4 +237,4 @@ def test_twenty_five_thousand_hostile_packets_inside_transfers() -> None:
                 serves(running)
         running.idle()
         serves(running)
-    assert set(running.notes.outcomes()) <= {"done", "aborted", "timeout"}
+    assert set(running.journal.outcomes) <= {"done", "aborted", "timeout"}

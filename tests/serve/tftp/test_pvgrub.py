@@ -64,4 +64,4 @@ def test_it_may_leave_early_and_open_again_to_go_back() -> None:
                 assert peer.take() == (3, 1, DATA[:BLKSIZE])
                 peer.send(b"\0\5\0\0\0")
         running.idle()
-    assert running.notes.outcomes() == {"aborted": 3}
+    assert running.journal.outcomes == {"aborted": 3}

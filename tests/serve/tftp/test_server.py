@@ -19,8 +19,9 @@ from pvboot.serve.api import ServedDirectory
 from pvboot.serve.tftp.limits import TftpLimits
 from pvboot.serve.tftp.server import TftpServer
 from tests import REPOSITORY
+from tests.serve.journal import MemoryJournal, wait_until
 from tests.serve.tftp.peer import Peer, rrq, serves
-from tests.serve.tftp.served import Files, Notes, serving, wait_until
+from tests.serve.tftp.served import Files, serving
 
 DATA = bytes(range(256)) * 11
 
@@ -29,9 +30,10 @@ def test_the_journal_hears_of_a_transfer() -> None:
     with serving({"/a/f": DATA}) as running:
         serves(running, "a/f", DATA)
         running.idle()
-    ((who, path, size),) = running.notes.begun.values()
+    (transfer,) = running.journal.transfers
+    who, path, size = transfer.who, transfer.path, transfer.size
     assert (who.protocol, who.address, path, size) == ("tftp", "127.0.0.1", "/a/f", len(DATA))
-    assert list(running.notes.ended.values()) == [("done", len(DATA))]
+    assert transfer.end == ("done", len(DATA))
     assert running.files.asked == [who]
 
 
@@ -39,11 +41,11 @@ def test_progress_is_told_while_it_goes_on() -> None:
     with serving({"/f": DATA}) as running, Peer(running) as peer:
         peer.ask(rrq("f"))
         peer.ack(1)
-        wait_until(lambda: bool(running.notes.advanced))
-        assert running.notes.advanced == [(1, 512)]
+        wait_until(lambda: running.journal.transfers[0].sent)
+        assert running.journal.transfers[0].sent == [512]
         peer.send(b"\0\5\0\0\0")
         running.idle()
-    assert running.notes.ended == {1: ("aborted", 512)}
+    assert running.journal.transfers[0].end == ("aborted", 512)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_what_cannot_be_served_is_refused_without_telling_where(found: object, c
     with serving({"/x": found, "/f": DATA}) as running:
         with Peer(running) as peer:
             assert peer.ask(rrq("x")) == (5, code, text + b"\0")
-        wait_until(lambda: [path for path, _ in running.notes.refused] == ["/x"])
+        wait_until(lambda: [path for _, path, _ in running.journal.refusals] == ["/x"])
         serves(running)
 
 
@@ -131,7 +133,7 @@ def test_requests_to_a_broadcast_address_get_no_answer() -> None:
     with serving({"/f": DATA}, host="0.0.0.0") as running, Peer(running) as peer:
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         peer.socket.sendto(rrq("f"), ("127.255.255.255", running.port))
-        wait_until(lambda: running.notes.counts["tftp_ignored"] == 1)
+        wait_until(lambda: running.journal.counts["tftp_ignored"] == 1)
         assert not running.files.asked
 
 
@@ -155,12 +157,12 @@ def test_a_request_sent_again_is_the_same_transfer() -> None:
     with serving({"/f": DATA}, gate=gate) as running, Peer(running) as peer:
         for _ in range(5):
             peer.socket.sendto(rrq("f"), peer.server)
-        wait_until(lambda: running.notes.counts["tftp_repeated_requests"] == 4)
+        wait_until(lambda: running.journal.counts["tftp_repeated_requests"] == 4)
         gate.set()
         assert peer.take()[:2] == (3, 1)
         peer.socket.sendto(rrq("f"), peer.server)
-        wait_until(lambda: running.notes.counts["tftp_repeated_requests"] == 5)
-        assert len(running.notes.begun) == 1
+        wait_until(lambda: running.journal.counts["tftp_repeated_requests"] == 5)
+        assert len(running.journal.transfers) == 1
         peer.send(b"\0\5\0\0\0")
         running.idle()
 
@@ -192,7 +194,7 @@ def test_no_address_takes_all_sessions() -> None:
         peers = [Peer(running) for _ in range(5)]
         for peer in peers:
             peer.socket.sendto(rrq("f"), peer.server)
-        wait_until(lambda: running.notes.counts["tftp_over_limit"] == 2)
+        wait_until(lambda: running.journal.counts["tftp_over_limit"] == 2)
         assert running.server.active == 3
         gate.set()
         for peer in peers:
@@ -208,7 +210,7 @@ def test_forged_requests_do_not_lock_an_address_out() -> None:
         forged = [Peer(running) for _ in range(10)]
         for peer in forged:
             assert peer.ask(rrq("f"))[:2] == (3, 1)
-        assert running.notes.counts["tftp_evicted"] == 8
+        assert running.journal.counts["tftp_evicted"] == 8
         serves(running)
         owner.ack(2)
         assert owner.take()[:2] == (3, 3)
@@ -226,7 +228,7 @@ def test_unanswered_sessions_give_way_when_there_is_no_room() -> None:
         assert steady.take()[:2] == (3, 2)
         for peer in peers[1:]:
             assert peer.ask(rrq("f"))[:2] == (3, 1)
-        assert running.notes.counts["tftp_evicted"] == 2
+        assert running.journal.counts["tftp_evicted"] == 2
         steady.ack(2)
         assert steady.take()[:2] == (3, 3)
         serves(running)
@@ -242,7 +244,7 @@ def test_the_server_takes_no_more_than_its_sessions() -> None:
             peer.ack(1)
             peer.take()
         peers[2].socket.sendto(rrq("f"), peers[2].server)
-        wait_until(lambda: running.notes.counts["tftp_over_limit"] == 1)
+        wait_until(lambda: running.journal.counts["tftp_over_limit"] == 1)
         peers[0].send(b"\0\5\0\0\0")
         wait_until(lambda: running.server.active == 1)
         # Refused by silence: asking again is all a client has to do.
@@ -255,7 +257,7 @@ def test_who_never_answers_is_forgotten() -> None:
     with serving({"/f": DATA}, TftpLimits(half_open_seconds=0.3)) as running, Peer(running) as peer:
         peer.ask(rrq("f", "tsize", 0))
         running.idle()
-    assert running.notes.ended == {1: ("timeout", 0)}
+    assert running.journal.transfers[0].end == ("timeout", 0)
 
 
 def test_a_client_that_went_away_is_noticed_by_its_closed_port() -> None:
@@ -264,7 +266,7 @@ def test_a_client_that_went_away_is_noticed_by_its_closed_port() -> None:
             peer.ask(rrq("f"))
             peer.ack(1)
         running.idle()
-    assert running.notes.outcomes() == {"aborted": 1}
+    assert running.journal.outcomes == {"aborted": 1}
 
 
 def test_strangers_are_not_heard() -> None:
@@ -296,7 +298,7 @@ def test_a_file_that_is_cut_while_it_is_sent_ends_its_transfer_only(tmp_path: Pa
         running.idle()
         serves(running)
     os.close(fd)
-    outcome, _ = running.notes.ended[1]
+    outcome = running.journal.transfers[0].outcome or ""
     assert outcome.startswith("error: ") and "short read" in outcome
 
 
@@ -313,7 +315,7 @@ def test_stop_lets_running_transfers_end() -> None:
             assert peer.take()[:2] == (3, block + 1)
         peer.ack(len(DATA) // 512 + 1)
         running.idle()
-    assert running.notes.outcomes() == {"done": 1}
+    assert running.journal.outcomes == {"done": 1}
 
 
 def test_stop_ends_what_takes_too_long_and_says_so() -> None:
@@ -324,7 +326,7 @@ def test_stop_ends_what_takes_too_long_and_says_so() -> None:
         while packet[0] == 3:
             packet = peer.take()
         assert packet == (5, 0, b"server stopped\0")
-    assert running.notes.outcomes() == {"error: server stopped": 1}
+    assert running.journal.outcomes == {"error: server stopped": 1}
 
 
 def test_a_file_that_opens_after_the_stop_is_closed() -> None:
@@ -342,7 +344,8 @@ def test_a_disk_that_never_answers_does_not_keep_the_process_alive() -> None:
     code = """
 import socket, threading
 from pvboot.serve.tftp.server import TftpServer
-from tests.serve.tftp.served import Files, Notes
+from tests.serve.journal import MemoryJournal
+from tests.serve.tftp.served import Files
 
 class Dead(Files):
     def open(self, path, who):
@@ -351,7 +354,7 @@ class Dead(Files):
 
 listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 listener.bind(("127.0.0.1", 0))
-server = TftpServer([listener], Dead({}), Notes())
+server = TftpServer([listener], Dead({}), MemoryJournal())
 listener.sendto(b"\\0\\1f\\0octet\\0", listener.getsockname())
 server.run()
 """
@@ -381,7 +384,7 @@ def test_a_slow_disk_does_not_hold_up_others() -> None:
 def test_stop_is_allowed_before_run_twice_and_afterwards() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        server = TftpServer([listener], Files({}), Notes())
+        server = TftpServer([listener], Files({}), MemoryJournal())
         server.stop()
         server.stop(5)
         server.run()
@@ -392,7 +395,7 @@ def test_stop_is_allowed_before_run_twice_and_afterwards() -> None:
 def test_stop_works_from_a_signal_handler() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
-        server = TftpServer([listener], Files({}), Notes())
+        server = TftpServer([listener], Files({}), MemoryJournal())
         before = signal.signal(signal.SIGUSR1, lambda *_: server.stop())
         try:
             timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGUSR1])
