@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
@@ -19,11 +19,14 @@ from fsdrivers.errors import PvbootError
 LISTED_LIMIT = 1_000_000  # names; a directory tree on a damaged disk may not end
 
 
-def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple[str, DirEntry]]:
+def walk(
+    filesystem: Filesystem, top: str, *, recursive: bool, damaged: Callable[[PvbootError], object] | None = None
+) -> Iterator[tuple[str, DirEntry]]:
     """The path and the facts of every name in a directory, sorted, and below it if `recursive`.
 
-    Raises `PvbootError` above the limit of names.  A damaged disk may name a directory twice, also inside itself:
-    it is entered once.
+    `damaged` is told of each directory that cannot be read to its end, and the walk goes on with what was read of it;
+    without it the first error is raised.  Raises `PvbootError` above the limit of names.  A damaged disk may name a
+    directory twice, also inside itself: it is entered once.
     """
     count = 0
     entered = {filesystem.lookup(top).inode}
@@ -34,8 +37,15 @@ def walk(filesystem: Filesystem, top: str, *, recursive: bool) -> Iterator[tuple
     while waiting:
         folder, above = waiting.pop()
         below = []
-        names = islice(filesystem.listdir(folder), LISTED_LIMIT + 1)  # one directory may be without end, too
-        for entry in sorted(names, key=lambda entry: entry.name):
+        listed = []
+        try:
+            for entry in islice(filesystem.listdir(folder), LISTED_LIMIT + 1):  # one may be without end, too
+                listed.append(entry)
+        except PvbootError as err:
+            if damaged is None:
+                raise
+            damaged(err)
+        for entry in sorted(listed, key=lambda entry: entry.name):
             count += 1
             if count > LISTED_LIMIT:
                 raise PvbootError("too many names", where=top, expected=f"at most {LISTED_LIMIT}")

@@ -2,7 +2,8 @@
 
 A `structs.py` ends with tables that say what the code reads.  The key is the name in `_formats.py`; the value is a
 declaration, `(declaration, "field field.nested array.0")` to take only some fields, or a dict of such values by
-variant (`{64: ..., 32: ...}`, all with the same field names).  Dots in field names become underscores.
+variant (`{64: ..., 32: ...}`; those of a record or of offsets have the same field names).  Dots in field
+names become underscores.
 
     FORMATS = {"EXTENT_LEAF": EXTENT_LEAF}             EXTENT_LEAF = Struct("<IHHI"): `.unpack_from`, `.pack`, `.size`
     RECORDS = {"GptHeader": (GPT_HEADER, "my_lba")}    class GptHeader(Record): `GptHeader(data, offset).my_lba`
@@ -14,7 +15,8 @@ common type `ElfHeader`, OFFSETS `VCPU_OFFSETS[64].rip` of the named tuple `Vcpu
 Fields that are not taken become pad bytes: `.pack` writes zeros there.  An unpacked value is the plain number or bytes;
 Const, Enum and FlagsEnum count as what they wrap.  A declaration has a fixed size: declare what follows a header of
 variable length on its own.  Constants and flags that both structs.py and the code need stand in a plain module that
-imports nothing.  A structs.py is run by path, without its package: it must not import what imports `_formats`.
+imports nothing.  A structs.py is run by path, without its package: it must not import what imports `_formats`.  For
+runs of members of one type there is `fsdrivers.structs.fields`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ inode of the kernel it installed last is stale.  Rules: fs/jbd2/recovery.c, e2fs
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, Unsupported, require, require_checksum
@@ -38,6 +37,7 @@ from fsdrivers.ext2.constants import (
 from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks, zeroed
 from fsdrivers.ext2.overlay import OverlaySource
 from fsdrivers.ext2.superblock import SuperBlock
+from fsdrivers.light import dataclass, field
 from fsdrivers.runfile import Run
 
 DEFAULT_FAST_COMMIT_BLOCKS = 256
@@ -258,7 +258,8 @@ def _refuse_fast_commits(log: Log, transactions: int) -> None:
     """Changes behind the last full commit are logged by name, not by block: only fsck or the kernel replay them."""
     if not log.fast_commit_blocks:
         return
-    tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end))
+    # One block behind the log's end stays unused (journal_init_common of fs/jbd2/journal.c).
+    tag, _, _, tid = FAST_COMMIT_HEAD.unpack_from(log.read(log.end + 1))
     if tag == FAST_COMMIT_TAG_HEAD and tid == log.sequence + transactions & 0xFFFFFFFF:
         what = "the journal ends with fast commits; run fsck or mount it once"
         raise Unsupported(what, where=log.where, found=f"fast commit of transaction {tid}")

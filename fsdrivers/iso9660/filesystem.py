@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fsdrivers.api import BlockSource, File
-from fsdrivers.errors import Corrupt, Unsupported
+from fsdrivers.errors import Corrupt, FsError, SourceError, Unsupported
 from fsdrivers.iso9660._formats import SUSP_SP
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
+from fsdrivers.light import dataclass
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 from fsdrivers.runfile import Run, RunFile
 from fsdrivers.tree import TreeFilesystem
@@ -128,12 +128,20 @@ class IsoFilesystem(TreeFilesystem[Node]):
             last = node
 
     def _nodes(self, directory: Node) -> Iterator[Node]:
+        """The members, at last `Corrupt` for the first of those that are damaged: one does not hide the others."""
         where = self._where(directory.member)
         data = self._directory_data(directory.member)
+        damage: FsError | None = None
         for member in members(data, directory.member.sections[0][0], where):
-            node = self._node(member)
+            try:
+                node = self._node(member)
+            except (Corrupt, SourceError) as err:
+                damage = damage or err
+                continue
             if node is not None:
                 yield node
+        if damage is not None:
+            raise damage
 
     def _directory_data(self, member: Member) -> bytes:
         where = self._where(member)

@@ -1,4 +1,4 @@
-"""Checking a source: every menu it holds, every rule that fits, findings in a fixed order."""
+"""The check of a source: every menu it holds, every rule that fits, findings in a fixed order."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def applicable(subject: Subject) -> list[Rule]:
 
 
 def _run(rule: Rule, subject: Subject, severity: str | None) -> tuple[list[Finding], int]:
-    """A rule's findings, and how many more there are.  A rule that fails is a finding of its own."""
+    """Return a rule's findings, and how many more there are.  A rule that fails is a finding of its own."""
     findings: list[Finding] = []
     try:
         problems = rule.function(subject)

@@ -1,4 +1,4 @@
-"""What somebody probably meant: the nearest of the words that there are.
+"""Hints for wrong words: the nearest of the words that there are.
 
 Comparing costs much more than reading, so that only the first unknown words of a menu get a hint.
 """

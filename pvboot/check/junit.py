@@ -1,6 +1,6 @@
 """JUnit XML, the form in which CI services take test results: a suite a source, a case a menu and one an entry.
 
-There is no standard; this is the part that Jenkins, GitLab and GitHub's reporters agree on: one `failure` a case, whose
+No standard describes it; Jenkins, GitLab and GitHub's reporters agree on this part: one `failure` a case, whose
 `message` is the first finding and whose text lists all.  Only errors are failures; the rest is the case's `system-out`.
 """
 
@@ -24,7 +24,7 @@ def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
 
 
 def junit_report(results: Sequence[SourceResult]) -> str:
-    """The whole document."""
+    """Return the whole document."""
     root = ElementTree.Element("testsuites", name="pvboot check")
     suites = [_suite(result) for result in results]
     for name in ("tests", "failures", "errors"):
@@ -51,7 +51,7 @@ def _suite(result: SourceResult) -> ElementTree.Element:
 
 
 def _cases(result: SourceResult) -> dict[tuple[str, str], list[Finding]]:
-    """(file, name) -> its findings: the menus, their entries, and other files that something was found in."""
+    """Return the findings by (file, name): the menus, their entries, and other files that something was found in."""
     cases: dict[tuple[str, str], list[Finding]] = {}
     names: dict[tuple[str, int], str] = {}
     for menu in result.menus:

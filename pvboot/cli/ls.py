@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pvboot.cli.common import add_source_options, open_guest
+from pvboot.cli.common import add_source_options, complain, open_guest
 from pvboot.safe_text import safe
 
 if TYPE_CHECKING:
     from fsdrivers.api import DirEntry
+    from pvboot.errors import PvbootError
 
 HELP = "list a directory of a guest's disk"
 
@@ -23,6 +24,7 @@ examples:
   pvboot ls -R disk.img '(hd0,1)/etc'  everything below a directory of the second partition
 """
 
+DAMAGE_SHOWN = 20  # directories; a hostile disk may have a hundred thousand
 _KIND_LETTERS = {"file": "-", "dir": "d", "symlink": "l"}
 
 
@@ -37,26 +39,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0; a path that does not exist raises."""
+    """Return 0, or 3 if a directory is damaged: what can be read of it is listed; a path that does not exist raises."""
     from fsdrivers.api import DirEntry
     from fsdrivers.extract import walk
     from pvboot.menu.discovery import locate_path
 
+    problems: list[PvbootError] = []
     with open_guest(args) as devices:
         device, filesystem, path, found = locate_path(devices, args.path, args.config)
         if found.kind == "dir":
-            listed = walk(filesystem, path, recursive=args.recursive)
+            listed = walk(filesystem, path, recursive=args.recursive, damaged=problems.append)
         else:
             listed = iter([(path, DirEntry(path.rpartition("/")[2], found))])
         if args.json:
-            _print_json(str(device), path, listed)
-            return 0
-        for where, entry in listed:
-            print(_line(where if args.recursive else entry.name, entry, args.long))
-    return 0
+            _print_json(str(device), path, listed, problems)
+        else:
+            for where, entry in listed:
+                print(_line(where if args.recursive else entry.name, entry, args.long))
+    for problem in problems[:DAMAGE_SHOWN]:
+        complain(str(problem))
+    if len(problems) > DAMAGE_SHOWN:
+        complain(f"and {len(problems) - DAMAGE_SHOWN} more directories that cannot be read whole")
+    return max((problem.exit_code for problem in problems), default=0)
 
 
-def _print_json(volume: str, path: str, listed: Iterator[tuple[str, DirEntry]]) -> None:
+def _print_json(
+    volume: str, path: str, listed: Iterator[tuple[str, DirEntry]], problems: Sequence[PvbootError]
+) -> None:
     """Print one document, when all of it is there; it is held as text, which is small."""
     import json
 
@@ -71,7 +80,12 @@ def _print_json(volume: str, path: str, listed: Iterator[tuple[str, DirEntry]]) 
         }
         entries.append(json.dumps(facts))
     head = f'{{"volume": {json.dumps(volume)}, "path": {json.dumps(path)}, "entries": ['
-    print(head + ("\n " if entries else "") + ",\n ".join(entries) + "]}")
+    print(
+        head
+        + ("\n " if entries else "")
+        + ",\n ".join(entries)
+        + f'], "damaged": {json.dumps([str(problem) for problem in problems])}}}'
+    )
 
 
 def _line(name: str, entry: DirEntry, long: bool) -> str:

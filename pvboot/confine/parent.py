@@ -6,6 +6,7 @@ it is killed in time; one that cannot even be killed (it sleeps in the kernel) i
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import select
@@ -225,7 +226,8 @@ class Child:
 
 
 def wait_readable(fd: int, seconds: float) -> bool:
-    """Whether the descriptor can be read, or has come to its end, within `seconds`; any time for -1 is slept."""
+    """Whether the descriptor can be read, or has come to its end, within `seconds`, an hour at most; -1 sleeps."""
+    seconds = min(seconds, 3600)
     if fd < 0:
         time.sleep(seconds)
         return False
@@ -275,6 +277,8 @@ def start(
 
     Not for programs with threads.
     """
+    if not grants.confined:  # somebody looks for a mistake
+        limits = limits._replace(parse_seconds=math.inf, cpu_seconds=math.inf)
     _left[:] = [pid for pid in _left if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     receive, send = os.pipe()
     sys.stdout.flush()

@@ -27,7 +27,7 @@ _LIBRARIES: Final = (
     "zlib",
 )
 _READERS: Final = (*_LIBRARIES, "fsdrivers.*", "pvboot.blocklist", "pvboot.unpack.*")
-_MENUS: Final = ("grammars.*", "pvboot.menu.*", "pyparsing")
+_MENUS: Final = ("grammars.*", "pvboot.menu.*")
 _CHECK: Final = (
     *_READERS,
     *_MENUS,
@@ -55,7 +55,6 @@ ON_DEMAND: Final = (
     "pvboot.menu.grub_cfg",
     "pvboot.menu.menu_lst",
     "pvboot.unpack",
-    "pyparsing",
 )
 
 # Before the child starts.
@@ -74,7 +73,7 @@ PRELOADED: Final = {
 # Packages that a guest of their kind needs, and the program does without.
 _OPTIONAL: Final = frozenset({"backports", "lz4", "lzallright", "unicorn"})
 # Declarations that only people and generators read.
-_UNUSED: Final = ("structs", "__main__")
+_UNUSED: Final = ("structs", "grammars.elements", "__main__")
 
 
 # Beside the interpreter's own directories: names of hosts, certificates, credentials of object stores.

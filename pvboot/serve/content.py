@@ -1,4 +1,4 @@
-"""What is served: mounts of directories, of the inside of images and of stores, joined to one tree."""
+"""The served content: mounts of directories, of the inside of images and of stores, joined to one tree."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ RAW_NAME = "@raw"
 
 
 class Part(Protocol):
-    """What a mount serves; `path` counts from the mount and is "/" for the mount itself."""
+    """The content of a mount; `path` counts from the mount and is "/" for the mount itself."""
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """Raises `PvbootError`."""
+        """Open what a path stands for.  Raises `PvbootError`."""
 
 
 class OpenFile:
-    """A whole descriptor as a served file; owns it."""
+    """A served file that is a whole descriptor, which it owns."""
 
     def __init__(self, fd: int, path: str) -> None:
         facts = os.fstat(fd)
@@ -40,7 +40,7 @@ class OpenFile:
         self.etag = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
 
     def extents(self) -> Sequence[Extent]:
-        """One run, none for an empty file."""
+        """Return one run, none for an empty file."""
         return (Extent(self.size, fd=self._fd),) if self.size else ()
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class OpenFile:
 
 
 class RawImage:
-    """An image as it is."""
+    """The bytes of an image as a served file."""
 
     content_type = OCTETS
 
@@ -62,7 +62,7 @@ class RawImage:
         self._image: Image | None = image
 
     def extents(self) -> Sequence[Extent]:
-        """One run."""
+        """Return one run."""
         assert self._image is not None, "used after close"
         return (Extent(self.size, fd=self._image.fd),)
 
@@ -75,7 +75,7 @@ class RawImage:
 
 
 class Directory:
-    """A directory of this machine.  Links inside it count from its top, so none leads out of it.
+    """A directory of this host.  Links inside it count from its top, so none leads out of it.
 
     It is opened by its name each time: whoever swaps a whole tree (by a link, by a rename) needs no reload.
     """
@@ -84,7 +84,7 @@ class Directory:
         self._directory = directory
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """A regular file, or the regular files and directories of a directory."""
+        """Open a regular file, or list the regular files and directories of a directory."""
         filesystem = DirectoryFilesystem(self._directory)
         try:
             if filesystem.lookup(path).kind == "dir":
@@ -95,7 +95,7 @@ class Directory:
 
 
 def take_descriptor(filesystem: DirectoryFilesystem, path: str) -> int:
-    """A descriptor of a regular file, for the caller to close.  Raises `FsError`."""
+    """Return a descriptor of a regular file, for the caller to close.  Raises `FsError`."""
     file = filesystem.open(path)
     try:
         return os.dup(file.fileno())
@@ -119,7 +119,7 @@ def _entries(filesystem: DirectoryFilesystem, path: str) -> Iterator[tuple[str, 
 
 
 class OneImage:
-    """One image, the mount itself being its tree."""
+    """One image, whose tree is the mount."""
 
     def __init__(self, name: str, store: ImageStore, *, raw: bool) -> None:
         self._name = name
@@ -127,7 +127,7 @@ class OneImage:
         self._raw = raw
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """A file or directory of the image."""
+        """Open a file or directory of the image."""
         try:
             # O_NONBLOCK: a FIFO that somebody puts there must not hang us.
             fd = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -137,7 +137,7 @@ class OneImage:
 
 
 def in_image(image: Image, path: str, *, raw: bool) -> ServedFile | ServedDirectory:
-    """What a path inside an image stands for; with `raw` also the image itself."""
+    """Open a path inside an image; with `raw` also the image itself."""
     if raw and path == f"/{RAW_NAME}":
         return RawImage(image)
     found = open_in_image(image, path)
@@ -156,7 +156,7 @@ class ImageDirectory:
         self._raw = raw
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """A directory of images, or something inside one of them."""
+        """Open a directory of images, or something inside one of them."""
         filesystem = DirectoryFilesystem(self._directory)
         try:
             above = ""
@@ -180,11 +180,11 @@ class TreeContent:
     """All mounts as one tree; a mount hides what other mounts have at and below its path."""
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
-        """`parts` by their absolute paths."""
+        """`parts` are keyed by their absolute paths."""
         self._parts = {path.rstrip("/"): part for path, part in parts.items()}
 
     def open(self, path: str, _who: Requester) -> ServedFile | ServedDirectory:
-        """What the path stands for.  Raises `PvbootError`."""
+        """Open what a path stands for.  Raises `PvbootError`."""
         path = path.rstrip("/")
         above = path
         while above not in self._parts and above:
@@ -207,6 +207,6 @@ class TreeContent:
         return opened
 
     def _names_below(self, path: str) -> set[str]:
-        """The next component of the mounts below a directory."""
+        """Return the next component of the mounts below a directory."""
         start = f"{path}/"
         return {mount[len(start) :].partition("/")[0] for mount in self._parts if mount.startswith(start)}

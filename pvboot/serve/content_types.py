@@ -1,4 +1,4 @@
-"""MIME types of what boot clients fetch: by the name's end, never by the bytes."""
+"""MIME types of the files of boot clients: by the name's end, never by the bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ _BY_END = {**dict.fromkeys(_TEXT_ENDS, _TEXT), ".json": "application/json"}
 
 
 def content_type_of(path: str) -> str:
-    """Text for menus and scripts, plain bytes for all else."""
+    """Return the type of text for menus and scripts, of plain bytes for all else."""
     name = path.rpartition("/")[2]
     return _BY_END.get(name[name.rfind(".") :].lower(), OCTETS) if "." in name else OCTETS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable
 
@@ -14,12 +13,13 @@ from aiohttp import web
 from pvboot.errors import PvbootError
 from pvboot.serve.metrics import FRESH_SECONDS, SharedCounters, render
 from pvboot.serve.record import PROBE_PATH
+from pvboot.serve.tftp._formats import OPCODE
+from pvboot.serve.tftp.packets import ERROR, RRQ
 
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
 SUPERVISOR_SLOT = 0
 _PROBE_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
-_TFTP_ERROR = 5
 
 
 class Health:
@@ -83,7 +83,7 @@ def _probe_tftp(host: str, port: int) -> str:
     """Ask the TFTP loop for a file that is not there, which it answers by an ERROR; return "" or what is wrong."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    request = struct.pack(">H", 1) + PROBE_PATH.encode() + b"\0octet\0"
+    request = OPCODE.pack(RRQ) + PROBE_PATH.encode() + b"\0octet\0"
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect((host, port))
@@ -93,4 +93,4 @@ def _probe_tftp(host: str, port: int) -> str:
             answer = sock.recv(600)
     except OSError as err:
         return f"no answer: {err.strerror}"
-    return "" if answer[:2] == struct.pack(">H", _TFTP_ERROR) else "a strange answer"
+    return "" if answer[: OPCODE.size] == OPCODE.pack(ERROR) else "not an ERROR in answer"

@@ -1,4 +1,4 @@
-"""The listening sockets: bound here, or handed over by systemd; and what systemd is told."""
+"""The listening sockets, bound here or handed over by systemd, and messages to systemd."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Listener:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this host reaches it."""
+        """True if only this host reaches it."""
         address = self.address
         return isinstance(address, Path) or ipaddress.ip_address(address[0]).is_loopback
 
@@ -171,7 +171,7 @@ def notify(*lines: str) -> None:
 
 
 def reloading() -> str:
-    """Return what systemd is told of a reload: it wants the moment, too."""
+    """Return the message to systemd about a reload: it wants the moment, too."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 

@@ -19,7 +19,7 @@ from pvboot.serve.content_types import content_type_of
 
 CHUNK_BYTES = 1 << 20
 NAMES_LIMIT = 100_000
-# By these fsspec's stores tell one version of an object from another.
+# These distinguish versions of an object in fsspec's stores.
 _VERSION_KEYS = (
     "ETag",
     "etag",
@@ -34,7 +34,7 @@ _VERSION_KEYS = (
 
 
 class Spooled:
-    """One version of an object in an unlinked file, which goes with the last who holds it."""
+    """One version of an object in an unlinked file, which is closed with its last holder."""
 
     def __init__(self, fd: int, size: int, etag: str) -> None:
         self.fd = fd
@@ -57,7 +57,7 @@ class StoreFile:
         self._spooled: Spooled | None = spooled
 
     def extents(self) -> Sequence[Extent]:
-        """One run."""
+        """Return one run."""
         assert self._spooled is not None, "used after close"
         return (Extent(self.size, fd=self._spooled.fd),) if self.size else ()
 
@@ -95,7 +95,7 @@ class Store:
             raise UsageError("this store cannot be used", where=url, found=str(err)) from err
 
     def open(self, path: str) -> ServedFile | ServedDirectory:
-        """An object (fetched now, unless this version is at hand), or what lies below a prefix."""
+        """Open an object (fetched now, unless this version is at hand), or list a prefix."""
         name = self._top.rstrip("/") + (path if path != "/" else "")
         try:
             facts = self._store.info(name)

@@ -1,4 +1,4 @@
-"""Becoming somebody without rights."""
+"""Giving up root's rights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def look_up(user: str, group: str) -> tuple[str, int, int]:
-    """Name, uid and gid to become.  Raises `UsageError` for an unknown one and for root."""
+    """Return name, uid and gid to become.  Raises `UsageError` for an unknown user and for root."""
     name = user or DEFAULT_USER
     try:
         entry = pwd.getpwnam(name)
@@ -28,7 +28,7 @@ def look_up(user: str, group: str) -> tuple[str, int, int]:
 
 
 def become(user: str, group: str) -> str:
-    """Root becomes `user` (nobody by default) with that user's groups, for good; others stay who they are.
+    """Make root `user` (nobody by default) with that user's groups, for good; others stay who they are.
 
     Returns who it is now.  Raises `UsageError`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import struct
@@ -16,6 +17,7 @@ from fsdrivers.iso9660 import open_iso
 from fsdrivers.iso9660.filesystem import IsoFilesystem
 from fsdrivers.partitions import volumes
 from fsdrivers.probe import probe
+from tests.conftest import RunCli
 from tests.fsdrivers import trees
 from tests.fsdrivers.isos import SECTOR, TERMINATOR, both32, ce, descriptor, directory, entry, image, nm, px, record, sp
 
@@ -338,3 +340,18 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     iso = tmp_path / "iso"
     trees.run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", iso, tmp_path / "t")
     assert open_iso(open_source(iso)).open("/latin\udce9").read_at(0, 1) == b"x"
+
+
+def test_one_damaged_member_hides_no_other(run_cli: RunCli, tmp_path: Path) -> None:
+    """Whatever can be read is listed; what cannot is named, and the exit code says so."""
+    bad = entry(b"SL", b"\0\0\xff")  # a component that leaves its entry
+    uses = {b"A.;1": nm(b"a"), b"B.;1": nm(b"b") + bad, b"C.;1": nm(b"c")}
+    records = [record(name, 30, 4, system_use=use) for name, use in uses.items()]
+    assert rock_ridge(*records).open("/c").size == 4
+    path = tmp_path / "disc.iso"
+    path.write_bytes(image({20: directory(20, *records, dot=sp(0) + px(0o40755))}))
+    done = run_cli("ls", "-R", path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "/a\n/c\n", 1)
+    document = json.loads(run_cli("ls", "-R", "--json", path).stdout)
+    assert [found["name"] for found in document["entries"]] == ["a", "c"]
+    assert len(document["damaged"]) == 1

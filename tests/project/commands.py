@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,7 @@ class Shell:
     def local(self, text: str) -> str:
         """A text of a page with this shell's paths and ports."""
         text = _HOST_PATH.sub(f"{self.folder}/", text)
-        return _PORT.sub(lambda port: str(self._ports.setdefault(port[0], free_port())), text)
+        return _PORT.sub(lambda port: str(self._ports.setdefault(port[0], free_port(socket.SOCK_STREAM))), text)
 
     def write_files(self, page: Path) -> None:
         """Write the files that a page shows and names in their first line."""

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import REPOSITORY
 
 START_SECONDS = 60
@@ -53,9 +55,9 @@ class Server:
         try:
             if wait:
                 assert select.select([receive], [], [], START_SECONDS)[0], self.log
-                line = os.read(receive, 65536)
-                assert line, self.log
-                self.addresses = json.loads(line)
+                # A shell's `read` is content with a line, `cat` waits for the end: the descriptor is closed.
+                with os.fdopen(receive, closefd=False) as ready:
+                    self.addresses = json.loads(ready.read() or pytest.fail(self.log))
         except BaseException:
             self.kill()
             raise

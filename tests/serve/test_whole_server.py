@@ -48,13 +48,8 @@ def test_files_inside_of_images_arrive_whole(serve: Serve, world: Path, image: s
     for index in (0, 1):  # IPv4 and IPv6
         assert server.tftp(path, world / f"got{index}", index) == expected
     assert server.get(path, Range="bytes=100-299") == expected[100:300]
-
-
-def test_directories_are_served(serve: Serve, world: Path) -> None:
-    server = serve()
     assert server.get("/files/deep/data.bin") == (world / "files/deep/data.bin").read_bytes()
-    assert server.names("/") == ["files", "images"]
-    assert server.names("/files/") == ["deep", "menu.lst"]
+    assert [server.names(path) for path in ("/", "/files/")] == [["files", "images"], ["deep", "menu.lst"]]
 
 
 def test_nothing_outside_of_the_tree_is_served(serve: Serve, world: Path) -> None:
@@ -135,18 +130,14 @@ def test_nobody_outlives_a_killed_supervisor(serve: Serve, world: Path) -> None:
     wait_until(lambda: not any(map(is_alive, processes)), "all are gone")
 
 
-def test_stop_is_orderly(serve: Serve, world: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_is_orderly(serve: Serve, world: Path, number: int) -> None:
     server = serve()
     processes = family(server.pid)
-    assert server.stop() == 0
+    os.kill(server.pid, number)
+    assert server.process.wait(60) == 0
     assert not any(map(is_alive, processes))
     assert "event=stopped" in server.log
-
-
-def test_ctrl_c_ends_it_too(serve: Serve, world: Path) -> None:
-    server = serve()
-    os.kill(server.pid, signal.SIGINT)
-    assert server.process.wait(60) == 0
 
 
 def test_reload_takes_a_new_configuration(serve: Serve, world: Path) -> None:
@@ -359,27 +350,6 @@ def test_it_says_where_it_listens(serve: Serve, world: Path) -> None:
     assert server.process.stdout is not None
     assert json.loads(server.process.stdout.readline()) == server.addresses
     assert [host for host, _port in server.addresses["tftp"]] == ["127.0.0.1", "::1"]
-
-
-def test_the_descriptor_is_closed_when_the_addresses_are_told(world: Path) -> None:
-    """A shell's `read` is content with a line, `cat` waits for the end."""
-    path = world / "serve.toml"
-    path.write_text(CONFIG)
-    receive, send = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pvboot", "serve", str(path), "--ready-fd", str(send)],
-        cwd=REPOSITORY,
-        pass_fds=[send],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(send)
-    try:
-        with os.fdopen(receive) as ready:
-            assert json.loads(ready.read())["pid"] == process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="root reads everything; only who gives it up can be refused")

@@ -1,4 +1,4 @@
-"""Volumes that menus and entries need: absent, ambiguous, or not readable by those who boot from them."""
+"""Rules about the volumes that menus and entries need: absent, ambiguous, or not readable by a loader."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _NEVER_ROOT = ("swap space", "FAT", "only zeros")  # how `fsdrivers.probe` begin
 
 
 def _absent_roots(subject: Subject) -> Iterator[Problem]:
-    """A warning: the guest may be given a further disk.  Nothing is said where a volume's names cannot be read."""
+    """Warn of roots that no disk has (the guest may be given a further one), if the names of all volumes are known."""
     asked = []
     for entry in subject.opened_entries:
         loads = subject.loads(entry)
@@ -80,7 +80,7 @@ def _absent_roots(subject: Subject) -> Iterator[Problem]:
 
 
 def _names_of_volumes(subject: Subject) -> set[str] | None:
-    """UUIDs and labels of all volumes; None if there is one whose names are not known."""
+    """Return UUIDs and labels of all volumes, None if those of one are not known."""
     assert subject.devices is not None
     names: set[str] = set()
     troubles: list[FsError] = []
@@ -108,7 +108,7 @@ def _opens(subject: Subject, index: int) -> bool:
 
 
 def _content(named: NamedFile) -> str | None:
-    """What stands on the volume of a file that could not be opened because no reader knows it."""
+    """Return the content of a volume, from which a file could not be opened because no reader knows it."""
     error = named.error
     if isinstance(error, GrubError) and error.number == grub_errors.CANNOT_MOUNT:
         error = error.__cause__ if isinstance(error.__cause__, FsError) else error
@@ -130,7 +130,7 @@ def encrypted_volume(subject: Subject) -> Iterator[Problem]:
 
 @rule("unreadable-filesystem", "error", "a file lies on a file system that the loader cannot read", needs="files")
 def unreadable_filesystem(subject: Subject) -> Iterator[Problem]:
-    """Which loaders can and which cannot is said; for those that can, what the volume holds is not looked at."""
+    """The loaders that cannot are named; for those that can, the volume is not looked into."""
     asked = loader_of(subject.options.target)
     for entry, named in named_files(subject):
         content = _content(named)
@@ -177,7 +177,7 @@ def ambiguous_volume(subject: Subject) -> Iterator[Problem]:
 
 
 def _mention(subject: Subject, name: str) -> SourceSpan | None:
-    """Where the menu first says the name, behind a blank, a quote or an equals sign."""
+    """Find where the menu first has the name, behind a blank, a quote or an equals sign."""
     pattern = re.compile(rf"(?<![^\s=\"']){re.escape(name)}(?![^\s\"'])", re.IGNORECASE)
     for number, line in enumerate(subject.lines, 1):
         match = None if line.lstrip().startswith("#") else pattern.search(line)

@@ -1,4 +1,4 @@
-"""Kernels and their ramdisks: whether a PV guest can start them, and whether they can do without what is missing."""
+"""Rules about kernels and their ramdisks, as a PV guest would start them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FOREIGN_ROOT = re.compile(r"/dev/(?:(?:sd|hd|vd)[a-z]+[0-9]*|(?:nvme[0-9]+n|mmc
 
 
 def booted(subject: Subject) -> Iterator[tuple[Entry, EntryLoads, NamedFile]]:
-    """Entries whose kernel could be opened."""
+    """Yield the entries whose kernel could be opened."""
     for entry in subject.opened_entries:
         loads = subject.loads(entry)
         if loads.kernel is not None and loads.kernel.file is not None and loads.kernel.file.size:
@@ -77,7 +77,7 @@ def _enter(rule_id: str, summary: str, what: str) -> None:
 
 
 def _severity(subject: Subject, entry: Entry, named: NamedFile) -> str | None:
-    """Mild for a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
+    """Be mild with a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
     is_memory_test = _MEMORY_TEST.search(named.name) is not None
     return "warning" if is_memory_test and entry.index not in subject.unattended else None
 
@@ -123,7 +123,7 @@ def unsupported_compression(subject: Subject) -> Iterator[Problem]:
 
 @rule("libxl-item-too-long", "error", "libxl drops a command line as long as this one", needs="files")
 def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
-    """What a boot loader hands to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
+    """A boot loader's answer to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
     for entry in subject.opened_entries if subject.options.target.loader in (None, "pygrub", "pvboot") else ():
         loads = subject.loads(entry)
         length = len(b"args " + encode_cmdline(loads.cmdline))
@@ -137,7 +137,7 @@ def _words(loads: EntryLoads) -> list[str]:
 
 
 def _argument_span(subject: Subject, entry: Entry, named: NamedFile, word: str) -> SourceSpan | None:
-    """Where an argument stands behind the kernel's name, None if it comes from elsewhere."""
+    """Find an argument behind the kernel's name; None if it comes from elsewhere."""
     from grammars.spans import SourceSpan
 
     span = problem_at(subject, entry, named, "").span

@@ -14,7 +14,7 @@ _DIGITS = 18
 
 
 class Unsatisfiable(Exception):  # noqa: N818  (the name says what is wrong)
-    """No byte of the file is in the range: 416."""
+    """The range has no byte of the file: 416."""
 
 
 def precondition(request: BaseRequest, etag: str, modified: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What one HTTP server allows its clients."""
+"""Limits of an HTTP server."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Seconds = Annotated[float, Field(ge=0.1, le=3600)]
 class HttpLimits(Model):
     """Bounds of an `HttpServer`; times in seconds.
 
-    `connections` at once, in all and from one address; `threads` that content and handlers may block.
-    A request's line and header fields together have at most `head_bytes` and `fields`, its body `body_bytes`.
+    `connections` at once, in all and from one address; `threads` that content may block.  A request's line, and each of
+    its `fields`, has at most `head_bytes`, and so has a head that has not ended; its body `body_bytes`.
     `head_seconds` for a whole head (and the TLS handshake), `body_seconds` for a whole body, `idle_seconds` between
     requests.  A client must take `rate_bytes` a second on average over every `rate_seconds`.
     """

@@ -10,12 +10,12 @@ from pvboot.serve.api import ServedDirectory
 
 
 def quoted(path: str) -> str:
-    """A path or name as it stands in a URL; what is no UTF-8 comes back as it was."""
+    """Return a path or name as it stands in a URL; bytes that are not UTF-8 stay what they are."""
     return quote(path.encode("utf-8", "surrogateescape"), safe="/")
 
 
 def as_html(path: str, directory: ServedDirectory) -> bytes:
-    """A page with one link an entry, directories with a slash behind their names."""
+    """Return a page with one link an entry, directories with a slash behind their names."""
     title = escape(_shown(f"Index of {path}"))
     lines = [
         f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>',
@@ -32,7 +32,7 @@ def as_html(path: str, directory: ServedDirectory) -> bytes:
 
 
 def as_json(path: str, directory: ServedDirectory) -> bytes:
-    """`{"path": ..., "entries": [{"name", "type": "file" or "dir", "size"}]}`."""
+    """Return `{"path": ..., "entries": [{"name", "type": "file" or "dir", "size"}]}`."""
     entries = [
         {"name": name, "type": "dir" if is_directory else "file", "size": size}
         for name, is_directory, size in directory.entries
@@ -41,7 +41,7 @@ def as_json(path: str, directory: ServedDirectory) -> bytes:
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept field names JSON."""
+    """Return whether an Accept field names JSON."""
     return any(media.partition(";")[0].strip().lower() == "application/json" for media in accept.split(","))
 
 

@@ -59,7 +59,7 @@ class HttpServer:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def serve(self, sockets: Iterable[socket.socket], *, tls: ssl.SSLContext | None = None) -> None:
@@ -190,7 +190,7 @@ class HttpServer:
 
 
 def _requester(peer: Any, tls: ssl.SSLContext | None) -> Requester:
-    """Who connects: without the scope of IPv6, and IPv4 as IPv4 also on a socket for both; "" over a Unix socket."""
+    """Return who connects: IPv6 without scope, IPv4 as IPv4 also on a socket for both, "" over a Unix socket."""
     protocol = "http" if tls is None else "https"
     if not isinstance(peer, tuple):
         return Requester(protocol, "")

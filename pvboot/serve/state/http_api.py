@@ -1,6 +1,6 @@
 """The HTTP API: who may ask, what bodies are taken, and which route answers.
 
-There are no cookies, so another site's page cannot act for somebody: the token is sent by whoever knows it.
+There are no cookies, so another site's page cannot act for somebody: the token is sent by those who know it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a TFTP server allows, all of it set by its owner."""
+"""Limits of a TFTP server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to a readable file: the part that may block, done in a few threads beside the loop."""
+"""Opening the file of a request, which may block, in a few threads beside the loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Token = TypeVar("Token")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file to be sent, and how to read it; `close` it once."""
+    """A file to be sent and its reader; close the file once."""
 
     file: ServedFile
     reader: FileReader
@@ -33,7 +33,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No file: a TFTP error code, a short text for the client and the whole reason for the journal."""
+    """A refusal: a TFTP error code, a short text for the client and the whole reason for the journal."""
 
     code: int
     text: str
@@ -52,7 +52,7 @@ class _Converted:
 
 
 def open_file(content: Content, path: str, who: Requester, mode: str, netascii_bytes: int) -> Opened | Refused:
-    """Look a path up and make it ready to be sent; never raises."""
+    """Look a path up and make its file ready to be sent; never raises."""
     try:
         found = content.open(path, who)
     except PvbootError as err:
@@ -81,7 +81,7 @@ def open_file(content: Content, path: str, who: Requester, mode: str, netascii_b
 
 
 def _refusal(err: PvbootError) -> Refused:
-    """`where` stays here: it names files of the server's."""
+    """Return the refusal for an error, without `where`: it names files of the server's."""
     if isinstance(err, PathError) and not isinstance(err, IsADirectory):
         return Refused(packets.NOT_FOUND, "file not found", str(err))
     if err.code in (IsADirectory.code, "bad-path"):
@@ -90,12 +90,12 @@ def _refusal(err: PvbootError) -> Refused:
 
 
 def netascii(data: bytes) -> bytes:
-    """The bytes in netascii (RFC 764 by RFC 1350): line ends as CR LF, a CR of its own as CR NUL."""
+    """Convert bytes to netascii (RFC 764 by RFC 1350): line ends to CR LF, a CR of its own to CR NUL."""
     return data.replace(b"\r", b"\r\0").replace(b"\n", b"\r\n")
 
 
 class Opener(Generic[Token]):
-    """Opens files in threads; what comes of it waits in `take` until the loop fetches it.
+    """Opens files in threads; the results wait until the loop fetches them by `take`.
 
     `wake` is called from the threads.  After `close` nothing is kept: a file that is opened later is closed at once.
     """
@@ -112,7 +112,7 @@ class Opener(Generic[Token]):
             thread.start()
 
     def submit(self, token: Token, work: Callable[[], Opened | Refused]) -> None:
-        """Do `work` and give its result back with `token`."""
+        """Have `work` done; its result comes back with `token`."""
         self._jobs.put((token, work))
 
     def _work(self) -> None:
@@ -131,13 +131,13 @@ class Opener(Generic[Token]):
             result.file.close()
 
     def take(self) -> tuple[Token, Opened | Refused] | None:
-        """The next result, None if there is none."""
+        """Return the next result, None if none waits."""
         with contextlib.suppress(IndexError):
             return self._results.popleft()
         return None
 
     def close(self) -> None:
-        """Drop what has not begun, let what has begun run out on its own."""
+        """Drop jobs that have not begun; those that have end on their own."""
         with self._lock:
             self._closed = True
         for _ in self._threads:

@@ -1,8 +1,8 @@
-"""The sockets of a TFTP server: where a request was sent to, where its answers come from.
+"""The sockets of a TFTP server: the address a request was sent to, from which its answers must come.
 
-A host has many addresses; a client that asked one of them takes no answer from another.  So listening sockets tell
+A host has many addresses; a client that asked one of them takes no answer from another.  So listening sockets report
 each request's destination (ip(7) IP_PKTINFO, ipv6(7) IPV6_RECVPKTINFO), and a transfer's socket is bound to it.  It is
-also connected: the kernel drops what strangers send, and tells when the client's port has been closed.
+also connected: the kernel drops what strangers send, and reports when the client's port has been closed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Datagram:
 
 
 def prepare(listener: socket.socket) -> None:
-    """Let a bound UDP socket tell where each datagram was sent to, and never block."""
+    """Have a bound UDP socket report where each datagram was sent to, and never block."""
     listener.setblocking(False)
     if listener.family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -57,7 +57,7 @@ def prepare(listener: socket.socket) -> None:
 
 
 def receive(listener: socket.socket, most_bytes: int) -> Datagram | None:
-    """The next datagram; None for one that was sent to many (RFC 1123 4.2.3.4: such requests get no answer).
+    """Return the next datagram; None for one that was sent to many, which gets no answer (RFC 1123 4.2.3.4).
 
     Raises `BlockingIOError` when there is none.
     """
@@ -84,7 +84,7 @@ def receive(listener: socket.socket, most_bytes: int) -> Datagram | None:
 
 
 def connect(family: int, local: Address, peer: Address, ports: tuple[int, int] | None) -> socket.socket:
-    """A socket that speaks with `peer` alone, from the own address `local` and a port of the range.
+    """Return a socket that speaks with `peer` alone, from the own address `local` and a port of the range.
 
     Raises `OSError`.
     """
@@ -115,7 +115,7 @@ def _bind(link: socket.socket, local: Address, ports: tuple[int, int] | None) ->
 
 
 def payload_bytes(link: socket.socket) -> int:
-    """The most that a datagram carries to the peer without being fragmented, as far as the kernel knows."""
+    """Return the most that a datagram carries to the peer unfragmented, as far as the kernel knows."""
     family = socket.AddressFamily(link.family)
     try:
         if family == socket.AF_INET6:
@@ -129,7 +129,7 @@ def payload_bytes(link: socket.socket) -> int:
 
 
 def segment(link: socket.socket, size: int) -> int:
-    """Have the kernel cut longer sends into datagrams of `size` bytes; how many one send takes, 1 if it cannot.
+    """Have the kernel cut longer sends into datagrams of `size` bytes; return how many one send takes, 1 if it cannot.
 
     A window costs one system call and one way through the network stack (udp(7), UDP_SEGMENT, Linux 4.18).
     """
@@ -146,6 +146,6 @@ def unsegment(link: socket.socket) -> None:
 
 
 def host(peer: Address) -> str:
-    """The peer's address as text: no scope, IPv4 as such even over an IPv6 socket."""
+    """Return the peer's address as text: no scope, IPv4 as such even over an IPv6 socket."""
     text = str(peer[0]).partition("%")[0]
     return text[7:] if text.startswith("::ffff:") and "." in text else text

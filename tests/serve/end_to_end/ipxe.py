@@ -11,29 +11,9 @@ SECONDS = 240
 
 def boot(url: str, console: Path) -> str:
     """Boot what the DHCP answer's file name `url` leads to, until it powers off; what its console showed."""
-    card = f"user,id=net,bootfile={url}"
-    command = [
-        "qemu-system-x86_64",
-        "-machine",
-        "pc",
-        "-accel",
-        "tcg",
-        "-m",
-        "512",
-        "-display",
-        "none",
-        "-serial",
-        f"file:{console}",
-        "-monitor",
-        "none",
-        "-no-reboot",
-        "-netdev",
-        card,
-        "-device",
-        "virtio-net-pci,netdev=net",
-        "-boot",
-        "n",
-    ]
+    board = f"-machine pc,accel=tcg -m 512 -display none -monitor none -no-reboot -boot n -serial file:{console}"
+    card = f"-netdev user,id=net,bootfile={url} -device virtio-net-pci,netdev=net"
+    command = ["qemu-system-x86_64", *board.split(), *card.split()]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pc:
         try:
             said, _ = pc.communicate(timeout=SECONDS)

@@ -24,6 +24,7 @@ from aiohttp import web
 from fsdrivers.api import Extent, File, Filesystem, Stat
 from fsdrivers.blocks import open_source
 from fsdrivers.directory import DirectoryFilesystem
+from fsdrivers.errors import Corrupt
 from fsdrivers.probe import probe
 from pvboot.serve.api import Content, Journal, Requester, ServedDirectory, ServedFile
 from pvboot.serve.http.admin import admin_server, make_application
@@ -169,6 +170,29 @@ def administered(
 
     with in_thread(journal, start) as server:
         yield server
+
+
+class Broken:
+    """A content of one file that fails in many ways: has no extents, or others than it says, or cannot be opened."""
+
+    def __init__(self, *extents: Extent, size: int | None = None, error: Exception | None = None) -> None:
+        self.error, self.runs = error, extents
+        self.size = sum(extent.length for extent in extents) if size is None else size
+        self.mtime, self.etag, self.content_type = float("nan"), "tag", "text/plain"
+        self.closed = 0
+
+    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def extents(self) -> tuple[Extent, ...]:
+        if not self.runs:
+            raise Corrupt("damaged", where="inode 12")
+        return self.runs
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 def mounted(path: Path) -> Filesystem:

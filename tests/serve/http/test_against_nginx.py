@@ -87,36 +87,14 @@ def essence(reply: Reply) -> dict[str, object]:
     return {"status": reply.status, "etag": "etag" in reply.headers and reply.status in (200, 206, 304), **found}
 
 
-RANGES = [
-    "bytes=0-0",
-    "bytes=0-",
-    "bytes=3-5",
-    "bytes=9-9",
-    "bytes=9-",
-    "bytes=5-100",
-    "bytes=0-99999999999999999",
-    "bytes=-1",
-    "bytes=-10",
-    "bytes=-100",
-    "bytes=10-",
-    "bytes=10-20",
-    "bytes=5-4",
-    "bytes=-0",
-    "bytes=-",
-    "bytes=",
-    "bytes=a-b",
-    "bytes=1",
-    "bytes=--1",
-    "bytes=1-2x",
-    "bytes= 1-2",
-    "bytes=1-2 ",
-    "lines=1-2",
-    "bytes",
-    "",
-]
+RANGES = (
+    b"bytes=0-0|bytes=0-|bytes=3-5|bytes=9-9|bytes=9-|bytes=5-100|bytes=0-99999999999999999|bytes=-1|bytes=-10|bytes=-100|"
+    b"bytes=10-|bytes=10-20|bytes=5-4|bytes=-0|bytes=-|bytes=|bytes=a-b|bytes=1|bytes=--1|bytes=1-2x|bytes= 1-2|"
+    b"bytes=1-2 |Bytes=1-2|lines=1-2|bytes|"
+).split(b"|")
 
 
-@pytest.mark.parametrize("field", RANGES)
+@pytest.mark.parametrize("field", [field.decode() for field in RANGES])
 @pytest.mark.parametrize("target", ["/small.txt", "/empty"])
 def test_ranges(nginx: int, ours: Running, target: str, field: str) -> None:
     expected, found = (essence(ask(port, target, {"Range": field})) for port in (nginx, ours.port))

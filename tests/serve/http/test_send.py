@@ -17,8 +17,8 @@ from fsdrivers.extents import cut
 from pvboot.serve.extents import GATHER_BYTES, gathered
 from pvboot.serve.http.send import SENDFILE_BYTES, TURN_BYTES, pieces
 from tests.serve.http.raw import connect, exchange, receive_all
-from tests.serve.http.support import running
-from tests.serve.http.test_server import GOOD, Broken
+from tests.serve.http.support import Broken, running
+from tests.serve.http.test_server import GOOD
 from tests.serve.journal import wait_until
 
 
@@ -74,18 +74,11 @@ def test_pieces_of_a_part_of_a_file_are_its_bytes(disk: int, seed: int, copying:
     assert sent == whole[start : start + length]
 
 
-def of(extents: Sequence[Extent], size: int) -> Broken:
-    """A content with these extents as its only file."""
-    file = Broken(extents=tuple(extents))
-    file.size = size
-    return file
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_all_is_sent(disk: int, seed: int) -> None:
     extents = [*some_extents(random.Random(seed), disk), Extent(3 * TURN_BYTES, disk, 17)]
     expected = content(extents)
-    with running(of(extents, len(expected))) as site:
+    with running(Broken(*extents)) as site:
         (reply,) = exchange(site.port, GOOD)
     assert reply.body == expected
 
@@ -97,7 +90,7 @@ def test_what_sendfile_does_not_take_is_copied() -> None:
         fd = os.open(environment, os.O_RDONLY)
         whole = environment.read_bytes()
         try:
-            with running(of([Extent(50_000, fd, 0), Extent(len(whole) - 50_000, fd, 50_000)], len(whole))) as site:
+            with running(Broken(Extent(50_000, fd, 0), Extent(len(whole) - 50_000, fd, 50_000))) as site:
                 (reply,) = exchange(site.port, GOOD)
             assert reply.body == whole
         finally:
@@ -111,24 +104,26 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path, length: int) -> None
     (tmp_path / "disk").write_bytes(b"x" * (length - 1))
     fd = os.open(tmp_path / "disk", os.O_RDONLY)
     try:
-        with running(of([Extent(length, fd, 0)], length)) as site, connect(site.port) as sock:
+        content = Broken(Extent(length, fd, 0))
+        with running(content) as site, connect(site.port) as sock:
             sock.sendall(GOOD)
             head, _, body = receive_all(sock).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 500") or len(body) < length
             assert site.journal.transfers[0].outcome.startswith("error: byte ")
+        assert content.closed == 1
     finally:
         os.close(fd)
 
 
 def test_extents_that_do_not_add_up_are_an_error() -> None:
-    with running(of([Extent(5)], 6)) as site, connect(site.port) as sock:
+    with running(Broken(Extent(5), size=6)) as site, connect(site.port) as sock:
         sock.sendall(GOOD)
         receive_all(sock)
         assert site.journal.transfers[0].outcome == "error: extents do not add up to the file"
 
 
 def test_progress_is_what_the_kernel_took_of_the_body(disk: int) -> None:
-    with running(of([Extent(8 << 20, disk, 0)] * 4, 32 << 20)) as site, connect(site.port) as sock:
+    with running(Broken(*[Extent(8 << 20, disk, 0)] * 4)) as site, connect(site.port) as sock:
         sock.sendall(GOOD)
         wait_until(lambda: bool(site.journal.transfers) and bool(site.journal.transfers[0].sent))  # until it is full
         assert 0 < site.journal.transfers[0].sent[0] < 32 << 20

@@ -20,7 +20,7 @@ from pvboot.serve.api import Requester, ServedDirectory, ServedFile
 from tests.serve.http import raw
 from tests.serve.http.conftest import FILES
 from tests.serve.http.raw import connect, exchange, get, receive_all, split
-from tests.serve.http.support import Running, Tree, mounted, running
+from tests.serve.http.support import Broken, Running, Tree, mounted, running
 from tests.serve.journal import wait_until
 
 GOOD = b"GET /small.txt HTTP/1.1\r\nHost: pxe\r\nConnection: close\r\n\r\n"
@@ -245,28 +245,6 @@ def test_a_client_that_sends_on_can_still_read_its_refusal(site: Running) -> Non
 # --- What goes wrong behind the server
 
 
-class Broken:
-    """A content that fails in many ways."""
-
-    def __init__(self, error: Exception | None = None, extents: tuple[Extent, ...] | None = None) -> None:
-        self.error, self.runs = error, extents
-        self.size, self.mtime, self.etag, self.content_type = 100_000, float("nan"), "tag", "text/plain"
-        self.closed = 0
-
-    def open(self, path: str, who: Requester) -> ServedFile | ServedDirectory:
-        if self.error is not None:
-            raise self.error
-        return self
-
-    def extents(self) -> tuple[Extent, ...]:
-        if self.runs is None:
-            raise Corrupt("damaged", where="inode 12")
-        return self.runs
-
-    def close(self) -> None:
-        self.closed += 1
-
-
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -283,7 +261,7 @@ class Broken:
     ],
 )
 def test_every_error_of_the_content_becomes_an_answer(error: Exception, status: int) -> None:
-    with running(Broken(error)) as site:
+    with running(Broken(error=error)) as site:
         first, second = exchange(site.port, b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n" * 2)
         assert first.status == second.status == status
         assert b"secret" not in first.body and first.body.count(b"\n") == 1
@@ -291,29 +269,15 @@ def test_every_error_of_the_content_becomes_an_answer(error: Exception, status: 
 
 
 def test_a_file_without_readable_extents_is_an_error_and_closed() -> None:
-    content = Broken()
+    content = Broken(size=100_000)
     with running(content) as site:
         assert get(site.port, b"/x").status == 500
         assert site.journal.refusals[0][2] == "inode 12: damaged"
     assert content.closed == 1
 
 
-def test_a_file_that_is_cut_while_it_is_sent_ends_the_connection(tmp_path: Path) -> None:
-    (tmp_path / "disk").write_bytes(b"x" * 60_000)
-    fd = os.open(tmp_path / "disk", os.O_RDONLY)
-    content = Broken(extents=(Extent(100_000, fd, 0),))
-    with running(content) as site, connect(site.port) as sock:
-        sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
-        data = receive_all(sock)
-        assert len(data.partition(b"\r\n\r\n")[2]) <= 60_000
-        wait_until(lambda: site.journal.transfers[0].outcome is not None)
-        assert site.journal.transfers[0].outcome.startswith("error: byte ")
-    os.close(fd)
-    assert content.closed == 1
-
-
 def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone() -> None:
-    content = Broken(extents=(Extent(100_000),))
+    content = Broken(Extent(100_000))
     with running(content) as site:
         reply = get(site.port, b"/x", b"If-Modified-Since: Fri, 31 Dec 2100 00:00:00 GMT")
         assert (reply.status, reply.headers["cache-control"]) == (200, "private, no-cache")
@@ -328,7 +292,7 @@ def test_conditions_of_a_file_that_was_made_for_the_client_look_at_its_tag_alone
     ("etag", "kind"), [("a\r\nX: y", "text/plain"), ("a", "text/plain\r\n\r\n"), ("a\0", "text/plain")]
 )
 def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
-    content = Broken(extents=(Extent(100_000),))
+    content = Broken(Extent(100_000))
     content.etag, content.content_type = etag, kind
     with running(content) as site:
         (reply,) = exchange(site.port, GOOD)
@@ -341,8 +305,7 @@ def test_a_files_own_words_cannot_forge_a_head(etag: str, kind: str) -> None:
 
 def test_stopping_lets_a_transfer_end() -> None:
     """More than the kernel's buffers hold, to a client that begins to read when the server is stopping."""
-    content = Broken(extents=(Extent(50_000_000),))
-    content.size = 50_000_000
+    content = Broken(Extent(50_000_000))
     with running(content) as site, connect(site.port) as idle, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         wait_until(lambda: bool(site.journal.transfers))
@@ -368,8 +331,7 @@ def test_stopping_cuts_nothing_that_is_on_its_way(site: Running) -> None:
 
 
 def test_stopping_ends_what_is_too_slow_for_the_deadline() -> None:
-    content = Broken(extents=(Extent(100_000_000),))
-    content.size = 100_000_000
+    content = Broken(Extent(100_000_000))
     with running(content) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         wait_until(lambda: bool(site.journal.transfers))
@@ -387,7 +349,7 @@ def test_stopping_does_not_wait_for_a_thread_and_closes_what_it_brings() -> None
             assert go_on.wait(60)
             return self
 
-    content = Slow(extents=(Extent(100_000),))
+    content = Slow(Extent(100_000))
     with running(content) as site, connect(site.port) as sock:
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")
         assert entered.wait(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from fsdrivers.errors import NotFound
 from pvboot.serve.state.errors import InexpressibleError
 from pvboot.serve.state.pv_grub import PV_GRUB_FILE_BYTES
-from tests.serve.state.helpers import MAC, OTHER_MAC, Served, ask, read, read_profile, state_in, who
+from tests.serve.state.helpers import MAC, OTHER_MAC, MemoryContent, Served, ask, read, read_profile, state_in, who
 
 DASHED = MAC.replace(":", "-")
 HEX = "C000020A"  # 192.0.2.10
@@ -146,18 +147,15 @@ def test_failed_file_is_a_failed_boot_until_it_is_fetched(state: Served) -> None
     assert (boots(state)[0]["outcome"], boots(state)[0]["detail"]) == ("kernel-fetched", "")
 
 
-def test_files_belong_to_the_boot_of_the_same_address(state: Served) -> None:
-    read(state, f"/boot/menu.lst.{MAC}", who())
-    read(state, f"/boot/menu.lst.{MAC}", who(address="198.51.100.2"))
+@pytest.mark.parametrize(
+    ("second", "outcomes"),
+    [("198.51.100.2", ["menu-given", "kernel-fetched"]), ("198.51.100.1", ["kernel-fetched", "menu-given"])],
+)
+def test_files_belong_to_the_latest_boot_of_their_address(second: str, outcomes: list[str], state: Served) -> None:
+    for address in ("198.51.100.1", second):
+        read(state, f"/boot/menu.lst.{MAC}", who(address=address))
     fetch(state, "/debian/vmlinuz", address="198.51.100.1")
-    assert [boot["outcome"] for boot in boots(state)] == ["menu-given", "kernel-fetched"]
-
-
-def test_files_belong_to_the_latest_boot(state: Served) -> None:
-    for _ in range(2):
-        read(state, f"/boot/menu.lst.{MAC}", who())
-    fetch(state, "/debian/vmlinuz")
-    assert [boot["outcome"] for boot in boots(state)] == ["kernel-fetched", "menu-given"]
+    assert [boot["outcome"] for boot in boots(state)] == outcomes
 
 
 def test_history_is_bounded(tmp_path: Path) -> None:
@@ -176,25 +174,16 @@ def test_history_is_bounded(tmp_path: Path) -> None:
 # --- limits and changes of the configuration ----------------------------------------------------------------
 
 
-class Large:
+class Large(MemoryContent):
     """Content whose kernel is as large as it says."""
 
     def __init__(self, size: int) -> None:
+        super().__init__({"/k": b""})
         self.size = size
 
-    def open(self, path: str, asker: Any) -> Any:
-        if path != "/k":
-            raise NotFound("no such file", where=path)
-        size = self.size
-
-        class File:
-            def __init__(self) -> None:
-                self.size = size
-
-            def close(self) -> None:
-                pass
-
-        return File()
+    def open(self, path: str, who: Any) -> Any:
+        super().open(path, who)
+        return SimpleNamespace(size=self.size, close=lambda: None)
 
 
 @pytest.mark.parametrize(("size", "warned"), [(PV_GRUB_FILE_BYTES, False), (PV_GRUB_FILE_BYTES + 1, True)])

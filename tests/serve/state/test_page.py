@@ -21,16 +21,9 @@ Browser = webdriver.Chrome
 def browser() -> Iterator[Browser]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1280,1100",
-        "--disable-background-networking",
-        "--no-first-run",
-    ):
-        options.add_argument(argument)
+    arguments = "headless=new no-sandbox disable-gpu disable-dev-shm-usage window-size=1280,1100 no-first-run"
+    for argument in (*arguments.split(), "disable-background-networking"):
+        options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
     yield driver
@@ -64,10 +57,14 @@ def test_page_lists_clients_profiles_and_boots(page: Browser, state: Served) -> 
     assert "/debian/vmlinuz" in table(page, "profiles")
 
 
-def test_next_boot_is_set_seen_and_cleared(page: Browser, state: Served) -> None:
+def type_token(page: Browser, token: str) -> None:
     page.find_element(By.ID, "token").clear()
-    page.find_element(By.ID, "token").send_keys(CONFIG["api"]["write_token"])
+    page.find_element(By.ID, "token").send_keys(token)
     wait(page, lambda: "web" in table(page, "clients"))
+
+
+def test_next_boot_is_set_seen_and_cleared(page: Browser, state: Served) -> None:
+    type_token(page, CONFIG["api"]["write_token"])
     row = page.find_element(By.XPATH, "//table[@id='clients']//tr[td/strong='web']")
     Select(row.find_element(By.TAG_NAME, "select")).select_by_value("rescue")
     row.find_element(By.XPATH, ".//button[text()='Boot once']").click()
@@ -118,10 +115,8 @@ def test_files_of_the_page(path: str, status: int, state: Served) -> None:
         assert call(state, "GET", path, headers={"if-none-match": answer.headers["ETag"]}).status == 304
 
 
-def test_wrong_token_is_told(page: Browser, state: Served) -> None:
-    page.find_element(By.ID, "token").clear()
-    page.find_element(By.ID, "token").send_keys("wrong")
-    wait(page, lambda: "web" in table(page, "clients"))
+def test_wrong_token_is_reported(page: Browser) -> None:
+    type_token(page, "wrong")
     page.find_element(By.XPATH, "//table[@id='clients']//tr[td/strong='web']//button").click()
     wait(page, lambda: "the token is wrong" in page.find_element(By.ID, "trouble").text)
     # Chromium reports every status above 399 by itself.

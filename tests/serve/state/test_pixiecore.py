@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,6 @@ def test_it_is_not_there_over_tftp(state: Served) -> None:
 
 
 def test_without_an_address_of_ours_urls_are_relative(tmp_path: Path) -> None:
-    whole = {**CONFIG, "state": str(tmp_path / "state.db")}
-    bases = {"tftp": BASES["tftp"]}
-    state = ServerState(load(whole), MemoryContent(FILES), bases)
-    try:
+    settings = load({**CONFIG, "state": str(tmp_path / "state.db")})
+    with closing(ServerState(settings, MemoryContent(FILES), {"tftp": BASES["tftp"]})) as state:
         assert boot(state, MAC)["kernel"] == "/debian/vmlinuz"
-    finally:
-        state.close()

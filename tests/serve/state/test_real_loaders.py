@@ -47,26 +47,9 @@ def boot(folder: Path, parts: Parts, profile: Mapping[str, Any], bases: Mapping[
 
 def run_machine(network: str) -> str:
     """The serial console of a machine that boots by network, until its kernel shows its command line or it ends."""
-    command = [
-        "qemu-system-x86_64",
-        "-machine",
-        "pc,accel=tcg",
-        "-m",
-        "512",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-        "-monitor",
-        "none",
-        "-boot",
-        "n",
-        "-netdev",
-        f"user,id=n,{network}",
-        "-device",
-        f"e1000,netdev=n,mac={MAC}",
-    ]
+    card = f"e1000,netdev=n,mac={MAC}"
+    pc = f"-machine pc,accel=tcg -m 512 -display none -serial stdio -monitor none -no-reboot -boot n -device {card}"
+    command = ["qemu-system-x86_64", *pc.split(), "-netdev", f"user,id=n,{network}"]
     machine = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     assert machine.stdout is not None
     log = ""
@@ -153,22 +136,7 @@ def make_grub(folder: Path, parts: Parts) -> None:
         "serial --unit=0\nterminal_output serial\nnet_bootp\n"
         f"set prefix=(http,{FORWARDED})/boot\nnormal $prefix/grub.cfg-$net_default_mac\n"
     )
-    modules = ["pxe", "http", "net", "normal", "linux", "echo", "test", "serial", "terminal"]
-    subprocess.run(
-        [
-            "grub-mkimage",
-            "-d",
-            parts("grub-pc/root") / "usr/lib/grub/i386-pc",
-            "-O",
-            "i386-pc-pxe",
-            "-c",
-            start,
-            "-o",
-            folder / "grub",
-            "-p",
-            "/boot",
-            *modules,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    modules = parts("grub-pc/root") / "usr/lib/grub/i386-pc"
+    command = f"grub-mkimage -O i386-pc-pxe -d {modules} -c {start} -o {folder}/grub -p /boot"
+    wanted = "pxe http net normal linux echo test serial terminal"
+    subprocess.run([*command.split(), *wanted.split()], check=True, capture_output=True)

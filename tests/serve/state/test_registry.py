@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def registry(place: str) -> Iterator[Registry]:
-    database = Database(place)
-    yield Registry(database, load(KNOWN))
-    database.close()
+def database(place: str) -> Iterator[Database]:
+    with closing(Database(place)) as one:
+        yield one
+
+
+@pytest.fixture
+def registry(database: Database) -> Registry:
+    return Registry(database, load(KNOWN))
 
 
 def put(registry: Registry, name: str = "web", version: int | None = None, **given: Any) -> int:
@@ -70,21 +75,14 @@ def test_the_configuration_goes_before_the_database(registry: Registry) -> None:
     assert (chosen(registry, mac=OTHER_MAC), chosen(registry, mac=MAC)) == ("rescue", "usual")
 
 
-def test_unknown_client_has_nothing_without_a_default_profile(registry: Registry) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_client_without_a_profile_boots_the_default_one_if_there_is_one(registry: Registry, known: bool) -> None:
+    if known:
+        put(registry, mac=MAC)
     assert chosen(registry, mac=MAC) is None
-
-
-def test_unknown_client_boots_the_default_profile(registry: Registry) -> None:
     registry.settings = load({**KNOWN, "default": "usual"})
     assert chosen(registry, mac=MAC) == "usual"
-    assert registry.choose(Identity(mac=MAC), take=True, only_known=True) is None
-
-
-def test_known_client_without_a_profile_boots_the_default_one(registry: Registry) -> None:
-    put(registry, mac=MAC)
-    assert chosen(registry, mac=MAC) is None
-    registry.settings = load({**KNOWN, "default": "install"})
-    assert chosen(registry, mac=MAC) == "install"
+    assert (registry.choose(Identity(mac=MAC), take=True, only_known=True) is not None) == known
 
 
 def test_disabled_client_boots_its_own_disk_and_keeps_its_next_boot(registry: Registry) -> None:
@@ -105,17 +103,8 @@ def test_profile_that_is_gone_is_a_clear_error(registry: Registry) -> None:
 
 
 def test_client_comes_back_as_it_was_put(registry: Registry) -> None:
-    put(
-        registry,
-        "ü<b>",
-        mac="52-54-00-00-00-01",
-        uuid=UUID,
-        address="2001:DB8::1",
-        hostname="Web.",
-        note="x",
-        profile="usual",
-        enabled=False,
-    )
+    identity = {"mac": "52-54-00-00-00-01", "uuid": UUID, "address": "2001:DB8::1", "hostname": "Web."}
+    put(registry, "ü<b>", **identity, note="x", profile="usual", enabled=False)
     found = registry.client("ü<b>")
     assert (found.mac, found.uuid, found.address, found.hostname) == (MAC, UUID, "2001:db8::1", "web")
     assert (found.profile, found.enabled, found.note, found.source, found.version) == ("usual", False, "x", "api", 1)
@@ -123,10 +112,9 @@ def test_client_comes_back_as_it_was_put(registry: Registry) -> None:
 
 def test_two_clients_cannot_share_an_identity(registry: Registry) -> None:
     put(registry, mac=MAC)
-    with pytest.raises(ConflictError):
-        put(registry, "other", mac=MAC)
-    with pytest.raises(ConflictError):
-        put(registry, "other", mac=OTHER_MAC)
+    for mac in (MAC, OTHER_MAC):
+        with pytest.raises(ConflictError):
+            put(registry, "other", mac=mac)
     put(registry, "other", hostname="other")
     with pytest.raises(ConflictError):
         put(registry, "other", mac=MAC)
@@ -197,9 +185,9 @@ def test_next_boot_is_given_once(registry: Registry) -> None:
     assert registry.clear_next_boot("web") is False
 
 
-def test_of_many_askers_at_two_servers_one_gets_the_next_boot(place: str) -> None:
-    databases = [Database(place), Database(place)]
-    servers = [Registry(database, load(KNOWN)) for database in databases]
+def test_of_many_askers_at_two_servers_one_gets_the_next_boot(registry: Registry, place: str) -> None:
+    second = Database(place)
+    servers = [registry, Registry(second, load(KNOWN))]
     put(servers[0], mac=MAC, profile="usual")
     askers = 8
     barrier = threading.Barrier(askers)
@@ -213,8 +201,7 @@ def test_of_many_askers_at_two_servers_one_gets_the_next_boot(place: str) -> Non
             servers[turn % 2].set_next_boot("web", "install")
             given = sorted(str(name) for name in pool.map(boot, range(askers)))
             assert given == ["install"] + ["usual"] * (askers - 1)
-    for database in databases:
-        database.close()
+    second.close()
 
 
 # --- the database itself ----------------------------------------------------------------------------------
@@ -228,41 +215,33 @@ def test_database_is_opened_by_several_at_once(place: str) -> None:
 
 def test_connections_that_the_database_closed_are_made_again(postgresql_database: Callable[[], str]) -> None:
     place = postgresql_database()
-    database = Database(place)
-    registry = Registry(database, load(KNOWN))
-    put(registry, mac=MAC, profile="usual")
-    other = create_engine(place.replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
-    with other.connect() as connection:
-        mine = "datname = current_database() AND pid <> pg_backend_pid()"
-        ended = connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}").all()
-    other.dispose()
-    assert ended
-    assert chosen(registry, mac=MAC) == "usual"
-    database.close()
+    with closing(Database(place)) as database:
+        registry = Registry(database, load(KNOWN))
+        put(registry, mac=MAC, profile="usual")
+        other = create_engine(place.replace("://", "+psycopg://"), isolation_level="AUTOCOMMIT")
+        with other.connect() as connection:
+            ours = "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            assert connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM {ours}").all()
+        other.dispose()
+        assert chosen(registry, mac=MAC) == "usual"
 
 
-def test_newer_database_is_refused(place: str) -> None:
-    database = Database(place)
+def test_newer_database_is_refused(database: Database) -> None:
     with pytest.raises(StateError) as caught, database.writing() as connection:
         migrate(connection, [])
     assert (caught.value.expected, caught.value.found) == ("version 0 or older", "version 1")
-    database.close()
 
 
-def test_older_database_is_brought_up_to_date_once(place: str) -> None:
-    database = Database(place)
+def test_older_database_is_brought_up_to_date_once(database: Database) -> None:
     done: list[int] = []
     steps = [*STEPS, lambda connection: done.append(2), lambda connection: done.append(3)]
     for _ in range(2):
         with database.writing() as connection:
             migrate(connection, steps)
     assert done == [2, 3]
-    database.close()
 
 
-def test_migration_that_fails_changes_nothing(place: str) -> None:
-    database = Database(place)
-
+def test_migration_that_fails_changes_nothing(database: Database) -> None:
     def fail(connection: Any) -> None:
         connection.execute(NEXT_BOOTS.insert().values(client="x", profile="y", set_at=0))
         raise StateError("no")
@@ -272,14 +251,11 @@ def test_migration_that_fails_changes_nothing(place: str) -> None:
     with database.writing() as connection:
         migrate(connection)
         assert not connection.execute(NEXT_BOOTS.select()).all()
-    database.close()
 
 
-def test_tables_of_another_program_are_left_alone(place: str) -> None:
-    database = Database(place)
+def test_tables_of_another_program_are_left_alone(database: Database, place: str) -> None:
     with database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE pvboot_meta")
-    database.close()
     with pytest.raises(StateError, match="another program"):
         Database(place)
 

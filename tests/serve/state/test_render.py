@@ -35,6 +35,9 @@ TWO: dict[str, Any] = {
 }
 
 
+READ_BACK = {MENU_LST: menu_lst.build, GRUB_CFG: grub_cfg.build, PXELINUX: extlinux.build}
+
+
 def profile(**given: Any) -> Profile:
     return read_profile("test", given)
 
@@ -45,9 +48,8 @@ def entry(**given: Any) -> Profile:
 
 def menu_of(dialect: str, text: str) -> Menu:
     """The menu as read; its files without their devices, which a menu without disks does not have."""
-    builder = {MENU_LST: menu_lst.build, GRUB_CFG: grub_cfg.build, PXELINUX: extlinux.build}[dialect]
     text = re.sub(r"'\((?:tftp|http)[^)']*\)/", "'/", text)
-    return builder(text.encode(), MenuContext("test", None, "/menu", Devices(())))
+    return READ_BACK[dialect](text.encode(), MenuContext("test", None, "/menu", Devices(())))
 
 
 def files_of(menu: Menu, index: int = 0) -> BootFiles:
@@ -68,7 +70,7 @@ def check_grub(text: str) -> None:
 # --- read back --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dialect", [MENU_LST, GRUB_CFG, PXELINUX])
+@pytest.mark.parametrize("dialect", READ_BACK)
 def test_titles_default_and_timeout_come_back(dialect: str) -> None:
     menu = made(profile(**TWO), dialect)
     assert [one.title for one in menu.entries] == ["Debian's own", "Local", "Rescue"]
@@ -82,27 +84,22 @@ def test_fallbacks_come_back(dialect: str) -> None:
 
 @pytest.mark.parametrize(
     ("dialect", "timeout", "read_back"),
-    [
-        (MENU_LST, 0, 0),
-        (MENU_LST, -1, None),
-        (GRUB_CFG, 0, 0),
-        (GRUB_CFG, -1, None),
-        (PXELINUX, 0, 1),
-        (PXELINUX, -1, None),
-    ],
+    [(MENU_LST, 0, 0), (GRUB_CFG, 0, 0), (PXELINUX, 0, 1), *((dialect, -1, None) for dialect in READ_BACK)],
 )
 def test_timeout(dialect: str, timeout: int, read_back: int | None) -> None:
     assert made(entry(timeout=timeout), dialect).timeout == read_back
 
 
-def test_menu_lst_is_for_pv_grub() -> None:
-    (only,) = made(entry(args="a=1 b", initrd="/i"), MENU_LST).entries
-    assert [command.text for command in only.commands] == ["root (nd)", "kernel (nd)/k a=1 b", "initrd (nd)/i"]
-
-
-def test_menu_lst_with_modules() -> None:
-    (only,) = made(entry(modules=[{"file": "/m", "args": "x y"}]), MENU_LST).entries
-    assert [command.text for command in only.commands][1:] == ["kernel (nd)/k", "module (nd)/m x y"]
+@pytest.mark.parametrize(
+    ("given", "commands"),
+    [
+        ({"args": "a=1 b", "initrd": "/i"}, ["root (nd)", "kernel (nd)/k a=1 b", "initrd (nd)/i"]),
+        ({"modules": [{"file": "/m", "args": "x y"}]}, ["root (nd)", "kernel (nd)/k", "module (nd)/m x y"]),
+    ],
+)
+def test_menu_lst_is_for_pv_grub(given: dict[str, Any], commands: list[str]) -> None:
+    (only,) = made(entry(**given), MENU_LST).entries
+    assert [command.text for command in only.commands] == commands
 
 
 def test_menu_lst_goes_on_with_the_local_menu() -> None:
@@ -123,18 +120,14 @@ def test_grub_cfg_keeps_a_value_with_blanks_in_one_word() -> None:
     assert files_of(made(entry(args='dyndbg="a b" c'), GRUB_CFG)).args == '"dyndbg=a b" c'
 
 
-def test_grub_cfg_files_come_back() -> None:
-    files = files_of(made(entry(args="a b", initrd=["/i", "/j"]), GRUB_CFG))
-    assert (files.kernel, files.args, files.initrds) == ("/k", "a b", ("/i", "/j"))
+@pytest.mark.parametrize("dialect", [GRUB_CFG, PXELINUX])
+def test_files_come_back(dialect: str) -> None:
+    files = files_of(made(entry(args="a=1 b", initrd=["/i", "/j"]), dialect))
+    assert (files.kernel, files.args, files.initrds) == ("/k", "a=1 b", ("/i", "/j"))
 
 
 def test_grub_cfg_with_a_port_warns_of_old_grubs() -> None:
     assert "2.06" in render(entry(), GRUB_CFG, HTTP).warnings[0]
-
-
-def test_pxelinux_entry() -> None:
-    files = files_of(made(entry(args="a=1 b", initrd=["/i", "/j"]), PXELINUX))
-    assert (files.kernel, files.args, files.initrds) == ("/k", "a=1 b", ("/i", "/j"))
 
 
 def test_ipxe_script_of_one_entry() -> None:
@@ -220,31 +213,19 @@ def rendered(title: str, args: str, dialect: str) -> str | None:
         return None
 
 
+@pytest.mark.parametrize("dialect", READ_BACK)
 @given(_WORDS, _WORDS)
-def test_menu_lst_says_what_was_meant(title: str, args: str) -> None:
-    text = rendered(title, args, MENU_LST)
-    if text is not None:
-        (only,) = menu_of(MENU_LST, text).entries
-        assert only.title == title.encode().decode()
-        assert [command.text for command in only.commands] == ["root (nd)", f"kernel (nd)/k {args}"]
-
-
-@given(_WORDS, _WORDS)
-def test_pxelinux_says_what_was_meant(title: str, args: str) -> None:
-    text = rendered(title, args, PXELINUX)
-    if text is not None:
-        menu = menu_of(PXELINUX, text)
-        assert [one.title for one in menu.entries] == [title]
+def test_a_menu_says_what_was_meant(dialect: str, title: str, args: str) -> None:
+    text = rendered(title, args, dialect)
+    if text is None:
+        return
+    menu = menu_of(dialect, text)
+    assert [one.title for one in menu.entries] == [title]
+    if dialect == MENU_LST:
+        assert [command.text for command in menu.entries[0].commands] == ["root (nd)", f"kernel (nd)/k {args}"]
+    elif dialect == PXELINUX:
         assert files_of(menu).args == args
-
-
-@given(_WORDS, _WORDS)
-def test_grub_cfg_says_what_was_meant(title: str, args: str) -> None:
-    text = rendered(title, args, GRUB_CFG)
-    if text is not None:
-        menu = menu_of(GRUB_CFG, text)
-        assert [one.title for one in menu.entries] == [title]
-        # The quotes that GRUB puts round a word with a blank mean the same to Linux.
+    else:  # the quotes that GRUB puts round a word with a blank mean the same to Linux
         assert files_of(menu).args.replace('"', "").split() == args.replace('"', "").split()
 
 
@@ -262,11 +243,5 @@ def test_grub_takes_a_whole_menu() -> None:
 def test_ipxe_scripts_have_no_more_lines_than_meant(title: str, args: str) -> None:
     text = rendered(title, args, IPXE)
     if text is not None:
-        assert [line.split()[0] for line in text.splitlines() if line] == [
-            "#!ipxe",
-            "goto",
-            ":entry0",
-            "imgfree",
-            "kernel",
-            "boot",
-        ]
+        words = [line.split()[0] for line in text.splitlines() if line]
+        assert words == ["#!ipxe", "goto", ":entry0", "imgfree", "kernel", "boot"]
