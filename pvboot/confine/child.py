@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
+from fsdrivers.light import NoReturn
 from pvboot.confine import layers
 from pvboot.confine.jobs import NETWORK, TEXT_LIMIT_BYTES, Grants, Job, JobLimits, pack
 from pvboot.errors import PvbootError
@@ -77,6 +77,7 @@ def become(job: Job, work: Work, send: int, limits: JobLimits, grants: Grants, p
                 sys.meta_path.insert(0, Gate(job))
             held = layers.confine(job.rights, grants._replace(keep=(*grants.keep, send)), limits, parent)
         channel.send("ready", held)
+        gc.freeze()  # what is there already stays
         gc.enable()
         work(channel)
         code = 0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Final
 
+from fsdrivers.light import Final
 from pvboot.confine.jobs import SandboxError
 
 _LIBRARIES: Final = (
@@ -112,7 +112,6 @@ def preload(job: str) -> None:
 
 def load(name: str) -> None:
     """Import a module.  Raises `SandboxError` if that fails, unless the program can do without."""
-    getattr(sys.modules.get("inspect"), "signature", None)  # a program may have put off loading it (quick_start)
     try:
         import_module(name)
     except ImportError as err:
