@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from fsdrivers.light import dataclass, field
 from grammars.spans import SourceSpan
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from fsdrivers.light import dataclass
 from pvboot.errors import BootError
 
 if TYPE_CHECKING:

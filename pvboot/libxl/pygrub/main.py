@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from fsdrivers.light import replace
 from typing import TYPE_CHECKING
 
 from fsdrivers.blocks import open_source
