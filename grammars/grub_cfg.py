@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from fsdrivers.light import dataclass
+from fsdrivers.light import TYPE_CHECKING, Any, Literal, NamedTuple, dataclass
 from grammars import _grub_cfg
 from grammars.source import Fault, Source, Values, read_lines
 from grammars.spans import SourceSpan

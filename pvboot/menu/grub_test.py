@@ -8,8 +8,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.menu.grub2_rules import read_unsigned
 
 if TYPE_CHECKING:

@@ -34,9 +34,8 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
     """syslinux passes it over without a word."""
     hints = Hints(KEYWORDS)
     for warning, _entry in warnings_of(subject, "unknown-command"):
-        near = hints.near(warning.subject)
-        hint = f", did you mean {near.upper()}?" if near else ""
-        yield Problem(f"{quoted(warning.subject)} is not a keyword of syslinux{hint}", warning.span)
+        question = hints.question(warning.subject)
+        yield Problem(f"{quoted(warning.subject)} is not a keyword of syslinux{question}", warning.span)
 
 
 @rule("timeout-in-tenths", "warning", "a timeout that is much shorter than it looks", dialects=WITH_ELILO)
