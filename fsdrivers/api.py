@@ -7,9 +7,8 @@ every name on disk can be asked for.  Offsets and sizes are in bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
-from fsdrivers.light import dataclass
+from fsdrivers.light import Protocol, dataclass
 
 
 @dataclass(frozen=True, slots=True)

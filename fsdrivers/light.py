@@ -1,19 +1,98 @@
-"""`dataclass` as in the standard library, whose methods are written when they are first called.
+"""Stand-ins for `dataclasses` and `typing` that cost a boot loader next to nothing.
 
-The standard library writes and compiles up to seven methods for each class while its module is imported: half a
-millisecond a class, most of the time that a boot loader runs.  Known here: `frozen`, `slots` and `eq`, `field` with a
-default, `default_factory`, `init`, `repr` and `compare`, bases that are data classes of this module, `__post_init__`.
+The standard library writes and compiles up to seven methods for each data class while its module is imported, half a
+millisecond a class, and `typing` takes two: together most of the time that a boot loader runs.  Here a method is
+written when it is first called, and what only type checkers look at is empty.
+
+Known of `dataclass` are `frozen`, `slots` and `eq`; `field` with a default, `default_factory`, `init`, `repr` and
+`compare`; bases that are data classes of this module; `__post_init__`.  Annotations must be strings
+(`from __future__ import annotations`).
 """
 
 from __future__ import annotations
 
-__all__ = ["dataclass", "field", "replace"]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dataclasses import dataclass, field, replace
+    from dataclasses import dataclass as dataclass
+    from dataclasses import field as field
+    from dataclasses import replace as replace
+    from typing import Any as Any
+    from typing import BinaryIO as BinaryIO
+    from typing import ClassVar as ClassVar
+    from typing import Final as Final
+    from typing import Generic as Generic
+    from typing import Literal as Literal
+    from typing import NamedTuple as NamedTuple
+    from typing import NoReturn as NoReturn
+    from typing import Protocol as Protocol
+    from typing import Self as Self
+    from typing import TextIO as TextIO
+    from typing import TypeAlias as TypeAlias
+    from typing import TypeVar as TypeVar
+    from typing import cast as cast
 else:
+    from _collections import _tuplegetter
     from operator import attrgetter
+
+    Any = BinaryIO = ClassVar = Final = NoReturn = Self = TextIO = TypeAlias = object
+
+    class Protocol:
+        """A base class of no meaning."""
+
+    class Generic:
+        """A base class that takes type arguments."""
+
+        def __class_getitem__(cls, _arguments):
+            return cls
+
+    Literal = Generic
+
+    def TypeVar(name, **_bounds):  # noqa: N802
+        """A name for error messages."""
+        return name
+
+    def cast(_type, value):
+        """The value."""
+        return value
+
+    class _TupleMaker(type):
+        def __new__(cls, name, bases, body):
+            names = tuple(body.get("__annotations__", ()))
+            if names:
+                body["_field_defaults"] = {key: body[key] for key in names if key in body}
+                body |= {key: _tuplegetter(at, None) for at, key in enumerate(names)}
+                body["_fields"] = body["__match_args__"] = names
+            body.setdefault("__slots__", ())
+            return type.__new__(cls, name, bases, body)
+
+    class NamedTuple(tuple, metaclass=_TupleMaker):
+        """As `typing`'s."""
+
+        def __new__(cls, *values, **named):
+            owner = next(one for one in cls.__mro__ if "_fields" in one.__dict__)
+            names, defaults = owner._fields, owner._field_defaults
+            scope = {f"_{name}": value for name, value in defaults.items()} | {"_new": tuple.__new__}
+            parameters = ", ".join([f"{name}=_{name}" if name in defaults else name for name in names])
+            exec(f"def __new__(_cls, {parameters}): return _new(_cls, ({', '.join(names)},))", scope)
+            scope["__new__"].__qualname__ = f"{owner.__qualname__}.__new__"
+            owner.__new__ = scope["__new__"]
+            return owner.__new__(cls, *values, **named)
+
+        @classmethod
+        def _make(cls, values):
+            return cls(*values)
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def _replace(self, /, **changes):
+            return type(self)(**{**self._asdict(), **changes})
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join([f'{k}={v!r}' for k, v in self._asdict().items()])})"
+
+        def __getnewargs__(self):
+            return tuple(self)
 
     _MISSING = object()
 

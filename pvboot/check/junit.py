@@ -43,9 +43,8 @@ def _suite(result: SourceResult) -> ElementTree.Element:
     cases = _cases(result)
     for (file, name), findings in cases.items():
         _add_findings(_case(suite, file, name), findings)
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(len(suite.findall("testcase/failure"))))
-    suite.set("errors", str(len(suite.findall("testcase/error"))))
+    for name, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
+        suite.set(name, str(len(suite.findall(path))))
     suite.set("skipped", "0")
     return suite
 

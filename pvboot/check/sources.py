@@ -54,15 +54,17 @@ def dialect_by_words(path: str, head: bytes) -> Dialect:
     """Choose a dialect by the name as in a guest; for another name by the words that only one dialect has."""
     if has_menu_name(path):
         return dialects.dialect_of(path)
-    if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
-        rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
-    ):
+
+    def has(words: bytes, flags: re.RegexFlag = re.MULTILINE) -> bool:
+        return re.search(rb"^[ \t]*" + words, head, flags | re.MULTILINE) is not None
+
+    if has(rb"(title|kernel|module)[ \t=]") and not has(rb"label[ \t]", re.IGNORECASE):
         return dialects.MENU_LST
-    if re.search(rb"^[ \t]*(menuentry|submenu|blscfg|function|search)\b", head, re.MULTILINE):
+    if has(rb"(menuentry|submenu|blscfg|function|search)\b"):
         return dialects.GRUB_CFG
-    if re.search(rb"^[ \t]*(label|append|prompt)\b", head, re.MULTILINE | re.IGNORECASE):
-        return dialects.EXTLINUX if not re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.ELILO
-    return dialects.ELILO if re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.MENU_LST
+    if has(rb"image[ \t]*="):
+        return dialects.ELILO
+    return dialects.EXTLINUX if has(rb"(label|append|prompt)\b", re.IGNORECASE) else dialects.MENU_LST
 
 
 def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> GuestMenus:

@@ -6,7 +6,7 @@ Everything beyond the bytes is worked out when a rule first asks for it, and onc
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -186,8 +186,3 @@ class Subject:
         """Return a line of the menu or of a remembered file, without its line end."""
         lines = self.lines if file == self.name else self._other_texts.get(file, [])
         return lines[line - 1].rstrip("\r") if 0 < line <= len(lines) else None
-
-
-def severities_of(options: CheckOptions) -> Mapping[str, str]:
-    """Return the severities that the user gave, by rule."""
-    return dict(options.severities)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
 
-from fsdrivers.light import dataclass
+from fsdrivers.light import TYPE_CHECKING, Protocol, cast, dataclass
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.light import dataclass
+from fsdrivers.light import TYPE_CHECKING, dataclass
 from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError

@@ -7,9 +7,8 @@ and not run: a file that is not there does not hide the next one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from fsdrivers.light import dataclass, replace
+from fsdrivers.light import TYPE_CHECKING, dataclass, replace
 from grammars.commands import Part, read_arguments
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.light import dataclass
+from fsdrivers.light import TYPE_CHECKING, dataclass
 from pvboot.errors import NetworkError, PvbootError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
 
-from fsdrivers.light import dataclass, replace
+from fsdrivers.light import TypeVar, dataclass, replace
 from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError, NetworkError, PvbootError
 from pvboot.menu.discovery import load

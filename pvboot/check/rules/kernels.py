@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.kernels import (
     Kernel,
@@ -18,13 +19,12 @@ from pvboot.check.kernels import (
     modules_on_disk,
 )
 from pvboot.check.loaders import BUILDER_CODECS, GUEST_TYPES, LIBXL_ITEM_BYTES, capabilities_of, codecs_of, loader_of
-from pvboot.check.rules.files import problem_at
+from pvboot.check.rules.files import problem_at, span_of
 from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
 from pvboot.grub_errors import shorten
 from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
-    from grammars.spans import SourceSpan
     from pvboot.check.subject import Subject
     from pvboot.kernel.image import KernelImage
     from pvboot.menu.loads import EntryLoads, NamedFile
@@ -132,19 +132,10 @@ def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
             yield problem_at(subject, entry, loads.kernel, message)
 
 
-def _words(loads: EntryLoads) -> list[str]:
-    return loads.cmdline.split()
-
-
 def _argument_span(subject: Subject, entry: Entry, named: NamedFile, word: str) -> SourceSpan | None:
     """Find an argument behind the kernel's name; None if it comes from elsewhere."""
-    from grammars.spans import SourceSpan
-
-    span = problem_at(subject, entry, named, "").span
-    text = subject.line_at(span.file, span.line) if span is not None else None
-    if span is None or text is None:
-        return None
-    match = re.search(rf"(?<!\S){re.escape(word)}(?!\S)", text)
+    span = span_of(subject, entry, named)
+    match = re.search(rf"(?<!\S){re.escape(word)}(?!\S)", subject.line_at(span.file, span.line) or "")
     return SourceSpan(span.file, span.line, match.start() + 1, len(word)) if match else None
 
 
@@ -154,7 +145,7 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
     for entry, loads, named, _kernel, image in _images(subject):
         if not image.guest_os.lower().startswith("linux"):
             continue
-        for word in _words(loads):
+        for word in loads.cmdline.split():
             device = word.removeprefix("root=")
             if device != word and _FOREIGN_ROOT.fullmatch(device):
                 meant = re.sub(r"/dev/(?:sd|hd|vd)([a-z])", r"/dev/xvd\1", device)
@@ -169,7 +160,7 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
 def no_hvc_console(subject: Subject) -> Iterator[Problem]:
     """Linux writes to hvc0 when it is asked to, or when no other console is named; the first ports to Xen to xvc0."""
     for entry, loads, named, kernel, image in _images(subject):
-        consoles = [word for word in _words(loads) if word.startswith("console=")]
+        consoles = [word for word in loads.cmdline.split() if word.startswith("console=")]
         xens = ("console=hvc", "console=xvc") if (kernel.version or "").startswith("2.6.") else ("console=hvc",)
         if image.guest_os.lower().startswith("linux") and not any(word.startswith(xens) for word in consoles):
             named_ones = f" but {', '.join(map(shorten, consoles[:4]))}" if consoles else ""

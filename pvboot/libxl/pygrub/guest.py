@@ -7,13 +7,13 @@ import encodings.utf_16_le  # noqa: F401
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
 import pvboot.menu.menu_lst  # noqa: F401
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
+from fsdrivers.light import TYPE_CHECKING
 from pvboot import grub_errors
 from pvboot.confine.child import Channel
 from pvboot.device_names import Device, read_device
