@@ -413,7 +413,7 @@ class Module:
             kind, rows = "Rule", [f"{key!r}: {self.rule(each.streamline(), f'_{key}')}" for key, each in starts.items()]
         table = f"{'COMMANDS' if dialect in WITH_USAGE else 'RULES'}: dict[str, {kind}] = {{{', '.join(rows)}}}"
         self.helpers |= {kind, "compiler"} if self.patterns else {kind}
-        imports = ["from typing import Any\n"] if self.functions else []
+        imports = ["from fsdrivers.light import Any"] if self.functions else []
         imports.append(f"from grammars.source import {', '.join(sorted(self.helpers))}\n")
         head = HEAD.format(dialect=dialect, imports="\n".join(imports))
         head += "\n_compiled = compiler(globals())\n" if self.patterns else ""
