@@ -39,6 +39,7 @@ CR0_PV = 0x8005_0033
 CR4_ENGINE = 0x670
 CR0_TASK_SWITCHED = 8
 SYSCALL_BYTES = 2
+CPU_MODEL = x86_const.UC_CPU_X86_NEHALEM  # the newest whose features all need neither XSAVE nor VEX: see cpuid.py
 NO_EXCEPTION = 0xFFFFFFFF
 
 WORD_NAMES = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
@@ -177,6 +178,7 @@ class Engine:
         self.width = memory.width
         mode = uc_const.UC_MODE_64 if self.width == 64 else uc_const.UC_MODE_32
         self._uc = unicorn.Uc(uc_const.UC_ARCH_X86, mode)
+        self._uc.ctl_set_cpu_model(CPU_MODEL)
         # The buffer is kept alive as long as the engine.
         self._buffer = ctypes.c_char.from_buffer(memory.mm)
         self._uc.mem_map_ptr(0, memory.size_bytes, uc_const.UC_PROT_ALL, ctypes.addressof(self._buffer))

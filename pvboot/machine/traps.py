@@ -405,6 +405,6 @@ class Traps:
 
     def _answer_cpuid(self) -> None:
         self.domain.counters["cpuid"] += 1
-        values = cpuid(self.engine.read("ax") & 0xFFFFFFFF)
+        values = cpuid(self.engine.read("ax") & 0xFFFFFFFF, self.engine.read("cx") & 0xFFFFFFFF)
         for name, value in zip(("ax", "bx", "cx", "dx"), values, strict=True):
             self.engine.write(name, value)
