@@ -5,7 +5,6 @@ from __future__ import annotations
 from fsdrivers.light import Any
 from grammars.source import Rule, compiler
 
-
 _compiled = compiler(globals())
 _match0 = _compiled(r"[\t ]*+(?>#[^\n]*\n)")
 _match1 = _compiled(r'[\t ]*+((?>[^ \t\n]+))[\t ]*+(?>")((?>[^\n]+(?="[ \t]*\n)))[\t ]*+(?>")()[\t ]*+(?>\n)')

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fsdrivers.light import Any
 from grammars.source import Fault, Rule, act, compiler, expect
 
-
 _compiled = compiler(globals())
 _match0 = _compiled(r"[\t ]*+(?>(?:#[^\n]*+)?\n)")
 _match1 = _compiled(r"[\t ]*+((?>(?=[^ \t\n])))")

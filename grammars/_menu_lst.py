@@ -5,7 +5,6 @@ from __future__ import annotations
 from fsdrivers.light import Any
 from grammars.source import Rule, compiler
 
-
 _compiled = compiler(globals())
 _match0 = _compiled(r"((?>[^ =\0\n]*))((?>[ =]*))((?>[^\0\n]*))(?>(?:\0[^\n]*)?\n)")
 

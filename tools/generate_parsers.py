@@ -414,7 +414,7 @@ class Module:
         table = f"{'COMMANDS' if dialect in WITH_USAGE else 'RULES'}: dict[str, {kind}] = {{{', '.join(rows)}}}"
         self.helpers |= {kind, "compiler"} if self.patterns else {kind}
         imports = ["from fsdrivers.light import Any"] if self.functions else []
-        imports.append(f"from grammars.source import {', '.join(sorted(self.helpers))}\n")
+        imports.append(f"from grammars.source import {', '.join(sorted(self.helpers))}")
         head = HEAD.format(dialect=dialect, imports="\n".join(imports))
         head += "\n_compiled = compiler(globals())\n" if self.patterns else ""
         patterns = [f"{name} = _compiled({literal(text)})" for text, name in self.patterns.items()]
