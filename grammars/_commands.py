@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from grammars.source import Syntax
 
-
 COMMANDS: dict[str, Syntax] = {
     "default": Syntax(
         "saved|NUMBER",

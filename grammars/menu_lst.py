@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fsdrivers.light import TYPE_CHECKING, NamedTuple
+from fsdrivers.light import TYPE_CHECKING, NamedTuple, dataclass
 from grammars import _menu_lst
 from grammars.commands import Arguments, read_arguments
 from grammars.source import Source, Values
@@ -65,7 +65,8 @@ class CommandLine(NamedTuple):
         return self.source.span(self.start + start, self.start + end)
 
 
-class MenuFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MenuFile:
     """The syntax tree: every logical line that is not empty and not a comment, in order.
 
     `complete` is False if the file has more lines than the limit.
