@@ -41,8 +41,8 @@ class Outcome:
     """The end of a run.
 
     reason: poweroff, reboot, suspend, crash, watchdog (the guest's shutdown), until (the pattern was seen), cpu-limit,
-    time-limit, silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by `Machine.stop`).
-    `first_hypercall`, `first_console`: CPU seconds from the first run on.
+    time-limit, silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by
+    `Machine.stop`).  `first_hypercall`, `first_console`: CPU seconds from the first run on.
     """
 
     reason: str
