@@ -7,8 +7,8 @@ every name on disk can be asked for.  Offsets and sizes are in bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+
+from fsdrivers.light import Protocol, dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,13 @@ class NotThisFilesystem(FsError):
 
 
 class UnknownFilesystem(FsError):
-    """No driver knows the volume; `found` names what it seems to be (swap, LUKS, XFS ...)."""
+    """No driver knows the volume; `found` says what it seems to be.
+
+    `content` is the format's name in `probe.KNOWN_MAGICS`, `probe.ZEROS`, or "" for a volume that is not recognised.
+    """
 
     code = "unknown-filesystem"
+    content = ""
 
 
 class Unsupported(FsError):

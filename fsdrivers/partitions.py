@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from fsdrivers import gpt, msdos
 from fsdrivers.api import BlockSource, Volume
 from fsdrivers.errors import FsError
 from fsdrivers.ext2.superblock import looks_like_ext
 from fsdrivers.iso9660.descriptors import looks_like_iso
+from fsdrivers.light import dataclass, field
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from fsdrivers.ext2 import open_ext
 from fsdrivers.iso9660 import open_iso
 from fsdrivers.iso9660.descriptors import looks_like_iso
 
+ENCRYPTED = "LUKS encrypted volume"
 # (byte offset, magic, name): formats that guests carry and that no driver reads.
 KNOWN_MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (4086, b"SWAPSPACE2", "swap space"),
@@ -15,7 +16,7 @@ KNOWN_MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (65526, b"SWAPSPACE2", "swap space (64 KiB pages)"),
     (0, b"XFSB", "XFS"),
     (65600, b"_BHRfS_M", "btrfs"),
-    (0, b"LUKS\xba\xbe", "LUKS encrypted volume"),
+    (0, b"LUKS\xba\xbe", ENCRYPTED),
     (512, b"LABELONE", "LVM physical volume"),
     (0, b"LABELONE", "LVM physical volume"),
     (4096, b"\xfc\x4e\x2b\xa9", "Linux software RAID member"),
@@ -54,6 +55,7 @@ KNOWN_MAGICS: tuple[tuple[int, bytes, str], ...] = (
 ZFS_UBERBLOCKS = range(128 << 10, 256 << 10, 1024)
 ZFS_MAGICS = (b"\x0c\xb1\xba\x00\x00\x00\x00\x00", b"\x00\x00\x00\x00\x00\xba\xb1\x0c")
 ZERO_CHECK_BYTES = 128 << 10
+ZEROS = "zeros"
 
 
 def probe(source: BlockSource) -> Filesystem:
@@ -67,21 +69,24 @@ def probe(source: BlockSource) -> Filesystem:
     try:
         return open_ext(source)
     except NotThisFilesystem as err:
-        raise UnknownFilesystem(
-            "no known file system", where=source.name, expected="ext2/3/4 or ISO 9660", found=guess(source)
-        ) from err
+        content, found = guess(source)
+        unknown = UnknownFilesystem(
+            "no known file system", where=source.name, expected="ext2/3/4 or ISO 9660", found=found
+        )
+        unknown.content = content
+        raise unknown from err
 
 
-def guess(source: BlockSource) -> str:
-    """Name the format that the bytes seem to have, for a message."""
+def guess(source: BlockSource) -> tuple[str, str]:
+    """Return the name of the format that the bytes seem to have, "" if none is known, and words for a message."""
     for offset, magic, name in KNOWN_MAGICS:
         if offset + len(magic) <= source.size and source.read_at(offset, len(magic)) == magic:
-            return name
+            return name, name
     if source.size >= ZFS_UBERBLOCKS.stop:
         ring = source.read_at(ZFS_UBERBLOCKS.start, len(ZFS_UBERBLOCKS) * 1024)
         if any(ring[slot : slot + 8] in ZFS_MAGICS for slot in range(0, len(ring), 1024)):
-            return "ZFS"
+            return "ZFS", "ZFS"
     head = source.read_at(0, min(ZERO_CHECK_BYTES, source.size))
     if not any(head):
-        return "only zeros at its start"
-    return f"nothing recognised, starts with {head[:8].hex(' ')}"
+        return ZEROS, "only zeros at its start"
+    return "", f"nothing recognised, starts with {head[:8].hex(' ')}"

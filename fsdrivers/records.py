@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from re import sub
 from struct import Struct
-from typing import ClassVar, Self
 
 from fsdrivers.errors import Corrupt
+from fsdrivers.light import ClassVar, Self
 
 
 class Record:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, Final
 
 from fsdrivers.api import Extent
 from fsdrivers.blocks import Source, check_length
 from fsdrivers.errors import SourceError, Unsupported
+from fsdrivers.light import Any, Final
 
 BLOCK_BYTES: Final = 256 << 10  # what is fetched at least: a round trip costs more than its bytes
 CACHED_BLOCKS: Final = 64

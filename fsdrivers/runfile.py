@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from fsdrivers.api import BlockSource, Extent
 from fsdrivers.extents import joined
+from fsdrivers.light import NamedTuple
 
 
 class Run(NamedTuple):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
 
 from fsdrivers.api import DirEntry, File, Stat
 from fsdrivers.errors import Corrupt, IsADirectory, LinkLoop, NotADirectory, NotFound
+from fsdrivers.light import Generic, Protocol, TypeVar
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, MODE_SYMLINK, kind_of
 
 MAX_LINKS = 40

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from fsdrivers.light import Any
 from grammars.source import Fault, Rule, act, compiler, expect
 
 _compiled = compiler(globals())

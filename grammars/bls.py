@@ -5,8 +5,7 @@ Two families of readers cut the same bytes differently; each has its grammar her
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fsdrivers.light import TYPE_CHECKING
 from grammars import _bls
 from grammars.fields import Field, FieldBuilder, read_fields
 

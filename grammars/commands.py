@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
 
+from fsdrivers.light import TYPE_CHECKING, Final, NamedTuple
 from grammars import _commands
 from grammars.source import Values
 

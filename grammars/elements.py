@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pyparsing import ParseExpression, ParserElement, ParseSyntaxException, Regex
 from pyparsing.results import ParseResults
 
+from fsdrivers.light import Any
 from grammars.source import Fault, Values
 
 Action = Callable[[str, int, Values], list[Any]]

@@ -5,8 +5,7 @@ A value may be in double quotes, in which a backslash keeps the next character; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fsdrivers.light import TYPE_CHECKING
 from grammars import _elilo
 from grammars.fields import FieldBuilder, FieldFile, read_fields
 

@@ -6,8 +6,7 @@ half.  Which keywords there are is not known here; any bytes are a file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fsdrivers.light import TYPE_CHECKING
 from grammars import _extlinux
 from grammars.fields import FieldBuilder, FieldFile, read_fields
 

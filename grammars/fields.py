@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
+from fsdrivers.light import Any, dataclass
 from grammars.source import LINE_LIMIT, Source, Values, read_lines
 from grammars.spans import SourceSpan
 

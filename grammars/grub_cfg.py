@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from fsdrivers.light import TYPE_CHECKING, Any, Literal, NamedTuple
 from grammars import _grub_cfg
 from grammars.source import Fault, Source, Values, read_lines
 from grammars.spans import SourceSpan

@@ -7,8 +7,8 @@ fails, and which words are commands is not known here (their arguments are the m
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
 
+from fsdrivers.light import TYPE_CHECKING, NamedTuple
 from grammars import _menu_lst
 from grammars.commands import Arguments, read_arguments
 from grammars.source import Source, Values

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
+from fsdrivers.light import Any, dataclass, field
 from grammars.spans import SourceSpan
 
 Values = Any  # what an element matched: a list, or pyparsing's ParseResults

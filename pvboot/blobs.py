@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from fsdrivers.api import File
+from fsdrivers.light import Final
 from pvboot.errors import BootError
 from pvboot.kexec.layout import Blob, BytesBlob
 from pvboot.unpack import ByteStream, TooLargeError, UnpackError, codec_of, unpack

@@ -6,8 +6,8 @@ Source of the rules: GRUB 0.97 stage2/disk_io.c (set_device).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
+from fsdrivers.light import dataclass, replace
 from pvboot import grub_errors
 from pvboot.grub_errors import GrubError, first_word, read_number, shorten
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, Protocol, dataclass
 from pvboot import grub_errors
 from pvboot.device_names import NETWORK, Device, read_device
 from pvboot.errors import PvbootError

@@ -5,8 +5,7 @@ Source: GRUB 0.97 (stage2/common.c for the texts, char_io.c for numbers, cmdline
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.errors import PvbootError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
 
+from fsdrivers.light import TYPE_CHECKING, Final
 from pvboot.device_names import MAXIMUM_DRIVES
 from pvboot.devices import Devices, Disk, NamedMenu
 from pvboot.errors import PvbootError

@@ -1,8 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final
 
+from fsdrivers.light import Final
 from fsdrivers.records import Record
 
 GROUP_TABLE: Final = {

@@ -7,7 +7,6 @@ inode of the kernel it installed last is stale.  Rules: fs/jbd2/recovery.c, e2fs
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, Unsupported, require, require_checksum
@@ -38,6 +37,7 @@ from fsdrivers.ext2.constants import (
 from fsdrivers.ext2.crc32c import FRESH, crc32c, crc32c_blocks, zeroed
 from fsdrivers.ext2.overlay import OverlaySource
 from fsdrivers.ext2.superblock import SuperBlock
+from fsdrivers.light import dataclass, field
 from fsdrivers.runfile import Run
 
 DEFAULT_FAST_COMMIT_BLOCKS = 256

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from sys import byteorder
 
 from fsdrivers.errors import Corrupt, Unsupported, require
 from fsdrivers.ext2._formats import EXTENT_HEADER, EXTENT_INDEX, EXTENT_LEAF
 from fsdrivers.ext2.constants import EXTENT_MAGIC
+from fsdrivers.light import dataclass
 from fsdrivers.runfile import Run
 
 MAX_EXTENT_DEPTH = 5

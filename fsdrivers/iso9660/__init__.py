@@ -6,7 +6,7 @@ are not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from fsdrivers.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsdrivers.api import BlockSource

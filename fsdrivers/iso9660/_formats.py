@@ -1,8 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final
 
+from fsdrivers.light import Final
 from fsdrivers.records import Record
 
 # length, xar_blocks, extent_le, size_le, date, flags, unit_blocks, gap_blocks, name_bytes

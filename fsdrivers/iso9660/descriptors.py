@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
 from fsdrivers.iso9660._formats import VolumeDescriptor
+from fsdrivers.light import dataclass
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fsdrivers.api import BlockSource, File
 from fsdrivers.errors import Corrupt, FsError, SourceError, Unsupported
@@ -12,6 +11,7 @@ from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile
+from fsdrivers.light import dataclass
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR
 from fsdrivers.runfile import Run, RunFile
 from fsdrivers.tree import TreeFilesystem

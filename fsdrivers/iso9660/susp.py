@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, require
@@ -17,6 +16,7 @@ from fsdrivers.iso9660._formats import (
 )
 from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 from fsdrivers.iso9660.records import short_date
+from fsdrivers.light import dataclass, field
 
 # A name of 255 bytes and a target of 4 KiB fit in a few continuations; a chain may lead back into itself.
 MAX_CONTINUATIONS = 64

@@ -1,4 +1,4 @@
-"""What a rule is, what it looks at, and what it says.
+"""Rules and their registry.
 
 A rule is one function in `pvboot/check/rules/`, registered by `@rule`; its page (what is wrong, why it matters, a bad
 and a good example) lies beside it in `pvboot/check/pages/<id>.md` and is what `--explain` prints.
@@ -21,7 +21,7 @@ NEEDS: Final = (*DEPTHS, "engine")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a rule yields; the engine adds rule and severity.  `span` None means the whole menu file, `file` names
+    """One result of a rule; the engine adds rule and severity.  `span` None means the whole menu file, `file` names
     another one; `severity` None is the rule's own."""
 
     message: str
@@ -38,7 +38,7 @@ RuleFunction = Callable[["Subject"], Iterator[Problem]]
 class Rule:
     """`dialects` empty: every dialect.  `needs` says how far a check must go: "text" (the menu alone), "files" (the
     guest's disks), "kernel" (kernel files parsed), "plan" (entries laid out), "run" (entries started).  "engine" are
-    findings that no rule looks for: the engine tells them."""
+    findings that the engine makes itself."""
 
     id: str
     severity: str
@@ -69,7 +69,7 @@ def rule(
 
 
 def _joined(known: Rule, more: Rule) -> Rule:
-    """One rule of two for different dialects; it needs what the one that needs less does."""
+    """Make one rule of two for different dialects; it needs what the one that needs less does."""
     assert known.dialects and more.dialects and not known.dialects & more.dialects, known.id
 
     def function(subject: Subject) -> Iterator[Problem]:

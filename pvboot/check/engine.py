@@ -1,4 +1,4 @@
-"""Checking a source: every menu it holds, every rule that fits, findings in a fixed order."""
+"""The check of a source: every menu it holds, every rule that fits, findings in a fixed order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pvboot.check.rules import engine as own_rules
 from pvboot.check.rules import load_rules
 from pvboot.check.settings import override
 from pvboot.check.sources import open_subjects
-from pvboot.check.subject import Subject, severities_of
+from pvboot.check.subject import Subject
 from pvboot.errors import PvbootError
 
 PROBLEMS_PER_RULE: Final = 10_000  # that are sorted; a rule's further ones are only counted
@@ -70,7 +70,7 @@ def order(finding: Finding) -> tuple[object, ...]:
 
 def check_subject(subject: Subject) -> list[Finding]:
     """Return what the rules find in one menu: each rule's in order and capped, severities as the user set them."""
-    given = severities_of(subject.options)
+    given = dict(subject.options.severities)
     found: list[Finding] = []
     texts = (lambda: subject.texts) if subject.options.ignore_comments else dict[str, str]
     comments = Comments(subject.dialect, texts, RULES)
@@ -102,7 +102,7 @@ def applicable(subject: Subject) -> list[Rule]:
 
 
 def _run(rule: Rule, subject: Subject, severity: str | None) -> tuple[list[Finding], int]:
-    """A rule's findings, and how many more there are.  A rule that fails is a finding of its own."""
+    """Return a rule's findings, and how many more there are.  A rule that fails is a finding of its own."""
     findings: list[Finding] = []
     try:
         problems = rule.function(subject)
@@ -134,7 +134,7 @@ def _finding(rule: Rule, problem: Problem, subject: Subject, severity: str | Non
 
 
 def _own_finding(rule_id: str, problem: Problem, source: str, options: CheckOptions) -> Finding:
-    severity = severities_of(options).get(rule_id) or problem.severity or RULES[rule_id].severity
+    severity = dict(options.severities).get(rule_id) or problem.severity or RULES[rule_id].severity
     return Finding(rule_id, severity, problem.message, problem.file or source)
 
 

@@ -24,7 +24,6 @@ from pvboot.safe_text import safe
 from pvboot.sources import is_url
 
 if TYPE_CHECKING:
-    from grammars.menu_lst import CommandLine
     from pvboot.check.model import CheckOptions
     from pvboot.menu.model import Entry, Menu
 
@@ -68,7 +67,7 @@ def _without_trailing_nuls(text: _Text) -> bytes:
 
 
 def _with_line_feeds(text: _Text) -> bytes:
-    """Carriage returns as line ends; where line feeds stand too, the carriage returns may be anything."""
+    """Make line feeds of carriage returns; where line feeds stand too, the carriage returns may be anything."""
     return text.data if b"\n" in text.data else text.data.replace(b"\r", b"\n")
 
 
@@ -77,7 +76,7 @@ def _without_carriage_returns(text: _Text) -> bytes:
 
 
 def _with_blanks(text: _Text) -> bytes:
-    """Tabs of commands as GRUB Legacy itself reads them; comments keep theirs."""
+    """Make blanks of the tabs in commands, as GRUB Legacy reads them; comments keep theirs."""
     if text.dialect.name != "menu.lst":
         return text.data
     lines = text.data.split(b"\n")
@@ -85,50 +84,41 @@ def _with_blanks(text: _Text) -> bytes:
 
 
 def _with_default_in_range(text: _Text) -> bytes:
-    """The number of the entry that the loader takes anyway."""
+    """Write the number of the entry that the loader takes anyway."""
     menu = text.menu(text.data)
-    if not menu.entries:
-        return text.data
     source = text.data.decode("utf-8", "surrogateescape")
-    if text.dialect.name == "menu.lst":
+    if menu.entries and text.dialect.name == "menu.lst":
         source = _replace_legacy_default(source, menu)
-    elif text.dialect.name == "grub.cfg":
+    elif menu.entries and text.dialect.name == "grub.cfg":
 
         def in_range(match: re.Match[str]) -> str:
-            quote = match[2]
-            return match[0] if _below(match[3], len(menu.entries)) else f"{match[1]}{quote}{menu.default}{quote}"
+            is_below = len(match[3]) <= 9 and int(match[3]) < len(menu.entries)
+            return match[0] if is_below else f"{match[1]}{match[2]}{menu.default}{match[2]}"
 
         source = _GRUB_CFG_DEFAULT.sub(in_range, source)
     return source.encode("utf-8", "surrogateescape")
 
 
-def _below(digits: str, count: int) -> bool:
-    return len(digits) <= 9 and int(digits) < count
-
-
 def _replace_legacy_default(source: str, menu: Menu) -> str:
     from grammars.menu_lst import parse
+    from pvboot.grub_errors import GrubError, read_number
 
     lines = source.split("\n")
     for command in parse(source.encode("utf-8", "surrogateescape"), menu.path).lines:
         if command.name == "title":
             break
-        if command.name == "default" and _is_out_of_range(command, len(menu.entries)):
-            word = command.argument.partition(" ")[0]
-            span = command.argument_part(0, len(word))
-            at, row = span.column - 1, span.line - 1
-            if lines[row][at : at + span.length] == word:  # not one that a continuation splits
-                lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word) :]}"
+        if command.name != "default":
+            continue
+        try:
+            is_below = read_number(command.argument)[0] < len(menu.entries)
+        except GrubError:
+            continue
+        word = command.argument.partition(" ")[0]
+        span = command.argument_part(0, len(word))
+        at, row = span.column - 1, span.line - 1
+        if not is_below and lines[row][at : at + span.length] == word:  # no continuation splits it
+            lines[row] = f"{lines[row][:at]}{menu.default}{lines[row][at + len(word) :]}"
     return "\n".join(lines)
-
-
-def _is_out_of_range(command: CommandLine, count: int) -> bool:
-    from pvboot.grub_errors import GrubError, read_number
-
-    try:
-        return read_number(command.argument)[0] >= count
-    except GrubError:
-        return False
 
 
 # Rule, its fix, and whether the menu may be another one afterwards (the fault hid a part of it).
@@ -144,8 +134,7 @@ FIXABLE: Final = frozenset(rule for rule, _fix, _shows in FIXES)
 
 
 def fixable_rules(data: bytes, path: str, options: CheckOptions) -> frozenset[str]:
-    """The rules whose findings in this file are to be mended: not those that are off, nor those that its own comments
-    ignore somewhere."""
+    """Return the rules whose findings in this file are to be mended: neither off nor ignored by its own comments."""
     from pvboot.check.ignore import read_ignores
     from pvboot.check.settings import override
 
@@ -178,7 +167,7 @@ def fix_text(data: bytes, path: str, wanted: Container[str] = FIXABLE) -> Fixed:
 
 
 def meaning(menu: Menu) -> object:
-    """All that a menu says, without where it says it."""
+    """Return all that a menu says, without where it says it."""
     entries = tuple(_entry_meaning(entry) for entry in menu.entries)
     return entries, menu.default, menu.fallback, menu.timeout, menu.hidden, menu.password
 
@@ -234,7 +223,7 @@ def _refused(path: str, found: str) -> UsageError:
 
 
 def unified_diff(fixed: Fixed) -> str:
-    """What changes, as `diff -u` shows it; what does not print (carriage returns, marks) is shown escaped."""
+    """Show what changes as `diff -u` does; what does not print (carriage returns, marks) is shown escaped."""
     name = safe(fixed.path)
     lines = difflib.unified_diff(_lines(fixed.before), _lines(fixed.after), f"a/{name}", f"b/{name}", lineterm="")
     return "".join(f"{line}\n" for line in lines)

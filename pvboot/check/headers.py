@@ -21,7 +21,7 @@ class Claim:
 
 
 def claimed_bytes(head: bytes) -> Claim | None:
-    """The least size of a bzImage or little-endian ELF file by its own header, None for anything else."""
+    """Return the least size of a bzImage or little-endian ELF file by its own header, None for anything else."""
     if len(head) >= BzimageHeader.SIZE and is_bzimage(head):
         header = BzimageHeader(head)
         if header.version < MINIMUM_VERSION:
@@ -48,7 +48,7 @@ def _elf_claim(head: bytes, bits: int) -> Claim:
 
 
 def bzimage_version(head: bytes) -> str | None:
-    """The version in a bzImage's header, such as `6.1.0-50-amd64`; None if there is none.
+    """Return the version in a bzImage's header, such as `6.1.0-50-amd64`; None if there is none.
 
     Source: Documentation/arch/x86/boot.rst of Linux, field kernel_version.
     """

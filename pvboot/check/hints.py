@@ -1,4 +1,4 @@
-"""What somebody probably meant: the nearest of the words that there are.
+"""Hints for wrong words: the nearest of the words that there are.
 
 Comparing costs much more than reading, so that only the first unknown words of a menu get a hint.
 """
@@ -26,15 +26,11 @@ class Hints:
         self._known = known
         self._found: dict[str, str] = {}
 
-    def near(self, word: str) -> str:
-        """Return the known word that is most like `word`, "" if none is or too many were asked for."""
+    def question(self, word: str) -> str:
+        """Return `, did you mean ...?`, or "" if no word is alike or too many were asked for."""
         if word not in self._found:
             if len(self._found) >= WORDS_HINTED or len(word) > WORD_CHARACTERS:
                 return ""
             self._found[word] = nearest(word, self._known, LIKENESS)
-        return self._found[word]
-
-    def question(self, word: str) -> str:
-        """Return `, did you mean ...?`, or "" without a hint."""
-        near = self.near(word)
+        near = self._found[word]
         return f", did you mean {near!r}?" if near else ""

@@ -1,6 +1,6 @@
 """JUnit XML, the form in which CI services take test results: a suite a source, a case a menu and one an entry.
 
-There is no standard; this is the part that Jenkins, GitLab and GitHub's reporters agree on: one `failure` a case, whose
+No standard describes it; Jenkins, GitLab and GitHub's reporters agree on this part: one `failure` a case, whose
 `message` is the first finding and whose text lists all.  Only errors are failures; the rest is the case's `system-out`.
 """
 
@@ -24,7 +24,7 @@ def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
 
 
 def junit_report(results: Sequence[SourceResult]) -> str:
-    """The whole document."""
+    """Return the whole document."""
     root = ElementTree.Element("testsuites", name="pvboot check")
     suites = [_suite(result) for result in results]
     for name in ("tests", "failures", "errors"):
@@ -43,15 +43,14 @@ def _suite(result: SourceResult) -> ElementTree.Element:
     cases = _cases(result)
     for (file, name), findings in cases.items():
         _add_findings(_case(suite, file, name), findings)
-    suite.set("tests", str(len(suite)))
-    suite.set("failures", str(len(suite.findall("testcase/failure"))))
-    suite.set("errors", str(len(suite.findall("testcase/error"))))
+    for name, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
+        suite.set(name, str(len(suite.findall(path))))
     suite.set("skipped", "0")
     return suite
 
 
 def _cases(result: SourceResult) -> dict[tuple[str, str], list[Finding]]:
-    """(file, name) -> its findings: the menus, their entries, and other files that something was found in."""
+    """Return the findings by (file, name): the menus, their entries, and other files that something was found in."""
     cases: dict[tuple[str, str], list[Finding]] = {}
     names: dict[tuple[str, int], str] = {}
     for menu in result.menus:

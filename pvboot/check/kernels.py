@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
-from pvboot.blobs import FileBlob, read_whole
+from pvboot.blobs import FileBlob, JoinedBlob, read_whole
 from pvboot.check.headers import bzimage_version
 from pvboot.check.initrd import Initrd, looks_like_initrd, read_initrd
 from pvboot.check.loaders import unpacks_ramdisks
@@ -37,8 +36,8 @@ _BANNER: Final = re.compile(rb"Linux version ([0-9][0-9A-Za-z.+_~-]{1,100}) ")
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel file: either `image`, or `error` says why it is none for PV guests.  `version` is what it tells of
-    itself (`6.1.0-50-amd64`), None if it tells nothing.
+    """A kernel file: either `image` is set, or `error` says why PV guests cannot start it.  `version` is what it
+    states (`6.1.0-50-amd64`), None without a statement.
 
     The image has no contents: a guest may have a dozen kernels of 60 MiB each, and a layout needs only their sizes.
     """
@@ -49,12 +48,12 @@ class Kernel:
 
 
 def kernel_of(subject: Subject, named: NamedFile) -> Kernel:
-    """The kernel behind a name that could be opened.  It is not judged by a host's width: see `capabilities_of`."""
+    """Read the kernel behind a name that could be opened, of whatever width (see `capabilities_of`)."""
     return subject.once(("kernel", named.name), lambda: _read_kernel(named))
 
 
 def whole_image(named: NamedFile) -> KernelImage:
-    """The kernel with its contents, as it is started.  Raises `KernelError`, `BootError`, `FsError`."""
+    """Return the kernel with its contents, as it is started.  Raises `KernelError`, `BootError`, `FsError`."""
     assert named.file is not None
     data = read_whole(FileBlob(named.file), KERNEL_LIMIT_BYTES, f"the kernel {named.name}")
     return parse_kernel(memoryview(data), name=named.name, max_size=KERNEL_LIMIT_BYTES)
@@ -75,8 +74,10 @@ def _read_kernel(named: NamedFile) -> Kernel:
 
 
 def initrd_of(subject: Subject, files: list[NamedFile]) -> Initrd | None:
-    """What is inside the ramdisks of an entry, as Linux sees them: one behind the other.  None if that cannot be told:
-    there is none, a file is missing, or it is nothing that Linux would unpack."""
+    """Read the ramdisks of an entry as Linux does, one behind the other.
+
+    None without ramdisks, if one of them cannot be read, or if Linux would not unpack it.
+    """
     opened = [named.file for named in files if named.file is not None]
     if not opened or len(opened) != len(files):
         return None
@@ -88,17 +89,12 @@ def _read_initrds(name: str, files: list[File]) -> Initrd | None:
     try:
         if not all(looks_like_initrd(file.read_at(0, 16)) for file in files):
             return None
-        return read_initrd(_pieces(files), name, lambda path: path.endswith("/modules.builtin"))
+        joined = JoinedBlob(tuple(map(FileBlob, files)))
+        return read_initrd(
+            (bytes(data) for _offset, data in joined.chunks()), name, lambda path: path.endswith("/modules.builtin")
+        )
     except PvbootError:
-        return None  # `unreadable-file` tells
-
-
-def _pieces(files: list[File]) -> Iterator[bytes]:
-    """The files' bytes, padded as loaders join them."""
-    for file in files:
-        for _offset, chunk in FileBlob(file).chunks():
-            yield bytes(chunk)
-        yield bytes(-file.size % 4)
+        return None  # see `unreadable-file`
 
 
 def layout_of(subject: Subject, entry: Entry, image: KernelImage, memory_mib: int) -> DomainLayout:
@@ -118,19 +114,19 @@ _MODULE: Final = re.compile(r"(?:usr/)?lib/modules/(?P<version>[^/]+)/(?P<path>.
 
 
 def module_versions(initrd: Initrd) -> set[str]:
-    """The kernel versions for which a ramdisk holds modules (`*.ko`, packed or not)."""
+    """Return the kernel versions for which a ramdisk holds modules (`*.ko`, packed or not)."""
     matches = (_MODULE.fullmatch(name) for name in initrd.names if ".ko" in name)
     return {match["version"] for match in matches if match}
 
 
 def has_module(names: set[str], module: str) -> bool:
-    """Whether a module is among the names, packed or not, with `-` or `_` in its name."""
+    """Return whether a module is among the names, packed or not, with `-` or `_` in its name."""
     wanted = re.compile(rf"(?:.*/)?{module.replace('-', '[-_]')}\.ko(?:\.\w+)?")
     return any(wanted.fullmatch(name) for name in names)
 
 
 def lists_module(text: bytes, module: str) -> bool:
-    """Whether `modules.builtin` lists it."""
+    """Return whether `modules.builtin` lists a module."""
     spellings = {f"{module}.ko".encode(), f"{module.replace('-', '_')}.ko".encode()}
     return any(line.rpartition(b"/")[2] in spellings for line in text.split())
 
@@ -145,7 +141,7 @@ class ModulesOnDisk:
 
 
 def modules_on_disk(subject: Subject, version: str) -> ModulesOnDisk | None:
-    """The kernel's modules, on whichever of the guest's volumes they lie; None if they lie on none that can be read."""
+    """Find the kernel's modules on any of the guest's volumes; None if no volume that can be read has them."""
     if subject.devices is None or "/" in version:
         return None
     for device in subject.devices.candidates():

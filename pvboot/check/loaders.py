@@ -1,9 +1,9 @@
-"""What each boot loader of PV guests knows, and each release of Xen's domain builder.
+"""Tables of the boot loaders of PV guests and of the releases of Xen's domain builder.
 
 Sources of the tables: PV-GRUB's Makefile and patches (xen RELEASE-4.16.0, stubdom/grub, stubdom/grub.patches), pygrub
 and libfsimage of the same tree (tools/pygrub, tools/libfsimage), GRUB 2.06 and 2.12 (grub-core/fs/ext2.c,
 grub-core/loader/i386/xen_file.c), the domain builder of each Xen release (tools/libs/guest/xg_dom_bzimageloader.c and
-its predecessors in tools/libxc).  What was measured beside that stands in docs/explanation/loader-targets.md.
+its predecessors in tools/libxc).  Measurements stand in docs/explanation/loader-targets.md.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _set(words: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """What one boot loader can do for a PV guest.
+    """The abilities of one boot loader.
 
     `menus` are the paths it looks for on a volume, in its order; `dialects` those it understands.  `ext_unreadable` are
     incompat features with which it cannot read an ext file system (or reads wrong bytes), `ext_doubtful` those that

@@ -1,4 +1,4 @@
-"""Where a menu names a file, in dialects whose entries do not tell: found in the text behind the entry's title."""
+"""The place where a menu names a file, for dialects whose entries do not say: looked for behind the entry's title."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS: Final = {
 
 
 def locate(subject: Subject, entry: Entry, role: str, name: str) -> SourceSpan:
-    """The name's place in the lines of the entry, else that of its title."""
+    """Return the name's place in the lines of the entry, else that of its title."""
     span = entry.span
     lines = _lines(subject, span.file)
     last = name.rpartition("/")[2]
@@ -40,7 +40,7 @@ def locate(subject: Subject, entry: Entry, role: str, name: str) -> SourceSpan:
 
 
 def _name_in(text: str, role: str, last: str) -> tuple[int, int] | None:
-    """Start and end of the word that ends in `last`, in a line whose first word loads such files."""
+    """Find start and end of the word that ends in `last`, in a line whose first word loads such files."""
     first = text.replace("=", " ").split(maxsplit=1)
     if not first or first[0].lower() not in _WORDS[role]:
         return None
@@ -61,7 +61,7 @@ def _is_title(text: str, subject: Subject) -> bool:
 
 
 def _lines(subject: Subject, file: str) -> list[str]:
-    """The lines of the menu, or of another file that it reads (entries of the boot loader specification)."""
+    """Return the lines of the menu, or of another file that it reads (entries of the boot loader specification)."""
     if file == subject.name:
         return subject.lines
     text = read_text(subject, file)
@@ -72,7 +72,7 @@ def _lines(subject: Subject, file: str) -> list[str]:
 
 
 def read_text(subject: Subject, file: str) -> str | None:
-    """The text of `(DEVICE)/path`, None if it cannot be read."""
+    """Read the text of `(DEVICE)/path`, None if it cannot be read."""
     if subject.devices is None or not file.startswith("("):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A `menu.lst` cut into its head and entries, every line kept: rules also look at what GRUB throws away."""
+"""A `menu.lst` cut into its head and entries, every line kept: rules also look at what GRUB skips."""
 
 from __future__ import annotations
 

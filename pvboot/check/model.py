@@ -48,7 +48,7 @@ def _matches(globs: tuple[str, ...], name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What to look at, and as whom to judge.
+    """The options of a check.
 
     `disks` are further ones of the guest, `config` the menu to look at instead of all that are found.  `depth` is one
     of `DEPTHS`.  `severities` are pairs of a rule and the severity it is given, "off" among them; `overrides` change
@@ -92,7 +92,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SourceError:
-    """Why a source could not be checked at all; `exit_code` follows the command line's contract."""
+    """The reason why a source could not be checked at all; `exit_code` follows the command line's contract."""
 
     message: str
     code: str
@@ -101,7 +101,7 @@ class SourceError:
 
 @dataclass(frozen=True, slots=True)
 class SourceResult:
-    """What was found in one source.  `menus` are the menus looked at, `titles` those of their entries; `excerpts` the
+    """The findings of one source.  `menus` are the menus looked at, `titles` those of their entries; `excerpts` the
     lines that findings point to, by file and line."""
 
     source: str
@@ -113,7 +113,7 @@ class SourceResult:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing at error level, 1 an error was found, or that of the error that stopped the check."""
+        """0: nothing at error level, 1: an error was found, else that of the error that stopped the check."""
         if self.error is not None:
             return self.error.exit_code
         return int(any(finding.severity == "error" for finding in self.findings))

@@ -1,4 +1,4 @@
-"""Why a path leads to no file: which of its parts is wrong, and what was probably meant."""
+"""The reason why a path leads to nothing: which of its parts is wrong, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ class Verdict:
 
 
 def explain(filesystem: Filesystem, path: str, *, suggest: bool = True) -> Verdict | None:
-    """What is wrong with a path; None if it leads to something.  Without `suggest` no directory is listed to find out
-    what was meant.  Raises `FsError` for a damaged file system."""
+    """Say what is wrong with a path, None if it leads to something.
+
+    Without `suggest` no directory is listed to find out what was meant.  Raises `FsError` for a damaged file system.
+    """
     at = ""
     parts = [part for part in path.split("/") if part]
     for number, part in enumerate(parts):

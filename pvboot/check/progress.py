@@ -1,4 +1,4 @@
-"""How far a fleet is: a bar on a terminal, else a line for each source if that was asked for; always on stderr."""
+"""The progress of a fleet: a bar on a terminal, else a line for each source if that was asked for; always on stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REDRAW_SECONDS: Final = 0.1
 
 
 class Progress:
-    """`terminal`: draw a bar.  `lines`: tell each source as it is done."""
+    """Shows how many sources are done.  `terminal`: draw a bar.  `lines`: print each source's result."""
 
     def __init__(self, stream: TextIO, total: int, *, terminal: bool, lines: bool) -> None:
         self._stream = stream
@@ -26,7 +26,7 @@ class Progress:
         self._drawn = 0.0
 
     def done(self, result: SourceResult) -> None:
-        """One more source is finished."""
+        """Count one more source."""
         self._done += 1
         self._bad += result.exit_code != 0
         if self._lines:
@@ -48,19 +48,19 @@ class Progress:
 
 
 def outcome(result: SourceResult) -> str:
-    """A source's result in a few words."""
+    """Return a source's result in a few words."""
     if result.error is not None:
         return f"not checked: {safe(result.error.message)}"
-    told = [
+    counted = [
         f"{number} {severity}{'' if number == 1 else 's'}"
         for severity, number in count(result.findings).items()
         if number
     ]
-    return ", ".join(told) or "nothing found"
+    return ", ".join(counted) or "nothing found"
 
 
 def bar(done: int, total: int, bad: int, columns: int) -> str:
-    """One line that fits into so many columns."""
+    """Return a line that fits into so many columns."""
     facts = f" {done}/{total}" + (f", {bad} bad" if bad else "")
     width = min(40, columns - len(facts) - 3)
     if width < 5:

@@ -21,7 +21,7 @@ _PLAIN: Final = "\033[0m"
 
 
 def reporter(stream: TextIO, settings: ReportSettings) -> TextReporter:
-    """A reporter that writes each source as it comes."""
+    """Return a reporter that writes each source as it comes."""
     return TextReporter(stream, settings)
 
 
@@ -48,7 +48,7 @@ class TextReporter:
             self._print(result, finding)
 
     def end(self) -> None:
-        """How many of each severity."""
+        """Print how many findings there are of each severity."""
         parts = [f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in self._counts.items()]
         sources = f"{self._sources} source{'' if self._sources == 1 else 's'}"
         failed = f", {self._failed} not checked" if self._failed else ""
@@ -75,7 +75,7 @@ class TextReporter:
 
 
 def excerpt(text: str, column: int, end_column: int) -> tuple[str, str]:
-    """A source line as a terminal shows it, and the line of marks below it.
+    """Return a source line as a terminal shows it, and the line of marks below it.
 
     Tabs become blanks, what does not print is escaped, wide letters take two cells, and of a long line only the part
     around the marks is shown.
@@ -95,7 +95,7 @@ def excerpt(text: str, column: int, end_column: int) -> tuple[str, str]:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Return how many columns of a terminal a text takes."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

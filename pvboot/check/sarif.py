@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
@@ -36,35 +36,25 @@ def reporter(stream: TextIO, settings: ReportSettings) -> DocumentReporter:
 
 
 def sarif_report(results: Sequence[SourceResult], root: str | None = None) -> str:
-    """One log with one run.  Files below `root` (default: the working directory) are named relative to it."""
+    """Return one log with one run.  Files below `root` (default: the working directory) are named relative to it."""
     return json.dumps(sarif_document(results, root), indent=1) + "\n"
 
 
 def sarif_document(results: Sequence[SourceResult], root: str | None = None) -> dict[str, Any]:
-    """The log as plain data."""
+    """Return the log as plain data."""
     load_rules()
     artifacts = _Artifacts(os.path.abspath(root or os.getcwd()))
     rules = sorted({finding.rule for result in results for finding in result.findings})
     found = [item for result in results for item in _results(result, artifacts, rules)]
     failed = [result for result in results if result.error is not None]
+    versions = {"version": __version__, "semanticVersion": __version__}
+    notifications = [_notification(result, artifacts) for result in failed]
     run = {
-        "tool": {
-            "driver": {
-                "name": "pvboot",
-                "version": __version__,
-                "semanticVersion": __version__,
-                "rules": [_rule(rule) for rule in rules],
-            }
-        },
+        "tool": {"driver": {"name": "pvboot", **versions, "rules": [_rule(rule) for rule in rules]}},
         "automationDetails": {"id": "pvboot-check/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {BASE: {"description": {"text": "The folder that the check was run in."}}},
-        "invocations": [
-            {
-                "executionSuccessful": not failed,
-                "toolExecutionNotifications": [_notification(result, artifacts) for result in failed],
-            }
-        ],
+        "invocations": [{"executionSuccessful": not failed, "toolExecutionNotifications": notifications}],
         "artifacts": artifacts.listed,
         "results": found,
     }
@@ -87,7 +77,7 @@ def _rule(rule_id: str) -> dict[str, Any]:
 
 
 def plain_text(markdown: str) -> str:
-    """A page of a rule without its marks: headings, code fences and code quotes are all there are."""
+    """Return a page of a rule without its marks: headings, code fences and code quotes are all there are."""
     lines = []
     for number, block in enumerate(markdown.split("\n```")):
         if number % 2:  # inside of a fence, whose first line says what it holds
@@ -126,17 +116,14 @@ def _location(result: SourceResult, finding: Finding, artifacts: _Artifacts) -> 
     if finding.file == result.source:
         return {"physicalLocation": {**place, **_region(finding)}}
     # An image has no lines, but code scanning shows no result without one.
-    logical = [
-        {"name": _text(finding.file.rpartition("/")[2]), "fullyQualifiedName": _place(finding), "kind": "resource"}
-    ]
-    return {"physicalLocation": {**place, "region": {"startLine": 1}}, "logicalLocations": logical}
+    name = _text(finding.file.rpartition("/")[2])
+    logical = {"name": name, "fullyQualifiedName": _place(finding), "kind": "resource"}
+    return {"physicalLocation": {**place, "region": {"startLine": 1}}, "logicalLocations": [logical]}
 
 
 def _region(finding: Finding) -> dict[str, Any]:
-    if not finding.line:
-        return {"region": {"startLine": 1}}
-    region = {"startLine": finding.line}
-    if finding.column:
+    region = {"startLine": finding.line or 1}
+    if finding.line and finding.column:
         region["startColumn"] = finding.column
         if finding.end_column >= finding.column:
             region["endColumn"] = finding.end_column
@@ -149,13 +136,13 @@ def _place(finding: Finding) -> str:
 
 
 def _text(text: str) -> str:
-    """Harmless and bounded; a message may quote what a guest wrote."""
+    """Make a text harmless and short; it may quote what a guest wrote."""
     line = safe(text)
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 3] + "..."
 
 
 def _digest(result: SourceResult, finding: Finding) -> str:
-    """Equal for the same finding in every run: what was found where, less the number of its line."""
+    """Identify a finding in every run: what was found where, less the number of its line."""
     line = result.excerpts.get((finding.file, finding.line), "").strip() or finding.message
     file = "" if finding.file == result.source else finding.file
     parts = "\0".join((finding.rule, file, line)).encode("utf-8", "surrogateescape")
@@ -173,7 +160,7 @@ def _notification(result: SourceResult, artifacts: _Artifacts) -> dict[str, Any]
 
 
 class _Artifacts:
-    """The files that results speak of, each listed once, in the order in which they are first named."""
+    """The files that results name, each listed once, in the order in which they are first named."""
 
     def __init__(self, root: str) -> None:
         self.listed: list[dict[str, Any]] = []
@@ -181,21 +168,20 @@ class _Artifacts:
         self._known: dict[tuple[str, str], int] = {}
 
     def outer(self, source: str) -> dict[str, Any]:
-        """The location of a source."""
+        """Return the location of a source."""
         return self._at(source, "", lambda: {"location": self._locate(source)})
 
     def inner(self, source: str, file: str) -> dict[str, Any]:
-        """The location of a file inside a source."""
+        """Return the location of a file inside a source."""
         parent = self.outer(source)["index"]
         location = {"uri": _uri(file.removeprefix("/"))}
         return self._at(source, file, lambda: {"location": location, "parentIndex": parent})
 
-    def _at(self, source: str, file: str, make: Any) -> dict[str, Any]:
-        key = (source, file)
-        if key not in self._known:
-            self._known[key] = len(self.listed)
+    def _at(self, source: str, file: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if (source, file) not in self._known:
+            self._known[source, file] = len(self.listed)
             self.listed.append(make())
-        index = self._known[key]
+        index = self._known[source, file]
         return {**self.listed[index]["location"], "index": index}
 
     def _locate(self, source: str) -> dict[str, Any]:

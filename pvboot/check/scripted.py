@@ -37,7 +37,7 @@ def _all(subject: Subject) -> list[Owned]:
 
 
 def _owners(subject: Subject) -> list[tuple[int, int, int]]:
-    """First and last line of each entry of the file itself, and its index."""
+    """Return first and last line of each entry of the file itself, and its index."""
     indices = {entry.span: entry.index for entry in subject.menu.entries}
     owners = []
     for command in commands(subject.script.statements):

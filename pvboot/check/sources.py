@@ -1,4 +1,4 @@
-"""From what the user names to the menus that are checked: all of them, in the order in which loaders look for them."""
+"""The menus of a source that are checked: all of them, in the order in which loaders look for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MENUS_LIMIT: Final = 64  # a source; further ones are not looked at
 
 @dataclass(slots=True)
 class GuestMenus:
-    """The menus of one source, and what stopped others from being read (rule and problem)."""
+    """The menus of one source, and the reasons why others could not be read (rule and problem)."""
 
     subjects: list[Subject] = field(default_factory=list)
     problems: list[tuple[str, Problem]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class GuestMenus:
 
 @contextmanager
 def open_subjects(source: str, options: CheckOptions, opened: OpenedSource | None = None) -> Iterator[GuestMenus]:
-    """The menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
+    """Find the menus of an image, device, directory or plain file; its disks stay open inside of the `with`.
 
     `opened` is a source that is open already; no file is opened then, and none closed.
     Raises `PvbootError` if there is nothing to check.
@@ -51,18 +51,20 @@ def open_subjects(source: str, options: CheckOptions, opened: OpenedSource | Non
 
 
 def dialect_by_words(path: str, head: bytes) -> Dialect:
-    """By its name as in a guest; a file of another name by the words that only its dialect has."""
+    """Choose a dialect by the name as in a guest; for another name by the words that only one dialect has."""
     if has_menu_name(path):
         return dialects.dialect_of(path)
-    if re.search(rb"^[ \t]*(title|kernel|module)[ \t=]", head, re.MULTILINE) and not re.search(
-        rb"^[ \t]*label[ \t]", head, re.MULTILINE | re.IGNORECASE
-    ):
+
+    def has(words: bytes, flags: re.RegexFlag = re.MULTILINE) -> bool:
+        return re.search(rb"^[ \t]*" + words, head, flags | re.MULTILINE) is not None
+
+    if has(rb"(title|kernel|module)[ \t=]") and not has(rb"label[ \t]", re.IGNORECASE):
         return dialects.MENU_LST
-    if re.search(rb"^[ \t]*(menuentry|submenu|blscfg|function|search)\b", head, re.MULTILINE):
+    if has(rb"(menuentry|submenu|blscfg|function|search)\b"):
         return dialects.GRUB_CFG
-    if re.search(rb"^[ \t]*(label|append|prompt)\b", head, re.MULTILINE | re.IGNORECASE):
-        return dialects.EXTLINUX if not re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.ELILO
-    return dialects.ELILO if re.search(rb"^[ \t]*image[ \t]*=", head, re.MULTILINE) else dialects.MENU_LST
+    if has(rb"image[ \t]*="):
+        return dialects.ELILO
+    return dialects.EXTLINUX if has(rb"(label|append|prompt)\b", re.IGNORECASE) else dialects.MENU_LST
 
 
 def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> GuestMenus:
@@ -95,7 +97,7 @@ def _menus_of_guest(source: str, devices: Devices, options: CheckOptions) -> Gue
 
 
 def _why_nothing(devices: Devices) -> str:
-    """The reason that no menu is found.  Raises it if the image, and not the guest in it, is the trouble."""
+    """Return the reason why no menu is found.  Raises it if the image, and not the guest in it, is the trouble."""
     try:
         find(devices)
     except MenuError as err:
@@ -106,7 +108,7 @@ def _why_nothing(devices: Devices) -> str:
 
 
 def _different(devices: Devices, candidates: Iterator[FoundMenu]) -> Iterator[FoundMenu]:
-    """Each menu once: `grub.conf` is often a link to `menu.lst`, `/boot/boot` one to `/boot`."""
+    """Yield each menu once: `grub.conf` is often a link to `menu.lst`, `/boot/boot` one to `/boot`."""
     seen: set[object] = set()
     for found in candidates:
         assert found.device is not None
@@ -121,7 +123,7 @@ def _different(devices: Devices, candidates: Iterator[FoundMenu]) -> Iterator[Fo
 
 
 def _introduce(subjects: list[Subject]) -> None:
-    """Tell each menu of the others, and which one a loader takes."""
+    """Make each menu know the others, and the one that a loader takes."""
     chosen = next((subject for subject in subjects if can_boot(subject.menu)), subjects[0] if subjects else None)
     for subject in subjects:
         subject.chosen = subject is chosen

@@ -1,4 +1,4 @@
-"""What a rule looks at: one menu, its text and syntax tree, the guest around it, and what its entries load.
+"""The subject of all rules: one menu, its text and syntax tree, the guest around it, and what its entries load.
 
 Everything beyond the bytes is worked out when a rule first asks for it, and once.
 """
@@ -6,7 +6,7 @@ Everything beyond the bytes is worked out when a rule first asks for it, and onc
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -104,11 +104,11 @@ class Subject:
         return [0, *accumulate(len(line) + 1 for line in self.lines)]
 
     def offset_of(self, line: int) -> int:
-        """Index in `text` of the first character of a line."""
+        """Return the index in `text` of the first character of a line."""
         return self._line_starts[line - 1]
 
     def span(self, offset: int, length: int) -> SourceSpan:
-        """Where `text[offset:offset + length]` stands."""
+        """Return the place of `text[offset:offset + length]`."""
         line = bisect_right(self._line_starts, offset)
         return SourceSpan(self.name, line, offset - self._line_starts[line - 1] + 1, length)
 
@@ -158,8 +158,7 @@ class Subject:
         return (default + tuple(entry for entry in rest if entry not in default))[:ENTRIES_OPENED]
 
     def loads(self, entry: Entry) -> EntryLoads:
-        """The files that an entry loads, opened if there are disks and a check of the text alone was not asked for.
-        Never raises for what the guest says."""
+        """Return what an entry loads, its files opened if there are disks, unless only the text is checked."""
         return self.once(("loads", entry.index), lambda: self._open(entry))
 
     def _open(self, entry: Entry) -> EntryLoads:
@@ -168,13 +167,13 @@ class Subject:
         return entry_loads(entry, root, self.devices if self.options.depth != "text" else None, GRUB)
 
     def names(self, entry: Entry) -> EntryLoads:
-        """What an entry loads, whose files need not be opened: only names count."""
+        """Return what an entry loads where names suffice: its files may not have been opened."""
         return entry_loads(entry, None) if entry.files is None else self.loads(entry)
 
     # -- source lines for reports
 
     def remember(self, file: str, text: str) -> None:
-        """Tell the text of another file, so that findings there can show their line."""
+        """Keep the text of another file, so that findings there can show their line."""
         self._other_texts[file] = text.split("\n")
 
     @property
@@ -184,11 +183,6 @@ class Subject:
         return {self.name: self.text, **others}
 
     def line_at(self, file: str, line: int) -> str | None:
-        """Line `line` of the menu or of a remembered file, without its line end."""
+        """Return a line of the menu or of a remembered file, without its line end."""
         lines = self.lines if file == self.name else self._other_texts.get(file, [])
         return lines[line - 1].rstrip("\r") if 0 < line <= len(lines) else None
-
-
-def severities_of(options: CheckOptions) -> Mapping[str, str]:
-    """Rule -> the severity that the user gave it."""
-    return dict(options.severities)

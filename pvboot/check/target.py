@@ -1,4 +1,4 @@
-"""`--target xen=4.17,loader=pygrub,arch=x86_64`: reading for whom a check judges."""
+"""The argument of `--target`, `xen=4.17,loader=pygrub,arch=x86_64`."""
 
 from __future__ import annotations
 

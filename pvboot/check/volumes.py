@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """A volume, and what for: "the menu", or the name of the first file that is there."""
+    """A volume and its purpose: "the menu", or the name of the first file that is there."""
 
     device: Device
     purpose: str
@@ -30,7 +30,7 @@ class Used:
 
 
 def device_of(name: str) -> tuple[Device, str] | None:
-    """Device and path of `(DEVICE)/path`; None if the name has no device that can be read."""
+    """Split `(DEVICE)/path` into device and path; None if the name has no device that can be read."""
     if not name.startswith("("):
         return None
     try:
@@ -40,14 +40,14 @@ def device_of(name: str) -> tuple[Device, str] | None:
 
 
 def used_volumes(subject: Subject) -> list[Used]:
-    """Each volume once, that of the menu first."""
+    """Return each volume once, that of the menu first."""
     assert subject.devices is not None
     used: dict[tuple[int, int], Used] = {}
     for candidate in _candidates(subject):
         try:
             used.setdefault(subject.devices.locate(candidate.device), candidate)
         except PvbootError:
-            continue  # other rules tell of devices that are absent
+            continue  # absent devices are the matter of other rules
     return list(used.values())
 
 
@@ -62,7 +62,7 @@ def _candidates(subject: Subject) -> Iterator[Used]:
 
 
 def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
-    """The super block of an ext file system, None for anything else."""
+    """Read the super block of an ext file system; None for anything else."""
     try:
         if not devices.mount(device).kind.startswith("ext"):
             return None
@@ -72,7 +72,7 @@ def ext_superblock(devices: Devices, device: Device) -> SuperBlock | None:
 
 
 def xfs_version(subject: Subject, name: str) -> str:
-    """Which XFS a file lies on: "XFS (version 4)", or "XFS" if it is newer or cannot be told.
+    """Name the XFS that a file lies on: "XFS (version 4)", or "XFS" if it is newer or cannot be read.
 
     The version is the low four bits of a big-endian u16, sb_versionnum.
     """
@@ -87,7 +87,7 @@ def xfs_version(subject: Subject, name: str) -> str:
 
 
 def unreadable_features(superblock: SuperBlock, loader: Loader) -> list[str]:
-    """The features of an ext file system with which a loader cannot read it, by the names that mke2fs gives them."""
+    """Return the features of an ext file system that a loader cannot read, as mke2fs calls them."""
     names = [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_unreadable]
     if superblock.ro_compat & RoCompat.BIGALLOC:
         if loader.bigalloc_from_bytes is None:
@@ -98,10 +98,10 @@ def unreadable_features(superblock: SuperBlock, loader: Loader) -> list[str]:
 
 
 def doubtful_features(superblock: SuperBlock, loader: Loader) -> list[str]:
-    """The features that only some builds of a loader read."""
+    """Return the features that only some builds of a loader read."""
     return [name for bit, name in EXT_INCOMPAT.items() if superblock.incompat & bit and name in loader.ext_doubtful]
 
 
 def journal_is_dirty(superblock: SuperBlock) -> bool:
-    """Whether the file system was not unmounted: its journal holds changes that its blocks may lack."""
+    """Return whether the file system was not unmounted: its journal holds changes that its blocks may lack."""
     return bool(superblock.incompat & Incompat.RECOVER)

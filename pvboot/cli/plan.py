@@ -92,14 +92,15 @@ def run(args: argparse.Namespace) -> int:
     """Plan and print; exit code 0, or 3 for a kernel or domain that is impossible."""
     _settle_source(args)
     loaded = _loaded_from_files(args) if args.source is None else _loaded_from_menu(args)
-    from pvboot.handoff.plan import PlanFiles, plan_domain, plan_text, write_files
+    from pvboot.handoff.plan import plan_domain, plan_text, write_files
 
     nr_pages = args.memory * 256
     image, plan = plan_domain(
         loaded, nr_pages, p2m_file=args.p2m_in, loader_file=args.loader, low_memory=not args.no_low_memory
     )
     to_file = args.json if args.json != "-" else None
-    write_files(PlanFiles(to_file, args.dump, args.p2m_out, args.m2p_out, args.svg, args.poison), image, plan)
+    files = {"json": to_file, "dump": args.dump, "p2m": args.p2m_out, "m2p": args.m2p_out, "svg": args.svg}
+    write_files(files, image, plan, args.poison)
     if to_file is None:
         sys.stdout.write(plan_text(image, plan, as_json=args.json is not None, poison=args.poison))
     return 0

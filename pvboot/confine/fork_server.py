@@ -14,8 +14,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn
 
+from fsdrivers.light import Any, NoReturn
 from pvboot.confine import layers
 from pvboot.confine.child import Channel, become
 from pvboot.confine.jobs import Grants, Job, JobLimits, SandboxError

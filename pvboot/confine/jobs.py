@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
 
+from fsdrivers.light import Final, NamedTuple
 from pvboot.errors import PvbootError
 from pvboot.safe_text import safe, safe_lines
 

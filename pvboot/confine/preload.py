@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Final
 
+from fsdrivers.light import Final
 from pvboot.confine.jobs import SandboxError
 
 _LIBRARIES: Final = (
@@ -46,14 +46,35 @@ _FETCH: Final = ("encodings.idna", "pvboot.fetch.*", "requests", "tempfile", "tf
 ON_DEMAND: Final = (
     *_LIBRARIES,
     "fsdrivers.ext2.journal",
+    "fsdrivers.ext2.overlay",
     "fsdrivers.iso9660.filesystem",
+    "fsdrivers.iso9660.records",
+    "fsdrivers.iso9660.susp",
+    "fsdrivers.iso9660.zisofs",
+    "grammars._bls",
+    "grammars._elilo",
+    "grammars._extlinux",
+    "grammars._grub_cfg",
+    "grammars.bls",
+    "grammars.elilo",
+    "grammars.extlinux",
+    "grammars.fields",
+    "grammars.grub_cfg",
     "pvboot.blocklist",
     "pvboot.menu.bls",
     "pvboot.menu.bls_menu",
     "pvboot.menu.elilo",
     "pvboot.menu.extlinux",
+    "pvboot.menu.grub2_rules",
     "pvboot.menu.grub_cfg",
+    "pvboot.menu.grub_commands",
+    "pvboot.menu.grub_disks",
+    "pvboot.menu.grub_env",
+    "pvboot.menu.grub_script",
+    "pvboot.menu.grub_test",
+    "pvboot.menu.guest_paths",
     "pvboot.menu.menu_lst",
+    "pvboot.menu.versions",
     "pvboot.unpack",
 )
 
@@ -112,7 +133,6 @@ def preload(job: str) -> None:
 
 def load(name: str) -> None:
     """Import a module.  Raises `SandboxError` if that fails, unless the program can do without."""
-    getattr(sys.modules.get("inspect"), "signature", None)  # a program may have put off loading it (quick_start)
     try:
         import_module(name)
     except ImportError as err:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,35 +110,28 @@ def _low_frame(p2m: FrameArray) -> int | None:
     return None if used[free] else free
 
 
-@dataclass(frozen=True, slots=True)
-class PlanFiles:
-    """Names of the files to write, None for those that are not wanted; `poison` fills what the builder leaves alone."""
+def write_files(names: Mapping[str, str | None], image: DomainImage, plan: KexecPlan | None, poison: int) -> None:
+    """Write the files that have a name: "json", "dump" (memory), "p2m", "m2p" (updates), "svg".
 
-    json: str | None = None
-    dump: str | None = None
-    p2m: str | None = None
-    m2p: str | None = None
-    svg: str | None = None
-    poison: int = 0
+    `poison` fills what the builder leaves alone in its pages.  Raises `UsageError` if a file cannot be written.
+    """
+    if not any(names.values()):
+        return
+    from pvboot.kexec.contents import dump_domain
+    from pvboot.kexec.picture import draw
 
-
-def write_files(files: PlanFiles, image: DomainImage, plan: KexecPlan | None) -> None:
-    """Write the files; raises `UsageError` if one cannot be written."""
+    contents: dict[str, Callable[[], bytes]] = {
+        "json": lambda: plan_text(image, plan, as_json=True, poison=poison).encode(),
+        "p2m": lambda: image.p2m.astype("<u8").tobytes(),
+        "m2p": lambda: plan.m2p_updates.astype("<u8").tobytes() if plan is not None else b"",
+        "svg": lambda: draw(image, plan).encode(),
+    }
     try:
-        if files.json is not None:
-            Path(files.json).write_text(plan_text(image, plan, as_json=True, poison=files.poison), encoding="utf-8")
-        if files.dump is not None:
-            from pvboot.kexec.contents import dump_domain
-
-            dump_domain(image, files.dump, files.poison)
-        if files.p2m is not None:
-            Path(files.p2m).write_bytes(image.p2m.astype("<u8").tobytes())
-        if files.m2p is not None:
-            Path(files.m2p).write_bytes(plan.m2p_updates.astype("<u8").tobytes() if plan is not None else b"")
-        if files.svg is not None:
-            from pvboot.kexec.picture import draw
-
-            Path(files.svg).write_text(draw(image, plan), encoding="utf-8")
+        for kind, name in names.items():
+            if name is not None and kind == "dump":
+                dump_domain(image, name, poison)
+            elif name is not None:
+                Path(name).write_bytes(contents[kind]())
     except OSError as err:
         raise UsageError("cannot write the output", where=err.filename or "", found=err.strerror or str(err)) from err
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fsdrivers.copy import copy_to_fd
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.errors import BootError
 from pvboot.libxl.results import FILE_LIMIT_BYTES
 

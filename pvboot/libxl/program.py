@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NoReturn
 
+from fsdrivers.light import Final, NoReturn
 from pvboot.confine.jobs import NOTE, Message
 from pvboot.confine.parent import Report
 from pvboot.errors import BootError, PvbootError

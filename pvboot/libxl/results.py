@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
 
+from fsdrivers.light import NamedTuple
 from pvboot.errors import BootError
 
 ITEM_LIMIT_BYTES = 8191

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, dataclass, replace
 from grammars import bls as grammar
 from grammars.fields import Field
 from grammars.grub_cfg import split_words

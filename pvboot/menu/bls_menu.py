@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, dataclass
 from grammars import bls as grammar
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError

@@ -7,10 +7,9 @@ Rows stand in the order in which the names are tried on a volume (the order gues
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
 
+from fsdrivers.light import TYPE_CHECKING, Protocol, cast, dataclass
 from pvboot.menu.model import Menu, MenuWarning
 
 if TYPE_CHECKING:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, replace
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError

@@ -6,9 +6,9 @@ Source of the rules: elilo's own documentation (docs/elilo.txt).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import partial
 
+from fsdrivers.light import dataclass, field
 from grammars.elilo import parse
 from grammars.fields import Field
 from pvboot.device_names import read_device

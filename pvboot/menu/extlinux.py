@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING, dataclass, field, replace
 from grammars.extlinux import parse
 from grammars.fields import Field
 from grammars.spans import SourceSpan

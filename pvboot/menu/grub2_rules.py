@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
+from fsdrivers.light import replace
 from pvboot.device_names import PROTOCOLS, WITH_PARTITIONS, Device
 
 _MAXIMUM = (1 << 64) - 1

@@ -7,9 +7,9 @@ the variables that the script left behind.  Submenus are opened at once, their e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import cache
 
+from fsdrivers.light import dataclass, field, replace
 from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
 from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, dataclass
 from pvboot.device_names import NETWORK, Device
 from pvboot.devices import Devices
 from pvboot.errors import MenuError, PvbootError

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
+from fsdrivers.light import dataclass, field
 from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, Script, Statement, Word
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device

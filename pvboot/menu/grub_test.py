@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from fsdrivers.light import Protocol
 from pvboot.menu.grub2_rules import read_unsigned
 
 PARENTHESES_LIMIT = 50

@@ -1,4 +1,4 @@
-"""What an entry loads, in any dialect: which files, where they are named, and the volume that each is opened on.
+"""The files that an entry loads, in any dialect: where they are named, and the volume that each is opened on.
 
 This is the one reading behind `pvboot menu`, the checker, the boot loader for xl and the shell.  Commands are read off
 and not run: a file that is not there does not hide the next one.
@@ -7,9 +7,8 @@ and not run: a file that is not there does not hide the next one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING, dataclass, replace
 from grammars.commands import Part, read_arguments
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
@@ -27,7 +26,7 @@ _ENDS = ("boot", "halt", "reboot")
 
 
 class GrubPolicy:
-    """Where GRUB opens a file: on the device of its name, else on the root device.
+    """GRUB's way to open a file: on the device of its name, else on the root device.
 
     Until a command sets the root, a file that is not on the menu's volume is looked for on all others.
     """
@@ -104,7 +103,7 @@ class NamedFile:
 
     @property
     def place(self) -> tuple[Device | None, str]:
-        """Device and path; a device that cannot be read is taken for a part of the path."""
+        """Device and path of the name; a device that cannot be read is taken for a part of the path."""
         try:
             return GRUB.place(self.text, self.root, loops=self.loops)
         except GrubError:
@@ -122,7 +121,7 @@ class NamedFile:
 
 
 class EntryLoads:
-    """What an entry loads in the end: the last kernel, and the initrds and modules that stay.
+    """The files that an entry loads in the end: the last kernel, and the initrds and modules that stay.
 
     `typed_args` are the kernel's arguments as typed; `named` are all files in order, also those that a later command
     replaces; `menu` is the menu that `configfile` goes on with; `root` is the root device at the end; `roots` are the

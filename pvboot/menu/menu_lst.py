@@ -6,8 +6,8 @@ Source of the rules: stage2.c (cmain, run_menu) and builtins.c of GRUB 0.97, mea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
+from fsdrivers.light import dataclass, field, replace
 from grammars.commands import Arguments, Wrong
 from grammars.menu_lst import CommandLine, MenuFile, parse
 from pvboot.grub_errors import BAD_NUMBER, GrubError, quoted, read_number, refuse_wrong

@@ -1,16 +1,16 @@
-"""What every dialect's menu becomes: plain data, free of the dialect it was written in."""
+"""Menus as plain data, free of the dialect they were written in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from fsdrivers.light import dataclass, field
 from grammars.spans import SourceSpan
 
 
 @dataclass(frozen=True, slots=True)
 class MenuWarning:
-    """Something in a menu that will not do what its author meant; never a reason to fail.
+    """A fault of a menu that does not keep it from being used.
 
     `code` says what kind of thing it is, for programs; "" where nobody asks.
     """
@@ -36,7 +36,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """What an entry loads, in dialects whose entries are no list of GRUB Legacy's commands.
+    """The files of an entry in dialects other than GRUB Legacy's.
 
     File names are `[DEVICE]/path` in GRUB's syntax; `root` is the device of those without one (None: the menu's
     volume).  Several initrds are joined.  `modules` are (file, arguments) of a multiboot entry.  `typed_args` are the
@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def line(self) -> int:
-        """Line of the title in the menu file, from 1."""
+        """The line of the title in the menu file, from 1."""
         return self.span.line
 
 

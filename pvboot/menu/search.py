@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING, dataclass
 from pvboot.errors import NetworkError, PvbootError
 from pvboot.menu.dialects import Dialect, search_order, server_order
 from pvboot.menu.model import Menu, MenuWarning

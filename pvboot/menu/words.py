@@ -7,7 +7,7 @@ Sources: the command tables of GRUB 0.97, of Debian's and PV-GRUB's patches, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fsdrivers.light import dataclass
 
 
 @dataclass(frozen=True, slots=True)

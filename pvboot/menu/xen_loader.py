@@ -5,9 +5,8 @@ Source: docs/misc/x86-xenpv-bootloader of Xen: `/boot/xen/pvboot-<arch>.elf`, th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
 from pvboot.menu.dialects import MenuContext

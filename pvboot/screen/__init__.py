@@ -9,7 +9,8 @@ harmless before it is printed, `plain.terminal_console` is what commands talk to
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TextIO
+
+from fsdrivers.light import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from pvboot.devices import Devices

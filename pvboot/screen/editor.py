@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
+from fsdrivers.light import TYPE_CHECKING, Final, dataclass, field
 from pvboot.screen.keys import ESCAPE, ctrl
 from pvboot.screen.line_edit import LineEditor
 from pvboot.screen.list_screen import Position, draw_list, list_height

@@ -7,7 +7,8 @@ arrows are understood (ECMA-48 `ESC [ A` and the VT100's application mode `ESC O
 from __future__ import annotations
 
 import codecs
-from typing import Final
+
+from fsdrivers.light import Final
 
 UP, DOWN, LEFT, RIGHT = "up", "down", "left", "right"
 PAGE_UP, PAGE_DOWN, HOME, END = "page up", "page down", "home", "end"

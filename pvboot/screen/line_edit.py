@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from fsdrivers.light import dataclass, field
 from pvboot.screen.keys import BACKSPACE, DELETE, DOWN, END, HOME, LEFT, RIGHT, UP
 from pvboot.screen.picture import cells, window
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
 
+from fsdrivers.light import Final, dataclass
 from pvboot import __version__
 from pvboot.screen.keys import DOWN, END, HOME, PAGE_DOWN, PAGE_UP, UP, ctrl
 from pvboot.screen.picture import Canvas, Picture, cells, window

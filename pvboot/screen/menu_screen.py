@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TextIO
 
+from fsdrivers.light import Final, TextIO
 from pvboot.devices import Devices
 from pvboot.errors import PvbootError
 from pvboot.menu.model import Entry, Menu

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from fsdrivers.light import Final
 from pvboot.screen.picture import cells
 from pvboot.screen.terminal import Terminal
 from pvboot.screen.vt100 import CLEAR_TO_END_OF_LINE

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
+from fsdrivers.light import TypeAlias, dataclass
 from pvboot.safe_text import safe
 
 MARKS_PER_CELL = 2  # combining marks that are kept on one character

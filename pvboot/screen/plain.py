@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TextIO
 
+from fsdrivers.light import TextIO
 from pvboot.menu.model import Menu
 from pvboot.safe_text import safe, safe_lines
 from pvboot.shell.passwords import matches

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
+from fsdrivers.light import TYPE_CHECKING, Final
 from pvboot import __version__
 from pvboot.errors import PvbootError
 from pvboot.screen.keys import ENTER, ESCAPE, ctrl

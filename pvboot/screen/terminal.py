@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Final, TextIO
 
+from fsdrivers.light import Any, Final, TextIO
 from pvboot.safe_text import safe_lines
 from pvboot.screen.keys import KeyDecoder, ctrl
 from pvboot.screen.picture import Picture

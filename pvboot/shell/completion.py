@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import dataclass
 from grammars.commands import literals
 from pvboot.device_names import Device, read_device
 from pvboot.devices import translate

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot import grub_errors
 from pvboot.grub_errors import GrubError
 from pvboot.unpack import ByteStream, UnpackError, codec_of, unpack

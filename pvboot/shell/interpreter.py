@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import replace
 from grammars.commands import read_arguments
 from grammars.menu_lst import parse_line
 from grammars.spans import SourceSpan

@@ -5,8 +5,7 @@ Source of the rules: GRUB 0.97, stage2/builtins.c (bootp_func, ifconfig_func, tf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from fsdrivers.light import TYPE_CHECKING
 from grammars.commands import Arguments
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device

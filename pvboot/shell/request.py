@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
-
+from fsdrivers.light import TYPE_CHECKING, TypeAlias, dataclass
 from pvboot.errors import BootError
 
 if TYPE_CHECKING:

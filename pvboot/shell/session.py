@@ -7,10 +7,9 @@ when one of its commands fails or when `accept` raises.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
+from fsdrivers.light import TypeVar, dataclass, replace
 from pvboot.devices import Devices
 from pvboot.errors import BootError, MenuError, NetworkError, PvbootError
 from pvboot.menu.discovery import load

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING, dataclass, field
 from pvboot import grub_errors
 from pvboot.device_names import Device, read_device
 from pvboot.devices import Devices

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
 
+from fsdrivers.light import TypeAlias, dataclass
 from grammars.commands import Arguments, usage
 from pvboot.menu.words import WORDS
 from pvboot.shell.request import Outcome

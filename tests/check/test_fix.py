@@ -31,53 +31,36 @@ def menu_of(data: bytes, path: str) -> Menu:
     return dialect_of(path).builder()(data, MenuContext(path, None, path, Devices([])))
 
 
+RANGE = ("default-out-of-range",)
+TABBED = EXTLINUX.replace("  ", "\t")
+
+
 @pytest.mark.parametrize(
     ("path", "before", "after", "done"),
     [
-        ("menu.lst", MENU.encode(), MENU.encode(), ()),
-        ("menu.lst", MENU.replace("\n", "\r\n").encode(), MENU.encode(), ("crlf-line-ends",)),
-        ("menu.lst", MENU.replace("timeout 5\n", "timeout 5\r\n").encode(), MENU.encode(), ("crlf-line-ends",)),
-        ("menu.lst", MENU.replace("\n", "\r").encode(), MENU.encode(), ("cr-only-line-ends",)),
-        ("menu.lst", b"\xef\xbb\xbf" + MENU.encode(), MENU.encode(), ("byte-order-mark",)),
-        ("menu.lst", MENU.encode() + b"\0" * 100, MENU.encode(), ("control-character",)),
-        ("menu.lst", MENU.replace("kernel ", "kernel\t").encode(), MENU.encode(), ("tab-separator",)),
-        ("menu.lst", b"#\ta\n" + MENU.encode(), b"#\ta\n" + MENU.encode(), ()),
-        ("menu.lst", MENU.replace("default 0", "default 7").encode(), MENU.encode(), ("default-out-of-range",)),
-        (
-            "menu.lst",
-            MENU.replace("default 0", "default=0x10").encode(),
-            MENU.replace("default 0", "default=0").encode(),
-            ("default-out-of-range",),
-        ),
-        (
-            "menu.lst",
-            MENU.replace("default 0", "default saved").encode(),
-            MENU.replace("default 0", "default saved").encode(),
-            (),
-        ),
-        ("menu.lst", b"default 3\n", b"default 3\n", ()),
-        ("grub.cfg", GRUB_CFG.replace("\n", "\r\n").encode(), GRUB_CFG.encode(), ("crlf-line-ends",)),
-        ("grub.cfg", GRUB_CFG.replace('"0"', '"9"').encode(), GRUB_CFG.encode(), ("default-out-of-range",)),
-        (
-            "grub.cfg",
-            GRUB_CFG.replace('"0"', "9").encode(),
-            GRUB_CFG.replace('"0"', "0").encode(),
-            ("default-out-of-range",),
-        ),
-        (
-            "extlinux.conf",
-            b"\xef\xbb\xbf" + EXTLINUX.replace("\n", "\r\n").encode(),
-            EXTLINUX.encode(),
-            ("byte-order-mark", "crlf-line-ends"),
-        ),
-        ("extlinux.conf", EXTLINUX.replace("  ", "\t").encode(), EXTLINUX.replace("  ", "\t").encode(), ()),
+        ("menu.lst", MENU, MENU, ()),
+        ("menu.lst", MENU.replace("\n", "\r\n"), MENU, ("crlf-line-ends",)),
+        ("menu.lst", MENU.replace("timeout 5\n", "timeout 5\r\n"), MENU, ("crlf-line-ends",)),
+        ("menu.lst", MENU.replace("\n", "\r"), MENU, ("cr-only-line-ends",)),
+        ("menu.lst", "\ufeff" + MENU, MENU, ("byte-order-mark",)),
+        ("menu.lst", MENU + "\0" * 100, MENU, ("control-character",)),
+        ("menu.lst", MENU.replace("kernel ", "kernel\t"), MENU, ("tab-separator",)),
+        ("menu.lst", "#\ta\n" + MENU, "#\ta\n" + MENU, ()),
+        ("menu.lst", MENU.replace("default 0", "default 7"), MENU, RANGE),
+        ("menu.lst", MENU.replace("default 0", "default=0x10"), MENU.replace("default 0", "default=0"), RANGE),
+        ("menu.lst", MENU.replace("default 0", "default saved"), MENU.replace("default 0", "default saved"), ()),
+        ("menu.lst", "default 3\n", "default 3\n", ()),
+        ("grub.cfg", GRUB_CFG.replace("\n", "\r\n"), GRUB_CFG, ("crlf-line-ends",)),
+        ("grub.cfg", GRUB_CFG.replace('"0"', '"9"'), GRUB_CFG, RANGE),
+        ("grub.cfg", GRUB_CFG.replace('"0"', "9"), GRUB_CFG.replace('"0"', "0"), RANGE),
+        ("extlinux.conf", "\ufeff" + EXTLINUX.replace("\n", "\r\n"), EXTLINUX, ("byte-order-mark", "crlf-line-ends")),
+        ("extlinux.conf", TABBED, TABBED, ()),
     ],
 )
-def test_what_is_mended(path: str, before: bytes, after: bytes, done: tuple[str, ...]) -> None:
-    fixed = fix_text(before, path)
-    assert fixed.after == after
-    assert fixed.done == done
-    assert fix_text(after, path).after == after
+def test_what_is_mended(path: str, before: str, after: str, done: tuple[str, ...]) -> None:
+    fixed = fix_text(before.encode(), path)
+    assert (fixed.after, fixed.done) == (after.encode(), done)
+    assert fix_text(after.encode(), path).after == after.encode()
 
 
 def test_only_what_was_asked_for_is_mended() -> None:
@@ -92,49 +75,15 @@ def test_a_default_whose_number_decides_about_fallbacks_is_left() -> None:
     assert fixed.left == ("default-out-of-range",)
 
 
-_LINES = st.sampled_from(
-    [
-        "default 7",
-        "default\t1",
-        "timeout 5",
-        "title A",
-        "title\tB \t c",
-        "kernel /a\tx \\",
-        "kernel /b",
-        "root (hd0,0)",
-        "# a\tcomment \\",
-        "initrd\t/i",
-        "fallback 1",
-        "fallback 9 0",
-        "password  x\ty",
-        "color\ta/b",
-        "",
-        "  ",
-        "\\",
-        "a\rb",
-        "\udcff",
-        "hiddenmenu",
-    ]
+_MENU_LST = (
+    "default 7|default\t1|timeout 5|title A|title\tB \t c|kernel /a\tx \\|kernel /b|root (hd0,0)|# a\tcomment \\|"
+    "initrd\t/i|fallback 1|fallback 9 0|password  x\ty|color\ta/b||  |\\|a\rb|\udcff|hiddenmenu"
 )
-_GRUB_LINES = st.sampled_from(
-    [
-        "set default=9",
-        "set default='1'",
-        "menuentry A {",
-        "linux /a\tx",
-        "}",
-        "set timeout=3",
-        "if true; then",
-        "fi",
-        "echo 'a\tb",
-        "'",
-        "\\",
-        "# c\t",
-        "initrd /i",
-        "submenu x {",
-        "a\rb",
-    ]
+_SCRIPT = (
+    "set default=9|set default='1'|menuentry A {|linux /a\tx|}|set timeout=3|if true; then|fi|echo 'a\tb|'|\\|# c\t|"
+    "initrd /i|submenu x {|a\rb"
 )
+_LINES, _GRUB_LINES = st.sampled_from(_MENU_LST.split("|")), st.sampled_from(_SCRIPT.split("|"))
 _ENDS = st.sampled_from(["\n", "\r\n", "\r\r\n", "\n"])
 
 

@@ -35,7 +35,7 @@ def loader(tmp_path: Path) -> Path:
     return path
 
 
-def test_all_output_files_tell_of_one_plan(run_cli: RunCli, loader: Path, tmp_path: Path) -> None:
+def test_all_output_files_describe_one_plan(run_cli: RunCli, loader: Path, tmp_path: Path) -> None:
     old = [0x200000 + 3 * page for page in range(PAGES)]
     (tmp_path / "old").write_bytes(struct.pack(f"<{PAGES}Q", *old))
     files = {"--json": "plan.json", "--p2m-out": "new", "--m2p-out": "updates", "--svg": "plan.svg", "--dump": "memory"}

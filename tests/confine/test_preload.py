@@ -14,8 +14,17 @@ import pytest
 from pvboot.confine import preload
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Imported late by the parent's side, for images that a child without the network does not read, to make parsers.
-NOT_FOR_CHILDREN = {"fsspec", "grammars.elements", "pkgutil", "pvboot.fetch.source", "termios"}
+# Imported late by the parent's side, for images that a child without the network does not read, to make parsers and for
+# programming errors.
+NOT_FOR_CHILDREN = {
+    "dataclasses",
+    "fsspec",
+    "grammars.elements",
+    "pkgutil",
+    "pvboot.fetch.source",
+    "pyparsing",
+    "termios",
+}
 # A job, and what its program imports anyway.
 JOBS = {
     "boot-loader": "import pvboot.libxl.pygrub.main; [*map(preload.load, preload.ON_DEMAND)]",

@@ -151,7 +151,7 @@ def ext_ops(guest: Guest, ops: list[tuple[int, int, int]], page: int = DATA_PAGE
         ("unpin twice", [("unpin", 0), ("unpin", 0)], -EINVAL, 1),
         ("flushes", [(6, 0, 0), (7, 0, 0), (8, 0, 0), (9, 0, 0), (10, 0, 0), (11, 0, 0)], 0, 6),
         ("cache flush without devices", [(12, 0, 0)], -13, 0),
-        ("new base that is no table", [(5, "spare", 0)], -EINVAL, 0),
+        ("new base that is not a table", [(5, "spare", 0)], -EINVAL, 0),
         ("new base that is a hypervisor frame", [(5, 2, 0)], -EINVAL, 0),
         ("the base it has", [(5, "top", 0)], 0, 1),
         ("pin a mapped frame", [(0, "spare", 0)], -EINVAL, 0),

@@ -69,7 +69,7 @@ def test_records_of_old_kernels(header: int) -> None:
     assert kernel_log(frames, order)[: len(MESSAGES)] == tuple(MESSAGES)
 
 
-def test_the_banner_in_the_kernels_data_is_no_log() -> None:
+def test_the_banner_in_the_kernels_data_is_not_a_log() -> None:
     contents = MESSAGES[0].encode().ljust(128, b"\0") + ring(MESSAGES[:2], (1 << 62) - 4097)
     frames, order = memory(contents.ljust(4000, b"\0"), 0x108, SHUFFLED)
     assert kernel_log(frames, order)[:2] == tuple(MESSAGES[:2])

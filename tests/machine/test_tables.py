@@ -146,14 +146,14 @@ def test_pin_counts(typed: TypedMemory) -> None:
     assert typed.unpin(typed.top) == -EINVAL
     typed.pin_all()
     assert typed.pin(typed.top, typed.top_level) == -EINVAL
-    assert typed.pin(3, 2) == -EINVAL  # an L1 is no L2
+    assert typed.pin(3, 2) == -EINVAL  # an L1 is not an L2
     assert typed.pin(3, 1) == 0 and typed.count(3) == 2
     assert typed.frames.pin(2, 1) == -EINVAL  # the hypervisor's own
     assert typed.frames.pin(1 << 60, 1) == -EINVAL
     assert_consistent(typed)
 
 
-def test_pinning_an_l4_is_nothing_to_a_32_bit_guest() -> None:
+def test_pinning_an_l4_is_ignored_for_a_32_bit_guest() -> None:
     typed = TypedMemory(32)
     assert typed.pin(1, 4) == 0 and not typed.frames.pinned
 

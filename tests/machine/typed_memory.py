@@ -61,7 +61,7 @@ class TypedMemory:
         return self.mfn(number) << 12 | flags
 
     def put(self, table: int, index: int, entry: int) -> None:
-        """A plain store, as to memory that is no table yet."""
+        """A plain store, as to memory that is not a table yet."""
         self.memory.words[self.mfn(table) * 512 + index] = entry
 
     def get(self, table: int, index: int) -> int:

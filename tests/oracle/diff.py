@@ -35,7 +35,7 @@ def compare(a: Layout, b: Layout, *, by_pfn: bool = False, only_common: bool = F
     """What differs between two layouts, one line each, "area: what"; an empty list if nothing does.
 
     `by_pfn` translates every MFN to its PFN first, so that runs with other frames can be compared.
-    With `only_common` a key or section that one side lacks is no difference.
+    With `only_common` a key or section that one side lacks does not count.
     """
     comparison = _Comparison(a, b, by_pfn, only_common)
     comparison.outcome()
@@ -131,7 +131,7 @@ class _Comparison:
             return
         left, right = ours.get("sha256"), theirs.get("sha256")
         if left and right and left != right:
-            self.add("segment", f"{name}: contents differ (sha256); dumps would tell the place")
+            self.add("segment", f"{name}: contents differ (sha256); dumps would show the place")
 
     def lists(self) -> None:
         for name in ("shared_info", "grant_table", "m2p_updates", "touched"):
@@ -266,7 +266,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dump", nargs=2, type=Path, default=(None, None), help="memory of A and B")
     parser.add_argument("--p2m", nargs=2, type=Path, default=(None, None), help="p2m of A and B, u64 MFN per PFN")
     parser.add_argument("--by-pfn", action="store_true", help="compare frames by their PFN")
-    parser.add_argument("--only-common", action="store_true", help="what one side lacks is no difference")
+    parser.add_argument("--only-common", action="store_true", help="what one side lacks does not count")
     parser.add_argument("--max", type=int, default=12, help="lines an area (default 12)")
     options = parser.parse_args(arguments)
     a, b = (

@@ -119,7 +119,7 @@ class TinyKernel:
         return struct.pack("<Q" if self.bits == 64 or value >> 32 else "<I", value & _U64)
 
     def _segment(self) -> bytes:
-        # Every word of the filling tells its own offset, so that a misplaced copy shows.
+        # Every word of the filling holds its own offset, so that a misplaced copy shows.
         filling = b"".join(struct.pack("<Q", 0x1111111100000000 | at) for at in range(0, self.filesz, 8))
         head = self.code.ljust(0x100, b"\0")[: self.filesz]
         return (head + filling[len(head) :])[: self.filesz].ljust(self.filesz, b"\0")

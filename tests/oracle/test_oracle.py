@@ -105,7 +105,7 @@ def test_planted_p2m_fault_is_named(direct: Layout, tmp_path: Path) -> None:
     assert "p2m: pfn 0xa: A mfn 0x10000a, B mfn 0x5" in compare(direct, Layout("faulty", direct.facts, p2m=path))
 
 
-def test_command_line_tells_sameness_by_its_exit_code(
+def test_exit_code_says_whether_layouts_are_equal(
     build: Build, direct: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = tmp_path / "a.json", tmp_path / "b.json"

@@ -1,4 +1,4 @@
-"""What a `menu.lst` wants from the directory it lies in: the file `default`, and other menus."""
+"""Rules about files that a `menu.lst` needs beside it: the file `default`, and other menus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What --plan and --run find: whether an entry can be laid out and relocated, and whether it starts."""
+"""Rules of --plan and --run: whether an entry can be laid out and relocated, and whether it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 def _attempts(
     subject: Subject, attempt: Callable[[Subject, Entry, NamedFile], Made]
 ) -> Iterator[tuple[Entry, NamedFile, Made | PvbootError]]:
-    """Entries whose files are all there and whose kernel is fit for PV guests, and what an attempt led to.
+    """Yield the entries whose files are all there and whose kernel is fit for PV guests, and what an attempt led to.
 
     What the other entries lack is the matter of other rules.  Each attempt is made once.
     """

@@ -1,4 +1,4 @@
-"""Volumes that menus and entries need: absent, ambiguous, or not readable by those who boot from them."""
+"""Rules about the volumes that menus and entries need: absent, ambiguous, or not readable by a loader."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fsdrivers.errors import FsError, UnknownFilesystem
+from fsdrivers.probe import ENCRYPTED, ZEROS
 from grammars.spans import SourceSpan
 from pvboot import grub_errors
 from pvboot.check.api import Problem, rule
-from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, Loader, loader_of
+from pvboot.check.loaders import FOREIGN_FILESYSTEMS, LOADERS, loader_of
 from pvboot.check.rules.files import named_files, problem_at
 from pvboot.check.scripted import warnings_of
 from pvboot.check.volumes import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pvboot.check.subject import Subject
     from pvboot.device_names import Device
     from pvboot.menu.loads import NamedFile
+    from pvboot.menu.model import Entry
 
 NAMES_LOOKED_FOR = 16  # names that several volumes have; each is looked for in the whole text
 _ABSENT = (grub_errors.NO_SUCH_DISK, grub_errors.NO_SUCH_PARTITION, grub_errors.INVALID_DEVICE)
@@ -60,11 +62,12 @@ def root_device_absent(subject: Subject) -> Iterator[Problem]:
 
 
 _ROOT_ARGUMENT = re.compile(r"root=\"?(?:(UUID=|/dev/disk/by-uuid/)|(?:LABEL=|/dev/disk/by-label/))([^\"\\]+)\"?")
-_NEVER_ROOT = ("swap space", "FAT", "only zeros")  # how `fsdrivers.probe` begins to name them
+_FAT_AND_SWAP = "FAT,FAT12,FAT16,FAT32,swap space,swap space (old),swap space (64 KiB pages)"
+_NEVER_ROOT = (*_FAT_AND_SWAP.split(","), ZEROS)
 
 
 def _absent_roots(subject: Subject) -> Iterator[Problem]:
-    """A warning: the guest may be given a further disk.  Nothing is said where a volume's names cannot be read."""
+    """Warn of roots that no disk has (the guest may be given a further one), if the names of all volumes are known."""
     asked = []
     for entry in subject.opened_entries:
         loads = subject.loads(entry)
@@ -80,7 +83,7 @@ def _absent_roots(subject: Subject) -> Iterator[Problem]:
 
 
 def _names_of_volumes(subject: Subject) -> set[str] | None:
-    """UUIDs and labels of all volumes; None if there is one whose names are not known."""
+    """Return UUIDs and labels of all volumes, None if those of one are not known."""
     assert subject.devices is not None
     names: set[str] = set()
     troubles: list[FsError] = []
@@ -88,7 +91,7 @@ def _names_of_volumes(subject: Subject) -> set[str] | None:
         try:
             filesystem = subject.devices.mount(device)
         except UnknownFilesystem as err:
-            if not (err.found or "").startswith(_NEVER_ROOT):
+            if err.content not in _NEVER_ROOT:
                 return None
             continue
         except PvbootError:
@@ -107,48 +110,40 @@ def _opens(subject: Subject, index: int) -> bool:
 # --- volumes that cannot be read --------------------------------------------------------------------------
 
 
-def _content(named: NamedFile) -> str | None:
-    """What stands on the volume of a file that could not be opened because no reader knows it."""
-    error = named.error
-    if isinstance(error, GrubError) and error.number == grub_errors.CANNOT_MOUNT:
-        error = error.__cause__ if isinstance(error.__cause__, FsError) else error
-    return error.found if isinstance(error, UnknownFilesystem) else None
-
-
-def _is_encrypted(content: str) -> bool:
-    return "LUKS" in content
+def _unknown(subject: Subject) -> Iterator[tuple[Entry, NamedFile, UnknownFilesystem]]:
+    """Yield the files that cannot be opened because no reader knows their volume, and what that seems to be."""
+    for entry, named in named_files(subject):
+        error: BaseException | None = named.error
+        if isinstance(error, GrubError) and error.number == grub_errors.CANNOT_MOUNT:
+            error = error.__cause__
+        if isinstance(error, UnknownFilesystem):
+            yield entry, named, error
 
 
 @rule("encrypted-volume", "error", "a file lies on an encrypted volume", needs="files")
 def encrypted_volume(subject: Subject) -> Iterator[Problem]:
     """Only GRUB 2 has words to open one, and it asks for the passphrase at every boot."""
-    for entry, named in named_files(subject):
-        content = _content(named)
-        if content is not None and _is_encrypted(content):
-            yield problem_at(subject, entry, named, f"{shorten(named.name)} lies on an encrypted volume ({content})")
+    for entry, named, error in _unknown(subject):
+        if error.content == ENCRYPTED:
+            yield problem_at(subject, entry, named, f"{shorten(named.name)} lies on an encrypted volume ({ENCRYPTED})")
 
 
 @rule("unreadable-filesystem", "error", "a file lies on a file system that the loader cannot read", needs="files")
 def unreadable_filesystem(subject: Subject) -> Iterator[Problem]:
-    """Which loaders can and which cannot is said; for those that can, what the volume holds is not looked at."""
+    """The loaders that cannot are named; for those that can, the volume is not looked into."""
     asked = loader_of(subject.options.target)
-    for entry, named in named_files(subject):
-        content = _content(named)
-        if content is None or _is_encrypted(content):
+    for entry, named, error in _unknown(subject):
+        if error.content == ENCRYPTED:
             continue
-        content = xfs_version(subject, named.name) if content == "XFS" else content
+        content = xfs_version(subject, named.name) if error.content == "XFS" else error.content or error.found
         readers = FOREIGN_FILESYSTEMS.get(content, frozenset())
         if asked is not None and asked.name in readers:
             message = f"{shorten(named.name)} lies on {content}, which {asked.title} reads and this check does not"
             yield problem_at(subject, entry, named, message, "note")
             continue
-        blind = _titles(loader for loader in LOADERS.values() if loader.name not in readers)
+        blind = ", ".join(loader.title for loader in LOADERS.values() if loader.name not in readers)
         message = f"{shorten(named.name)} lies on a file system ({content}) that {blind} cannot read"
         yield problem_at(subject, entry, named, message)
-
-
-def _titles(loaders: Iterator[Loader]) -> str:
-    return ", ".join(loader.title for loader in loaders)
 
 
 # --- volumes with a name too many -------------------------------------------------------------------------
@@ -177,7 +172,7 @@ def ambiguous_volume(subject: Subject) -> Iterator[Problem]:
 
 
 def _mention(subject: Subject, name: str) -> SourceSpan | None:
-    """Where the menu first says the name, behind a blank, a quote or an equals sign."""
+    """Find where the menu first has the name, behind a blank, a quote or an equals sign."""
     pattern = re.compile(rf"(?<![^\s=\"']){re.escape(name)}(?![^\s\"'])", re.IGNORECASE)
     for number, line in enumerate(subject.lines, 1):
         match = None if line.lstrip().startswith("#") else pattern.search(line)

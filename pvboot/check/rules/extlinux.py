@@ -34,8 +34,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
         return
     for warning, _entry in warnings_of(subject, "unknown-command"):
         name = warning.message.partition("'")[2].rpartition("'")[0]
-        near = hints.near(name)
-        hint = f", did you mean {near.upper()}?" if near else ""
+        hint = hints.question(name)
         yield Problem(f"{name!r} is no keyword of syslinux{hint}", warning.span)
 
 

@@ -1,4 +1,4 @@
-"""Files that entries name: there, readable, and what they seem to be."""
+"""Rules about the files that entries name: there, readable, and of the right kind."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _UNREADABLE = (grub_errors.UNREADABLE_WHOLE, grub_errors.INCONSISTENT_FILESYSTEM
 
 
 def named_files(subject: Subject) -> Iterator[tuple[Entry, NamedFile]]:
-    """Every file of every entry that is looked at."""
+    """Yield every file of every entry that is looked at."""
     for entry in subject.opened_entries:
         for named in subject.loads(entry).named:
             yield entry, named
 
 
 def span_of(subject: Subject, entry: Entry, named: NamedFile) -> SourceSpan:
-    """Return where the name stands; some dialects only tell where the title does."""
+    """Return the place of the name; entries of some dialects only have that of their title."""
     return locate(subject, entry, named.role, named.text) if named.span == entry.span else named.span
 
 
 def problem_at(subject: Subject, entry: Entry, named: NamedFile, message: str, severity: str | None = None) -> Problem:
-    """A problem of a file."""
+    """Return a problem of a file, at its name."""
     return Problem(message, span_of(subject, entry, named), entry.index, severity=severity)
 
 
@@ -105,7 +105,7 @@ def dangling_link(subject: Subject) -> Iterator[Problem]:
 
 
 def _kind(subject: Subject, named: NamedFile) -> str | None:
-    """What stands under a name that could not be opened as a file, None if nothing does."""
+    """Return the kind of what could not be opened as a file, None if nothing is there."""
     place = device_of(named.name)
     if _grub_number(named) not in _NOT_THERE or place is None or subject.devices is None:
         return None

@@ -74,8 +74,7 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
                 f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry, severity="note"
             )
             continue
-        near = hints.near(name)
-        hint = f", did you mean {near!r}?" if near else ""
+        hint = hints.question(name)
         yield Problem(f"{shorten(name, NAME_CHARACTERS)!r} is no command of GRUB 2{hint}", warning.span, entry)
 
 

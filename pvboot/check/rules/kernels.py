@@ -1,4 +1,4 @@
-"""Kernels and their ramdisks: whether a PV guest can start them, and whether they can do without what is missing."""
+"""Rules about kernels and their ramdisks, as a PV guest would start them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from grammars.spans import SourceSpan
 from pvboot.check.api import Problem, rule
 from pvboot.check.kernels import (
     Kernel,
@@ -18,13 +19,12 @@ from pvboot.check.kernels import (
     modules_on_disk,
 )
 from pvboot.check.loaders import BUILDER_CODECS, GUEST_TYPES, LIBXL_ITEM_BYTES, capabilities_of, codecs_of, loader_of
-from pvboot.check.rules.files import problem_at
+from pvboot.check.rules.files import problem_at, span_of
 from pvboot.errors import BootError, KernelError, KernelNotesError, NoPaeKernelError, NotPvKernelError, PvbootError
 from pvboot.grub_errors import shorten
 from pvboot.shell.request import encode_cmdline
 
 if TYPE_CHECKING:
-    from grammars.spans import SourceSpan
     from pvboot.check.subject import Subject
     from pvboot.kernel.image import KernelImage
     from pvboot.menu.loads import EntryLoads, NamedFile
@@ -36,7 +36,7 @@ _FOREIGN_ROOT = re.compile(r"/dev/(?:(?:sd|hd|vd)[a-z]+[0-9]*|(?:nvme[0-9]+n|mmc
 
 
 def booted(subject: Subject) -> Iterator[tuple[Entry, EntryLoads, NamedFile]]:
-    """Entries whose kernel could be opened."""
+    """Yield the entries whose kernel could be opened."""
     for entry in subject.opened_entries:
         loads = subject.loads(entry)
         if loads.kernel is not None and loads.kernel.file is not None and loads.kernel.file.size:
@@ -77,7 +77,7 @@ def _enter(rule_id: str, summary: str, what: str) -> None:
 
 
 def _severity(subject: Subject, entry: Entry, named: NamedFile) -> str | None:
-    """Mild for a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
+    """Be mild with a test of a PC's memory: it is in every menu of some distributions, and no guest boots it."""
     is_memory_test = _MEMORY_TEST.search(named.name) is not None
     return "warning" if is_memory_test and entry.index not in subject.unattended else None
 
@@ -123,7 +123,7 @@ def unsupported_compression(subject: Subject) -> Iterator[Problem]:
 
 @rule("libxl-item-too-long", "error", "libxl drops a command line as long as this one", needs="files")
 def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
-    """What a boot loader hands to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
+    """A boot loader's answer to libxl has 8191 bytes at most; one byte more, and the kernel gets no arguments."""
     for entry in subject.opened_entries if subject.options.target.loader in (None, "pygrub", "pvboot") else ():
         loads = subject.loads(entry)
         length = len(b"args " + encode_cmdline(loads.cmdline))
@@ -132,19 +132,10 @@ def libxl_item_too_long(subject: Subject) -> Iterator[Problem]:
             yield problem_at(subject, entry, loads.kernel, message)
 
 
-def _words(loads: EntryLoads) -> list[str]:
-    return loads.cmdline.split()
-
-
 def _argument_span(subject: Subject, entry: Entry, named: NamedFile, word: str) -> SourceSpan | None:
-    """Where an argument stands behind the kernel's name, None if it comes from elsewhere."""
-    from grammars.spans import SourceSpan
-
-    span = problem_at(subject, entry, named, "").span
-    text = subject.line_at(span.file, span.line) if span is not None else None
-    if span is None or text is None:
-        return None
-    match = re.search(rf"(?<!\S){re.escape(word)}(?!\S)", text)
+    """Find an argument behind the kernel's name; None if it comes from elsewhere."""
+    span = span_of(subject, entry, named)
+    match = re.search(rf"(?<!\S){re.escape(word)}(?!\S)", subject.line_at(span.file, span.line) or "")
     return SourceSpan(span.file, span.line, match.start() + 1, len(word)) if match else None
 
 
@@ -154,7 +145,7 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
     for entry, loads, named, _kernel, image in _images(subject):
         if not image.guest_os.lower().startswith("linux"):
             continue
-        for word in _words(loads):
+        for word in loads.cmdline.split():
             device = word.removeprefix("root=")
             if device != word and _FOREIGN_ROOT.fullmatch(device):
                 meant = re.sub(r"/dev/(?:sd|hd|vd)([a-z])", r"/dev/xvd\1", device)
@@ -169,7 +160,7 @@ def root_device_foreign(subject: Subject) -> Iterator[Problem]:
 def no_hvc_console(subject: Subject) -> Iterator[Problem]:
     """Linux writes to hvc0 when it is asked to, or when no other console is named; the first ports to Xen to xvc0."""
     for entry, loads, named, kernel, image in _images(subject):
-        consoles = [word for word in _words(loads) if word.startswith("console=")]
+        consoles = [word for word in loads.cmdline.split() if word.startswith("console=")]
         xens = ("console=hvc", "console=xvc") if (kernel.version or "").startswith("2.6.") else ("console=hvc",)
         if image.guest_os.lower().startswith("linux") and not any(word.startswith(xens) for word in consoles):
             named_ones = f" but {', '.join(map(shorten, consoles[:4]))}" if consoles else ""

@@ -1,4 +1,4 @@
-"""What a menu would do, whatever its dialect: entries that boot nothing, names that stand twice, clocks."""
+"""Rules about the meaning of a menu of any dialect: entries that boot nothing, names that stand twice, clocks."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def locked_default(subject: Subject) -> Iterator[Problem]:
             yield Problem(message, asks.span if asks else entry.span, index)
 
 
-@rule("kernel-without-root-arg", "warning", "a kernel is not told its root file system")
+@rule("kernel-without-root-arg", "warning", "a kernel's arguments do not name its root file system")
 def kernel_without_root_arg(subject: Subject) -> Iterator[Problem]:
     for entry, path, args, span in _kernels(subject):
         modules = " ".join(module.args for module in subject.names(entry).modules)
@@ -128,7 +128,7 @@ def cmdline_too_long(subject: Subject) -> Iterator[Problem]:
 
 
 def _kernels(subject: Subject) -> Iterator[tuple[Entry, str, str, SourceSpan]]:
-    """The kernel that each entry starts: path, arguments and where they stand.
+    """Yield the kernel that each entry starts: path, arguments and where they stand.
 
     Entries of GRUB Legacy are read off, all of them; the scripts of others are run, as many as are opened at all.
     """
@@ -193,7 +193,7 @@ def _timeout_span(subject: Subject) -> SourceSpan | None:
 
 @rule("menus-disagree", "warning", "another loader takes another menu of the guest, and boots something else")
 def menus_disagree(subject: Subject) -> Iterator[Problem]:
-    """Told at the menu that pvboot does not take.  Directories of entries are left out: other menus include them."""
+    """Found at the menu that pvboot does not take.  Directories of entries are left out: other menus include them."""
     if subject.chosen or not subject.menu.entries or subject.dialect == "bls":
         return
     chosen = next((other for other in subject.others if other.chosen), None)
@@ -208,6 +208,6 @@ def menus_disagree(subject: Subject) -> Iterator[Problem]:
 
 
 def _default_kernel(subject: Subject) -> str | None:
-    """The file name: separate /boot file systems make the paths differ."""
+    """Return the kernel's file name: separate /boot file systems make the paths differ."""
     kernel = subject.loads(subject.menu.entries[subject.menu.default]).kernel if subject.menu.entries else None
     return _path(kernel.text).rpartition("/")[2] if kernel else None

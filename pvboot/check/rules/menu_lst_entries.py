@@ -1,4 +1,4 @@
-"""`menu.lst`: what the commands of an entry do to each other, and the devices and paths they name."""
+"""Rules about the entries of a `menu.lst`: how their commands act together, the devices and paths they name."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def too_many_entries(subject: Subject) -> Iterator[Problem]:
 
 
 def _size(text: str) -> int:
-    """Bytes with the NUL behind them."""
+    """Return the bytes of a text with the NUL behind it."""
     return (len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))) + 1
 
 
@@ -256,7 +256,7 @@ def _is_block_list(text: str) -> bool:
 
 
 def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
-    """The lines that GRUB keeps, up to the one that ends the entry."""
+    """Yield the lines that GRUB keeps, up to the one that ends the entry."""
     for line in entry.lines:
         yield line
         if line.name in _LAST:
@@ -264,6 +264,6 @@ def _run_lines(entry: EntryLines) -> Iterator[CommandLine]:
 
 
 def _named(line: CommandLine) -> tuple[str, int]:
-    """The file or device that a line names, and its index in the argument."""
+    """Return the file or device that a line names, and its index in the argument."""
     part = line.arguments.part("file") or line.arguments.part("device")
     return (part.text, part.start) if part is not None else ("", 0)

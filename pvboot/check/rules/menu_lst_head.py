@@ -1,4 +1,4 @@
-"""`menu.lst`: the lines before the first title, where GRUB forgets every error without a word."""
+"""Rules about the lines of a `menu.lst` before the first title, where GRUB forgets every error without a word."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def lock_without_password(subject: Subject) -> Iterator[Problem]:
 
 
 def _fallbacks(subject: Subject) -> Iterator[tuple[CommandLine, list[int]]]:
-    """The `fallback` lines with the numbers that their words stand for; words that are none are passed over."""
+    """Yield the `fallback` lines with their numbers; other words are passed over."""
     for line in subject.menu_lst.head_named("fallback"):
         numbers = []
         for word in line.argument.split():

@@ -1,4 +1,4 @@
-"""What the loader asked for by --target would make of the guest: the menus it looks for, the tables it knows."""
+"""Rules about the loader of --target: the menus it looks for, the partition tables and the words it knows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _volume(subject: Subject, device: Device) -> Volume | None:
 
 
 def _has_small_sectors(subject: Subject, device: Device) -> bool:
-    """Whether the disk's GPT stands where it stands on disks with 512-byte sectors."""
+    """Return whether the disk's GPT stands where it stands on disks with 512-byte sectors."""
     assert subject.devices is not None
     try:
         return subject.devices.blocks(replace(device, partition=None, scheme=None)).read_at(512, 8) == b"EFI PART"
@@ -136,7 +136,7 @@ def relative_path_from_root(subject: Subject) -> Iterator[Problem]:
 
 
 def _file_at_home(subject: Subject, path: str) -> File | None:
-    """The file of that path on the menu's own volume."""
+    """Open the file of that path on the menu's own volume; None if it is not there."""
     assert subject.devices is not None and subject.volume is not None
     try:
         return subject.devices.mount(read_device(subject.volume)[0]).open(path)
@@ -145,7 +145,7 @@ def _file_at_home(subject: Subject, path: str) -> File | None:
 
 
 def _same(one: File, other: File) -> bool:
-    """Whether two files have the same bytes, as far as they are compared."""
+    """Return whether two files have the same bytes, as far as they are compared."""
     if one.size != other.size:
         return False
     end = min(one.size, COMPARED_BYTES)

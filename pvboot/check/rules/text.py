@@ -1,4 +1,4 @@
-"""What is wrong with a menu as a text file, whatever its dialect.
+"""Rules about a menu as a text file, whatever its dialect.
 
 A menu is searched as a whole first: nearly all have none of this, and are then not looked at line by line.
 """
@@ -37,7 +37,7 @@ _COMMENT = re.compile(r"[ \t\ufeff]*#")
 
 
 def is_utf16(data: bytes) -> bool:
-    """Whether a file says that every letter has two bytes: no rule about its words makes sense then."""
+    """Return whether a file is marked as UTF-16: no rule about its words makes sense then."""
     return data[:2] in _UTF16
 
 
@@ -130,7 +130,7 @@ def invisible_character(subject: Subject) -> Iterator[Problem]:
 
 
 def _odd_letters(subject: Subject, pattern: re.Pattern[str], message: Callable[[str], str]) -> Iterator[Problem]:
-    """The first such letter of each line whose text is not only shown."""
+    """Yield the first such letter of each line whose text is not only shown."""
     if subject.text.isascii() or pattern.search(subject.text) is None:
         return
     for number, line in enumerate(subject.lines, 1):

@@ -6,8 +6,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from fsdrivers.light import NoReturn
 from pvboot.confine import parent, preload
 from pvboot.confine.child import Channel
 from pvboot.confine.jobs import DEFAULT_LIMITS, FILES, NETWORK, Grants, Job, JobLimits

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
-from typing import NoReturn
 
+from fsdrivers.light import NoReturn, dataclass
 from pvboot import __version__
 
 PROGRAM = "pvboot-netboot"

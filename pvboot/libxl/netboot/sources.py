@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 import fsdrivers.directory
 import fsdrivers.partitions
 import fsdrivers.probe
 from fsdrivers import errors as fs_errors
 from fsdrivers.blocks import open_source as open_blocks
+from fsdrivers.light import TYPE_CHECKING, NamedTuple, replace
 from pvboot.devices import Devices, Disk
 from pvboot.errors import BootError, PvbootError
 from pvboot.libxl.netboot import trees

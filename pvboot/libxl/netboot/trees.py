@@ -7,9 +7,9 @@ those of kernels made for Xen first.  Kernel and ramdisk always belong to each o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from fsdrivers import errors as fs_errors
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.errors import BootError
 from pvboot.grub_errors import shorten
 

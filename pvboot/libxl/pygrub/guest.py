@@ -7,13 +7,13 @@ import encodings.utf_16_le  # noqa: F401
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
 import pvboot.menu.menu_lst  # noqa: F401
 from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
+from fsdrivers.light import TYPE_CHECKING
 from pvboot import grub_errors
 from pvboot.confine.child import Channel
 from pvboot.device_names import Device, read_device
@@ -40,7 +40,7 @@ Chooser = Callable[[Menu, Devices], "Choice"] | None
 
 
 class PygrubPolicy(GrubPolicy):
-    """Where pygrub opens a file: on the menu's own volume, whatever device was named.
+    """pygrub's way to open a file: on the menu's own volume, whatever device was named.
 
     Here the device comes first: a guest's own disk is often handed over as a partition of another number, so one that
     is not there, or not with this file, does not make it fail.  A file in a disk image is not replaced.
@@ -85,7 +85,7 @@ class OffsetDevices(Devices):
 def read_guest(
     source: BlockSource, options: Options, outputs: Outputs | None, choose: Chooser, channel: Channel
 ) -> None:
-    """The whole job; every end is a message: `kernel` and `args` (and `ramdisk`), `text`, or `error`."""
+    """Do the whole job; every end is a message: `kernel` and `args` (and `ramdisk`), `text`, or `error`."""
     try:
         devices = _devices(source, options)
         if options.isconfig:
@@ -174,7 +174,7 @@ def _boot(devices: Devices, options: Options, outputs: Outputs | None, choose: C
 
 
 def _asks(entry: Entry, choice: Choice) -> bool:
-    """Whether somebody at the terminal chose an entry that asks for a password of its own."""
+    """Return whether somebody at the terminal chose an entry that asks for a password of its own."""
     return choice.by_key and any(command.name == "password" for command in entry.commands)
 
 
@@ -199,7 +199,7 @@ def _boot_by_hand(
 
 
 def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
-    """--kernel and --ramdisk on the first file system that has the kernel."""
+    """Open --kernel and --ramdisk on the first file system that has the kernel."""
     assert options.kernel is not None
     problem: Exception = BootError("no file system", where=devices.source_name)
     for device in devices.candidates():
@@ -215,7 +215,7 @@ def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
 
 
 def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[File], bytes]:
-    """Kernel, ramdisks and arguments of an entry.  Raises `PvbootError`."""
+    """Open kernel and ramdisks of an entry; return them and its arguments.  Raises `PvbootError`."""
     home = read_device(menu.volume)[0] if menu.volume else Device("hd")
     loads = entry_loads(entry, home, devices)
     if loads.error is not None:
@@ -234,7 +234,7 @@ def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[F
 
 
 def _for_guest(loads: EntryLoads) -> tuple[NamedFile | None, list[NamedFile], str]:
-    """Kernel, ramdisks and arguments, these as typed but for the blanks around them, like pygrub.
+    """Return kernel, ramdisks and arguments, these as typed but for the blanks around them, like pygrub.
 
     An entry made for a dom0 loads Xen first and Linux as its first module: a guest needs Linux alone.
     """
@@ -258,7 +258,7 @@ def _deliver(kernel: File, ramdisks: list[File], args: bytes, outputs: Outputs |
 
 
 def _list_entries(devices: Devices, channel: Channel) -> str:
-    """pygrub's form, of every entry (pygrub stops at the first without kernel or initrd)."""
+    """List every entry in pygrub's form (pygrub stops at the first without kernel or initrd)."""
     lines: list[str] = []
     try:
         menu: Menu | None = _load_menu(devices, channel)
@@ -277,7 +277,7 @@ def _list_entries(devices: Devices, channel: Channel) -> str:
 
 
 def _root_text(loads: EntryLoads) -> str:
-    """`d0p1` for (hd0,1)."""
+    """Return `d0p1` for (hd0,1)."""
     device = loads.root
     if device is None:
         return "None"
@@ -285,13 +285,13 @@ def _root_text(loads: EntryLoads) -> str:
 
 
 def _path(*files: NamedFile | None) -> str:
-    """The files' names without their devices."""
+    """Return the files' names without their devices."""
     names = [named.text.partition(")")[2] if named.text.startswith("(") else named.text for named in files if named]
     return safe(" ".join(names)) or "None"
 
 
 def _show_config(source: BlockSource, options: Options) -> str:
-    """--isconfig: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
+    """Show what --isconfig asks for: the image is a menu file itself.  pygrub takes every such file for a grub.cfg."""
     data = source.read_at(0, min(source.size, MENU_LIMIT_BYTES))
     dialect = dialect_of(source.name)
     if dialect == MENU_LST and os.path.basename(source.name) not in ("menu.lst", "grub.conf"):

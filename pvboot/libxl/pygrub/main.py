@@ -9,8 +9,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from fsdrivers.light import replace
+from fsdrivers.light import TYPE_CHECKING
 
 from fsdrivers.blocks import open_source
 from pvboot.confine import parent, preload

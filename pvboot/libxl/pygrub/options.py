@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import getopt
 import os
-from dataclasses import dataclass
 
+from fsdrivers.light import dataclass
 from pvboot.libxl.program import Stop
 
 PROGRAM = "pvboot-pygrub"
