@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fsdrivers.light import TYPE_CHECKING, Final, NamedTuple
+from fsdrivers.light import TYPE_CHECKING, Final, dataclass
 from grammars import _commands
 from grammars.source import Values
 
@@ -33,7 +33,8 @@ BACKGROUNDS: Final = tuple(_DARK.split())
 FOREGROUNDS: Final = tuple(f"{_DARK} {_BRIGHT}".split())
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """A named part of an argument: its text, and its index in the argument."""
 
     name: str
@@ -46,7 +47,8 @@ class Part(NamedTuple):
         return int(self.text, 16 if self.text[:2].lower() == "0x" else 10)
 
 
-class Wrong(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wrong:
     """What is wrong with the `text` at `start`.
 
     `number` is the error with which GRUB refuses it at once, 0 if it finds out later or never; `mild`: it goes on.
@@ -116,33 +118,25 @@ def literals(command: str) -> tuple[str, ...]:
     return syntax.literals if syntax is not None else ()
 
 
-class Message(NamedTuple):
-    """How to tell that something is wrong: what, GRUB's number of the error, and whether GRUB goes on."""
-
-    text: str
-    number: int = 0
-    mild: bool = False
-
-
 _COLOR = "{text} is not a color, expected FOREGROUND/BACKGROUND such as white/blue"
-_ADDRESS = "{text}: not an IPv4 address"
-# Where a message is about something that is missing, its `text` is "".
-MESSAGES: Final = {
-    "no_file": Message("{command} names no file"),
-    "no_files": Message("{command} needs two files", INVALID_ARGUMENT),
-    "no_second_file": Message("{command} needs two files", INVALID_ARGUMENT),
-    "no_number": Message("no number in {text}", BAD_NUMBER),
-    "large_number": Message(f"{{text}} is above {MAXIMUM_NUMBER:#x}", NUMBER_OVERFLOW),
-    "no_color": Message(_COLOR, BAD_NUMBER),
-    "no_uuid": Message("{command} names no file system"),
-    "no_address": Message(_ADDRESS, INVALID_ARGUMENT),
-    "no_entry": Message("{command} takes an entry's number or fallback, not {text}"),
-    "no_type": Message(f"{{text}}: not a type of kernel, expected {', '.join(KERNEL_TYPES)}", INVALID_ARGUMENT),
-    "no_terminal": Message(f"{{text}} is not a terminal, expected {', '.join(TERMINALS)}", INVALID_ARGUMENT),
-    "no_switch": Message("{text}, expected on or off", INVALID_ARGUMENT),
-    "no_option": Message("{text} is not an option of {command}", INVALID_ARGUMENT),
-    "dashed_file": Message("{text} is not an option of {command} and is taken for the file's name"),
-    "second_file": Message("GRUB loads only the first file of an initrd line, not {text}", mild=True),
+# What is wrong, GRUB's number of the error (0: it finds out later or never), whether it goes on.  Where something is
+# missing, the `text` is "".
+MESSAGES: Final[dict[str, tuple[str, int, bool]]] = {
+    "no_file": ("{command} names no file", 0, False),
+    "no_files": ("{command} needs two files", INVALID_ARGUMENT, False),
+    "no_second_file": ("{command} needs two files", INVALID_ARGUMENT, False),
+    "no_number": ("no number in {text}", BAD_NUMBER, False),
+    "large_number": (f"{{text}} is above {MAXIMUM_NUMBER:#x}", NUMBER_OVERFLOW, False),
+    "no_color": (_COLOR, BAD_NUMBER, False),
+    "no_uuid": ("{command} names no file system", 0, False),
+    "no_address": ("{text}: not an IPv4 address", INVALID_ARGUMENT, False),
+    "no_entry": ("{command} takes an entry's number or fallback, not {text}", 0, False),
+    "no_type": (f"{{text}}: not a type of kernel, expected {', '.join(KERNEL_TYPES)}", INVALID_ARGUMENT, False),
+    "no_terminal": (f"{{text}} is not a terminal, expected {', '.join(TERMINALS)}", INVALID_ARGUMENT, False),
+    "no_switch": ("{text}, expected on or off", INVALID_ARGUMENT, False),
+    "no_option": ("{text} is not an option of {command}", INVALID_ARGUMENT, False),
+    "dashed_file": ("{text} is not an option of {command} and is taken for the file's name", 0, False),
+    "second_file": ("GRUB loads only the first file of an initrd line, not {text}", 0, True),
 }
 
 
@@ -196,7 +190,7 @@ def grammar(build: Builder) -> dict[str, ParserElement]:
 
     def wrong(name: str, pattern: str = "[^ ]+") -> ParserElement:
         """Text that cannot stand here; where the pattern may match nothing, also that something is missing."""
-        return token(pattern, getattr(build, name), f"error {MESSAGES[name].number or ''}".rstrip())
+        return token(pattern, getattr(build, name), f"error {MESSAGES[name][1] or ''}".rstrip())
 
     def absent(name: str) -> ParserElement:
         """Nothing where something should stand."""

@@ -8,10 +8,10 @@ A statement with a syntax error becomes a `Problem`, and reading goes on with th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
-from fsdrivers.light import TYPE_CHECKING, Any, Literal, NamedTuple
+from fsdrivers.light import TYPE_CHECKING, Any, Literal, NamedTuple, dataclass
 from grammars import _grub_cfg
 from grammars.source import Fault, Source, Values, read_lines
 from grammars.spans import SourceSpan
@@ -46,7 +46,8 @@ class Word(NamedTuple):
     end: int
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Block:
     """`{ ... }` behind a command."""
 
     source: Source
@@ -73,14 +74,16 @@ class Command(NamedTuple):
         return self.source.span(self.words[0].start, self.words[-1].end)
 
 
-class If(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class If:
     """`if`, `elif` ...: pairs of condition and body in order, and what `else` holds."""
 
     branches: tuple[tuple[tuple[Statement, ...], tuple[Statement, ...]], ...]
     otherwise: tuple[Statement, ...] = ()
 
 
-class For(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class For:
     """`for NAME in WORDS; do BODY; done`."""
 
     name: str
@@ -88,7 +91,8 @@ class For(NamedTuple):
     body: tuple[Statement, ...]
 
 
-class Loop(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Loop:
     """`while`, or `until` if `until` is set."""
 
     condition: tuple[Statement, ...]
@@ -96,14 +100,16 @@ class Loop(NamedTuple):
     until: bool
 
 
-class Function(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Function:
     """`function NAME { BODY }`; GRUB defines it when it has read it, not when it would run it."""
 
     name: str
     body: tuple[Statement, ...]
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Problem:
     """A statement with a syntax error stood here; it is as if it were not there.
 
     `is_limit`: a bound of ours was met, which GRUB does not have.
@@ -117,7 +123,8 @@ class Problem(NamedTuple):
 Statement = Command | If | For | Loop | Function | Problem
 
 
-class Script(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Script:
     """The syntax tree of a file."""
 
     source: Source
@@ -139,6 +146,24 @@ def parse(data: bytes, file: str) -> Script:
 def parse_text(text: str, file: str = "") -> Script:
     """The same for a text that a command names or somebody has typed."""
     return parse(text.encode("utf-8", "surrogateescape"), file)
+
+
+def commands(statements: Iterable[Statement], *, blocks: bool = True) -> Iterator[Command]:
+    """Every simple command of a script in order: of branches, loops and functions, and of blocks behind commands."""
+    waiting = [iter(statements)]
+    while waiting:
+        statement = next(waiting[-1], None)
+        if statement is None:
+            waiting.pop()
+        elif isinstance(statement, Command):
+            yield statement
+            if statement.block is not None and blocks:
+                waiting.append(iter(statement.block.body))
+        elif isinstance(statement, If):
+            parts = [part for branch in statement.branches for part in branch]
+            waiting += [iter(part) for part in reversed([*parts, statement.otherwise])]
+        elif isinstance(statement, For | Loop | Function):
+            waiting.append(iter(statement.body))
 
 
 def split_words(text: str) -> list[str]:
@@ -303,6 +328,9 @@ def _matcher(pattern: str) -> Callable[[str, int], re.Match[str] | None]:
     return re.compile(pattern, re.VERBOSE if pattern is _FOUND else re.NOFLAG).match
 
 
+_new = tuple.__new__  # named tuples in half the time, for what most words are
+
+
 def _piece(kind: PieceKind) -> Callable[[Builder, str, int, Values], list[Piece]]:
     """The action that makes a piece of this kind."""
     return lambda _build, _text, _at, values: [Piece(kind, values[0].strip("${}") if "variable" in kind else values[0])]
@@ -356,7 +384,7 @@ class Builder:
         if self._words > WORD_LIMIT:
             raise self._too_many_words(text, at)
         value = values[0]
-        return [Word((Piece("text", value),), at, at + len(value))]
+        return [_new(Word, ((_new(Piece, ("text", value)),), at, at + len(value)))]
 
     def join(self, _text: str, _at: int, values: Values) -> list[str]:
         return ["".join(piece.text for piece in values)]

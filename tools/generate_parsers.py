@@ -37,8 +37,7 @@ HEAD = '''"""Made by tools/generate_parsers.py from grammars/{dialect}.py: `make
 
 from __future__ import annotations
 
-{imports}
-'''
+{imports}'''
 
 
 class Action:
@@ -413,11 +412,13 @@ class Module:
             kind, rows = "Rule", [f"{key!r}: {self.rule(each.streamline(), f'_{key}')}" for key, each in starts.items()]
         table = f"{'COMMANDS' if dialect in WITH_USAGE else 'RULES'}: dict[str, {kind}] = {{{', '.join(rows)}}}"
         self.helpers |= {kind, "compiler"} if self.patterns else {kind}
-        imports = ["from typing import Any\n"] if self.functions else []
+        imports = ["from fsdrivers.light import Any"] if self.functions else []
         imports.append(f"from grammars.source import {', '.join(sorted(self.helpers))}\n")
         head = HEAD.format(dialect=dialect, imports="\n".join(imports))
-        head += "\n_compiled = compiler(globals())\n" if self.patterns else ""
+        head += "\n_compiled = compiler(globals())\n" if self.patterns else "\n"
         patterns = [f"{name} = _compiled({literal(text)})" for text, name in self.patterns.items()]
+        if not self.functions:
+            return head + table
         return "\n\n\n".join((head + "\n".join(patterns), *map("\n".join, self.functions.values()), table))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from grammars.grub_cfg import Command, For, Function, If, Loop, Statement
+from grammars.grub_cfg import commands
+from pvboot.check.api import Problem, rule
 from pvboot.menu.model import MenuWarning
 
 if TYPE_CHECKING:
@@ -18,6 +19,24 @@ def warnings_of(subject: Subject, *codes: str) -> Iterator[Owned]:
     for warning, entry in subject.once("warnings", lambda: _all(subject)):
         if warning.code in codes:
             yield warning, entry
+
+
+def pass_on(
+    dialects: tuple[str, ...],
+    rule_id: str,
+    severity: str,
+    summary: str,
+    code: str,
+    as_severity: str | None = None,
+    needs: str = "text",
+) -> None:
+    """Register a rule that passes on the warnings of one code, with a severity of their own if it is given."""
+
+    def passed_on(subject: Subject) -> Iterator[Problem]:
+        for warning, entry in warnings_of(subject, code):
+            yield Problem(warning.message, warning.span, entry, severity=as_severity)
+
+    rule(rule_id, severity, summary, dialects=dialects, needs=needs)(passed_on)
 
 
 def _all(subject: Subject) -> list[Owned]:
@@ -53,21 +72,3 @@ def _owner(owners: list[tuple[int, int, int]], warning: MenuWarning) -> int | No
         return None
     at = bisect_right(owners, span.line, key=lambda owner: owner[0]) - 1
     return owners[at][2] if at >= 0 and span.line <= owners[at][1] else None
-
-
-def commands(statements: Iterable[Statement]) -> Iterator[Command]:
-    """Yield every simple command of a script in order, blocks, branches and functions included."""
-    waiting = [iter(statements)]
-    while waiting:
-        statement = next(waiting[-1], None)
-        if statement is None:
-            waiting.pop()
-        elif isinstance(statement, Command):
-            yield statement
-            if statement.block is not None:
-                waiting.append(iter(statement.block.body))
-        elif isinstance(statement, If):
-            parts = [part for branch in statement.branches for part in branch]
-            waiting += [iter(part) for part in reversed([*parts, statement.otherwise])]
-        elif isinstance(statement, For | Loop | Function):
-            waiting.append(iter(statement.body))

@@ -133,7 +133,6 @@ class Domain:
         self.ending: Ending | None = None
         self.abort_reason = ""  # set by the watching thread: end the run with this reason
         self.call_unfinished = False  # a hypercall was left in the middle
-        self.on_first_new_base: Callable[[int], None] | None = None  # a running guest leaves the tables it began with
         self.gdt_frames: list[int] = []
         self.free_frames: list[int] = []
         self.vm_assist = 0

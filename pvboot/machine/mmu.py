@@ -160,9 +160,6 @@ class Mmu:
             return 0
         if old:
             self._frames.put_type(old)
-        if domain.on_first_new_base is not None:
-            domain.on_first_new_base(mfn)
-            domain.on_first_new_base = None
         return 0
 
     def _new_user_base(self, mfn: int) -> int:

@@ -20,6 +20,7 @@ MSRS = {
     0x10: 0,  # TSC
     MSR_UCODE_REVISION: 0,
     0xFE: 0,  # MTRR_CAP
+    0x1A0: 0,  # MISC_ENABLE: nothing is limited, no monitor instructions
 }
 CR0_VALUE = 0x8005_0033
 CR0_TASK_SWITCHED = 8

@@ -140,20 +140,6 @@ class Traps:
         self.bounce(callback.address, None, mask=True, state=state)
         return True
 
-    def on_pause(self) -> None:
-        """The guest kernel spins: stop, so that the run loop can deliver a due tick.
-
-        Registers written from this kind of hook are partly lost, hence not here.
-        """
-        domain = self.domain
-        if self._leave():
-            return
-        due = domain.timer.next_due
-        if self.vcpu.mask or not ((due is not None and domain.clock.now() >= due) or domain.console.has_input):
-            return
-        domain.counters["pause stops"] += 1
-        self.engine.stop()
-
     # --- system calls
 
     def on_syscall(self) -> None:
@@ -405,6 +391,6 @@ class Traps:
 
     def _answer_cpuid(self) -> None:
         self.domain.counters["cpuid"] += 1
-        values = cpuid(self.engine.read("ax") & 0xFFFFFFFF)
+        values = cpuid(self.engine.read("ax") & 0xFFFFFFFF, self.engine.read("cx") & 0xFFFFFFFF)
         for name, value in zip(("ax", "bx", "cx", "dx"), values, strict=True):
             self.engine.write(name, value)

@@ -15,7 +15,7 @@ from grammars.fields import Field
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
@@ -105,9 +105,9 @@ class _Reader:
     room_bytes: int = TOTAL_LIMIT_BYTES
     warnings: list[MenuWarning] = field(default_factory=list)
 
-    def warn(self, message: str, at: Field, code: str = "") -> None:
+    def warn(self, message: str, at: Field, code: str = "", *, subject: str = "") -> None:
         if len(self.warnings) < WARNING_LIMIT:
-            self.warnings.append(MenuWarning(message, at.span, code))
+            self.warnings.append(MenuWarning(message, at.span, code, subject))
 
     def close_label(self) -> None:
         """What is global now holds for the label that ends here."""
@@ -285,7 +285,7 @@ def _read_global(reader: _Reader, directive: Field) -> None:
     elif key == "implicit":
         reader.implicit = _number(reader, directive) != 0
     elif key not in _WITHOUT_MEANING.split() and key not in _KERNELS:
-        reader.warn(f"unknown keyword {shorten(key, 40)!r} is skipped", directive, "unknown-command")
+        reader.warn(f"unknown keyword {quoted(key)} is skipped", directive, "unknown-command", subject=key)
 
 
 def _number(reader: _Reader, directive: Field) -> int:

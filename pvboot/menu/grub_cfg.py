@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from fsdrivers.light import dataclass, field, replace
-from grammars.grub_cfg import Command, For, If, Loop, Statement, parse
+from grammars.grub_cfg import Command, commands, parse
 from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.grub2_rules import read_unsigned
 from pvboot.menu.grub_commands import COMMANDS, MenuShown
@@ -39,6 +39,10 @@ _EXPORTED = "root prefix cmdpath grub_cpu grub_platform lang locale_dir chosen c
 
 class HypervisorEntryError(BootError):
     """The entry starts a hypervisor of its own (`multiboot`), which a PV guest cannot."""
+
+
+class EndlessScriptError(BootError):
+    """The entry's script runs longer, or grows larger, than it may."""
 
 
 @dataclass(slots=True)
@@ -136,12 +140,9 @@ def _open_level(draft: _Draft, level: Level, titles: tuple[str, ...], chosen: st
             _open_submenu(draft, level, node, titles, path)
             continue
         node.index = len(draft.entries)
-        for command in _unknown_commands(node.body, draft.shared):
-            draft.shared.warn(
-                f"unknown command {shorten(command.words[0].pieces[0].text, 40)!r} is skipped",
-                command.span,
-                "unknown-command",
-            )
+        for name, command in _unknown_commands(node, draft.shared):
+            message = f"unknown command {quoted(name)} is skipped"
+            draft.shared.warn(message, command.span, "unknown-command", subject=name)
         files = node.files or cache(_Runner(draft.shared, level, node, path).files)
         draft.entries.append(
             Entry(node.index, node.title, (), node.span, node.id, titles, node.restricted, files=files)
@@ -160,22 +161,13 @@ def _open_submenu(draft: _Draft, level: Level, node: Node, titles: tuple[str, ..
     _open_level(draft, inner, (*titles, node.title), path)
 
 
-def _unknown_commands(statements: tuple[Statement, ...], shared: Shared) -> Iterator[Command]:
+def _unknown_commands(node: Node, shared: Shared) -> Iterator[tuple[str, Command]]:
     """Commands of an entry's body that nobody knows, found without running it."""
-    for statement in statements:
-        if isinstance(statement, Command):
-            pieces = statement.words[0].pieces
-            if len(pieces) == 1 and pieces[0].kind == "text":
-                name = pieces[0].text
-                if name not in COMMANDS and name not in shared.functions and "=" not in name and name != "!":
-                    yield statement
-        elif isinstance(statement, If):
-            for condition, body in statement.branches:
-                yield from _unknown_commands(condition, shared)
-                yield from _unknown_commands(body, shared)
-            yield from _unknown_commands(statement.otherwise, shared)
-        elif isinstance(statement, For | Loop):
-            yield from _unknown_commands(statement.body, shared)
+    for command in commands(node.body, blocks=False):
+        (kind, name), *more = command.words[0].pieces or (("", ""),)
+        known = name in COMMANDS or name in shared.functions or "=" in name or name == "!"
+        if kind == "text" and not more and not known:
+            yield name, command
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -201,7 +193,7 @@ class _Runner:
         except MenuShown as shown:
             return self._default_files(shown.level)
         except Exhausted as err:
-            raise BootError(str(err), where=str(self.node.span)) from err
+            raise EndlessScriptError(str(err), where=str(self.node.span)) from err
         loaded = run.loaded
         if loaded.hypervisor is not None:
             raise HypervisorEntryError(

@@ -1,7 +1,7 @@
 """The commands of `grub.cfg`: what each does to the run that calls it.
 
-Those that matter for what is booted are here in full, those for screens, modules and keys are taken note of; any
-other is unknown, which is a warning.  `regexp` is not supported: it fails, as for a text that does not match.
+Those that matter for what is booted are here in full, those for screens, modules and keys are accepted; any other is
+unknown, which is a warning.  `regexp` is not supported: it fails, as for a text that does not match.
 Source: GRUB 2.06 (grub-core/commands, grub-core/normal), measured with grub-emu.
 """
 
@@ -10,22 +10,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
 from grammars.grub_cfg import Command, Script, Word, parse, parse_text
 from pvboot.device_names import Device
 from pvboot.devices import LOOP_LIMIT, NO_LOOP
 from pvboot.errors import MenuError, PvbootError
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu import grub_env, grub_test
 from pvboot.menu.grub2_rules import join_arguments, read_device_name, read_unsigned
 from pvboot.menu.grub_disks import LOOKUP_COST
-from pvboot.menu.grub_script import Exhausted, Handler, Interpreter, Level, Loaded, Node, Stopped, block_body
+from pvboot.menu.grub_script import Call, Exhausted, Handler, Interpreter, Level, Loaded, Node, Stopped
 
 FILE_DEPTH_LIMIT = 10  # files that read files
 ENTRY_LIMIT = 20_000
 
 _LOOP_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+_SEARCH = (
+    "f/file l/label u/fs-uuid s/set? n/no-floppy efidisk-only root-dev-only h/hint= hint-ieee1275= hint-bios= "
+    "hint-baremetal= hint-efi= hint-arc="
+)
+_SEARCH_KINDS = {"file": "file", "label": "label", "fs-uuid": "uuid"}
 
 COMMANDS: dict[str, Handler] = {}
 
@@ -38,84 +43,78 @@ class MenuShown(Exception):  # noqa: N818  (control flow)
         self.level = level
 
 
-def _command(*names: str) -> Callable[[Handler], Handler]:
-    def enter(handler: Handler) -> Handler:
-        for name in names:
-            COMMANDS[name] = handler
-        return handler
+def _command(names: str, options: str = "") -> Callable[[Handler], Handler]:
+    """Enter a function under the names of commands.
+
+    `options` are those that it accepts: `name` is a flag, `name=` takes a value, `name?` takes the next word if that is
+    not an option; `n/name` has a short form.
+    """
+    accepted: dict[str, str] = {}
+    short: dict[str, str] = {}
+    for option in options.split():
+        letter, _slash, name = option.rpartition("/")
+        accepted[name.rstrip("=?")] = name[len(name.rstrip("=?")) :]
+        short[letter] = name.rstrip("=?")
+
+    def enter(function: Handler) -> Handler:
+        def with_options(call: Call) -> int:
+            call.options, call.args = read_options(call.args, accepted, short)
+            return function(call)
+
+        COMMANDS.update(dict.fromkeys(names.split(), with_options if options else function))
+        return function
 
     return enter
 
 
 def read_options(
-    args: Sequence[str], takes_value: Mapping[str, bool | None], short: Mapping[str, str]
+    args: Sequence[str], accepted: Mapping[str, str], short: Mapping[str, str]
 ) -> tuple[dict[str, str | None], list[str]]:
-    """Options and the words that are none.
-
-    `takes_value` says of each long option whether a value follows (None: only if the next word is no option);
-    `short` gives the letters.  What is no known option is a word, as for GRUB's commands that accept dashes.
-    """
+    """Options and the other words.  An unknown option is a word, as for GRUB's commands that accept dashes."""
     options: dict[str, str | None] = {}
     words: list[str] = []
-    at = 0
-    while at < len(args):
-        word = args[at]
-        at += 1
+    rest = list(reversed(args))
+    while rest:
+        word = rest.pop()
         if word == "--":
-            words += args[at:]
-            break
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            names, given = [name], value if equals else None
-        elif len(word) > 1 and word.startswith("-") and all(letter in short for letter in word[1:]):
-            names, given = [short[letter] for letter in word[1:]], None
-        else:
-            names, given = [], None
-        if not names or any(name not in takes_value for name in names):
+            return options, [*words, *reversed(rest)]
+        name, equals, value = word[2:].partition("=")
+        names = [name]
+        given = value if equals else None
+        if not word.startswith("--"):
+            names, given = [short.get(letter, "") for letter in word[1:]] if word.startswith("-") else [], None
+        if not names or any(name not in accepted for name in names):
             words.append(word)
             continue
         for name in names:
-            wants = takes_value[name]
-            if wants is not False and given is None and at < len(args):
-                following = args[at]
-                if wants or len(following) < 2 or not following.startswith("-"):
-                    given = following
-                    at += 1
-            options[name] = given
+            may_take = rest and (accepted[name] == "=" or not re.match("-.", rest[-1]))
+            options[name] = rest.pop() if accepted[name] and given is None and may_take else given
             given = None
     return options, words
 
 
 # --- entries ----------------------------------------------------------------------------------------------
 
-_ENTRY_OPTIONS = {"class": True, "users": True, "hotkey": True, "source": True, "id": True, "unrestricted": False}
 
-
-@_command("menuentry", "submenu")
-def _menuentry(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    options, words = read_options(args, _ENTRY_OPTIONS, {})
+@_command("menuentry submenu", "class= users= hotkey= source= id= unrestricted")
+def _menuentry(call: Call) -> int:
+    run, options = call.run, call.options
     source = options.get("source")
     if run.level is None:
-        run.warn("an entry inside of an entry is left out", command, "misplaced")
-        return 1
-    if not words or (source is None) is (command.block is None):
-        run.warn("an entry without a title or a body is left out", command, "argument")
-        return 1
+        return call.fail("an entry inside of an entry is left out", "misplaced")
+    if not call.args or (source is None) is (call.command.block is None):
+        return call.fail("an entry without a title or a body is left out", "argument")
     if len(run.level.nodes) >= ENTRY_LIMIT:
         raise Exhausted(f"only the first {ENTRY_LIMIT} entries of a menu are read")
-    body = block_body(command.block) if source is None else _parse(run, source).statements
+    if source is not None:
+        body = _parse(run, source).statements
+    else:
+        body = call.command.block.body if call.command.block else ()
+    title = call.args[0]
     restricted = "users" in options or "unrestricted" not in options
-    run.level.nodes.append(
-        Node(
-            words[0],
-            options.get("id") or words[0],
-            command.span,
-            tuple(words),
-            body,
-            restricted,
-            run.called == "submenu",
-        )
-    )
+    is_submenu = call.name == "submenu"
+    node = Node(title, options.get("id") or title, call.command.span, tuple(call.args), body, restricted, is_submenu)
+    run.level.nodes.append(node)
     return 0
 
 
@@ -124,26 +123,26 @@ def _parse(run: Interpreter, text: str) -> Script:
     return parse_text(text, "text of a command")
 
 
-@_command("linux", "linux16", "linuxefi")
-def _linux(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    if not args:
-        run.warn("a kernel's file name is missing", command, "argument")
-        return 1
-    _look_for_unset(run, command.words[1:2], command)
-    early = run.loaded.initrds if run.loaded.kernel is None and run.loaded.hypervisor is None else ()
+@_command("linux linux16 linuxefi")
+def _linux(call: Call) -> int:
+    if not call.args:
+        return call.fail("a kernel's file name is missing", "argument")
+    _look_for_unset(call, call.command.words[1:2])
+    loaded, args = call.run.loaded, call.args[1:]
+    early = loaded.initrds if loaded.kernel is None and loaded.hypervisor is None else ()
     # The old kernel goes whatever becomes of the new one.
-    run.loaded = Loaded(_boot_name(run, args[0]), join_arguments(args[1:]), early, _typed(args[1:], command))
+    call.run.loaded = Loaded(_boot_name(call, call.args[0]), join_arguments(args), early, _typed(args, call.command))
     return 0
 
 
-def _look_for_unset(run: Interpreter, words: Sequence[Word], command: Command) -> None:
+def _look_for_unset(call: Call, words: Sequence[Word]) -> None:
     """A variable that nobody has set leaves a hole in the name of a file."""
     for word in words:
         for kind, name in word.pieces:
-            unset = kind.endswith("variable") and name not in run.environment.values and not name.isdigit()
+            unset = kind.endswith("variable") and name not in call.run.environment.values and not name.isdigit()
             if unset and name not in "#*@?" and len(word.pieces) > 1:
-                span = command.source.span(word.start, word.end)
-                run.shared.warn(f"the variable {shorten(name, 40)!r} is not set", span, "unset-variable")
+                span = call.command.source.span(word.start, word.end)
+                call.run.shared.warn(f"the variable {quoted(name)} is not set", span, "unset-variable")
 
 
 def _typed(arguments: Sequence[str], command: Command) -> str | None:
@@ -158,55 +157,48 @@ def _typed(arguments: Sequence[str], command: Command) -> str | None:
     return "".join(gap + join_arguments([word]) for gap, word in zip(gaps, arguments, strict=False))
 
 
-@_command("initrd", "initrd16", "initrdefi")
-def _initrd(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    names = []
-    _look_for_unset(run, command.words[1:], command)
-    for word in args:
-        if word.startswith("newc:"):
-            run.warn("'newc:' is not supported, the file is left out", command)
-        elif word:
-            names.append(_boot_name(run, word))
-    run.loaded.initrds = tuple(names)
+@_command("initrd initrd16 initrdefi")
+def _initrd(call: Call) -> int:
+    _look_for_unset(call, call.command.words[1:])
+    if any(word.startswith("newc:") for word in call.args):
+        call.fail("'newc:' is not supported, the file is left out")
+    names = (word for word in call.args if word and not word.startswith("newc:"))
+    call.run.loaded.initrds = tuple([_boot_name(call, name) for name in names])
     return 0
 
 
-@_command("multiboot", "multiboot2", "xen_hypervisor")
-def _multiboot(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    words = [word for word in args if not word.startswith("--")]
+@_command("multiboot multiboot2 xen_hypervisor")
+def _multiboot(call: Call) -> int:
+    words = [word for word in call.args if not word.startswith("--")]
     if not words:
-        run.warn("a file name is missing", command, "argument")
-        return 1
-    run.loaded = Loaded(hypervisor=_boot_name(run, words[0]), args=join_arguments(words[1:]))
+        return call.fail("a file name is missing", "argument")
+    call.run.loaded = Loaded(hypervisor=_boot_name(call, words[0]), args=join_arguments(words[1:]))
     return 0
 
 
-@_command("module", "module2", "xen_module")
-def _module(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    words = list(args)
-    while words and words[0].startswith("--"):
-        del words[0]
-    if not words or run.loaded.hypervisor is None:
-        run.warn("a module without a file name, or without a multiboot kernel before it, is left out", command)
-        return 1
-    run.loaded.modules.append((_boot_name(run, words[0]), join_arguments(words[1:])))
+@_command("module module2 xen_module")
+def _module(call: Call) -> int:
+    words = list(dropwhile(lambda word: word.startswith("--"), call.args))
+    if not words or call.run.loaded.hypervisor is None:
+        return call.fail("a module without a file name, or without a multiboot kernel before it, is left out")
+    call.run.loaded.modules.append((_boot_name(call, words[0]), join_arguments(words[1:])))
     return 0
 
 
-def _boot_name(run: Interpreter, name: str) -> str:
-    return run.shared.disks.boot_name(name, run.environment.place)
+def _boot_name(call: Call, name: str) -> str:
+    return call.run.shared.disks.boot_name(name, call.run.environment.place)
 
 
-@_command("boot", "exit", "normal_exit", "reboot", "halt", "fwsetup", "poweroff")
-def _stop(run: Interpreter, _args: Sequence[str], _command: Command) -> int:
-    raise Stopped(run.called)
+@_command("boot exit normal_exit reboot halt fwsetup poweroff")
+def _stop(call: Call) -> int:
+    raise Stopped(call.name)
 
 
 @_command("chainloader")
-def _chainloader(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+def _chainloader(call: Call) -> int:
     """Another boot loader is nothing that a PV guest can start."""
-    run.loaded = Loaded()
-    run.warn("'chainloader' is not supported", command, "chainloader")
+    call.run.loaded = Loaded()
+    call.fail("'chainloader' is not supported", "chainloader")
     return 0
 
 
@@ -214,128 +206,88 @@ def _chainloader(run: Interpreter, _args: Sequence[str], command: Command) -> in
 
 
 @_command("set")
-def _set(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    if not args:
-        return 0
-    name, equals, value = args[0].partition("=")
-    if not equals:
-        run.warn(f"{shorten(args[0], 40)!r} is no assignment", command, "argument")
-        return 1
-    run.environment.set(name, value)
+def _set(call: Call) -> int:
+    name, equals, value = (call.args[0] if call.args else "").partition("=")
+    if call.args and not equals:
+        return call.fail(f"{quoted(name)} is not an assignment", "argument")
+    if equals:
+        call.run.environment.set(name, value)
     return 0
 
 
 @_command("unset")
-def _unset(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    if not args:
-        return 1
-    run.environment.values.pop(args[0], None)
-    return 0
+def _unset(call: Call) -> int:
+    for name in call.args[:1]:
+        call.run.environment.values.pop(name, None)
+    return 0 if call.args else 1
 
 
 @_command("export")
-def _export(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    run.environment.exported.update(args)
-    return 0 if args else 1
+def _export(call: Call) -> int:
+    call.run.environment.exported.update(call.args)
+    return 0 if call.args else 1
 
 
-@_command("load_env")
-def _load_env(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    options, names = read_options(args, {"file": True, "skip-sig": False}, {"f": "file", "s": "skip-sig"})
-    name = options.get("file") or f"{run.environment.get('prefix')}/grubenv"
-    data = _read(run, name, command, "unread-environment")
+@_command("load_env", "f/file= s/skip-sig")
+def _load_env(call: Call) -> int:
+    run = call.run
+    name = call.options.get("file") or f"{run.environment.get('prefix')}/grubenv"
+    data = _read(call, name, "unread-environment")
     if data is None:
         return 1
     values = grub_env.read_block(data)
     if values is None:
-        run.warn(f"{shorten(name)} is no environment block", command, "grubenv")
-        return 1
+        return call.fail(f"{shorten(name)} is not an environment block", "grubenv")
     for key, value in values.items():
         run.shared.budget.charge(1)
-        if not names or key in names:
+        if not call.args or key in call.args:
             run.environment.set(key, value)
     return 0
 
 
-@_command(
-    "search", "search.fs_uuid", "search.fs_label", "search.file", "search_fs_uuid", "search_label", "search_fs_file"
-)
-def _search(run: Interpreter, args: Sequence[str], command: Command) -> int:
+@_command("search", _SEARCH)
+def _search(call: Call) -> int:
     """Sets a variable to the first volume that fits; leaves it alone if there is none."""
-    kind, wanted, variable = _read_search(run.called, args)
+    options, words = call.options, call.args
+    kind = next((kind for option, kind in _SEARCH_KINDS.items() if option in options), None)
+    if words:
+        return _search_for(call, kind, words[0], (options["set"] or "root") if "set" in options else None)
+    return _search_for(call, kind, options.get("set"), "root")  # old menus: `search --fs-uuid --set UUID`
+
+
+@_command("search.fs_uuid search_fs_uuid search.fs_label search_label search.file search_fs_file", "no-floppy")
+def _search_by_name(call: Call) -> int:
+    kind = next(kind for kind in ("uuid", "label", "file") if call.name.endswith(kind))
+    wanted, variable = (*call.args[:2], None, None)[:2]
+    return _search_for(call, kind, wanted, variable)
+
+
+def _search_for(call: Call, kind: str | None, wanted: str | None, variable: str | None) -> int:
     if kind is None or wanted is None:
-        run.warn("'search' does not say what to look for", command, "argument")
-        return 1
-    found = run.shared.disks.search(kind, wanted, run.environment.loops)
+        return call.fail("'search' does not say what to look for", "argument")
+    found = call.run.shared.disks.search(kind, wanted, call.run.environment.loops)
     if found is None:
-        run.warn(f"no volume with the {kind} {shorten(wanted)!r}", command, "search-failed")
-        return 1
+        return call.fail(f"no volume with the {kind} {shorten(wanted)!r}", "search-failed")
     if variable is not None:
-        run.environment.set(variable, found)
+        call.run.environment.set(variable, found)
     return 0
 
 
-_SEARCH_OPTIONS: dict[str, bool | None] = {
-    "file": False,
-    "label": False,
-    "fs-uuid": False,
-    "set": None,
-    "no-floppy": False,
-    "efidisk-only": False,
-    "root-dev-only": False,
-    "hint": True,
-    "hint-ieee1275": True,
-    "hint-bios": True,
-    "hint-baremetal": True,
-    "hint-efi": True,
-    "hint-arc": True,
-}
-_SEARCH_LETTERS = {"f": "file", "l": "label", "u": "fs-uuid", "s": "set", "n": "no-floppy", "h": "hint"}
-_SEARCH_KINDS = {"file": "file", "label": "label", "fs-uuid": "uuid"}
-_SEARCH_NAMES = {
-    "search.fs_uuid": "uuid",
-    "search_fs_uuid": "uuid",
-    "search.fs_label": "label",
-    "search_label": "label",
-    "search.file": "file",
-    "search_fs_file": "file",
-}
-
-
-def _read_search(name: str, args: Sequence[str]) -> tuple[str | None, str | None, str | None]:
-    """Kind, what to look for, variable."""
-    short = _SEARCH_NAMES.get(name)
-    if short is not None:
-        words = [word for word in args if word != "--no-floppy"]
-        return short, words[0] if words else None, words[1] if len(words) > 1 else None
-    options, words = read_options(args, _SEARCH_OPTIONS, _SEARCH_LETTERS)
-    kind = next((kind for option, kind in _SEARCH_KINDS.items() if option in options), None)
-    variable = (options["set"] or "root") if "set" in options else None
-    if words:
-        return kind, words[0], variable
-    return kind, options.get("set"), "root"  # old menus: `search --fs-uuid --set UUID`
-
-
-@_command("loopback")
-def _loopback(run: Interpreter, args: Sequence[str], command: Command) -> int:
+@_command("loopback", "d/delete D/decompress")
+def _loopback(call: Call) -> int:
     """A file becomes a disk.  A name whose file cannot be opened is kept: what is read from it tells why."""
-    options, words = read_options(args, {"delete": False, "decompress": False}, {"d": "delete", "D": "decompress"})
-    loops = run.environment.loops
-    if len(words) < (1 if "delete" in options else 2):
-        run.warn("'loopback' needs a name and a file", command, "argument")
-        return 1
-    name = words[0]
-    if "delete" in options:
+    loops, disks = call.run.environment.loops, call.run.shared.disks
+    if len(call.args) < (1 if "delete" in call.options else 2):
+        return call.fail("'loopback' needs a name and a file", "argument")
+    name = call.args[0]
+    if "delete" in call.options:
         return 0 if loops.pop(name, None) else 1
     if not _LOOP_NAME.fullmatch(name) or read_device_name(name) is not None:
-        run.warn(f"{shorten(name, 40)!r} cannot be the name of a loop", command)
-        return 1
-    disks = run.shared.disks
-    found = disks.resolve(words[1], run.environment.place)
+        return call.fail(f"{quoted(name)} cannot be the name of a loop")
+    found = disks.resolve(call.args[1], call.run.environment.place)
     loops.pop(name, None)
     if len(loops) >= LOOP_LIMIT:
-        run.warn(f"{name!r}: more than {LOOP_LIMIT} loops", command)
-        return 1
+        return call.fail(f"{name!r}: more than {LOOP_LIMIT} loops")
     disks.charge(LOOKUP_COST)
     loops[name] = NO_LOOP
     try:
@@ -344,103 +296,83 @@ def _loopback(run: Interpreter, args: Sequence[str], command: Command) -> int:
         loops[name] = disks.devices.add_loop(*found)
         disks.devices.blocks(loops[name])
     except PvbootError as err:
-        run.warn(f"{shorten(words[1])} is no disk: {err}", command, "loopback")
-        return 1
+        return call.fail(f"{shorten(call.args[1])} is not a disk: {err}", "loopback")
     return 0
 
 
 # --- control flow -----------------------------------------------------------------------------------------
 
 
-@_command("test", "[")
-def _test(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    return 0 if grub_test.evaluate(args, _TestFiles(run)) else 1
+@_command("test [")
+def _test(call: Call) -> int:
+    place = call.run.environment.place
+    return 0 if grub_test.evaluate(call.args, lambda name: call.run.shared.disks.stat(name, place)) else 1
 
 
-class _TestFiles:
-    """File tests with the root that is set now."""
-
-    def __init__(self, run: Interpreter) -> None:
-        self._run = run
-
-    def kind(self, name: str) -> str | None:
-        stat = self._run.shared.disks.stat(name, self._run.environment.place)
-        return stat.kind if stat else None
-
-    def size(self, name: str) -> int:
-        stat = self._run.shared.disks.stat(name, self._run.environment.place)
-        return stat.size if stat and stat.kind == "file" else 0
-
-    def mtime(self, name: str) -> int | None:
-        stat = self._run.shared.disks.stat(name, self._run.environment.place)
-        return stat.mtime if stat else None
-
-
-@_command("break", "continue")
-def _leave_loops(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    count, found = read_unsigned(args[0]) if args else (1, True)
-    if not found or not count or len(args) > 1:
+@_command("break continue")
+def _leave_loops(call: Call) -> int:
+    count, found = read_unsigned(call.args[0]) if call.args else (1, True)
+    if not found or not count or len(call.args) > 1:
         return 1
-    run.leave_loops(count, again=run.called == "continue")
+    call.run.leave_loops(count, again=call.name == "continue")
     return 0
 
 
 @_command("return")
-def _return(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    if run.parameters is None or len(args) > 1:
-        run.warn("'return' outside of a function", command, "misplaced")
+def _return(call: Call) -> int:
+    if call.run.parameters is None or len(call.args) > 1:
+        return call.fail("'return' outside of a function", "misplaced")
+    status, found = read_unsigned(call.args[0] if call.args else call.run.environment.get("?"))
+    if call.args and not found:
         return 1
-    status, found = read_unsigned(args[0] if args else run.environment.get("?"))
-    if args and not found:
-        return 1
-    run.leave_function()
+    call.run.leave_function()
     return status
 
 
 @_command("shift")
-def _shift(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    if run.parameters is None:
+def _shift(call: Call) -> int:
+    if call.run.parameters is None:
         return 0
-    count = read_unsigned(args[0])[0] if args else 1
-    if count > len(run.parameters) or len(args) > 1:
+    count = read_unsigned(call.args[0])[0] if call.args else 1
+    if count > len(call.run.parameters) or len(call.args) > 1:
         return 1
-    del run.parameters[:count]
+    del call.run.parameters[:count]
     return 0
 
 
 @_command("setparams")
-def _setparams(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    if run.parameters is None:
+def _setparams(call: Call) -> int:
+    if call.run.parameters is None:
         return 1
-    run.parameters[:] = args
+    call.run.parameters[:] = call.args
     return 0
 
 
 @_command("eval")
-def _eval(run: Interpreter, args: Sequence[str], _command: Command) -> int:
-    return run.run_script(_parse(run, " ".join(args)))
+def _eval(call: Call) -> int:
+    return call.run.run_script(_parse(call.run, " ".join(call.args)))
 
 
 # --- other files ------------------------------------------------------------------------------------------
 
 
-@_command("source", ".")
-def _source(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    script = _load(run, args[0] if args else "", command)
+@_command("source .")
+def _source(call: Call) -> int:
+    script = _load(call, call.args[0] if call.args else "")
     if script is None:
         return 1
-    run.file_depth += 1
+    call.run.file_depth += 1
     try:
-        return run.run_script(script)
+        return call.run.run_script(script)
     finally:
-        run.file_depth -= 1
+        call.run.file_depth -= 1
 
 
-@_command("configfile", "normal")
-def _configfile(run: Interpreter, args: Sequence[str], command: Command) -> int:
+@_command("configfile normal")
+def _configfile(call: Call) -> int:
     """Another menu in a new context; if it has an entry it takes over."""
-    name = args[0] if args else f"{run.environment.get('prefix')}/grub.cfg"
-    script = _load(run, name, command)
+    run = call.run
+    script = _load(call, call.args[0] if call.args else f"{run.environment.get('prefix')}/grub.cfg")
     if script is None:
         return 1
     level = Level(run.environment.child())
@@ -453,47 +385,42 @@ def _configfile(run: Interpreter, args: Sequence[str], command: Command) -> int:
     return 0
 
 
-def _load(run: Interpreter, name: str, command: Command) -> Script | None:
-    if not name:
-        run.warn("a file name is missing", command, "argument")
+def _load(call: Call, name: str) -> Script | None:
+    run = call.run
+    if not name or run.file_depth >= FILE_DEPTH_LIMIT:
+        deep = f"{shorten(name)} is not read: more than {FILE_DEPTH_LIMIT} files inside each other"
+        call.fail(*((deep, "loop") if name else ("a file name is missing", "argument")))
         return None
-    if run.file_depth >= FILE_DEPTH_LIMIT:
-        run.warn(f"{shorten(name)} is not read: more than {FILE_DEPTH_LIMIT} files inside each other", command, "loop")
-        return None
-    data = _read(run, name, command, "unread-file")
+    data = _read(call, name, "unread-file")
     if data is None:
         return None
     run.shared.budget.charge(len(data) // 16)
     return parse(data, name if name.startswith("(") else f"({run.environment.get('root')}){name}")
 
 
-def _read(run: Interpreter, name: str, command: Command, code: str) -> bytes | None:
+def _read(call: Call, name: str, code: str) -> bytes | None:
     try:
-        return run.shared.disks.read(name, run.environment.place)
+        return call.run.shared.disks.read(name, call.run.environment.place)
     except PvbootError as err:
-        run.warn(f"{shorten(name)} is passed over: {err}", command, code)
+        call.fail(f"{shorten(name)} is passed over: {err}", code)
         return None
 
 
 @_command("blscfg")
-def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
+def _blscfg(call: Call) -> int:
     """Entries of the boot loader specification, as Fedora's GRUB reads them."""
+    run = call.run
     if run.level is None:
-        run.warn("entries inside of an entry are left out", command, "misplaced")
-        return 1
+        return call.fail("entries inside of an entry are left out", "misplaced")
     from pvboot.menu import bls
 
-    wanted = args[0] if args else ""
+    wanted = call.args[0] if call.args else ""
     is_path = wanted.startswith(("(", "/"))
     variables = run.environment.values
     for device, directory in _bls_places(run, wanted if is_path else run.environment.get("blsdir")):
         try:
             found = bls.entries(
-                run.shared.disks.devices,
-                device,
-                directory,
-                grub_variables=variables,
-                warn=lambda warning: run.shared.warn(warning.message, warning.span, warning.code),
+                run.shared.disks.devices, device, directory, grub_variables=variables, warn=run.shared.hear
             )
         except PvbootError:
             continue
@@ -508,12 +435,10 @@ def _blscfg(run: Interpreter, args: Sequence[str], command: Command) -> int:
             else:
                 skipped = wanted.removesuffix(".conf") != entry.id
             if not skipped and len(run.level.nodes) < ENTRY_LIMIT:
-                run.level.nodes.append(
-                    Node(entry.title, entry.id, entry.span, restricted=bool(entry.users), files=entry.files)
-                )
+                node = Node(entry.title, entry.id, entry.span, restricted=bool(entry.users), files=entry.files)
+                run.level.nodes.append(node)
         return 0
-    run.warn("'blscfg' finds no entries", command, "no-bls-entries")
-    return 1
+    return call.fail("'blscfg' finds no entries", "no-bls-entries")
 
 
 def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]]:
@@ -529,80 +454,54 @@ def _bls_places(run: Interpreter, directory: str) -> Iterator[tuple[Device, str]
             yield place
 
 
-# --- the network ------------------------------------------------------------------------------------------
+# --- the network and passwords ----------------------------------------------------------------------------
 
 
 @_command(
-    "net_bootp",
-    "net_bootp6",
-    "net_dhcp",
-    "net_ipv6_autoconf",
-    "net_add_addr",
-    "net_add_dns",
-    "net_add_route",
-    "net_del_addr",
-    "net_del_dns",
-    "net_del_route",
-    "net_set_vlan",
-    "net_ls_addr",
-    "net_ls_cards",
-    "net_ls_dns",
-    "net_ls_routes",
+    "net_bootp net_bootp6 net_dhcp net_ipv6_autoconf net_add_addr net_add_dns net_add_route net_del_addr net_del_dns "
+    "net_del_route net_set_vlan net_ls_addr net_ls_cards net_ls_dns net_ls_routes"
 )
-def _net(run: Interpreter, _args: Sequence[str], command: Command) -> int:
+def _net(call: Call) -> int:
     """This machine's network is as it is; a menu that may use it need not set it up."""
-    if run.shared.disks.devices.network is None:
-        run.warn(f"{run.called!r} fails: no network is allowed to this menu (--net URL does)", command)
-        return 1
+    if call.run.shared.disks.devices.network is None:
+        return call.fail(f"{call.name!r} fails: no network is allowed to this menu (--net URL does)")
     return 0
 
 
-@_command("net_get_dhcp_option", "net_nslookup")
-def _net_unknown(run: Interpreter, _args: Sequence[str], command: Command) -> int:
-    run.warn(f"{run.called!r} fails: nothing is known of DHCP and DNS", command)
-    return 1
+@_command("net_get_dhcp_option net_nslookup")
+def _net_unknown(call: Call) -> int:
+    return call.fail(f"{call.name!r} fails: nothing is known of DHCP and DNS")
 
 
-# --- passwords --------------------------------------------------------------------------------------------
-
-
-@_command("password", "password_pbkdf2")
-def _password(run: Interpreter, args: Sequence[str], command: Command) -> int:
-    if len(args) != 2:
-        run.warn("a password needs a user and the password", command, "argument")
-        return 1
-    kind = "plain" if run.called == "password" else "unsupported"
-    run.shared.passwords[args[0]] = kind, args[1]
+@_command("password password_pbkdf2")
+def _password(call: Call) -> int:
+    if len(call.args) != 2:
+        return call.fail("a password needs a user and the password", "argument")
+    user, password = call.args
+    call.run.shared.passwords[user] = "plain" if call.name == "password" else "unsupported", password
     return 0
 
 
-# --- taken note of ----------------------------------------------------------------------------------------
+# --- without effect here ----------------------------------------------------------------------------------
+
 
 # Only what GRUB itself has: `load_video`, `gfxmode` and the like are functions of the file, which must win.
-_HARMLESS = (
+@_command(
     "true echo insmod rmmod terminal_input terminal_output terminfo serial background_image background_color clear "
     "play sleep read increment decrement save_env cat ls list_env date videoinfo videotest lspci cpuid acpi "
     "devicetree authenticate hwmatch nativedisk cryptomount drivemap parttool outb outw outl inb inw inl cmosset "
     "cmosclean legacy_password help lsmod dump trust distrust verify_detached list_trusted smbios rdmsr wrmsr "
     "hexdump keymap"
 )
-_FAILING = "false loadfont keystatus regexp probe legacy_configfile legacy_source syslinux_configfile"
-
-
-def _succeed(_run: Interpreter, _args: Sequence[str], _command: Command) -> int:
+def _succeed(_call: Call) -> int:
     return 0
 
 
-def _fail(_run: Interpreter, _args: Sequence[str], _command: Command) -> int:
+@_command("false loadfont keystatus")
+def _fail(_call: Call) -> int:
     return 1
 
 
-def _unsupported(run: Interpreter, _args: Sequence[str], command: Command) -> int:
-    run.warn("this command is not supported and fails", command, "unsupported")
-    return 1
-
-
-for _name in _HARMLESS.split():
-    COMMANDS[_name] = _succeed
-for _name in _FAILING.split():
-    COMMANDS[_name] = _fail if _name in ("false", "loadfont", "keystatus") else _unsupported
+@_command("regexp probe legacy_configfile legacy_source syslinux_configfile")
+def _unsupported(call: Call) -> int:
+    return call.fail("this command is not supported and fails", "unsupported")

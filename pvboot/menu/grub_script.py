@@ -7,13 +7,13 @@ grows for ever ends, and what it said so far counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fsdrivers.light import dataclass, field
-from grammars.grub_cfg import Block, Command, For, Function, If, Loop, Problem, Script, Statement, Word
+from grammars.grub_cfg import Command, For, Function, If, Loop, Problem, Script, Statement, Word
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import quoted
 from pvboot.menu.grub_disks import Disks, Place
 from pvboot.menu.model import BootFiles, MenuWarning
 
@@ -142,15 +142,34 @@ class Shared:
     functions: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
     passwords: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def warn(self, message: str, span: SourceSpan | None = None, code: str = "") -> None:
+    def warn(self, message: str, span: SourceSpan | None = None, code: str = "", *, subject: str = "") -> None:
+        """Remember that something is wrong."""
+        self.hear(MenuWarning(message, span, code, subject))
+
+    def hear(self, warning: MenuWarning) -> None:
         """Remember a warning; the same one at the same place only once."""
-        warning = MenuWarning(message, span, code)
         self.on_warning(warning)
         if len(self.warnings) < WARNING_LIMIT and warning not in self.warnings[-20:]:
             self.warnings.append(warning)
 
 
-Handler = Callable[["Interpreter", Sequence[str], Command], int]
+@dataclass(slots=True)
+class Call:
+    """A command that is called: by which name, and its words as they were expanded."""
+
+    run: Interpreter
+    name: str
+    args: list[str]
+    command: Command
+    options: Mapping[str, str | None] = field(default_factory=dict)
+
+    def fail(self, message: str, code: str = "") -> int:
+        """Warn at the command's place; return the status of a command that failed."""
+        self.run.shared.warn(message, self.command.span, code)
+        return 1
+
+
+Handler = Callable[[Call], int]
 
 
 class Interpreter:
@@ -169,16 +188,11 @@ class Interpreter:
         self.loaded = Loaded()
         self.parameters: list[str] | None = None
         self.file_depth = 0
-        self.called = ""  # the name by which the command that runs was called
         self.depth = 0  # statements inside each other at this moment
         self._loops = 0
         self._breaks = 0
         self._continuing = False
         self._returning = False
-
-    def warn(self, message: str, command: Command, code: str = "") -> None:
-        """A warning at the command's place."""
-        self.shared.warn(message, command.span, code)
 
     # -- statements
 
@@ -293,15 +307,13 @@ class Interpreter:
         if inverted:
             words = words[1:]
             if not words:
-                self.warn("'!' without a command", command)
-                return 1
+                return Call(self, "!", [], command).fail("'!' without a command")
         if not words:
             return 0
         name = words[0]
         handler = self.commands.get(name)
         if handler is not None:
-            self.called = name
-            status = handler(self, words[1:], command)
+            status = handler(Call(self, name, words[1:], command))
         elif name in self.shared.functions:
             status = self.run_with_parameters(self.shared.functions[name], words[1:])
             self._returning = False
@@ -309,9 +321,11 @@ class Interpreter:
             # GRUB complains of an unknown command, and goes on as if it had succeeded; `!` does not count then.
             variable, equals, value = name.partition("=")
             if not equals:
-                self.warn(f"unknown command {shorten(name, 40)!r} is skipped", command, "unknown-command")
+                self.shared.warn(
+                    f"unknown command {quoted(name)} is skipped", command.span, "unknown-command", subject=name
+                )
             elif _is_special(variable):
-                self.warn(f"{shorten(variable, 40)!r} cannot be set", command)
+                self.shared.warn(f"{quoted(variable)} cannot be set", command.span)
             else:
                 self.environment.set(variable, value)
             return 0
@@ -391,8 +405,3 @@ class Interpreter:
 
 def _is_special(name: str) -> bool:
     return name[:1].isdigit() or name in _SPECIAL
-
-
-def block_body(block: Block | None) -> tuple[Statement, ...]:
-    """The statements of a block, none if there is no block."""
-    return block.body if block is not None else ()

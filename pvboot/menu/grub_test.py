@@ -5,61 +5,55 @@ There is no precedence but that of `-o` and parentheses, and nothing is ever an 
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 
-from fsdrivers.light import Protocol
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.menu.grub2_rules import read_unsigned
+
+if TYPE_CHECKING:
+    from fsdrivers.api import Stat
 
 PARENTHESES_LIMIT = 50
 
 _DIGITS = "0123456789"
 
 
-class Files(Protocol):
-    """What file tests ask about a `[(DEVICE)]/path`."""
-
-    def kind(self, name: str) -> str | None:
-        """ "file", "dir" ..., None if there is no such thing."""
-
-    def size(self, name: str) -> int:
-        """Size in bytes of a file that can be opened, else 0."""
-
-    def mtime(self, name: str) -> int | None:
-        """Time of the last change, None if there is no such thing."""
-
-
 _STRINGS: dict[str, Callable[[bytes, bytes], bool]] = {
-    "=": lambda left, right: left == right,
-    "==": lambda left, right: left == right,
-    "!=": lambda left, right: left != right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 _NUMBERS: dict[str, Callable[[int, int], bool]] = {
-    "-eq": lambda left, right: left == right,
-    "-ne": lambda left, right: left != right,
-    "-lt": lambda left, right: left < right,
-    "-le": lambda left, right: left <= right,
-    "-gt": lambda left, right: left > right,
-    "-ge": lambda left, right: left >= right,
+    "-eq": operator.eq,
+    "-ne": operator.ne,
+    "-lt": operator.lt,
+    "-le": operator.le,
+    "-gt": operator.gt,
+    "-ge": operator.ge,
 }
 _TIMES = re.compile(r"-(nt|ot)(.*)", re.DOTALL)
 
 
-def evaluate(words: Sequence[str], files: Files) -> bool:
-    """Whether the expression holds; a last word `]` does not count, an empty expression holds."""
+def evaluate(words: Sequence[str], stat: Callable[[str], Stat | None]) -> bool:
+    """Whether the expression holds; a last word `]` does not count, an empty expression holds.
+
+    `stat` tells what stands under a name.
+    """
     if words and words[-1] == "]":
         words = words[:-1]
-    return _Reader(words, files).read(0)
+    return _Reader(words, stat).read(0)
 
 
 class _Reader:
-    def __init__(self, words: Sequence[str], files: Files) -> None:
+    def __init__(self, words: Sequence[str], stat: Callable[[str], Stat | None]) -> None:
         self._words = words
-        self._files = files
+        self._stat = stat
         self._at = 0
 
     def read(self, depth: int) -> bool:
@@ -93,18 +87,18 @@ class _Reader:
         return either or all_so_far
 
     def _comparison(self) -> bool | None:
-        """A test of three words, None if this is none."""
-        left, operator, right = self._words[self._at : self._at + 3]
+        """A test of three words, None if these are not one."""
+        left, test, right = self._words[self._at : self._at + 3]
         value: bool
-        if operator in _STRINGS:
-            value = _STRINGS[operator](_encode(left), _encode(right))
-        elif operator in _NUMBERS:
-            value = _NUMBERS[operator](_signed(left), _signed(right))
-        elif operator in ("-pgt", "-plt"):
+        if test in _STRINGS:
+            value = _STRINGS[test](_encode(left), _encode(right))
+        elif test in _NUMBERS:
+            value = _NUMBERS[test](_signed(left), _signed(right))
+        elif test in ("-pgt", "-plt"):
             skip = _common_prefix(left, right)
             first, second = read_unsigned(left[skip:])[0], read_unsigned(right[skip:])[0]
-            value = first > second if operator == "-pgt" else first < second
-        elif match := _TIMES.fullmatch(operator):
+            value = first > second if test == "-pgt" else first < second
+        elif match := _TIMES.fullmatch(test):
             value = self._compare_times(left, right, match[1] == "nt", _signed(match[2]))
         else:
             return None
@@ -112,27 +106,21 @@ class _Reader:
         return value
 
     def _compare_times(self, left: str, right: str, newer: bool, bias: int) -> bool:
-        first, second = self._files.mtime(left), self._files.mtime(right)
+        first, second = ((stat.mtime if stat else None) for stat in (self._stat(left), self._stat(right)))
         if first is None or second is None:
             return first is not second and (first is None) is not newer
         return first + bias > second if newer else first + bias < second
 
     def _unary(self) -> bool | None:
-        """A test of two words, None if this is none."""
-        operator, operand = self._words[self._at : self._at + 2]
-        value: bool
-        if operator == "-d":
-            value = self._files.kind(operand) == "dir"
-        elif operator == "-e":
-            value = self._files.kind(operand) is not None
-        elif operator == "-f":
-            value = self._files.kind(operand) not in (None, "dir")
-        elif operator == "-s":
-            value = self._files.size(operand) > 0
-        elif operator == "-n":
-            value = operand != ""
-        elif operator == "-z":
-            value = operand == ""
+        """A test of two words, None if these are not one."""
+        test, operand = self._words[self._at : self._at + 2]
+        if test in ("-n", "-z"):
+            value = (operand == "") is (test == "-z")
+        elif test in ("-d", "-e", "-f", "-s"):
+            stat = self._stat(operand)
+            kind = stat.kind if stat else None
+            size = stat.size if stat and kind == "file" else 0
+            value = {"-d": kind == "dir", "-e": stat is not None, "-f": kind not in (None, "dir"), "-s": size > 0}[test]
         else:
             return None
         self._at += 2

@@ -12,12 +12,13 @@ from grammars.spans import SourceSpan
 class MenuWarning:
     """A fault of a menu that does not keep it from being used.
 
-    `code` says what kind of thing it is, for programs; "" where nobody asks.
+    `code` says what kind of thing it is, `subject` which word it is about, for programs; "" where nobody asks.
     """
 
     message: str
     span: SourceSpan | None = None
     code: str = ""
+    subject: str = ""
 
     def __str__(self) -> str:
         return f"{self.span}: {self.message}" if self.span else self.message

@@ -21,13 +21,13 @@ MENUS = {
     "some.txt": MENU,
     "nul.txt": MENU + b"title b\0c\nkernel /k\n",
     "long.txt": MENU + b"# a comment\n" * 300_000,  # 3.6 MB
-    "grub.conf": gzip.compress(MENU),
+    "grub.conf": gzip.compress(MENU, mtime=0),
 }
 DISKS = {
     "zeros.img": bytes(1 << 20),
     "late.img": MENU + bytes(HEAD_BYTES),
     "huge.txt": b"#" * (MENU_LIMIT_BYTES + 1),
-    "packed.gz": gzip.compress(bytes(range(256)) * 64),
+    "packed.gz": gzip.compress(bytes(range(256)) * 64, mtime=0),
 }
 
 

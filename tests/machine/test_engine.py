@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
+from unicorn.x86_const import UC_X86_REG_CR4
 
 from pvboot.machine import engine
 from pvboot.machine.cpuid import cpuid
@@ -37,13 +39,47 @@ def test_register_names(width: int) -> None:
 
 
 def test_cpuid_leaves() -> None:
-    assert cpuid(0)[0] == 1 and cpuid(0x80000000)[0] == 0x80000008
+    assert cpuid(0)[0] == 4 and cpuid(0x80000000)[0] == 0x80000008
+    vendor = b"".join(cpuid(0)[register].to_bytes(4, "little") for register in (1, 3, 2))
+    assert vendor == b"GenuineIntel"
+    levels = [cpuid(4, subleaf)[0] >> 5 & 7 for subleaf in range(5)]
+    assert levels == [1, 1, 2, 3, 0]
     signature = b"".join(value.to_bytes(4, "little") for value in cpuid(0x40000000)[1:])
     assert signature == b"XenVMMXenVMM" and cpuid(0x40000000)[0] >= 0x40000002
     assert cpuid(1)[3] >> 6 & 1 and cpuid(1)[2] >> 31 & 1  # PAE, hypervisor
     assert not cpuid(1)[2] >> 26 & 1 and not cpuid(1)[2] >> 17 & 1  # no XSAVE, no PCID
     assert cpuid(0x80000001)[3] >> 29 & 1  # long mode
     assert cpuid(0x12345678) == (0, 0, 0, 0)
+
+
+# One instruction of each feature that a program may look for in leaf 1 (ecx), and its bit there.
+INSTRUCTIONS = {
+    "lddqu": ("f20ff00c2500200000", 0),
+    "pshufb": ("660f3800c1", 9),
+    "cmpxchg16b": ("480fc70c2500200000", 13),
+    "ptest": ("660f3817c1", 19),
+    "pcmpistri": ("660f3a63c10c", 20),
+    "popcnt": ("f30fb8c1", 23),
+    "pclmulqdq": ("660f3a44c100", 1),
+    "movbe": ("0f38f00c2500200000", 22),
+    "aesenc": ("660f38dcc1", 25),
+    "rdrand": ("0fc7f0", 30),
+}
+
+
+@pytest.mark.parametrize(("code", "bit"), INSTRUCTIONS.values(), ids=INSTRUCTIONS)
+def test_the_engine_executes_just_the_features_of_leaf_1(code: str, bit: int) -> None:
+    cpu = Uc(UC_ARCH_X86, UC_MODE_64)
+    cpu.ctl_set_cpu_model(engine.CPU_MODEL)
+    cpu.mem_map(0, 0x4000)
+    cpu.reg_write(UC_X86_REG_CR4, engine.CR4_ENGINE)
+    cpu.mem_write(0x1000, bytes.fromhex(code) + b"\x90")
+    try:
+        cpu.emu_start(0x1000, 0x1000 + len(code) // 2)
+        executed = True
+    except UcError:
+        executed = False
+    assert executed == bool(cpuid(1)[2] >> bit & 1)
 
 
 @pytest.mark.parametrize(

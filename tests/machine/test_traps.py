@@ -416,14 +416,12 @@ def map_shared_info(guest: Guest) -> int:
     return va
 
 
-@pytest.mark.parametrize("spin", ["pause", "movl $0, %edi; hypercall 17"], ids=["pause", "hypercall"])
+@pytest.mark.parametrize("spin", ["pause", "nop", "movl $0, %edi; hypercall 17"], ids=["pause", "bare", "hypercall"])
 def test_ticks_reach_a_spinning_kernel(spin: str) -> None:
     guest = Guest(64, TIMER64.format(spin=spin))
     guest.poke(DATA_PAGE, 0x10, map_shared_info(guest).to_bytes(8, "little"))
     outcome = guest.run_to_power_off()
     assert outcome.counters["upcalls"] >= 5 and outcome.counters["timer events"] >= 5
-    if spin == "pause":
-        assert outcome.counters["pause stops"] >= 1  # a busy host may make the others due while the handler returns
 
 
 def test_32_bit_upcall_and_iret() -> None:

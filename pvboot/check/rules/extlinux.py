@@ -1,4 +1,4 @@
-"""Rules about configurations of syslinux, extlinux and isolinux; what is said of elilo.conf in the same way, too."""
+"""Rules about configurations of syslinux, extlinux and isolinux, some also about elilo.conf."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
-from pvboot.check.scripted import warnings_of
-from pvboot.grub_errors import shorten
+from pvboot.check.scripted import pass_on, warnings_of
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.extlinux import KEYWORDS
 
 if TYPE_CHECKING:
@@ -20,52 +20,22 @@ WITH_ELILO = ("extlinux", "elilo")
 SHORTEST_TENTHS = 10
 
 
-def _said(subject: Subject, code: str, severity: str | None = None) -> Iterator[Problem]:
-    for warning, entry in warnings_of(subject, code):
-        yield Problem(warning.message, warning.span, entry, severity=severity)
+pass_on(WITH_ELILO, "bad-argument", "error", "an argument that is missing or cannot be read", "number")
+pass_on(WITH_ELILO, "default-out-of-range", "warning", "the default is not an entry", "default", "warning")
+pass_on(DIALECT, "configfile-loop", "error", "menus that read each other without end", "loop")
+pass_on(
+    DIALECT, "missing-config-file", "error", "a menu that another one names is not there", "unread-file", needs="files"
+)
+pass_on(("elilo",), "unknown-command", "warning", "a word that is not a command", "unknown-command")
 
 
-@rule("unknown-command", "warning", "a word that is not a command", dialects=WITH_ELILO)
+@rule("unknown-command", "warning", "a word that is not a command", dialects=DIALECT)
 def unknown_command(subject: Subject) -> Iterator[Problem]:
     """syslinux passes it over without a word."""
     hints = Hints(KEYWORDS)
-    if subject.dialect == "elilo":
-        yield from _said(subject, "unknown-command")
-        return
     for warning, _entry in warnings_of(subject, "unknown-command"):
-        name = warning.message.partition("'")[2].rpartition("'")[0]
-        hint = hints.question(name)
-        yield Problem(f"{name!r} is no keyword of syslinux{hint}", warning.span)
-
-
-@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=WITH_ELILO)
-def bad_argument(subject: Subject) -> Iterator[Problem]:
-    """A number that is none."""
-    return _said(subject, "number")
-
-
-@rule("configfile-loop", "error", "menus that read each other without end", dialects=DIALECT)
-def configfile_loop(subject: Subject) -> Iterator[Problem]:
-    """INCLUDE that leads back to the file it stands in."""
-    return _said(subject, "loop")
-
-
-@rule(
-    "missing-config-file",
-    "error",
-    "a menu that another one wants to read is not there",
-    dialects=DIALECT,
-    needs="files",
-)
-def missing_config_file(subject: Subject) -> Iterator[Problem]:
-    """What INCLUDE and UI name."""
-    return _said(subject, "unread-file")
-
-
-@rule("default-out-of-range", "warning", "the default is no entry", dialects=WITH_ELILO)
-def default_out_of_range(subject: Subject) -> Iterator[Problem]:
-    """DEFAULT or ONTIMEOUT names no label, and no kernel either."""
-    return _said(subject, "default", "warning")
+        question = hints.question(warning.subject)
+        yield Problem(f"{quoted(warning.subject)} is not a keyword of syslinux{question}", warning.span)
 
 
 @rule("timeout-in-tenths", "warning", "a timeout that is much shorter than it looks", dialects=WITH_ELILO)

@@ -1,20 +1,20 @@
-"""Rules about `grub.cfg`: its syntax, and what its script says while it runs."""
+"""Rules about `grub.cfg`: its syntax, and the warnings of its script while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fsdrivers.errors import FsError
-from grammars.grub_cfg import Command, If, Statement
+from grammars.grub_cfg import Command, If, Statement, commands
 from grammars.grub_cfg import Problem as SyntaxProblem
 from pvboot.check.api import Problem, rule
 from pvboot.check.hints import Hints
-from pvboot.check.scripted import commands, warnings_of
+from pvboot.check.scripted import pass_on, warnings_of
 from pvboot.device_names import read_device
 from pvboot.errors import PvbootError
-from pvboot.grub_errors import shorten
-from pvboot.menu.grub_cfg import HypervisorEntryError
+from pvboot.grub_errors import quoted
+from pvboot.menu.grub_cfg import EndlessScriptError, HypervisorEntryError
 from pvboot.menu.grub_env import SIGNATURE
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DIALECT = ("grub.cfg",)
 BLOCK_BYTES = 1024
-NAME_CHARACTERS = 40
 
 # What GRUB 2 has in modules for other systems, other firmware and for looking around; distributions' menus use some.
 _ELSEWHERE = (
@@ -42,12 +41,18 @@ _ELSEWHERE = (
 _GRUB2_ONLY = frozenset(_ELSEWHERE.split())
 
 
-def _all_said(subject: Subject, *codes: str, severity: str | None = None) -> Iterator[Problem]:
-    for warning, entry in warnings_of(subject, *codes):
-        yield Problem(warning.message, warning.span, entry, severity=severity)
-
-
-# --- syntax -----------------------------------------------------------------------------------------------
+_WARNED: Final = (
+    ("bad-argument", "error", "an argument that is missing or cannot be read", "argument", "warning"),
+    ("command-not-allowed-here", "error", "a command that does not act where it stands", "misplaced", "warning"),
+    ("unset-variable", "warning", "a file's name contains a variable that is not set", "unset-variable"),
+    ("configfile-loop", "error", "menus that read each other without end", "loop"),
+    ("no-bls-entries", "error", "blscfg finds no entries", "no-bls-entries", None, "files"),
+    ("missing-config-file", "error", "a menu that another one names is not there", "unread-file", "warning", "files"),
+    ("default-out-of-range", "warning", "the default is not an entry", "default", "warning"),
+    ("fallback-out-of-range", "warning", "a fallback is not an entry", "fallback"),
+)
+for _row in _WARNED:
+    pass_on(DIALECT, *_row)
 
 
 @rule(
@@ -68,26 +73,12 @@ def unknown_command(subject: Subject) -> Iterator[Problem]:
 
     hints = Hints([*COMMANDS, "function", "if", "for", "while", "until"])
     for warning, entry in warnings_of(subject, "unknown-command"):
-        name = warning.message.partition("'")[2].rpartition("'")[0]
-        if name in _GRUB2_ONLY:
-            yield Problem(
-                f"{name!r} is a command that GRUB 2 may have; pvboot skips it", warning.span, entry, severity="note"
-            )
-            continue
-        hint = hints.question(name)
-        yield Problem(f"{shorten(name, NAME_CHARACTERS)!r} is no command of GRUB 2{hint}", warning.span, entry)
-
-
-@rule("bad-argument", "error", "an argument that is missing or cannot be read", dialects=DIALECT)
-def bad_argument(subject: Subject) -> Iterator[Problem]:
-    """A command that does nothing for want of an argument."""
-    return _all_said(subject, "argument", severity="warning")
-
-
-@rule("command-not-allowed-here", "error", "a command that does not act where it stands", dialects=DIALECT)
-def command_not_allowed_here(subject: Subject) -> Iterator[Problem]:
-    """Entries inside of entries, `return` outside of a function."""
-    return _all_said(subject, "misplaced", severity="warning")
+        name = quoted(warning.subject)
+        if warning.subject in _GRUB2_ONLY:
+            message = f"{name} is a command that GRUB 2 may have; pvboot skips it"
+            yield Problem(message, warning.span, entry, severity="note")
+        else:
+            yield Problem(f"{name} is not a command of GRUB 2{hints.question(warning.subject)}", warning.span, entry)
 
 
 @rule("unsupported-in-pv-guest", "warning", "an entry that a PV guest cannot start", dialects=DIALECT)
@@ -102,12 +93,6 @@ def unsupported_in_pv_guest(subject: Subject) -> Iterator[Problem]:
             yield Problem(error.what, found.span, found.index, severity=severity)
 
 
-@rule("unset-variable", "warning", "a file's name contains a variable that is not set", dialects=DIALECT)
-def unset_variable(subject: Subject) -> Iterator[Problem]:
-    """It becomes nothing, and the name another one."""
-    return _all_said(subject, "unset-variable")
-
-
 @rule("script-does-not-end", "error", "the menu's script runs for ever, or grows without end", dialects=DIALECT)
 def script_does_not_end(subject: Subject) -> Iterator[Problem]:
     """GRUB would hang at this place."""
@@ -115,35 +100,11 @@ def script_does_not_end(subject: Subject) -> Iterator[Problem]:
         yield Problem(warning.message, warning.span, entry)
     for found in subject.opened_entries:
         error = subject.loads(found).error
-        if isinstance(error, PvbootError) and "takes too long" in error.what:
+        if isinstance(error, EndlessScriptError):
             yield Problem(error.what, found.span, found.index)
 
 
 # --- other files ------------------------------------------------------------------------------------------
-
-
-@rule("configfile-loop", "error", "menus that read each other without end", dialects=DIALECT)
-def configfile_loop(subject: Subject) -> Iterator[Problem]:
-    """`source` and `configfile` that lead back to where they stand."""
-    return _all_said(subject, "loop")
-
-
-@rule(
-    "missing-config-file",
-    "error",
-    "a menu that another one wants to read is not there",
-    dialects=DIALECT,
-    needs="files",
-)
-def missing_config_file(subject: Subject) -> Iterator[Problem]:
-    """What `source` and `configfile` name; a file that the script tests for before is not missed."""
-    return _all_said(subject, "unread-file", severity="warning")
-
-
-@rule("no-bls-entries", "error", "blscfg finds no entries", dialects=DIALECT, needs="files")
-def no_bls_entries(subject: Subject) -> Iterator[Problem]:
-    """The menu is made of files in loader/entries, and there are none."""
-    return _all_said(subject, "no-bls-entries")
 
 
 def _grubenv(subject: Subject) -> File | FsError | None:
@@ -213,18 +174,3 @@ def _unguarded(statements: Iterable[Statement]) -> Iterator[Statement]:
 def _asks_for_saved(condition: Iterable[Statement]) -> bool:
     words = (word for statement in condition if isinstance(statement, Command) for word in statement.words)
     return any(piece.text == "saved_entry" for word in words for piece in word.pieces)
-
-
-# --- entries ----------------------------------------------------------------------------------------------
-
-
-@rule("default-out-of-range", "warning", "the default is no entry", dialects=DIALECT)
-def default_out_of_range(subject: Subject) -> Iterator[Problem]:
-    """GRUB takes the first entry."""
-    return _all_said(subject, "default", severity="warning")
-
-
-@rule("fallback-out-of-range", "warning", "a fallback is no entry", dialects=DIALECT)
-def fallback_out_of_range(subject: Subject) -> Iterator[Problem]:
-    """Nothing is tried in its place."""
-    return _all_said(subject, "fallback")

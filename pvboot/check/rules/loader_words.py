@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from grammars.grub_cfg import Function
+from grammars.grub_cfg import Function, commands
 from pvboot.check.api import Problem, rule
 from pvboot.check.loaders import loader_of
-from pvboot.check.scripted import commands
 from pvboot.grub_errors import shorten
 
 if TYPE_CHECKING:
