@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-# The readers import some of these only at their first use; then the confined process would have to start again.
-import encodings.utf_16_le  # noqa: F401
 import os
 import sys
 from collections.abc import Callable, Iterable
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
-import pvboot.menu.menu_lst  # noqa: F401
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.light import TYPE_CHECKING
 from pvboot import grub_errors
