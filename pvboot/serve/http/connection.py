@@ -156,7 +156,9 @@ class Connection(web.RequestHandler):
         if not resp.keep_alive:
             if not self._at_end and self.transport is not None and not self._server.stopping:
                 await self._begin_lingering()
-        elif not self._messages:
+        elif self._messages:
+            self._deadline = math.inf
+        else:
             self.waiting, self._head = True, b""
             self._allow(self._server.limits.idle_seconds)
             if self._at_end or self._server.stopping:
