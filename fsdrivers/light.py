@@ -34,6 +34,8 @@ else:
     from _collections import _tuplegetter
     from operator import attrgetter
 
+    WRITTEN_AT = 16  # objects of a class: a method takes the time of so many to be written
+
     Any = BinaryIO = ClassVar = Final = NoReturn = Self = TextIO = TypeAlias = object
 
     class Protocol:
@@ -62,6 +64,7 @@ else:
                 body["_field_defaults"] = {key: body[key] for key in names if key in body}
                 body |= {key: _tuplegetter(at, None) for at, key in enumerate(names)}
                 body["_fields"] = body["__match_args__"] = names
+                body["_first_uses"] = iter(range(WRITTEN_AT))
             body.setdefault("__slots__", ())
             return type.__new__(cls, name, bases, body)
 
@@ -69,8 +72,13 @@ else:
         """As `typing`'s."""
 
         def __new__(cls, *values, **named):
+            names, defaults = cls._fields, cls._field_defaults
+            left = names[len(values) :]
+            if next(cls._first_uses, None) is not None and len(values) <= len(names) and named.keys() <= set(left):
+                given = {**defaults, **named}
+                if given.keys() >= set(left):
+                    return tuple.__new__(cls, (*values, *[given[name] for name in left]))
             owner = next(one for one in cls.__mro__ if "_fields" in one.__dict__)
-            names, defaults = owner._fields, owner._field_defaults
             scope = {f"_{name}": value for name, value in defaults.items()} | {"_new": tuple.__new__}
             parameters = ", ".join([f"{name}=_{name}" if name in defaults else name for name in names])
             exec(f"def __new__(_cls, {parameters}): return _new(_cls, ({', '.join(names)},))", scope)
@@ -178,9 +186,31 @@ else:
         return {name: added[name] for name in added if not (has_hash if name == "__hash__" else name in body)}
 
     def _first_init(fields, frozen):
+        first_uses = iter(range(WRITTEN_AT))
+        names = [one.name for one in fields if one.init]
+
         def first(self, *args, **named):
-            first.cls.__init__ = _write_init(first.cls, fields, frozen)
-            first.cls.__init__(self, *args, **named)
+            if next(first_uses, None) is None or not fill(self, args, named):
+                first.cls.__init__ = _write_init(first.cls, fields, frozen)
+                first.cls.__init__(self, *args, **named)
+
+        def fill(self, args, named):
+            """Whether the arguments are good; what is wrong with others is said by the written method."""
+            given = dict(zip(names, args))  # noqa: B905
+            if len(args) > len(names) or not given.keys().isdisjoint(named) or not named.keys() <= set(names):
+                return False
+            given |= named
+            for one in fields:
+                if one.name not in given:
+                    if one.factory is None and one.default is _MISSING:
+                        if one.init:
+                            return False
+                        continue
+                    given[one.name] = one.factory() if one.factory else one.default
+                object.__setattr__(self, one.name, given[one.name])
+            if hasattr(self, "__post_init__"):
+                self.__post_init__()
+            return True
 
         return first
 

@@ -6,7 +6,7 @@ from fsdrivers import gpt, msdos
 from fsdrivers.api import BlockSource, Volume
 from fsdrivers.errors import FsError
 from fsdrivers.ext2.superblock import looks_like_ext
-from fsdrivers.iso9660.descriptors import looks_like_iso
+from fsdrivers.iso9660 import looks_like_iso
 from fsdrivers.light import dataclass, field
 
 

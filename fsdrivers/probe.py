@@ -5,8 +5,7 @@ from __future__ import annotations
 from fsdrivers.api import BlockSource, Filesystem
 from fsdrivers.errors import NotThisFilesystem, UnknownFilesystem
 from fsdrivers.ext2 import open_ext
-from fsdrivers.iso9660 import open_iso
-from fsdrivers.iso9660.descriptors import looks_like_iso
+from fsdrivers.iso9660 import looks_like_iso, open_iso
 
 ENCRYPTED = "LUKS encrypted volume"
 # (byte offset, magic, name): formats that guests carry and that no driver reads.

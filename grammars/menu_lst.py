@@ -118,26 +118,26 @@ def parse_line(text: str, file: str = "") -> CommandLine | None:
 
 
 # GRUB's reader drops carriage returns before it looks at a backslash, so "\", CR, LF continues a line, too.
-_LOGICAL_LINE = re.compile(r"[^\\\n]*+(?:\\(?:\r*+\n)?+[^\\\n]*+)*+\n?")
-_TYPED_LINE = re.compile(".+", re.DOTALL)
-_STRETCH = re.compile(r"(?P<joint>\\\r*+\n)|(?:[^\\\r\n]|\\(?!\r*+\n))++")
+_LOGICAL_LINE = r"[^\\\n]*+(?:\\(?:\r*+\n)?+[^\\\n]*+)*+\n?"
+_TYPED_LINE = "(?s:.+)"
+_STRETCH = r"(?P<joint>\\\r*+\n)|(?:[^\\\r\n]|\\(?!\r*+\n))++"
 
 
-def _parse(text: str, file: str, line: re.Pattern[str], line_limit: int) -> MenuFile:
+def _parse(text: str, file: str, line: str, line_limit: int) -> MenuFile:
     """Join physical lines as GRUB does, then parse them."""
     kept: list[str] = []
     starts: list[int] = []
     places: list[tuple[int, int, int]] = []
     cut: set[int] = set()
     size, number, lines_left, complete = 0, 1, line_limit, True
-    for match in line.finditer(text.replace("\t", " ")):
+    for match in re.finditer(line, text.replace("\t", " ")):
         raw = match[0]
         if "\\" in raw or "\r" in raw or len(raw) > LINE_LIMIT_BYTES // 4:
             stretches, is_cut = _stretches(raw)
         else:
             body = raw.lstrip(" ")
             stretches, is_cut = [(len(raw) - len(body), body.rstrip("\n"))], False
-        if stretches and stretches[0][1] and (line is _TYPED_LINE or stretches[0][1][0] != "#"):
+        if stretches and stretches[0][1] and (line == _TYPED_LINE or stretches[0][1][0] != "#"):
             complete = lines_left > 0
             if not complete:
                 break
@@ -171,7 +171,7 @@ def _stretches(raw: str) -> tuple[list[tuple[int, str]], bool]:
     found: list[tuple[int, str]] = []
     room = LINE_LIMIT_BYTES
     is_cut = False
-    for match in _STRETCH.finditer(raw):
+    for match in re.finditer(_STRETCH, raw):
         text = " " if match["joint"] else match[0]
         text = text if found else text.lstrip(" ")
         data = text.encode("utf-8", "surrogateescape")

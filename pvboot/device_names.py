@@ -17,7 +17,7 @@ SLICES = tuple("abcdefgh")
 WITH_PARTITIONS = ("hd", "loop")
 PROTOCOLS = ("http", "tftp")
 NETWORK = ("nd", *PROTOCOLS)
-_SERVER = re.compile(r"\((http|tftp)(?:,([^(),/]{1,300}))?\)")
+_SERVER = r"\((http|tftp)(?:,([^(),/]{1,300}))?\)"
 BIOS_HARD_DISK = 0x80  # (0x80) is hd0, (0) is fd0
 
 
@@ -56,7 +56,7 @@ def read_device(text: str, root: Device | None = None, *, loops: bool = False) -
     """
     if not text.startswith("("):
         raise GrubError(grub_errors.BAD_DEVICE_SYNTAX, f"{shorten(first_word(text))!r} does not begin with '('")
-    if loops and (server := _SERVER.match(text)):
+    if loops and text[1:5] in PROTOCOLS and (server := re.match(_SERVER, text)):
         return Device(server[1], server=server[2] or ""), text[server.end() :]
     drive, at = _read_loop(text) if loops and text.startswith("(loop") else _read_drive(text, root)
     device = drive

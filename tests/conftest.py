@@ -29,11 +29,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that share one real Xen run in one process, and begin first: together they take longest."""
-    for item in items:
-        if item.path.is_relative_to(REPOSITORY / "tests" / "xen"):
-            item.add_marker(pytest.mark.xdist_group("xen"))
-    items.sort(key=lambda item: not any(item.iter_markers("xdist_group")))
+    """Begin with the real Xen, whose tests take longest."""
+    items.sort(key=lambda item: not item.path.is_relative_to(REPOSITORY / "tests" / "xen"))
 
 
 @pytest.fixture(scope="session")

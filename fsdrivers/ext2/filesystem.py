@@ -21,6 +21,7 @@ from fsdrivers.tree import TreeFilesystem, check_target_size, decode, is_directo
 # A directory of a million names is 16 to 40 MiB; the limit is on blocks that exist, not on the claimed size.
 MAX_DIRECTORY_BYTES = 256 << 20
 SCAN_BYTES = 1 << 20
+KEPT_INODES = 256  # those of the directories above a path are asked for again and again
 
 
 class ExtFilesystem(TreeFilesystem[Inode]):
@@ -35,6 +36,7 @@ class ExtFilesystem(TreeFilesystem[Inode]):
         self._checksums = Checksums(superblock) if verify and Checksums.are_used(superblock) else None
         self._groups = GroupTable(source, superblock, self._checksums)
         self._large_dir = bool(superblock.incompat & Incompat.LARGE_DIR)
+        self._inodes: dict[int, Inode] = {}
         self._wide_names = not superblock.incompat & Incompat.FILETYPE
 
     @property
@@ -63,9 +65,14 @@ class ExtFilesystem(TreeFilesystem[Inode]):
 
     def inode(self, number: int) -> Inode:
         """Read an inode by number; `Corrupt` for a number outside the file system or a bad checksum."""
-        inode = self._unchecked_inode(number)
-        if self._checksums is not None:
-            self._checksums.check_inode(inode, f"{self.name}: inode {number}")
+        inode = self._inodes.get(number)
+        if inode is None:
+            inode = self._unchecked_inode(number)
+            if self._checksums is not None:
+                self._checksums.check_inode(inode, f"{self.name}: inode {number}")
+            if len(self._inodes) == KEPT_INODES:
+                self._inodes.clear()
+            self._inodes[number] = inode
         return inode
 
     def _unchecked_inode(self, number: int) -> Inode:

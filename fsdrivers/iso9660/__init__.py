@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from fsdrivers.iso9660.filesystem import IsoFilesystem
 
 
+SECTOR_BYTES = 2048
+FIRST_DESCRIPTOR = 16
+MAGIC = b"CD001"
+
+
+def looks_like_iso(source: BlockSource) -> bool:
+    """Whether an ISO 9660 descriptor stands in sector 16."""
+    start = FIRST_DESCRIPTOR * SECTOR_BYTES
+    return source.size >= start + SECTOR_BYTES and source.read_at(start + 1, len(MAGIC)) == MAGIC
+
+
 def open_iso(source: BlockSource) -> IsoFilesystem:
     """Mount an ISO 9660 volume; `NotThisFilesystem`, `Corrupt`, `Unsupported`, `SourceError`.
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, NotThisFilesystem, Unsupported
+from fsdrivers.iso9660 import FIRST_DESCRIPTOR, MAGIC, SECTOR_BYTES, looks_like_iso
 from fsdrivers.iso9660._formats import VolumeDescriptor
 from fsdrivers.light import dataclass
 
-SECTOR_BYTES = 2048
-FIRST_DESCRIPTOR = 16
-MAGIC = b"CD001"
 # Real sets have three to five; without a terminator the set ends at the first sector that is not a descriptor.
 MAX_DESCRIPTORS = 128
 JOLIET_ESCAPES = (b"%/@", b"%/C", b"%/E")
@@ -26,12 +24,6 @@ class VolumeSet:
     joliet_root: bytes | None
     label: str | None
     uuid: str | None
-
-
-def looks_like_iso(source: BlockSource) -> bool:
-    """Whether an ISO 9660 descriptor stands in sector 16."""
-    start = FIRST_DESCRIPTOR * SECTOR_BYTES
-    return source.size >= start + SECTOR_BYTES and source.read_at(start + 1, len(MAGIC)) == MAGIC
 
 
 def read_descriptors(source: BlockSource) -> VolumeSet:

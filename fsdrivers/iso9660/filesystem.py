@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource, File
 from fsdrivers.errors import Corrupt, FsError, SourceError, Unsupported
+from fsdrivers.iso9660 import SECTOR_BYTES
 from fsdrivers.iso9660._formats import SUSP_SP
-from fsdrivers.iso9660.descriptors import SECTOR_BYTES, VolumeSet
+from fsdrivers.iso9660.descriptors import VolumeSet
 from fsdrivers.iso9660.records import SELF, Member, members, parse_record, short_date
 from fsdrivers.iso9660.susp import RockRidge, read_rock_ridge
 from fsdrivers.iso9660.zisofs import ZisofsFile

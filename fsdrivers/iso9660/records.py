@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsdrivers.errors import Corrupt
+from fsdrivers.iso9660 import SECTOR_BYTES
 from fsdrivers.iso9660._formats import DIRECTORY_RECORD, SHORT_DATE
-from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 from fsdrivers.light import dataclass, replace
 
 SELF, PARENT = b"\x00", b"\x01"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fsdrivers.api import BlockSource
 from fsdrivers.errors import Corrupt, require
+from fsdrivers.iso9660 import SECTOR_BYTES
 from fsdrivers.iso9660._formats import (
     RRIP_SL_COMPONENT,
     SUSP_HEADER,
@@ -14,7 +15,6 @@ from fsdrivers.iso9660._formats import (
     RripCompression,
     SuspContinuation,
 )
-from fsdrivers.iso9660.descriptors import SECTOR_BYTES
 from fsdrivers.iso9660.records import short_date
 from fsdrivers.light import dataclass, field
 

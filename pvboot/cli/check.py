@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:

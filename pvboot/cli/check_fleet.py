@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.errors import UsageError
 
 if TYPE_CHECKING:

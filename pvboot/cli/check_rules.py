@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+from fsdrivers.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pvboot.check.model import CheckOptions

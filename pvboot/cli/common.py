@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.safe_text import safe
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.cli.common import print_warnings
 
 if TYPE_CHECKING:

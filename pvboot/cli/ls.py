@@ -6,8 +6,8 @@ import argparse
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.cli.common import add_source_options, complain, open_guest
 from pvboot.safe_text import safe
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import NoReturn
 
+from fsdrivers.light import NoReturn
 from pvboot import __version__
 
 VERBS = ("boot", "menu", "plan", "check", "ls", "cat", "cp", "serve", "completion")

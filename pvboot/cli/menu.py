@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
+from fsdrivers.light import TYPE_CHECKING, Any
 from pvboot.cli.common import add_source_options, complain, open_guest, print_json, print_warnings
 from pvboot.safe_text import safe
 

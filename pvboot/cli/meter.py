@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, TextIO
 
+from fsdrivers.light import Final, TextIO
 from pvboot.fetch.settings import Progress
 from pvboot.safe_text import safe
 

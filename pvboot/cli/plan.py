@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
+from fsdrivers.light import TYPE_CHECKING
 from pvboot.cli.common import add_source_options, net_options, open_guest
 from pvboot.cli.entry_options import add_entry_options, load_options, menu_options
 from pvboot.errors import BootError, UsageError

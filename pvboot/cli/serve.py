@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
-from typing import Any
 
+from fsdrivers.light import Any
 from pvboot.errors import PvbootError, UsageError
 
 HELP = "the netboot server: TFTP and HTTP out of directories and disk images"

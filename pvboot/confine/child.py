@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from fsdrivers.light import Any, NoReturn
 from pvboot.confine import layers
@@ -108,13 +108,17 @@ class KeptLoader(SourceFileLoader):
 
     def __init__(self, name: str, path: str, cached: str) -> None:
         super().__init__(name, path)
-        self._stats = super().path_stats(path)
+        self._source = os.stat(path)
         self._cached = cached
-        self._bytecode = super().get_data(cached)
+        fd = os.open(cached, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._bytecode = os.read(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
 
     def path_stats(self, _path: str) -> Mapping[str, Any]:
         """Those of the source, which tell whether the bytecode is its own."""
-        return self._stats
+        return {"mtime": self._source.st_mtime, "size": self._source.st_size}
 
     def get_data(self, path: str) -> bytes:
         """The bytecode; a module without a valid one is asked for."""
@@ -131,22 +135,24 @@ class Gate:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._kept: dict[str, ModuleSpec] = {}
+        self._kept: dict[str, KeptLoader] = {}
         for name in job.on_demand:
-            package = sys.modules.get(name.rpartition(".")[0])
-            if package is not None and name not in sys.modules:
-                spec = PathFinder.find_spec(name, package.__path__)
-                if spec is not None and isinstance(spec.loader, SourceFileLoader) and spec.cached:
-                    with suppress(OSError):
-                        spec.loader = KeptLoader(name, spec.loader.path, spec.cached)
-                        self._kept[name] = spec
+            package, _, last = name.rpartition(".")
+            spec = getattr(sys.modules.get(package), "__spec__", None)
+            if spec is None or not spec.origin or not spec.cached or name in sys.modules:
+                continue
+            places = (place.rpartition("__init__") for place in (spec.origin, spec.cached))
+            with suppress(OSError):
+                self._kept[name] = KeptLoader(name, *(f"{start}{last}{end}" for start, _, end in places))
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """The module if it is kept; else ask the parent for one that the job may have; others are not there."""
         if name in sys.builtin_module_names:
             return None
         if name in self._kept:
-            return self._kept[name]
+            spec = ModuleSpec(name, self._kept[name], origin=self._kept[name].path)
+            spec.has_location = True
+            return spec
         for module in self._job.on_demand:
             if module == name or module.startswith(f"{name}."):
                 raise ModuleWanted(module)

@@ -6,7 +6,6 @@ it is killed in time; one that cannot even be killed (it sleeps in the kernel) i
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import select
@@ -278,7 +277,7 @@ def start(
     Not for programs with threads.
     """
     if not grants.confined:  # somebody looks for a mistake
-        limits = limits._replace(parse_seconds=math.inf, cpu_seconds=math.inf)
+        limits = limits._replace(parse_seconds=float("inf"), cpu_seconds=float("inf"))
     _left[:] = [pid for pid in _left if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     receive, send = os.pipe()
     sys.stdout.flush()

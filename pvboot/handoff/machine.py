@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CPU_LIMIT_SECONDS: Final = 600.0  # of a guest that nobody watches
 SILENT_SECONDS: Final = 120.0
 SHORTEST_IDLE_SECONDS: Final = 10.0
+WALL_FACTOR: Final = 10
+SHORTEST_WALL_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,21 @@ def run_machine(machine: Machine, options: MachineOptions) -> Outcome:
 
     limit = options.cpu_seconds
     with guest_keyboard(machine.feed, machine.stop) as watched:
-        bounded = RunLimits(limit or CPU_LIMIT_SECONDS, SILENT_SECONDS, idle_limit(limit))
+        bounded = RunLimits(limit or CPU_LIMIT_SECONDS, SILENT_SECONDS, idle_limit(limit), wall_limit(limit))
         return machine.run(RunLimits(limit, None, None) if watched else bounded, options.until)
 
 
 def idle_limit(cpu_limit: float | None) -> float:
     """Seconds of sleep without output: a guest that sleeps uses no CPU, so that a limit of CPU alone never ends it."""
     return SILENT_SECONDS if cpu_limit is None else min(SILENT_SECONDS, max(cpu_limit, SHORTEST_IDLE_SECONDS))
+
+
+def wall_limit(cpu_limit: float | None) -> float:
+    """Seconds by the clock for a guest that nobody watches: one that prints now and then is neither busy nor idle.
+
+    On a busy host a guest gets only a part of a processor, hence the factor.
+    """
+    return max(WALL_FACTOR * (cpu_limit or CPU_LIMIT_SECONDS), SHORTEST_WALL_SECONDS)
 
 
 def store(machine: Machine, p2m: FrameArray, writes: Iterable[Write]) -> None:

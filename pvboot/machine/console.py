@@ -44,8 +44,9 @@ class Console:
 
     @property
     def has_input(self) -> bool:
-        """Whether typed input waits for the guest, or a notification is due for some that is in the ring."""
-        return bool(self._queue) or self._notify_due
+        """Whether typed input could move into the ring, or a notification is due for some that is in it."""
+        room = self._input is None or self._input.used < INPUT_BYTES
+        return self._notify_due or (room and bool(self._queue))
 
     def push(self) -> None:
         """Put typed input into the ring without notifying: for a guest that polls the ring and does nothing else."""

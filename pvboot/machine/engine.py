@@ -8,13 +8,17 @@ What is particular to this engine (version 2.1.4) is kept here:
   other hooks use a written RIP as it is (`ip_bias`).
 - `in` and `out` do not check the privilege level; their hooks stand for the empty bus that Xen shows to a guest.
 - Stopping from another thread may hit the middle of an instruction: only `abandon` does it, and the guest cannot
-  continue after that.  Everything else stops from inside a hook.
+  continue after that.  Everything else stops from inside a hook.  `interrupt` asks the hook of every block of code for
+  that; in Python it would cost more than the guest itself, so it is a few bytes of machine code.
 - The `until` address is looked up through the guest's tables, so it lies in a page of the machine's own.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
+import platform
+import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Protocol
@@ -39,6 +43,9 @@ CR0_PV = 0x8005_0033
 CR4_ENGINE = 0x670
 CR0_TASK_SWITCHED = 8
 SYSCALL_BYTES = 2
+INSTRUCTION_BYTES = 15  # at most
+# The request "drop the translations of a range", with two arguments, as uc_ctl takes it.
+DROP_CODE = uc_const.UC_CTL_TB_REMOVE_CACHE | 2 << 26 | uc_const.UC_CTL_IO_WRITE << 30
 CPU_MODEL = x86_const.UC_CPU_X86_NEHALEM  # the newest whose features all need neither XSAVE nor VEX: see cpuid.py
 NO_EXCEPTION = 0xFFFFFFFF
 
@@ -64,6 +71,32 @@ class Handlers(Protocol):
 
     def on_port(self, port: int) -> None:
         """The guest has used an I/O port."""
+
+
+BLOCK_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p)
+# callback(engine, address, size, flag): return if the byte at `flag` is 0, else go to the address that follows, with
+# the same first argument.  By the host's architecture, for the calling convention of Linux.
+STOP_IF_SET = {
+    "x86_64": bytes.fromhex("803900 7501 c3 ff2500000000"),  # cmpb $0, (%rcx); jne 1f; ret; 1: jmp *0(%rip)
+    "aarch64": bytes.fromhex("64004039 44000035 c0035fd6 50000058 00021fd6"),
+    # ldrb w4, [x3]; cbnz w4, 1f; ret; 1: ldr x16, 2f; br x16; 2:
+}
+
+
+def native_stop(stop_function: int) -> mmap.mmap | None:
+    """The callback as machine code that calls `stop_function`; None if this host needs one in Python."""
+    code = STOP_IF_SET.get(platform.machine()) if sys.platform == "linux" else None
+    if code is None:
+        return None
+    try:
+        page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    except OSError:
+        return None
+    page.write(code + stop_function.to_bytes(8, sys.byteorder))
+    if platform.machine() == "aarch64":
+        start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        ctypes.CDLL("libgcc_s.so.1").__clear_cache(ctypes.c_void_p(start), ctypes.c_void_p(start + len(code) + 8))
+    return page
 
 
 class RegisterBatch:
@@ -187,6 +220,8 @@ class Engine:
         self.ids = register_ids(self.width)
         self.ip_bias = 0
         self.failure: BaseException | None = None
+        self._interrupted = ctypes.c_uint8()
+        self.abandoned = False
         self.handle = self._uc._uch
         self._one = ctypes.c_uint64()
         self._one_pointer = ctypes.byref(self._one)
@@ -230,6 +265,15 @@ class Engine:
         """Drop all translations."""
         self._uc.ctl(uc_const.UC_CTL_TLB_FLUSH, uc_const.UC_CTL_IO_WRITE)
 
+    def drop_code(self, address: int, size: int) -> None:
+        """Drop what was translated from code at a virtual address, at most to the end of its page."""
+        if uclib.uc_ctl(self.handle, DROP_CODE, ctypes.c_uint64(address), ctypes.c_uint64(address + size - 1)):
+            raise MachineError("the CPU engine cannot drop translated code", found=hex(address))
+
+    def drop_all_code(self) -> None:
+        """Drop all translated code."""
+        self._uc.ctl_flush_tb()
+
     def set_task_switched(self, on: bool) -> None:
         """CR0.TS: the next floating-point instruction faults."""
         self.write("cr0", CR0_PV | CR0_TASK_SWITCHED if on else CR0_PV)
@@ -260,12 +304,23 @@ class Engine:
         add(uc_const.UC_HOOK_INSN, self._on_cpuid, None, 1, 0, x86_const.UC_X86_INS_CPUID)
         add(uc_const.UC_HOOK_INSN, self._on_in, None, 1, 0, x86_const.UC_X86_INS_IN)
         add(uc_const.UC_HOOK_INSN, self._on_out, None, 1, 0, x86_const.UC_X86_INS_OUT)
+        self._add_block_hook()
 
-    def add_block_hook(self, address: int, callback: Callable[[], None]) -> None:
-        """Call back whenever a block of code starts at this virtual address."""
-        self._uc.hook_add(
-            uc_const.UC_HOOK_BLOCK, lambda uc, at, size, user: self._guarded(callback), None, address, address
-        )
+    def _add_block_hook(self) -> None:
+        """Let every block begin by looking whether `interrupt` was called."""
+        code = native_stop(ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value or 0)
+        if code is None:
+            self._block_hook: Any = BLOCK_CALLBACK(lambda *arguments: self._interrupted.value and self._uc.emu_stop())
+            address = ctypes.cast(self._block_hook, ctypes.c_void_p)
+        else:
+            self._block_hook = code
+            address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+        whole = (ctypes.c_uint64(1), ctypes.c_uint64(0))
+        flag = ctypes.byref(self._interrupted)
+        kind = ctypes.c_int(uc_const.UC_HOOK_BLOCK)
+        status = uclib.uc_hook_add(self.handle, ctypes.byref(ctypes.c_size_t()), kind, address, flag, *whole)
+        if status:
+            raise MachineError("the CPU engine refuses a hook", found=f"status {status}")
 
     # --- running
 
@@ -274,6 +329,7 @@ class Engine:
 
         Raises what a handler raised, else EngineFaultError if the engine cannot go on.
         """
+        self._interrupted.value = 0
         error: Exception | None = None
         try:
             self._uc.emu_start(address, self._until, count=count)
@@ -284,6 +340,14 @@ class Engine:
             raise failure
         if error is not None:
             raise EngineFaultError(str(error)) from error
+
+    def step(self, address: int) -> None:
+        """Execute one instruction; raises as `run` does.
+
+        The block in which the engine stopped before would run on to its end: drop it.
+        """
+        self.drop_code(address, INSTRUCTION_BYTES)
+        self.run(address, count=1)
 
     def snapshot(self) -> Any:
         """All registers, to come back to with `restore`."""
@@ -297,8 +361,13 @@ class Engine:
         """Stop after the current instruction; from inside a hook only."""
         self._uc.emu_stop()
 
+    def interrupt(self) -> None:
+        """Stop before the next block of code begins (any thread).  The guest's state is exact then."""
+        self._interrupted.value = 1
+
     def abandon(self) -> None:
         """Stop from another thread, for good: the guest's state is not exact afterwards."""
+        self.abandoned = True
         self._uc.emu_stop()
 
     def _guarded(self, handler: Callable[..., None], *arguments: int) -> None:

@@ -160,9 +160,6 @@ class Mmu:
             return 0
         if old:
             self._frames.put_type(old)
-        if domain.on_first_new_base is not None:
-            domain.on_first_new_base(mfn)
-            domain.on_first_new_base = None
         return 0
 
     def _new_user_base(self, mfn: int) -> int:
@@ -193,6 +190,7 @@ class Mmu:
         if source is not None and not frames.owns(source):
             return -errno.EINVAL
         memory[mfn] = 0 if source is None else memory[source]
+        frames.code.written(mfn)
         return 0
 
     # --- descriptors

@@ -13,13 +13,14 @@ from pvboot.machine.space import WalkStep
 class RunLimits:
     """Bounds of one run.  CPU seconds are those of the thread that runs the guest.
 
-    `silent_seconds`: CPU time without console output; `idle_seconds`: time the guest spends asleep without any.
-    None means no bound.
+    `silent_seconds`: CPU time without console output; `idle_seconds`: time the guest spends asleep without any;
+    `wall_seconds`: time by the clock, whatever the guest does.  None means no bound.
     """
 
     cpu_seconds: float | None = 60.0
     silent_seconds: float | None = 30.0
     idle_seconds: float | None = 30.0
+    wall_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Outcome:
     """The end of a run.
 
     reason: poweroff, reboot, suspend, crash, watchdog (the guest's shutdown), until (the pattern was seen), cpu-limit,
-    silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by `Machine.stop`).
-    `first_hypercall`, `first_console`: CPU seconds from the first run on.
+    time-limit, silent, halted (nothing can wake the guest), fault (the CPU engine cannot go on), stopped (by
+    `Machine.stop`).  `first_hypercall`, `first_console`: CPU seconds from the first run on.
     """
 
     reason: str

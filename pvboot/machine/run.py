@@ -23,7 +23,6 @@ from pvboot.machine.hypervisor import (
 )
 from pvboot.machine.kernel_log import kernel_log
 from pvboot.machine.outcome import Outcome, Report, RunLimits
-from pvboot.machine.pauses import PAUSE, PauseSearch
 from pvboot.machine.tables import GUEST
 from pvboot.machine.traps import Traps
 from pvboot.machine.watcher import Watcher
@@ -48,9 +47,6 @@ class Runner:
         self.traps.connect(self.engine)
         self.engine.add_hooks()
         domain.cpu = self.engine
-        self._pauses = PauseSearch(domain.memory)
-        self._hook_pauses(context.cr3_mfn)
-        domain.on_first_new_base = self._hook_pauses
         self._finished = False
         self._used_cpu = 0.0
 
@@ -96,11 +92,6 @@ class Runner:
         engine.write("sp", domain.hypervisor.entry_va + ENTRY_FRAME_OFFSET)
         self._resume_at = domain.hypervisor.entry_va
 
-    def _hook_pauses(self, root: int) -> None:
-        for site in self._pauses.sites(root):
-            # The engine ends a block at `pause`; the next one starts behind it.
-            self.engine.add_block_hook(site + len(PAUSE), self.traps.on_pause)
-
     # --- running
 
     def run(self, limits: RunLimits, until: bytes | None) -> Outcome:
@@ -145,9 +136,8 @@ class Runner:
         """The engine has stopped and the guest is to go on: do what could not be done inside a hook."""
         domain = self.domain
         if domain.abort_reason:
-            # The watcher had to stop it, perhaps in the middle of an instruction.
             domain.ending = Ending(domain.abort_reason)
-            self._finished = True
+            self._finished = self._finished or self.engine.abandoned
         elif address == self._until_va:
             raise GuestCrashError("the guest jumped into the hypervisor's entry page")
         elif self.traps.wants_step is not None:
@@ -177,7 +167,7 @@ class Runner:
         domain.flush()
         traps.step_failed = False
         try:
-            self.engine.run(self.engine.read("ip"), count=1)
+            self.engine.step(self.engine.read("ip"))
         finally:
             memory.words[slot] = entry
             domain.flush()
@@ -205,6 +195,7 @@ class Runner:
         counters = dict(domain.counters)
         counters.update(domain.frames.counters)
         counters["timer events"] = domain.timer.fired
+        counters["frames of changed code"] = domain.code.dropped
         counters["xenstore requests"] = domain.xenstore.requests
         outcome = Outcome(
             reason=ending.reason,

@@ -1,8 +1,8 @@
 """The thread beside a running guest: timer kicks and limits.
 
-It never stops the guest in the middle: a due tick only sets the upcall byte, which the guest sees when it next enables
-events, and a limit sets a flag that the next hypercall, trap or pause obeys.  Only a guest that does none of these
-for a while is stopped for good.
+It never stops the guest in the middle of an instruction: a due tick, typed input or a limit interrupts it where its
+next block of code begins.  A tick also sets the upcall byte, which a guest that has masked events sees when it enables
+them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Watcher(threading.Thread):
         self._engine = engine
         self._limits = limits
         self._done = threading.Event()
+        self._start = time.monotonic()
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._start_cpu = time.clock_gettime(self._clock)
         self._base_cpu = domain.cpu_seconds()
@@ -53,6 +54,8 @@ class Watcher(threading.Thread):
                 aborted_at = used if aborted_at is None else aborted_at
                 if used - aborted_at > ABANDON_SECONDS:
                     self._engine.abandon()
+                else:
+                    self._engine.interrupt()
             elif stuck:
                 self._kick()
 
@@ -61,6 +64,7 @@ class Watcher(threading.Thread):
         self._domain.console.push()
         if self._domain.console.has_input or (due is not None and self._domain.clock.now() > due + KICK_AFTER_NS):
             self._domain.vcpu.raise_upcall()
+            self._engine.interrupt()
 
     def _exceeded(self) -> str:
         """The reason to end the run, or nothing."""
@@ -68,6 +72,8 @@ class Watcher(threading.Thread):
         used = time.clock_gettime(self._clock) - self._start_cpu
         if limits.cpu_seconds is not None and used > limits.cpu_seconds:
             return "cpu-limit"
+        if limits.wall_seconds is not None and time.monotonic() - self._start > limits.wall_seconds:
+            return "time-limit"
         silent = self._base_cpu + used - domain.console_cpu_seconds
         if limits.silent_seconds is not None and silent > limits.silent_seconds:
             return "silent"

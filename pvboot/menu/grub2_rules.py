@@ -10,12 +10,12 @@ from fsdrivers.light import replace
 from pvboot.device_names import PROTOCOLS, WITH_PARTITIONS, Device
 
 _MAXIMUM = (1 << 64) - 1
-_NEEDS_BACKSLASH = re.compile(r"(\\x[0-9A-Fa-f]{2})|([\\'\"])")
-_DEVICE = re.compile(r"(hd|fd|cd)([0-9]{0,3})")
-_XEN_DISK = re.compile(r"(?:xen/)?(?:xvd|sd|hd|vd)([a-h])")
+_NEEDS_BACKSLASH = r"(\\x[0-9A-Fa-f]{2})|([\\'\"])"
+_DEVICE = r"(hd|fd|cd)([0-9]{0,3})"
+_XEN_DISK = r"(?:xen/)?(?:xvd|sd|hd|vd)([a-h])"
 _NO_LOOPS: Mapping[str, Device] = MappingProxyType({})
-_SERVER = re.compile(r"[^(),/]{0,300}")
-_PARTITION = re.compile(r"(msdos|gpt)?([0-9]{1,3})")
+_SERVER = r"[^(),/]{0,300}"
+_PARTITION = r"(msdos|gpt)?([0-9]{1,3})"
 
 
 def read_unsigned(text: str) -> tuple[int, bool]:
@@ -50,7 +50,7 @@ def join_arguments(words: Sequence[str]) -> str:
 
 
 def _quote(word: str) -> str:
-    quoted = _NEEDS_BACKSLASH.sub(lambda match: match[1] or "\\" + match[2], word)
+    quoted = re.sub(_NEEDS_BACKSLASH, lambda match: match[1] or "\\" + match[2], word)
     return f'"{quoted}"' if " " in word else quoted
 
 
@@ -67,20 +67,20 @@ def read_device_name(text: str, loops: Mapping[str, Device] = _NO_LOOPS) -> Devi
     if text == "pxe":  # what GRUB calls the server that it was started from
         return Device("tftp")
     if name in PROTOCOLS:
-        return Device(name, server=number) if _SERVER.fullmatch(number) else None
+        return Device(name, server=number) if re.fullmatch(_SERVER, number) else None
     device = loops.get(name) or _read_drive(name)
     if device is None or not comma:
         return device
-    partition = _PARTITION.fullmatch(number)
+    partition = re.fullmatch(_PARTITION, number)
     if partition is None or device.kind not in WITH_PARTITIONS or not 1 <= int(partition[2]) <= 255:
         return None
     return replace(device, partition=int(partition[2]) - 1, scheme=partition[1])
 
 
 def _read_drive(name: str) -> Device | None:
-    if match := _DEVICE.fullmatch(name):
+    if match := re.fullmatch(_DEVICE, name):
         return Device(match[1], int(match[2] or 0))
-    if match := _XEN_DISK.fullmatch(name):
+    if match := re.fullmatch(_XEN_DISK, name):
         return Device("hd", ord(match[1]) - ord("a"))
     return None
 

@@ -25,7 +25,7 @@ from pvboot.menu.grub_script import Call, Exhausted, Handler, Interpreter, Level
 FILE_DEPTH_LIMIT = 10  # files that read files
 ENTRY_LIMIT = 20_000
 
-_LOOP_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+_LOOP_NAME = r"[A-Za-z0-9_.+-]{1,64}"
 _SEARCH = (
     "f/file l/label u/fs-uuid s/set? n/no-floppy efidisk-only root-dev-only h/hint= hint-ieee1275= hint-bios= "
     "hint-baremetal= hint-efi= hint-arc="
@@ -282,7 +282,7 @@ def _loopback(call: Call) -> int:
     name = call.args[0]
     if "delete" in call.options:
         return 0 if loops.pop(name, None) else 1
-    if not _LOOP_NAME.fullmatch(name) or read_device_name(name) is not None:
+    if not re.fullmatch(_LOOP_NAME, name) or read_device_name(name) is not None:
         return call.fail(f"{quoted(name)} cannot be the name of a loop")
     found = disks.resolve(call.args[1], call.run.environment.place)
     loops.pop(name, None)

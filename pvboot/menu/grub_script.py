@@ -24,7 +24,7 @@ VALUE_LIMIT = 64 << 10  # characters of a word
 WARNING_LIMIT = 1000
 BYTES_A_STEP = 64
 
-_BLANKS = re.compile("[ \t\r\n]+")
+_BLANKS = "[ \t\r\n]+"
 _SPECIAL = frozenset("#*@")
 
 
@@ -390,7 +390,7 @@ class Interpreter:
         split: list[str] = []
         for value in values:
             if value:
-                split += [word for word in _BLANKS.split(value) if word]
+                split += [word for word in re.split(_BLANKS, value) if word]
         return split
 
     def value(self, name: str) -> str:

@@ -37,7 +37,7 @@ _NUMBERS: dict[str, Callable[[int, int], bool]] = {
     "-gt": operator.gt,
     "-ge": operator.ge,
 }
-_TIMES = re.compile(r"-(nt|ot)(.*)", re.DOTALL)
+_TIMES = r"(?s:-(nt|ot)(.*))"
 
 
 def evaluate(words: Sequence[str], stat: Callable[[str], Stat | None]) -> bool:
@@ -98,7 +98,7 @@ class _Reader:
             skip = _common_prefix(left, right)
             first, second = read_unsigned(left[skip:])[0], read_unsigned(right[skip:])[0]
             value = first > second if test == "-pgt" else first < second
-        elif match := _TIMES.fullmatch(test):
+        elif match := re.fullmatch(_TIMES, test):
             value = self._compare_times(left, right, match[1] == "nt", _signed(match[2]))
         else:
             return None

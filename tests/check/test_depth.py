@@ -17,7 +17,7 @@ DEPTH = {"no-plan", "plan-made", "does-not-start", "started"}
 
 
 @pytest.mark.parametrize(("memory", "expected"), [(64, {"plan-made"}), (None, {"plan-made"}), (3, {"no-plan"})])
-def test_a_plan_is_made_or_the_reason_is_told(tmp_path: Path, memory: int | None, expected: set[str]) -> None:
+def test_a_plan_is_made_or_the_reason_given(tmp_path: Path, memory: int | None, expected: set[str]) -> None:
     found = check(plant(tmp_path, GUEST), depth="plan", memory_mib=memory)
     assert rules_of(found) & DEPTH == expected
     (finding,) = of(found, *expected)
@@ -45,7 +45,7 @@ def test_an_entry_is_run_until_its_first_line(tmp_path: Path, kernel: bytes) -> 
     assert (started.severity, started.line) == ("note", 5)
 
 
-def test_the_layers_that_cannot_hold_are_told_once(tmp_path: Path) -> None:
+def test_the_layers_that_cannot_hold_are_named_once(tmp_path: Path) -> None:
     menu = ENTRY + ENTRY.partition("timeout 5\n")[2].replace("title one", "title two")
     found = check(plant(tmp_path, {**GUEST, "boot/grub/menu.lst": menu}), depth="run", memory_mib=64)
     assert [finding.entry for finding in of(found, "started")] == [0, 1]
@@ -83,7 +83,7 @@ def test_only_files_that_cannot_be_written_go_into_the_child(tmp_path: Path) -> 
         assert not {report.fileno(), both.fileno()} & kept
 
 
-def test_the_command_line_runs_and_tells(run_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_line_runs_and_reports(run_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     plant(tmp_path, GUEST)
     done = run_cli("check", "--run", "--memory", "64M", "--limit", "20", "--until", "hello", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

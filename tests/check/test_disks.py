@@ -138,7 +138,7 @@ def test_a_kernel_on_a_volume_that_cannot_be_read(tmp_path: Path, content: bytes
     assert rules_of(check(image), "error") == {expected}
 
 
-def test_such_a_volume_beside_the_guest_is_nothing(tmp_path: Path) -> None:
+def test_an_unreadable_volume_beside_the_guest_is_not_mentioned(tmp_path: Path) -> None:
     first = ext_with(tmp_path, "boot/grub/menu.lst", menu_lst(root="(hd0,0)"))
     image = two_partitions(tmp_path / "whole.img", first, b"LUKS\xba\xbe" + bytes(8192))
     assert not rules_of(check(image)) & {"encrypted-volume", "unreadable-filesystem"}

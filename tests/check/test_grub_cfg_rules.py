@@ -71,7 +71,7 @@ def test_every_syntax_error_counts_not_the_first_alone(tmp_path: Path) -> None:
     assert [line for line, _column in about(tmp_path, "syntax-error", text)] == [1, 7]
 
 
-def test_a_limit_of_ours_is_no_error_of_the_menu(tmp_path: Path) -> None:
+def test_a_limit_of_ours_is_not_an_error_of_the_menu(tmp_path: Path) -> None:
     text = "".join(f"menuentry 'Linux {n}' {{\n linux /boot/k a b c d e f g h\n}}\n" for n in range(5000))
     findings = check(plant(tmp_path, {"boot/grub/grub.cfg": text, "boot/k": TINY64}), depth="text")
     found = of(findings, "syntax-error")

@@ -83,7 +83,7 @@ def test_members_of_an_archive_without_a_trailer_count_but_it_is_damaged() -> No
     assert "init" in found.names and found.problem is not None
 
 
-def test_what_is_no_archive_is_not_judged() -> None:
+def test_anything_but_an_archive_is_not_judged() -> None:
     found = read(b"\x7fELF" + bytes(5000))
     assert (found.names, found.complete, found.problem) == (set(), False, None)
 

@@ -14,15 +14,10 @@ from tests.check.test_initrd import PACKERS, newc
 from tests.oracle.images import CODECS, NoteValue, TinyKernel, bzimage, patch
 
 VERSION = "6.1.0-50-amd64"
-KERNEL_RULES = {
-    "not-a-kernel",
-    "not-a-pv-kernel",
-    "inconsistent-notes",
-    "no-pae",
-    "arch-mismatch",
-    "unsupported-compression",
-    "truncated-file",
-}
+_KERNEL_RULES = (
+    "not-a-kernel not-a-pv-kernel inconsistent-notes no-pae arch-mismatch unsupported-compression truncated-file"
+)
+KERNEL_RULES = set(_KERNEL_RULES.split())
 
 
 def found(tmp_path: Path, kernel: bytes, target: str | None = None) -> set[str]:
@@ -125,7 +120,7 @@ def about(tmp_path: Path, args: str, kernel: bytes | None = None, **options: Any
         ("root=/dev/xvda1 console=hvc0 " + "x" * 8170, {"cmdline-too-long", "libxl-item-too-long"}),
     ],
 )
-def test_what_a_kernel_is_told(tmp_path: Path, args: str, expected: set[str]) -> None:
+def test_the_arguments_of_a_kernel(tmp_path: Path, args: str, expected: set[str]) -> None:
     name = "boot/extlinux/extlinux.conf"  # lines of any length
     text = f"TIMEOUT 50\nDEFAULT a\nLABEL a\nKERNEL /boot/k\nAPPEND {args}\n"
     tree = plant(tmp_path, {name: text, "boot/k": linux(VERSION)})
@@ -148,13 +143,13 @@ def test_the_console_of_the_first_ports_to_xen(tmp_path: Path, version: str, exp
 
 
 @pytest.mark.parametrize(("default", "severity"), [(0, "warning"), (1, "error")])
-def test_a_memory_test_that_nobody_boots_is_no_error(tmp_path: Path, default: int, severity: str) -> None:
+def test_a_memory_test_that_nobody_boots_is_not_an_error(tmp_path: Path, default: int, severity: str) -> None:
     text = menu_lst().replace("default 0", f"default {default}") + "title test\nkernel /boot/memtest86+.bin\n"
     tree = plant(tmp_path, {"boot/grub/menu.lst": text, "boot/k": TINY64, "boot/memtest86+.bin": bytes(5000)})
     assert [finding.severity for finding in of(check(tree), "not-a-kernel")] == [severity]
 
 
-def test_kernels_that_are_not_linux_are_not_told_about_hvc0(tmp_path: Path) -> None:
+def test_kernels_other_than_linux_need_no_hvc0(tmp_path: Path) -> None:
     assert about(tmp_path, "root=/dev/sda1", TINY64) == set()
 
 
@@ -235,7 +230,7 @@ def test_a_kernel_without_a_version_is_not_judged(tmp_path: Path) -> None:
     assert inside(tmp_path, newc({BLKFRONT.replace("50", "51"): b""}), ON_DISK, kernel) == set()
 
 
-def test_an_elf_kernel_tells_its_version_in_its_banner(tmp_path: Path) -> None:
+def test_the_version_in_the_banner_of_an_elf_kernel(tmp_path: Path) -> None:
     banner = b"Linux version 6.1.0-50-amd64 (somebody@somewhere) #1 SMP\0"
     kernel = TinyKernel(notes={"GUEST_OS": "linux"}, code=banner).build()
     assert inside(tmp_path, newc({BLKFRONT.replace("50", "51"): b""}), {}, kernel) == {"module-version-mismatch"}
@@ -248,7 +243,7 @@ def test_a_cut_ramdisk(tmp_path: Path, codec: str) -> None:
     assert inside(tmp_path / "cut", whole[:-60], {}) == {"damaged-initrd"}
 
 
-def test_a_ramdisk_that_is_no_archive_is_the_kernels_own_matter(tmp_path: Path) -> None:
+def test_a_ramdisk_that_is_not_an_archive_is_the_kernels_own_matter(tmp_path: Path) -> None:
     assert inside(tmp_path, b"a module of some other system" * 100, ON_DISK) == set()
 
 
@@ -299,5 +294,5 @@ def test_kernels_as_they_are_shipped(
     assert found(tmp_path, parts(part).read_bytes(), "xen=4.17,loader=pygrub") == expected
 
 
-def test_a_header_with_a_version_beyond_the_file_is_no_trap(tmp_path: Path) -> None:
+def test_a_header_with_a_version_beyond_the_file_is_harmless(tmp_path: Path) -> None:
     assert found(tmp_path, patch(linux(VERSION), 0x20E, "H", 0xFFFF)) == set()

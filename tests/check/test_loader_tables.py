@@ -17,19 +17,11 @@ from tests.libxl.pygrub.conftest import Loader, pygrub
 
 __all__ = ["pygrub"]
 
-FEATURES = (
-    "64bit",
-    "metadata_csum",
-    "metadata_csum,metadata_csum_seed",
-    "inline_data",
-    "large_dir",
-    "casefold",
-    "bigalloc",
-    "meta_bg",
-    "encrypt",
-    "ea_inode",
-    "mmp",
+_FEATURES = (
+    "64bit metadata_csum metadata_csum,metadata_csum_seed inline_data large_dir casefold bigalloc meta_bg encrypt "
+    "ea_inode mmp"
 )
+FEATURES = tuple(_FEATURES.split())
 
 
 def image_with(folder: Path, features: str, block_bytes: int) -> Path:

@@ -88,7 +88,7 @@ def test_what_cannot_be_opened_is_an_error(url: str, error: type[Exception], mes
         open_remote(url)
 
 
-def test_an_empty_object_and_a_directory_are_no_images() -> None:
+def test_an_empty_object_and_a_directory_are_not_images() -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/folder/empty.img", b"")
     for name in ("memory://folder/empty.img", "memory://folder"):

@@ -143,7 +143,7 @@ def test_a_menu_in_utf_16_is_not_read_as_words(tmp_path: Path) -> None:
     assert {finding.rule for finding in check_source(str(menu), CheckOptions()).findings} == {"encoding", "no-entries"}
 
 
-def test_a_file_with_a_menus_name_is_no_disk_whatever_it_holds(tmp_path: Path) -> None:
+def test_a_file_with_a_menus_name_is_not_a_disk_whatever_it_holds(tmp_path: Path) -> None:
     menu = tmp_path / "menu.lst"
     menu.write_bytes(b"title \x1b[2J\x1b[1m\nhalt\n\0\n")
     rules = {finding.rule for finding in check_source(str(menu), CheckOptions()).findings}

@@ -114,7 +114,7 @@ def test_a_menu_inside_of_an_image_is_named_with_the_image() -> None:
     assert render(SourceResult("x.img", (finding,))).startswith("x.img: (hd0,0)/boot/grub/menu.lst:1:1: error: bad")
 
 
-def test_a_source_that_cannot_be_checked_is_told_and_counted() -> None:
+def test_a_source_that_cannot_be_checked_is_shown_and_counted() -> None:
     text = render(SourceResult("x.img", error=SourceError("x.img: broken", "corrupt", 3)))
     assert text == "not checked: x.img: broken\n1 source, 1 not checked: 0 errors, 0 warnings, 0 notes\n"
 
@@ -182,7 +182,7 @@ def test_severity_leaves_out_and_does_not_forgive(run_cli, menus) -> None:  # ty
     assert [finding["rule"] for finding in document["sources"][0]["findings"]] == ["relative-path"]
 
 
-def test_json_tells_of_sources_that_cannot_be_checked(run_cli, menus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_json_has_the_sources_that_cannot_be_checked(run_cli, menus, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     done = run_cli("check", "--format", "json", tmp_path / "nothing", *menus(LINUX))
     first, second = json.loads(done.stdout)["sources"]
     assert done.returncode == 3

@@ -49,6 +49,12 @@ def test_sleeping_for_ever_is_silent() -> None:
     assert outcome.reason == "silent"
 
 
+def test_printing_between_sleeps_is_bounded_by_the_clock() -> None:
+    source = 'start: say text, 2\n movl $1, %edi\n hypercall 29\n jmp start\n text: .ascii "x\\n"'
+    outcome = Guest(64, source).run(RunLimits(cpu_seconds=20, wall_seconds=0.5))
+    assert outcome.reason == "time-limit" and not outcome.ok
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("code", "reason"), [(0, "poweroff"), (1, "reboot"), (2, "suspend"), (3, "crash"), (4, "watchdog"), (77, "crash")]
@@ -95,6 +101,33 @@ def test_typed_input_reaches_a_guest_that_only_polls() -> None:
     guest.run_to_power_off()
     typist.join()
     assert guest.printed == b"> k "
+
+
+def test_more_input_than_the_ring_holds_does_not_keep_a_guest_from_running() -> None:
+    guest = Guest(64, "start: movl $100000, %ecx\n again: pause\n decl %ecx\n jnz again\n shutdown 0")
+    guest.machine.feed(b"x" * 3000)
+    guest.run_to_power_off()
+
+
+EATER = """
+    start:
+        movq data, %rbx
+    wait:
+        movl 3076(%rbx), %eax       # in_prod
+        subl 3072(%rbx), %eax       # in_cons
+        addl %eax, 3072(%rbx)
+        addl %eax, data + 8
+        cmpl $5000, data + 8
+        jb wait
+        shutdown 0
+"""
+
+
+def test_the_ring_is_filled_as_the_guest_consumes() -> None:
+    guest = Guest(64, EATER)
+    guest.poke(DATA_PAGE, 0, guest.layout.va_of(guest.layout.segment("console").pfn).to_bytes(8, "little"))
+    guest.machine.feed(b"x" * 5000)
+    guest.run_to_power_off()
 
 
 def test_a_run_is_stopped_from_another_thread() -> None:

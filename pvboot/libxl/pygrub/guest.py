@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-# The readers import some of these only at their first use; then the confined process would have to start again.
-import encodings.utf_16_le  # noqa: F401
 import os
 import sys
 from collections.abc import Callable, Iterable
 
 import fsdrivers.partitions
 import fsdrivers.probe  # noqa: F401
-import pvboot.menu.menu_lst  # noqa: F401
-from fsdrivers import errors as fs_errors
 from fsdrivers.api import BlockSource, File, Volume
 from fsdrivers.light import TYPE_CHECKING
 from pvboot import grub_errors
@@ -23,7 +19,7 @@ from pvboot.grub_errors import GrubError
 from pvboot.libxl.deliver import Outputs, deliver
 from pvboot.libxl.pygrub.options import Options
 from pvboot.menu.dialects import GRUB_CFG, MENU_LST, MenuContext, dialect_of
-from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load
+from pvboot.menu.discovery import MENU_LIMIT_BYTES, find, load, open_path
 from pvboot.menu.loads import EntryLoads, GrubPolicy, NamedFile, entry_loads
 from pvboot.menu.model import Entry, Menu
 from pvboot.safe_text import safe
@@ -201,17 +197,8 @@ def _boot_by_hand(
 def _named_files(devices: Devices, options: Options) -> tuple[File, list[File]]:
     """Open --kernel and --ramdisk on the first file system that has the kernel."""
     assert options.kernel is not None
-    problem: Exception = BootError("no file system", where=devices.source_name)
-    for device in devices.candidates():
-        try:
-            filesystem = devices.mount(device)
-            kernel = filesystem.open(options.kernel)
-        except fs_errors.FsError as err:
-            if not isinstance(problem, fs_errors.NotFound):
-                problem = err
-            continue
-        return kernel, [filesystem.open(options.ramdisk)] if options.ramdisk else []
-    raise problem
+    device, kernel = open_path(devices, options.kernel)
+    return kernel, [devices.mount(device).open(options.ramdisk)] if options.ramdisk else []
 
 
 def open_entry(devices: Devices, menu: Menu, entry: Entry) -> tuple[File, list[File], bytes]:

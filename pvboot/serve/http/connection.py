@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # closing at once would reset the connection and take the answer with it.
 _LINGER_BYTES: Final = 256 << 10
 _LINGER_SECONDS: Final = 3.0
-_FIRST_REQUEST_SECONDS: Final = 1.0  # of a connection that was accepted when the server stops
+_FIRST_REQUEST_SECONDS: Final = 2.0  # of a connection that was accepted when the server stops
 _NEVER_SECONDS: Final = 86_400.0  # `tick` ends idle connections long before
 _SIOCOUTQ: Final = 0x5411  # linux/sockios.h: bytes that the peer has not acknowledged
 _TCP_INFO_BYTES, _BYTES_ACKED = 128, 120  # struct tcp_info of linux/tcp.h, its tcpi_bytes_acked
@@ -156,7 +156,9 @@ class Connection(web.RequestHandler):
         if not resp.keep_alive:
             if not self._at_end and self.transport is not None and not self._server.stopping:
                 await self._begin_lingering()
-        elif not self._messages:
+        elif self._messages:
+            self._deadline = math.inf
+        else:
             self.waiting, self._head = True, b""
             self._allow(self._server.limits.idle_seconds)
             if self._at_end or self._server.stopping:
@@ -209,7 +211,7 @@ class Connection(web.RequestHandler):
             self.end("timeout", drop=True)
 
     def retire(self) -> None:
-        """End an idle connection; one that has yet to ask for the first time has a second to do so."""
+        """End an idle connection; one that has yet to ask for the first time has two seconds to do so."""
         if self._request_count:
             self.end("aborted")
         elif self._link is not None:

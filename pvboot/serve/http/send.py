@@ -20,7 +20,7 @@ from pvboot.serve.extents import gathered, short_file
 # Below this a sendfile call costs more than the copy that it saves.
 SENDFILE_BYTES: Final = 32 << 10
 # What one connection sends before the others have their turn: a fast reader would else hold the loop for a whole file.
-TURN_BYTES: Final = 2 << 20
+TURN_BYTES: Final = 8 << 20
 _NO_SENDFILE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 

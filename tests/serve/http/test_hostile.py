@@ -189,7 +189,7 @@ def test_a_client_that_does_not_read_is_ended() -> None:
 
 def test_a_client_that_reads_slowly_but_fast_enough_is_not_ended() -> None:
     """The kernel's buffers hold seconds of it: what counts is what arrives, not what is taken from the server."""
-    limits = HttpLimits(rate_bytes=20_000, rate_seconds=0.5, idle_seconds=0.5)
+    limits = HttpLimits(rate_bytes=20_000, rate_seconds=2, idle_seconds=2)
     with running(Broken(Extent(6_000_000)), limits=limits) as site, connect(site.port) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 300_000)
         sock.sendall(b"GET /x HTTP/1.1\r\nHost: pxe\r\n\r\n")

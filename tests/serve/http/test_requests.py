@@ -148,11 +148,18 @@ def test_whether_the_connection_is_kept(names: Running, version: bytes, fields: 
 
 def test_claims_of_a_request(names: Running) -> None:
     query = b"?mac=52:54:00:00:00:01&mac=2&uuid=u&hostname=&other=x&serial=" + b"9" * 256
-    fields = HOST + b"X-RHN-Provisioning-MAC-0: eth0 52:54:00:00:00:02\r\nX-System-Serial-Number: S1\r\n\r\n"
+    fields = (
+        HOST
+        + b"X-RHN-Provisioning-MAC-0: eth0 52:54:00:00:00:02\r\nX-System-Serial-Number: S1\r\nUser-Agent: iPXE\r\n\r\n"
+    )
     for target in (b"/x" + query, b"/x"):
         exchange(names.port, b"GET " + target + b" HTTP/1.1\r\n" + fields)
-    told = [transfer.who.claims for transfer in names.journal.transfers[-2:]]
-    assert told == [{"mac": "52:54:00:00:00:01", "uuid": "u"}, {"mac": "52:54:00:00:00:02", "serial": "S1"}]
+    senders = [transfer.who for transfer in names.journal.transfers[-2:]]
+    assert {who.agent for who in senders} == {"iPXE"}
+    assert [who.claims for who in senders] == [
+        {"mac": "52:54:00:00:00:01", "uuid": "u"},
+        {"mac": "52:54:00:00:00:02", "serial": "S1"},
+    ]
 
 
 # Of these, and of requests that they damage, `test_hostile.py` makes thousands.

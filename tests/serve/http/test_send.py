@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fsdrivers.api import Extent
 from fsdrivers.extents import cut
 from pvboot.serve.extents import GATHER_BYTES, gathered
-from pvboot.serve.http.send import SENDFILE_BYTES, TURN_BYTES, pieces
+from pvboot.serve.http.send import SENDFILE_BYTES, pieces
 from tests.serve.http.raw import connect, exchange, receive_all
 from tests.serve.http.support import Broken, running
 from tests.serve.http.test_server import GOOD
@@ -76,7 +76,7 @@ def test_pieces_of_a_part_of_a_file_are_its_bytes(disk: int, seed: int, copying:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_all_is_sent(disk: int, seed: int) -> None:
-    extents = [*some_extents(random.Random(seed), disk), Extent(3 * TURN_BYTES, disk, 17)]
+    extents = [*some_extents(random.Random(seed), disk), *[Extent((8 << 20) - 17, disk, 17)] * 2]
     expected = content(extents)
     with running(Broken(*extents)) as site:
         (reply,) = exchange(site.port, GOOD)

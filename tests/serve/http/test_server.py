@@ -64,14 +64,6 @@ def test_scripts_out_of_a_guests_disk_do_not_run(site: Running) -> None:
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    ("target", "status"),
-    [(b"/nothing", 404), (b"/small.txt/", 404), (b"/small.txt/x", 404), (b"/boot", 301), (b"/boot/", 200)],
-)
-def test_what_is_there_and_what_is_not(site: Running, target: bytes, status: int) -> None:
-    assert get(site.port, target).status == status
-
-
 @pytest.mark.parametrize("target", [b"/boot/grub", b"//boot//grub", b"/boot/./grub", b"/boot/%67rub?mac=1", b"/."])
 def test_a_directory_without_a_slash_leads_to_the_one_with_it(site: Running, target: bytes) -> None:
     reply = get(site.port, target)
@@ -159,14 +151,6 @@ def test_bytes_behind_the_last_request_do_not_cost_its_answer(site: Running) -> 
         assert split(receive_all(sock))[0].body == FILES["boot/initrd"]
 
 
-def test_http_1_0_closes_unless_asked(site: Running) -> None:
-    plain = b"GET /small.txt HTTP/1.0\r\n\r\n"
-    assert len(exchange(site.port, plain + plain)) == 1
-    kept = b"GET /small.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-    first, second = exchange(site.port, kept + plain)
-    assert first.headers["connection"] == "keep-alive" and "connection" not in second.headers
-
-
 def test_a_request_in_single_bytes(site: Running) -> None:
     with connect(site.port) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -193,12 +177,6 @@ def test_ipv4_on_a_socket_for_both_is_ipv4(image: Path) -> None:
         assert get(port, b"/small.txt").body == b"0123456789"
         assert get(site.port, b"/small.txt").body == b"0123456789"
         assert {transfer.who.address for transfer in site.journal.transfers} == {"127.0.0.1"}
-
-
-def test_what_a_request_says_about_its_sender_reaches_the_journal(site: Running) -> None:
-    get(site.port, b"/small.txt?mac=52:54:00:00:00:01&uuid=u", b"User-Agent: iPXE/1.21")
-    (transfer,) = site.journal.transfers
-    assert (transfer.who.claims, transfer.who.agent) == ({"mac": "52:54:00:00:00:01", "uuid": "u"}, "iPXE/1.21")
 
 
 def test_head_claims_to_look_only(image: Path) -> None:

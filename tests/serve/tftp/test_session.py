@@ -83,46 +83,51 @@ class Talk:
         return [int.from_bytes(packet[2:4], "big") for packet in sent]
 
 
+SIZE = ((b"TSize", b"0"),)
 WINDOW = ((b"blksize", b"8"), (b"windowsize", b"4"))
 
 
-def test_without_options_the_first_block_is_the_answer() -> None:
-    talk = Talk(bytes(600))
-    assert [len(packet) for packet in talk.opening] == [516]
-    assert talk.ack(1) == [2]
-    assert talk.ack(2) == [] and talk.session.outcome == "done" and talk.session.sent == 600
+@pytest.mark.parametrize(
+    ("size", "asked", "acks", "outcome"),
+    [
+        # Without options the first block is the answer; the last one is short, and may be empty.
+        (0, (), {1: []}, "done"),
+        (511, (), {1: []}, "done"),
+        (512, (), {1: [2], 2: []}, "done"),
+        (1024, (), {1: [2], 2: [3], 3: []}, "done"),
+        # An OACK waits for the ACK of block 0.
+        (100, SIZE, {5: [], 0: [1], 1: []}, "done"),
+        # A repeated ACK is no reason to send again; ACKs of blocks not sent, and of old ones, are ignored.
+        (
+            5000,
+            (),
+            [(1, [2]), (1, []), (1, []), (2, [3]), (1, []), (4, []), (9, []), (0, []), (65535, []), (3, [4])],
+            None,
+        ),
+        # A window is sent at once and acknowledged at its end; the last one ends with the file.
+        (40, WINDOW, {0: [1, 2, 3, 4], 4: [5, 6], 6: []}, "done"),
+        # An ACK inside the window means that its tail was lost; some clients repeat it for each packet that follows.
+        (100, WINDOW, [(0, [1, 2, 3, 4]), (2, [3, 4, 5, 6]), (2, []), (2, []), (6, [7, 8, 9, 10])], None),
+        # A lost first block of a window is answered once.
+        (100, WINDOW, [(0, [1, 2, 3, 4]), (4, [5, 6, 7, 8]), (4, [5, 6, 7, 8]), (4, []), (4, [])], None),
+    ],
+)
+def test_conversations(
+    size: int,
+    asked: tuple[tuple[bytes, bytes], ...],
+    acks: dict[int, list[int]] | list[tuple[int, list[int]]],
+    outcome: str | None,
+) -> None:
+    """Each ACK is answered by these blocks."""
+    talk = Talk(bytes(size), *asked)
+    for number, blocks in acks.items() if isinstance(acks, dict) else acks:
+        assert talk.ack(number) == blocks
+    assert talk.session.outcome == outcome
+    assert outcome is None or talk.session.sent == size
 
 
-@pytest.mark.parametrize(("size", "blocks"), [(0, 1), (511, 1), (512, 2), (1024, 3)])
-def test_the_last_block_is_a_short_one(size: int, blocks: int) -> None:
-    talk = Talk(bytes(size))
-    for block in range(1, blocks):
-        assert talk.ack(block) == [block + 1]
-    talk.ack(blocks)
-    assert talk.session.outcome == "done"
-
-
-def test_an_oack_waits_for_the_ack_of_block_zero() -> None:
-    talk = Talk(bytes(100), (b"TSize", b"0"))
-    assert talk.opening == [b"\0\6TSize\x00100\0"]
-    assert talk.hear(b"\0\4\0\5") == [] and talk.session.half_open
-    assert talk.ack(0) == [1] and not talk.session.half_open
-
-
-@pytest.mark.parametrize("times", [1, 2, 5])
-def test_a_repeated_ack_is_no_reason_to_send_again(times: int) -> None:
-    talk = Talk(bytes(5000))
-    assert talk.ack(1) == [2]
-    assert [talk.ack(1) for _ in range(times)] == [[]] * times
-    assert talk.ack(2) == [3]
-
-
-def test_acks_of_blocks_not_sent_and_of_old_ones_are_ignored() -> None:
-    talk = Talk(bytes(5000))
-    assert talk.ack(1) == [2]
-    assert talk.ack(2) == [3]
-    assert [talk.ack(number) for number in (1, 4, 9, 0, 65535)] == [[]] * 5
-    assert talk.ack(3) == [4]
+def test_an_oack_speaks_the_clients_words() -> None:
+    assert Talk(bytes(100), *SIZE).opening == [b"\0\6TSize\x00100\0"]
 
 
 class Troubled(Link):
@@ -271,36 +276,6 @@ def test_a_closed_port_is_a_normal_end() -> None:
 def test_junk_is_ignored(datagram: bytes, asked: tuple[tuple[bytes, bytes], ...]) -> None:
     talk = Talk(bytes(5000), *asked)
     assert talk.hear(datagram) == [] and talk.session.outcome is None
-
-
-def test_a_window_is_sent_at_once_and_acknowledged_at_its_end() -> None:
-    talk = Talk(bytes(100), *WINDOW)
-    assert talk.ack(0) == [1, 2, 3, 4]
-    assert talk.ack(4) == [5, 6, 7, 8]
-
-
-def test_an_ack_inside_the_window_means_that_its_tail_was_lost() -> None:
-    talk = Talk(bytes(100), *WINDOW)
-    talk.ack(0)
-    assert talk.ack(2) == [3, 4, 5, 6]
-    # What follows that block in the same window is told again and again by some clients.
-    assert [talk.ack(2), talk.ack(2)] == [[], []]
-    assert talk.ack(6) == [7, 8, 9, 10]
-
-
-def test_a_lost_first_block_of_a_window_is_answered_once() -> None:
-    talk = Talk(bytes(100), *WINDOW)
-    talk.ack(0)
-    assert talk.ack(4) == [5, 6, 7, 8]
-    assert [talk.ack(4), talk.ack(4), talk.ack(4)] == [[5, 6, 7, 8], [], []]
-
-
-def test_the_last_window_ends_with_the_file() -> None:
-    talk = Talk(bytes(40), *WINDOW)
-    talk.ack(0)
-    assert talk.ack(4) == [5, 6]
-    talk.ack(6)
-    assert talk.session.outcome == "done"
 
 
 @pytest.mark.parametrize("windowsize", [1, 4, 64])
