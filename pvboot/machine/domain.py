@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pvboot.machine.clock import Clock
+from pvboot.machine.code_frames import CodeFrames
 from pvboot.machine.console import Console
 from pvboot.machine.events import Events, Timer
 from pvboot.machine.hypervisor import Hypervisor
@@ -22,7 +23,7 @@ from pvboot.machine.xenstore import XenstoreConnection
 from pvboot.machine.xenstore_tree import Store
 from pvboot.xen._formats import GRANT_ENTRY_V1, WORD
 from pvboot.xen.constants import DOMID_SELF, GTF_PERMIT_ACCESS, VMASST_TYPE_PAE_EXTENDED_CR3
-from pvboot.xen.paging import PTE_RW
+from pvboot.xen.paging import PAGE_SIZE, PTE_RW
 
 OWN_DOMAINS = (DOMID_SELF, 1)
 STORE_PORT = 1
@@ -46,6 +47,12 @@ class Cpu(Protocol):
     def read(self, name: str) -> int:
         """Read a register."""
 
+    def drop_code(self, address: int, size: int) -> None:
+        """Drop what was translated from code at a virtual address, at most to the end of its page."""
+
+    def drop_all_code(self) -> None:
+        """Drop all translated code."""
+
     def set_task_switched(self, on: bool) -> None:
         """CR0.TS."""
 
@@ -68,6 +75,12 @@ class NoCpu:
     def read(self, name: str) -> int:
         """No register has a value."""
         return 0
+
+    def drop_code(self, address: int, size: int) -> None:
+        """Nothing was translated."""
+
+    def drop_all_code(self) -> None:
+        """Nothing was translated."""
 
     def set_task_switched(self, on: bool) -> None:
         """Clear at the start."""
@@ -112,8 +125,9 @@ class Domain:
         self.word_bytes = width // 8
         self.word_mask = (1 << width) - 1
         self.hypervisor = Hypervisor(self.memory)
-        self.space = AddressSpace(self.memory)
-        self.frames = FrameTable(self.memory, strict=strict)
+        self.code = CodeFrames(self.memory, self._drop_code, lambda: self.cpu.drop_all_code())
+        self.space = AddressSpace(self.memory, self.code)
+        self.frames = FrameTable(self.memory, self.code, strict=strict)
         self.frames.xen_slots = self.hypervisor.slots
         self.frames.flush = self.flush
         self.frames.forget = self.space.forget
@@ -160,6 +174,16 @@ class Domain:
         else:
             # The CPU walks a copy of the PAE top table; loading it again also flushes.
             self.cpu.set_root(self.hypervisor.load_pae_root(self.vcpu.kernel_root))
+
+    def _drop_code(self, mfn: int) -> None:
+        """Drop what the CPU has translated from a frame."""
+        if isinstance(self.cpu, NoCpu):
+            return
+        address, fresh = self.hypervisor.open_window(mfn)
+        if not fresh:
+            self.cpu.flush_tlb()
+        self.cpu.drop_code(address, PAGE_SIZE)
+        self.hypervisor.close_window(address)
 
     def root_address(self) -> int:
         """The value of cr3 for the mode the guest is in."""

@@ -43,6 +43,9 @@ CR0_PV = 0x8005_0033
 CR4_ENGINE = 0x670
 CR0_TASK_SWITCHED = 8
 SYSCALL_BYTES = 2
+INSTRUCTION_BYTES = 15  # at most
+# The request "drop the translations of a range", with two arguments, as uc_ctl takes it.
+DROP_CODE = uc_const.UC_CTL_TB_REMOVE_CACHE | 2 << 26 | uc_const.UC_CTL_IO_WRITE << 30
 CPU_MODEL = x86_const.UC_CPU_X86_NEHALEM  # the newest whose features all need neither XSAVE nor VEX: see cpuid.py
 NO_EXCEPTION = 0xFFFFFFFF
 
@@ -262,6 +265,15 @@ class Engine:
         """Drop all translations."""
         self._uc.ctl(uc_const.UC_CTL_TLB_FLUSH, uc_const.UC_CTL_IO_WRITE)
 
+    def drop_code(self, address: int, size: int) -> None:
+        """Drop what was translated from code at a virtual address, at most to the end of its page."""
+        if uclib.uc_ctl(self.handle, DROP_CODE, ctypes.c_uint64(address), ctypes.c_uint64(address + size - 1)):
+            raise MachineError("the CPU engine cannot drop translated code", found=hex(address))
+
+    def drop_all_code(self) -> None:
+        """Drop all translated code."""
+        self._uc.ctl_flush_tb()
+
     def set_task_switched(self, on: bool) -> None:
         """CR0.TS: the next floating-point instruction faults."""
         self.write("cr0", CR0_PV | CR0_TASK_SWITCHED if on else CR0_PV)
@@ -328,6 +340,14 @@ class Engine:
             raise failure
         if error is not None:
             raise EngineFaultError(str(error)) from error
+
+    def step(self, address: int) -> None:
+        """Execute one instruction; raises as `run` does.
+
+        The block in which the engine stopped before would run on to its end: drop it.
+        """
+        self.drop_code(address, INSTRUCTION_BYTES)
+        self.run(address, count=1)
 
     def snapshot(self) -> Any:
         """All registers, to come back to with `restore`."""

@@ -37,6 +37,7 @@ from pvboot.xen.paging import (
 GDT_VA = {64: 0xFFFF_8200_0000_0000, 32: 0xFFE0_0000}
 GDT_L4_SLOT = 260
 ENTRY_PAGE = 16  # page number within the area; 14 and 15 are the reserved GDT pages
+WINDOW_PAGES = range(ENTRY_PAGE + 1, 512)  # map one frame each for a moment
 GDT_LIMIT = 16 * 4096 - 0x1001
 
 ENTRY_FRAME_OFFSET = 0x400
@@ -82,6 +83,7 @@ class Hypervisor:
         self.pae_root_mfn = memory.private_frame()
         self.scratch_mfn = memory.private_frame()
         self._area_l1 = memory.private_frame()
+        self._next_window = WINDOW_PAGES.start
         self._fill_area()
         self.slots = self._wide_slots() if self.wide else self._pae_slots()
 
@@ -133,6 +135,21 @@ class Hypervisor:
         for page in range(FIRST_RESERVED_GDT_PAGE):
             mfn = frames[page] if page < len(frames) else self._zero
             self._memory.words[self._area_l1 * 512 + page] = mfn << 12 | PRIVATE_LEAF
+
+    def open_window(self, mfn: int) -> tuple[int, bool]:
+        """Map a frame executable; the address, and whether it was not used since all addresses were.
+
+        The CPU may still hold its last translation of an address that was used before.
+        """
+        fresh = self._next_window < WINDOW_PAGES.stop
+        page = self._next_window if fresh else WINDOW_PAGES.start
+        self._next_window = page + 1
+        self._memory.words[self._area_l1 * 512 + page] = mfn << 12 | PRIVATE_LEAF | PTE_USER
+        return self.gdt_va + page * 4096, fresh
+
+    def close_window(self, address: int) -> None:
+        """Undo `open_window`."""
+        self._memory.words[self._area_l1 * 512 + (address - self.gdt_va) // 4096] = 0
 
     def load_pae_root(self, mfn: int) -> int:
         """Copy a PAE top table where cr3 can reach it (below 4 GiB); the machine address to load.

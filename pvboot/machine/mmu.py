@@ -190,6 +190,7 @@ class Mmu:
         if source is not None and not frames.owns(source):
             return -errno.EINVAL
         memory[mfn] = 0 if source is None else memory[source]
+        frames.code.written(mfn)
         return 0
 
     # --- descriptors

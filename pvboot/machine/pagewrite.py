@@ -11,8 +11,22 @@ from dataclasses import dataclass
 REGISTERS = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{number}" for number in range(8, 16)))
 LOCK_AND_SEGMENTS = frozenset(b"\xf0\x3e\x2e")
 
-MOVE_REGISTER, MOVE_IMMEDIATE, EXCHANGE, AND_BYTE, COMPARE_EXCHANGE = range(5)
-FROM_REGISTER = {0x89: MOVE_REGISTER, 0x87: EXCHANGE, 0x0FB1: COMPARE_EXCHANGE}
+ADD, OR, ADC, SBB, AND, SUB, XOR, COMPARE = range(8)  # as instructions number them
+MOVE, EXCHANGE, COMPARE_EXCHANGE, EXCHANGE_ADD, BIT_SET, BIT_RESET, BIT_COMPLEMENT, NOT, NEGATE, INC, DEC = range(8, 19)
+ARITHMETIC = frozenset((ADD, OR, AND, SUB, XOR))  # those of the first eight that are performed here
+BITS = {5: BIT_SET, 6: BIT_RESET, 7: BIT_COMPLEMENT}
+FROM_REGISTER = {
+    0x89: MOVE,
+    0x87: EXCHANGE,
+    0x0FB1: COMPARE_EXCHANGE,
+    0x0FC1: EXCHANGE_ADD,
+    0x0FAB: BIT_SET,
+    0x0FB3: BIT_RESET,
+    0x0FBB: BIT_COMPLEMENT,
+    **{kind << 3 | 1: kind for kind in ARITHMETIC},
+}
+# (opcode, number in ModRM) of the forms without a second operand.
+UNARY = {(0xF7, 2): NOT, (0xF7, 3): NEGATE, (0xFF, 0): INC, (0xFF, 1): DEC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +79,17 @@ def decode(code: bytes, *, wide: bool) -> PageWrite | None:
     register = REGISTERS[number | (rex & 4) << 1]
     if opcode in FROM_REGISTER:
         return PageWrite(FROM_REGISTER[opcode], size, register, 0, end)
-    if opcode == 0xC7 and number == 0:
-        value = int.from_bytes(code[end : end + 4], "little", signed=True) & ((1 << 8 * size) - 1)
-        return PageWrite(MOVE_IMMEDIATE, size, "", value, end + 4)
-    if opcode == 0x80 and number == 4:
-        return PageWrite(AND_BYTE, 1, "", code[end], end + 1)
+    if (opcode, number) in UNARY:
+        return PageWrite(UNARY[opcode, number], size, "", 0, end)
+    if opcode == 0x80 and number in ARITHMETIC:
+        return PageWrite(number, 1, "", code[end], end + 1)
+    if opcode == 0x0FBA and number in BITS:
+        return PageWrite(BITS[number], size, "", code[end], end + 1)
+    is_move = opcode == 0xC7 and number == 0
+    if is_move or (opcode in (0x81, 0x83) and number in ARITHMETIC):
+        bytes_left = 1 if opcode == 0x83 else 4
+        value = int.from_bytes(code[end : end + bytes_left], "little", signed=True) & ((1 << 8 * size) - 1)
+        return PageWrite(MOVE if is_move else number, size, "", value, end + bytes_left)
     return None
 
 
@@ -101,3 +121,44 @@ def compare_flags(flags: int, left: int, right: int, size: int) -> int:
     if (left ^ right ^ result) & 0x10:
         flags |= FLAG_ADJUST
     return flags
+
+
+def add_flags(flags: int, left: int, right: int, size: int) -> int:
+    """Flags after left + right."""
+    bits = 8 * size
+    result = (left + right) & ((1 << bits) - 1)
+    flags = logic_flags(flags, result, size)
+    if result < left:
+        flags |= FLAG_CARRY
+    if (left ^ result) & (right ^ result) & 1 << (bits - 1):
+        flags |= FLAG_OVERFLOW
+    if (left ^ right ^ result) & 0x10:
+        flags |= FLAG_ADJUST
+    return flags
+
+
+def compute(store: PageWrite, old: int, operand: int, accumulator: int, flags: int) -> tuple[int, int]:
+    """The memory operand after a store, and the flags; `operand` is its register's value or its immediate."""
+    kind, size = store.kind, store.size
+    mask = (1 << 8 * size) - 1
+    if kind in (MOVE, EXCHANGE):
+        return operand, flags
+    if kind in (AND, OR, XOR):
+        new = old & operand if kind == AND else old | operand if kind == OR else old ^ operand
+        return new, logic_flags(flags, new, size)
+    if kind in (ADD, EXCHANGE_ADD):
+        return (old + operand) & mask, add_flags(flags, old, operand, size)
+    if kind == SUB:
+        return (old - operand) & mask, compare_flags(flags, old, operand, size)
+    if kind == NEGATE:
+        return -old & mask, compare_flags(flags, 0, old, size)
+    if kind == NOT:
+        return ~old & mask, flags
+    if kind == COMPARE_EXCHANGE:
+        return operand if accumulator == old else old, compare_flags(flags, accumulator, old, size)
+    if kind in (INC, DEC):
+        after = add_flags(flags, old, 1, size) if kind == INC else compare_flags(flags, old, 1, size)
+        return (old + 1 if kind == INC else old - 1) & mask, after & ~FLAG_CARRY | flags & FLAG_CARRY
+    bit = 1 << (operand & (8 * size - 1))
+    new = old | bit if kind == BIT_SET else old & ~bit if kind == BIT_RESET else old ^ bit
+    return new, flags & ~FLAG_CARRY | (FLAG_CARRY if old & bit else 0)

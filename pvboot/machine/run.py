@@ -167,7 +167,7 @@ class Runner:
         domain.flush()
         traps.step_failed = False
         try:
-            self.engine.run(self.engine.read("ip"), count=1)
+            self.engine.step(self.engine.read("ip"))
         finally:
             memory.words[slot] = entry
             domain.flush()
@@ -195,6 +195,7 @@ class Runner:
         counters = dict(domain.counters)
         counters.update(domain.frames.counters)
         counters["timer events"] = domain.timer.fired
+        counters["frames of changed code"] = domain.code.dropped
         counters["xenstore requests"] = domain.xenstore.requests
         outcome = Outcome(
             reason=ending.reason,

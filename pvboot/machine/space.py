@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from struct import Struct
 
+from pvboot.machine.code_frames import CodeFrames
 from pvboot.machine.errors import GuestFaultError
 from pvboot.machine.memory import Memory
 from pvboot.xen.paging import (
@@ -36,8 +37,9 @@ class AddressSpace:
     `forget` then.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, code: CodeFrames | None = None) -> None:
         self._memory = memory
+        self._code = code or CodeFrames(memory)
         self._words = memory.words
         self._mm = memory.mm
         self._limit = memory.size_bytes
@@ -145,6 +147,8 @@ class AddressSpace:
             count = min(len(data) - position, PAGE_SIZE - (address & 0xFFF))
             start = self.machine_address(address, write=True)
             self._mm[start : start + count] = data[position : position + count]
+            if self._code.seen[start >> 12]:
+                self._code.written(start >> 12)
             address += count
             position += count
 

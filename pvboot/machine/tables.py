@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from pvboot.machine.code_frames import CodeFrames
 from pvboot.machine.descriptors import fix_descriptor_frame
 from pvboot.machine.entries import (
     L1_FORBIDDEN,
@@ -36,6 +37,7 @@ from pvboot.xen.paging import (
     PTE_ACCESSED,
     PTE_DIRTY,
     PTE_FRAME,
+    PTE_NX,
     PTE_PRESENT,
     PTE_RW,
 )
@@ -54,8 +56,9 @@ BATCH_TABLES = 256
 class FrameTable:
     """Owner, type, type count and general reference count of every machine frame."""
 
-    def __init__(self, memory: Memory, *, strict: bool = True) -> None:
+    def __init__(self, memory: Memory, code: CodeFrames | None = None, *, strict: bool = True) -> None:
         self.memory = memory
+        self.code = code or CodeFrames(memory)
         self.strict = strict
         self.wide = memory.width == 64
         self.top_kind = L4 if self.wide else L3
@@ -227,6 +230,7 @@ class FrameTable:
             self.kind[targets[writable]] = WRITABLE
         if self.wide:
             self.memory.frames[mfns] = np.where(present, adjust_l1_entries(tables), tables)
+        self.code.all_executable(targets[(entries & np.uint64(PTE_NX)) == 0])
         return 0
 
     def _release_l1s(self, mfns: npt.NDArray[np.int64]) -> None:
@@ -377,6 +381,7 @@ class FrameTable:
             return self._update_l1(slot, value)
         if kind in (NONE, WRITABLE):
             self.memory.words[slot] = value
+            self.code.written(mfn)
             return 0
         if kind == SEGMENTS:
             return -errno.EINVAL
@@ -392,14 +397,21 @@ class FrameTable:
                 value = adjust_l1_entry(value)
             if old & PTE_PRESENT and not (old ^ value) & (PTE_FRAME | PTE_RW):
                 words[slot] = value
+                if old & ~value & PTE_NX:
+                    self.code.executable((value & PTE_FRAME) >> 12)
                 return 0
             result = self.get_mapping((value & PTE_FRAME) >> 12, value & PTE_RW)
             if result:
                 return result
         words[slot] = value
         if old & PTE_PRESENT:
-            self.put_mapping((old & PTE_FRAME) >> 12, old & PTE_RW)
+            before = (old & PTE_FRAME) >> 12
+            self.put_mapping(before, old & PTE_RW)
             self.forget()
+            if old & PTE_NX and old & PTE_RW and self.code.seen[before]:
+                self.code.check(before)
+        if value & PTE_PRESENT and not value & PTE_NX:
+            self.code.executable((value & PTE_FRAME) >> 12)
         return 0
 
     def get_mapping(self, target: int, writable: int) -> int:

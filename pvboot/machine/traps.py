@@ -10,17 +10,7 @@ from pvboot.machine.domain import Domain
 from pvboot.machine.engine import Engine
 from pvboot.machine.errors import GuestCrashError, GuestFaultError
 from pvboot.machine.hypercalls import Hypercalls
-from pvboot.machine.pagewrite import (
-    AND_BYTE,
-    COMPARE_EXCHANGE,
-    EXCHANGE,
-    MOVE_IMMEDIATE,
-    MOVE_REGISTER,
-    PageWrite,
-    compare_flags,
-    decode,
-    logic_flags,
-)
+from pvboot.machine.pagewrite import COMPARE_EXCHANGE, EXCHANGE, EXCHANGE_ADD, PageWrite, compute, decode
 from pvboot.machine.privileged import PrivilegedInstructions
 from pvboot.xen import constants as xen
 from pvboot.xen._formats import IRET_CONTEXT
@@ -343,26 +333,17 @@ class Traps:
         mask = (1 << 8 * store.size) - 1
         word = self.domain.memory.words[slot >> 3]
         old = word >> shift & mask
-        flags = None
-        if store.kind == MOVE_IMMEDIATE:
-            new = store.immediate
-        elif store.kind in (MOVE_REGISTER, EXCHANGE):
-            new = engine.read(store.register) & mask
-        elif store.kind == AND_BYTE:
-            new = old & store.immediate
-            flags = logic_flags(engine.read("flags"), new, 1)
-        else:
-            assert store.kind == COMPARE_EXCHANGE
-            expected = engine.read("ax") & mask
-            new = engine.read(store.register) & mask if expected == old else old
-            flags = compare_flags(engine.read("flags"), expected, old, store.size)
+        before = engine.read("flags")
+        operand = engine.read(store.register) & mask if store.register else store.immediate
+        accumulator = engine.read("ax") & mask if store.kind == COMPARE_EXCHANGE else 0
+        new, flags = compute(store, old, operand, accumulator, before)
         if new != old and self.domain.frames.update_entry(slot, word & ~(mask << shift) | new << shift):
             return False
-        if flags is not None:
+        if flags != before:
             engine.write("flags", flags)
-        if store.kind == EXCHANGE:
+        if store.kind in (EXCHANGE, EXCHANGE_ADD):
             engine.write(store.register, old)
-        elif store.kind == COMPARE_EXCHANGE and new == old:
+        elif store.kind == COMPARE_EXCHANGE and accumulator != old:
             engine.write("ax", old)
         return True
 

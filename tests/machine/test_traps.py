@@ -200,6 +200,7 @@ STORES64 = [
     ("movl %eax, (%rbx)", "low"),
     ("movups %xmm0, (%rbx)", "stepped"),
     ("lock orq %rax, (%rbx)", "or"),
+    ("lock btrq $5, (%rbx)", "reset"),
 ]
 
 
@@ -231,16 +232,18 @@ def test_page_table_stores_are_checked_and_done(store: str, how: str) -> None:
     assert int(guest.machine.frames[guest.l1_mfn, SPARE_PAGE]) == old
     outcome = guest.run_to_power_off()
     flags, ax, seen = guest.words(DATA_PAGE, 64, 3)
-    expected = {"or": old | 0x40, "low": (old & ~0xFFFFFFFF) | (new & 0xFFFFFFFF)}.get(how, new)
+    expected = {"or": old | 0x40, "reset": old & ~0x20, "low": (old & ~0xFFFFFFFF) | (new & 0xFFFFFFFF)}.get(how, new)
     assert seen == expected
     assert outcome.counters["page-table stores"] == 1
-    assert outcome.counters.get("page-table stores stepped", 0) == (how in ("stepped", "or"))
+    assert outcome.counters.get("page-table stores stepped", 0) == (how == "stepped")
+    if how == "reset":
+        assert flags & 1
     if how == "compare":
         assert flags & 0x40 and ax == old
     if store.startswith("xchg"):
         assert ax == old
     frames = guest.machine.domain.frames
-    if how not in ("or",):
+    if how not in ("or", "reset"):
         assert frames.kind[guest.mfn(SPARE_PAGE)] == 0 and frames.kind[guest.mfn(SPARE_PAGE + 4)] == 6
         assert frames.count[guest.mfn(SPARE_PAGE + 4)] == 2  # its own page and this one
 

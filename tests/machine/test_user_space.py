@@ -21,7 +21,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return initramfs(tmp_path_factory.mktemp("programs"))
 
 
-EXPECTED = {"hello": [b"caches: 32768 262144 8388608", b"a shell adds 42"], "spin": [b"wake 0", b"wake 1", b"wake 2"]}
+EXPECTED = {
+    "hello": [b"caches: 32768 262144 8388608", b"a shell adds 42"],
+    "jit": [b"wrong results: 0 of 3200"],
+    "spin": [b"wake 0", b"wake 1", b"wake 2"],
+}
 
 
 @pytest.mark.parametrize("program", EXPECTED)
