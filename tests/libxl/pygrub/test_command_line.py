@@ -115,6 +115,14 @@ def test_verbose_accounts_for_the_guest(ours: Loader, image: Path) -> None:
         assert words in text
 
 
+def test_one_reader_is_enough_where_modules_are_compiled(image: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(tmp_path / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-m", "pvboot.libxl.pygrub", "-qnv", str(image)]
+    runs = [subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [f"started {count} time(s)" in run.stderr for count, run in zip((2, 1), runs, strict=True)] == [True, True]
+
+
 def test_a_full_disk_fails(image: Path, tmp_path: Path) -> None:
     """A short copy would boot a damaged guest."""
     script = 'ulimit -f 64; exec "$@"'
