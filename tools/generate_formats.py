@@ -191,11 +191,12 @@ def generate(structs: Path) -> str | None:
     body = "\n".join(lines)
     typing = [name for name in ("Final", "NamedTuple") if name in body]
     imports = ["from struct import Struct"] * ("Struct(" in body)
-    imports += [f"from typing import {', '.join(typing)}"] * bool(typing)
-    imports += ["", "from fsdrivers.records import Record"] * ("(Record)" in body)
-    head = f'"""Written by `make generate` from structs.py; edit that."""\n\n{chr(10).join(imports)}\n\n'
+    ours = [f"from fsdrivers.light import {', '.join(typing)}"] * bool(typing)
+    ours += ["from fsdrivers.records import Record"] * ("(Record)" in body)
+    blocks = ['"""Written by `make generate` from structs.py; edit that."""', *imports, "\n".join(ours), body]
+    text = "\n\n".join(block for block in blocks if block)
     command = (sys.executable, "-m", "ruff", "format", "-q", "--stdin-filename", str(structs), "-")
-    return subprocess.run(command, input=head + body, text=True, capture_output=True, check=True, cwd=REPOSITORY).stdout
+    return subprocess.run(command, input=text, text=True, capture_output=True, check=True, cwd=REPOSITORY).stdout
 
 
 def rooms() -> list[Path]:

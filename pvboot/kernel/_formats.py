@@ -1,8 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final, NamedTuple
 
+from fsdrivers.light import Final, NamedTuple
 from fsdrivers.records import Record
 
 ELF_IDENT: Final = Struct("<4s2B10x")  # magic, ei_class, ei_data

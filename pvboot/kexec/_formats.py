@@ -1,7 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final, NamedTuple
+
+from fsdrivers.light import Final, NamedTuple
 
 TRAMPOLINE_DATA: Final = {
     # ops_0_cmd, ops_0_arg1, ops_0_arg2, ops_1_cmd, ops_1_arg1, ops_1_arg2, target, pte, stack, start_info, entry

@@ -1,7 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final
+
+from fsdrivers.light import Final
 
 LZOP_VERSIONS: Final = Struct(">H4xB")  # version, method
 LZOP_FIELDS: Final = {

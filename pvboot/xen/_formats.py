@@ -1,8 +1,8 @@
 """Written by `make generate` from structs.py; edit that."""
 
 from struct import Struct
-from typing import Final, NamedTuple
 
+from fsdrivers.light import Final, NamedTuple
 from fsdrivers.records import Record
 
 RING_INDEXES: Final = Struct("<2I")  # cons, prod
