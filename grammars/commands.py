@@ -8,7 +8,7 @@ numbers of errors are GRUB's.  What a device or file name means is not known her
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 from fsdrivers.light import TYPE_CHECKING, Final, dataclass
 from grammars import _commands
@@ -82,7 +82,10 @@ class Arguments:
 
     def part(self, name: str) -> Part | None:
         """The first part of that name."""
-        return next((part for part in self.parts if part.name == name), None)
+        for part in self.found:
+            if isinstance(part, Part) and part.name == name:
+                return part
+        return None
 
     def get(self, name: str) -> str:
         """The text of the first part of that name, "" if there is none."""
@@ -97,6 +100,7 @@ class Arguments:
         return self.part(name) is not None
 
 
+@lru_cache(maxsize=1 << 16)  # several rules and the interpreter read the same lines
 def read_arguments(command: str, text: str) -> Arguments:
     """Take the argument of a command apart.  Never fails; what follows the last part does not count for GRUB."""
     found: list[Part | Wrong] = []
