@@ -115,7 +115,11 @@ else:
         return _Field(default, default_factory, init, repr, compare)
 
     def replace(record, /, **changes):
-        """As the standard library's."""
+        """As the standard library's, also for its own data classes."""
+        if not hasattr(type(record), "__record__"):
+            import dataclasses
+
+            return dataclasses.replace(record, **changes)
         for one in type(record).__record__:
             if one.init and one.name not in changes:
                 changes[one.name] = getattr(record, one.name)

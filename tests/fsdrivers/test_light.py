@@ -99,3 +99,12 @@ def test_the_standard_functions_know_the_fields() -> None:
     frozen = LIGHT[0](1, "a", ["b"])
     assert dataclasses.asdict(frozen) == {"number": 1, "text": "a", "names": ["b"]}
     assert dataclasses.replace(frozen, text="c") == LIGHT[0](1, "c")
+
+
+def test_replace_takes_classes_of_the_standard_library() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Plain:
+        left: int
+        right: int = 2
+
+    assert light.replace(Plain(1), right=3) == Plain(1, 3)
