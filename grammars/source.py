@@ -90,7 +90,7 @@ def read_lines(
 
 
 def compiler(module: dict[str, Any]) -> Callable[[str], Match]:
-    """What makes the patterns of a generated module.
+    """Make the patterns of a generated module.
 
     One is compiled when it is first used, and then takes its own place in the `module`: of many patterns a run needs
     few, and compiling one costs more than matching it against most files.

@@ -7,9 +7,11 @@ the `blscfg` command of Fedora's GRUB (blscfg.c).  With GRUB's variables at hand
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 
 from fsdrivers import errors as fs_errors
 from fsdrivers.light import TYPE_CHECKING, dataclass, replace
@@ -17,11 +19,12 @@ from grammars import bls as grammar
 from grammars.fields import Field
 from grammars.grub_cfg import split_words
 from grammars.spans import SourceSpan
+from pvboot.errors import MenuError
 from pvboot.grub_errors import shorten
 from pvboot.menu.grub2_rules import join_arguments
 from pvboot.menu.guest_paths import first_existing
 from pvboot.menu.model import BootFiles, Entry, MenuWarning
-from pvboot.menu.versions import compare_rpm_names, compare_uapi, sort_key
+from pvboot.menu.versions import rpm_name_key, uapi_key
 
 if TYPE_CHECKING:
     from fsdrivers.api import Filesystem
@@ -89,10 +92,10 @@ def entries(
     read = _read_uapi if grub_variables is None else partial(_read_grub, variables=grub_variables)
     found: list[BlsEntry] = []
     for stem, where, data in read_files(filesystem, device, directory, warn):
-        locate = partial(_locate, devices, device, directory)
-        entry = read(stem, where, data, locate, warn)
-        if entry is not None:
-            found.append(entry)
+        try:
+            found.append(read(stem, where, data, partial(_locate, devices, device, directory)))
+        except MenuError as err:
+            warn(MenuWarning(f"{where} is passed over: {err.what}"))
     return _in_uapi_order(found) if grub_variables is None else _in_grub_order(found, warn)
 
 
@@ -150,32 +153,40 @@ def _value(fields: tuple[Field, ...], key: str) -> str:
     return next(iter(_values(fields, key)), "")
 
 
+def _kernel(fields: tuple[Field, ...]) -> str:
+    kernel = _value(fields, "linux")
+    if not kernel:
+        raise MenuError("it names no Linux kernel")
+    return kernel
+
+
+def _span(fields: tuple[Field, ...], where: str) -> SourceSpan:
+    """Where the entry's title stands, else its kernel."""
+    named = [field for key in ("title", "linux") for field in fields if field.key == key]
+    return named[0].span if named else SourceSpan(where, 1, 1, 0)
+
+
 # --- blscfg -----------------------------------------------------------------------------------------------
 
 
-def _read_grub(
-    stem: str, where: str, data: bytes, locate: _Locate, warn: Warn, *, variables: Mapping[str, str]
-) -> BlsEntry | None:
+def _read_grub(stem: str, where: str, data: bytes, locate: _Locate, *, variables: Mapping[str, str]) -> BlsEntry:
     fields = grammar.parse_as_grub(data, where)
-    kernel = _value(fields, "linux")
-    if not kernel:
-        warn(MenuWarning(f"{where} is passed over: it names no kernel"))
-        return None
-    lines = _values(fields, "options")
     # A script line is made of all this, so GRUB's quoting acts on it.
+    lines = _values(fields, "options")
     options = expand(lines[0], variables) if lines else variables.get("default_kernelopts", "")
-    words = split_words(kernel) or [kernel]
-    initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), words[0], variables), INITRD_LIMIT))
-    args = join_arguments([*words[1:], *split_words(options)])
+    text = _kernel(fields)
+    kernel, *more = split_words(text) or [text]
+    args = join_arguments([*more, *split_words(options)])
+    initrds = tuple(islice(_grub_initrds(_values(fields, "initrd"), kernel, variables), INITRD_LIMIT))
     return BlsEntry(
         stem,
-        _value(fields, "title") or kernel,
+        _value(fields, "title") or text,
         _value(fields, "version"),
-        words[0],
+        kernel,
         args,
         initrds,
         _span(fields, where),
-        partial(locate, words[0], args, initrds),
+        partial(locate, kernel, args, initrds),
         users=expand(_value(fields, "grub_users"), variables).strip(),
         hotkey=_value(fields, "grub_hotkey"),
         arguments=tuple(_values(fields, "grub_arg")),
@@ -212,29 +223,27 @@ def expand(value: str, variables: Mapping[str, str]) -> str:
 
 
 def _in_grub_order(found: list[BlsEntry], warn: Warn) -> list[BlsEntry]:
-    """Newest first; of two whose names compare equal the one that GRUB reads later is dropped."""
-    rank = sort_key(compare_rpm_names)
-    kept: list[BlsEntry] = []
-    for entry in sorted(found, key=lambda entry: rank(entry.id[:COMPARED_CHARACTERS]), reverse=True):
-        if kept and not compare_rpm_names(kept[-1].id[:COMPARED_CHARACTERS], entry.id[:COMPARED_CHARACTERS]):
-            warn(MenuWarning(f"{entry.span.file} is passed over: its name means the same version as {kept[-1].id!r}"))
+    """Newest first; of two whose names mean the same version the one that GRUB reads later is dropped."""
+    kept: dict[object, BlsEntry] = {}
+    for key, entry in sorted(
+        ((rpm_name_key(_cut(entry.id)), entry) for entry in found), key=itemgetter(0), reverse=True
+    ):
+        if key in kept:
+            warn(MenuWarning(f"{entry.span.file} is passed over: its name means the same version as {kept[key].id!r}"))
         else:
-            kept.append(entry)
-    return kept
+            kept[key] = entry
+    return list(kept.values())
 
 
 # --- systemd-boot -----------------------------------------------------------------------------------------
 
 
-def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate, warn: Warn) -> BlsEntry | None:
+def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate) -> BlsEntry:
     fields = grammar.parse(data, where)
-    kernel = _value(fields, "linux")
-    if not kernel:
-        warn(MenuWarning(f"{where} is passed over: it names no Linux kernel"))
-        return None
-    if _value(fields, "architecture").lower() not in _ARCHITECTURES:
-        warn(MenuWarning(f"{where} is passed over: made for {shorten(_value(fields, 'architecture'))!r}"))
-        return None
+    kernel = _kernel(fields)
+    architecture = _value(fields, "architecture")
+    if architecture.lower() not in _ARCHITECTURES:
+        raise MenuError(f"made for {shorten(architecture)!r}")
     tries = _TRIES.fullmatch(stem)
     args = " ".join(_values(fields, "options"))
     initrds = tuple(_values(fields, "initrd")[:INITRD_LIMIT])
@@ -255,45 +264,29 @@ def _read_uapi(stem: str, where: str, data: bytes, locate: _Locate, warn: Warn) 
 
 def _in_uapi_order(found: list[BlsEntry]) -> list[BlsEntry]:
     """Used-up tries last; then sort-key, machine and newest version, those without sort-key by newest file name."""
-    rank = sort_key(compare_uapi)
-
     # Sorts are stable: the least important order comes first.
-    found = sorted(found, key=lambda entry: rank(entry.id[:COMPARED_CHARACTERS]), reverse=True)
-    found.sort(key=lambda entry: rank(entry.version[:COMPARED_CHARACTERS] if entry.sort_key else ""), reverse=True)
-    found.sort(
-        key=lambda entry: (
-            entry.tries_left == 0,
-            not entry.sort_key,
-            entry.sort_key,
-            entry.machine_id if entry.sort_key else "",
-        )
-    )
+    found = sorted(found, key=lambda entry: uapi_key(_cut(entry.id)), reverse=True)
+    found.sort(key=lambda entry: uapi_key(_cut(entry.version) if entry.sort_key else ""), reverse=True)
+    found.sort(key=lambda entry: (not entry.sort_key, entry.sort_key, entry.machine_id if entry.sort_key else ""))
+    found.sort(key=lambda entry: entry.tries_left == 0)
     return _with_unique_titles(found)
 
 
 def _with_unique_titles(found: list[BlsEntry]) -> list[BlsEntry]:
     """Equal titles get the version, then the machine, then the id behind them."""
-    found = [replace(entry, title=entry.title or entry.id) for entry in found]
     details: tuple[Callable[[BlsEntry], str], ...] = (
         lambda entry: entry.version,
         lambda entry: entry.machine_id[:8],
         lambda entry: entry.id,
     )
+    found = [replace(entry, title=entry.title or entry.id) for entry in found]
     for detail in details:
-        titles = [entry.title for entry in found]
-        seen, twice = set[str](), set[str]()
-        for title in titles:
-            (twice if title in seen else seen).add(title)
-        found = [
-            replace(entry, title=f"{entry.title} ({detail(entry)})")
-            if entry.title in twice and detail(entry)
-            else entry
-            for entry in found
-        ]
+        count = Counter(entry.title for entry in found)
+        for index, entry in enumerate(found):
+            if count[entry.title] > 1 and detail(entry):
+                found[index] = replace(entry, title=f"{entry.title} ({detail(entry)})")
     return found
 
 
-def _span(fields: tuple[Field, ...], where: str) -> SourceSpan:
-    """Where the entry's title stands, else its kernel."""
-    named = [field for key in ("title", "linux") for field in fields if field.key == key]
-    return named[0].span if named else SourceSpan(where, 1, 1, 0)
+def _cut(text: str) -> str:
+    return text[:COMPARED_CHARACTERS]

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from fsdrivers import errors as fs_errors
-from fsdrivers.light import TYPE_CHECKING, dataclass
+from fsdrivers.light import TYPE_CHECKING, replace
 from grammars import bls as grammar
-from pvboot.device_names import Device, read_device
+from pvboot.device_names import Device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import shorten
 from pvboot.menu.bls import COMPARED_CHARACTERS, FILE_LIMIT_BYTES, BlsEntry, Warn, entries, read_files
@@ -33,47 +33,29 @@ def build(_data: bytes, context: MenuContext) -> Menu:
     them and its `saved_entry` is the default.  Else systemd-boot's rules hold, and `loader.conf` beside the entries.
     """
     warnings: list[MenuWarning] = []
-    device = read_device(context.volume)[0] if context.volume else Device("hd")
+    device = context.device or Device("hd")
     directory = context.path.rstrip("/")
+    found: list[BlsEntry] = []
+    settings: _Settings = {}
     try:
         filesystem = context.devices.mount(device)
         variables = _environment(filesystem)
         if variables is None and any(_texts(filesystem, device, directory)):
             variables = {}
         found = entries(context.devices, device, directory, grub_variables=variables, warn=warnings.append)
-        settings = (
-            _Settings(grub_default(found, variables))
-            if variables is not None
-            else _loader_conf(
-                filesystem, f"{device}", directory.rpartition("/")[0] + "/loader.conf", found, warnings.append
-            )
-        )
+        if variables is not None:
+            settings = {"default": grub_default(found, variables)}
+        else:
+            conf = directory.rpartition("/")[0] + "/loader.conf"
+            settings = _loader_conf(filesystem, f"{device}", conf, found, warnings.append)
     except PvbootError as err:
         warnings.append(MenuWarning(f"{device}{directory}: {err}"))
-        found, settings = [], _Settings()
-    made = tuple(entry.as_entry(index) for index, entry in enumerate(found))
-    return Menu(
-        context.source,
-        context.volume,
-        directory,
-        DIALECT,
-        made,
-        settings.default,
-        (),
-        settings.timeout,
-        settings.hidden,
-        None,
-        tuple(warnings),
-    )
+    made = [entry.as_entry(index) for index, entry in enumerate(found)]
+    # systemd-boot and Fedora's GRUB both start at once when nothing says otherwise.
+    return replace(context, path=directory).menu(DIALECT, made, warnings, **{"timeout": 0, **settings})
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """systemd-boot and Fedora's GRUB both start at once when nothing says otherwise."""
-
-    default: int = 0
-    timeout: int | None = 0
-    hidden: bool = False
+_Settings = dict[str, int | None]
 
 
 def _texts(filesystem: Filesystem, device: Device, directory: str) -> Iterator[str]:
@@ -90,7 +72,7 @@ def _environment(filesystem: Filesystem) -> dict[str, str] | None:
         try:
             return read_block(filesystem.open(path).read_at(0, BLOCK_LIMIT_BYTES)) or {}
         except fs_errors.FsError:
-            continue  # none there, or none that can be read: it only refines the menu
+            continue  # not there, or not to be read: it only refines the menu
     return None
 
 
@@ -107,39 +89,39 @@ def grub_default(found: list[BlsEntry], variables: Mapping[str, str]) -> int:
 def _loader_conf(filesystem: Filesystem, volume: str, path: str, found: list[BlsEntry], warn: Warn) -> _Settings:
     """`default` is a glob over the ids, `timeout` seconds or a word; `@saved` is kept by the firmware, not here."""
     first_good = next((i for i, entry in enumerate(found) if entry.tries_left != 0), 0)
+    settings: _Settings = {"default": first_good}
     try:
         data = filesystem.open(path).read_at(0, FILE_LIMIT_BYTES)
     except fs_errors.FsError:
-        return _Settings(first_good)
-    default, timeout, hidden = first_good, 0, False
-    waits = False
+        return settings
     for field in grammar.parse(data, f"{volume}{path}"):
         if field.key == "timeout":
-            words = {"menu-force": (True, 0, False), "menu-hidden": (False, 0, True), "menu-disabled": (False, 0, True)}
-            if field.value in words:
-                waits, timeout, hidden = words[field.value]
+            if field.value in _TIMEOUTS:
+                settings |= _TIMEOUTS[field.value]
             elif field.value.isascii() and field.value.isdigit():
-                waits, timeout, hidden = False, int(field.value[:9]), False
+                settings |= {"timeout": int(field.value[:9]), "hidden": False}
             else:
                 warn(MenuWarning(f"timeout {shorten(field.value)!r} has no effect", field.span, "number"))
         elif field.key in ("default", "preferred"):
             matching = _glob(field.value, found)
             if matching is None and not field.value.startswith("@"):
                 warn(MenuWarning(f"no entry is named {shorten(field.value)!r}", field.span, "default"))
-            default = first_good if matching is None else matching
-    return _Settings(default, None if waits else timeout, hidden)
+            settings["default"] = first_good if matching is None else matching
+    return settings
+
+
+_TIMEOUTS: dict[str, _Settings] = {
+    "menu-force": {"timeout": None, "hidden": False},
+    "menu-hidden": {"timeout": 0, "hidden": True},
+    "menu-disabled": {"timeout": 0, "hidden": True},
+}
 
 
 def _glob(pattern: str, found: list[BlsEntry]) -> int | None:
     """The first entry whose id, with or without `.conf`, matches regardless of case."""
     if len(pattern) > COMPARED_CHARACTERS:
         return None
-    pattern = pattern.lower()
-    return next(
-        (
-            i
-            for i, entry in enumerate(found)
-            if fnmatchcase(f"{entry.id}.conf".lower(), pattern) or fnmatchcase(entry.id.lower(), pattern)
-        ),
-        None,
-    )
+    for index, entry in enumerate(found):
+        if any(fnmatchcase(name.lower(), pattern.lower()) for name in (f"{entry.id}.conf", entry.id)):
+            return index
+    return None

@@ -6,13 +6,14 @@ Rows stand in the order in which the names are tried on a volume (the order gues
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 
-from fsdrivers.light import TYPE_CHECKING, Protocol, cast, dataclass
-from pvboot.menu.model import Menu, MenuWarning
+from fsdrivers.light import TYPE_CHECKING, Any, Protocol, cast, dataclass
+from pvboot.menu.model import Entry, Menu, MenuWarning
 
 if TYPE_CHECKING:
+    from pvboot.device_names import Device
     from pvboot.devices import Devices
 
 
@@ -33,6 +34,23 @@ class MenuContext:
     saved_default: Callable[[], bytes] = lambda: b""
     on_warning: Callable[[MenuWarning], object] = lambda _warning: None
     every_title: bool = False
+
+    @property
+    def name(self) -> str:
+        """The menu's name for messages, with its device."""
+        return f"{self.volume or ''}{self.path}"
+
+    @property
+    def device(self) -> Device | None:
+        """The device of the menu's volume."""
+        from pvboot.device_names import read_device
+
+        return read_device(self.volume)[0] if self.volume else None
+
+    def menu(self, dialect: str, entries: Iterable[Entry], warnings: Iterable[MenuWarning], **settings: Any) -> Menu:
+        """The menu that was found here; `settings` are more fields of `Menu`."""
+        found = self.source, self.volume, self.path, dialect
+        return Menu(*found, tuple(entries), warnings=tuple(warnings), **settings)
 
 
 class Builder(Protocol):

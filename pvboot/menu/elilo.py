@@ -11,8 +11,7 @@ from functools import partial
 from fsdrivers.light import dataclass, field
 from grammars.elilo import parse
 from grammars.fields import Field
-from pvboot.device_names import read_device
-from pvboot.grub_errors import shorten
+from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.guest_paths import from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning
@@ -45,8 +44,7 @@ def build(data: bytes, context: MenuContext) -> Menu:
     images: list[_Image] = []
     image: _Image | None = None
     is_other = False  # inside `other=`, which is no Linux
-    file = f"{context.volume or ''}{context.path}"
-    tree = parse(data, file)
+    tree = parse(data, context.name)
     for option in tree.fields:
         if option.key in ("image", "other"):
             is_other = option.key == "other"
@@ -60,16 +58,14 @@ def build(data: bytes, context: MenuContext) -> Menu:
         elif option.key in ("default", "timeout", "delay") and image is None:
             settings[option.key] = option
         elif option.key not in _WITHOUT_MEANING and not is_other:
-            message = f"unknown option {shorten(option.key, 40)!r} is skipped"
-            warnings.append(MenuWarning(message, option.span, "unknown-command"))
+            message = f"unknown option {quoted(option.key)} is skipped"
+            warnings.append(MenuWarning(message, option.span, "unknown-command", option.key))
     if not tree.complete:
-        warnings.append(MenuWarning(f"{file}: {tree.limit}"))
+        warnings.append(MenuWarning(f"{context.name}: {tree.limit}"))
     entries = tuple(_entry(context, index, image, common) for index, image in enumerate(images[:ENTRY_LIMIT]))
     default = _default(settings.get("default"), entries, warnings)
     timeout = _seconds(settings.get("timeout") or settings.get("delay"), warnings)
-    return Menu(
-        context.source, context.volume, context.path, DIALECT, entries, default, (), timeout, warnings=tuple(warnings)
-    )
+    return context.menu(DIALECT, entries, warnings, default=default, timeout=timeout)
 
 
 def _set(options: dict[str, str], option: Field) -> None:
@@ -87,11 +83,10 @@ def _entry(context: MenuContext, index: int, image: _Image, common: dict[str, st
 
 
 def _files(context: MenuContext, image: str, options: dict[str, str]) -> BootFiles:
-    device = read_device(context.volume)[0] if context.volume else None
     folder = context.path.rpartition("/")[0] or "/"
 
     def place(name: str) -> str:
-        return from_directory(context.devices, device, folder, name.replace("\\", "/"))
+        return from_directory(context.devices, context.device, folder, name.replace("\\", "/"))
 
     initrd = options.get("initrd", "")
     return BootFiles(
@@ -126,6 +121,6 @@ def _seconds(option: Field | None, warnings: list[MenuWarning]) -> int | None:
     if option is None:
         return None
     if not re.fullmatch(r"\d{1,9}", option.value, re.ASCII):
-        warnings.append(MenuWarning(f"{option.key} {shorten(option.value)!r} is no number", option.span, "number"))
+        warnings.append(MenuWarning(f"{option.key} {shorten(option.value)!r} is not a number", option.span, "number"))
         return None
     return -(-int(option.value) // 10) or None

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fsdrivers.light import TYPE_CHECKING, dataclass, field, replace
+from fsdrivers.light import TYPE_CHECKING, dataclass, replace
 from grammars.extlinux import parse
 from grammars.fields import Field
 from grammars.spans import SourceSpan
-from pvboot.device_names import Device, read_device
 from pvboot.errors import PvbootError
 from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.dialects import MenuContext
@@ -21,7 +20,7 @@ from pvboot.menu.guest_paths import exists, from_directory
 from pvboot.menu.model import BootFiles, Entry, Menu, MenuWarning, Password
 
 if TYPE_CHECKING:
-    from pvboot.devices import Devices
+    pass
 
 DIALECT = "extlinux"
 INCLUDE_DEPTH = 16
@@ -40,22 +39,9 @@ _WITHOUT_MEANING = (
     "kbdmap localboot nerfdefault nocomplete noescape notabc path pretimeout prompt say send sendcookies serial "
     "sysappend text ui f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 onerror"
 )
+_GLOBAL = "label append initrd default ui ontimeout timeout totaltimeout implicit include menu"
 # Every keyword that means something to somebody.
-KEYWORDS = (
-    *_KERNELS,
-    *_WITHOUT_MEANING.split(),
-    "label",
-    "append",
-    "initrd",
-    "default",
-    "ui",
-    "ontimeout",
-    "timeout",
-    "totaltimeout",
-    "implicit",
-    "include",
-    "menu",
-)
+KEYWORDS = (*_KERNELS, *_WITHOUT_MEANING.split(), *_GLOBAL.split())
 
 
 @dataclass(slots=True)
@@ -63,7 +49,6 @@ class _Submenu:
     """A menu in the menu; its title may follow its beginning."""
 
     title: str
-    path: tuple[_Submenu, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,7 +57,7 @@ class _Label:
 
     name: str
     span: SourceSpan
-    submenu: tuple[_Submenu, ...]
+    submenus: tuple[_Submenu, ...]
     title: str = ""
     kernel: str = ""
     kind: str = ""
@@ -80,34 +65,41 @@ class _Label:
     initrd: str = ""
 
 
-@dataclass(slots=True)
 class _Reader:
-    """All that the lines of a file and of those it includes have said so far."""
+    """All that the lines of a file and of those it includes have said so far.
 
-    devices: Devices
-    device: Device | None
-    directory: str
-    labels: list[_Label] = field(default_factory=list)
-    label: _Label | None = None
-    submenus: list[_Submenu] = field(default_factory=list)
-    append: str = ""
-    initrd: str = ""
-    default: Field | None = None
-    ui: Field | None = None
-    menu_default: _Label | None = None
-    on_timeout: Field | None = None
-    timeout: int = 0
-    total_timeout: int = 0
-    implicit: bool = True
-    hidden: bool = False
-    password: Password | None = None
-    files: int = 0
-    room_bytes: int = TOTAL_LIMIT_BYTES
-    warnings: list[MenuWarning] = field(default_factory=list)
+    `settings` are the directives that hold for the whole menu, by their keywords.
+    """
+
+    def __init__(self, context: MenuContext) -> None:
+        self.devices = context.devices
+        self.device = context.device
+        self.directory = context.path.rpartition("/")[0] or "/"
+        self.labels: list[_Label] = []
+        self.label: _Label | None = None
+        self.submenus: list[_Submenu] = []
+        self.settings: dict[str, Field] = {}
+        self.append = self.initrd = ""
+        self.menu_default: _Label | None = None
+        self.hidden = False
+        self.password: Password | None = None
+        self.files = 0
+        self.room_bytes = TOTAL_LIMIT_BYTES
+        self.warnings: list[MenuWarning] = []
 
     def warn(self, message: str, at: Field, code: str = "", *, subject: str = "") -> None:
         if len(self.warnings) < WARNING_LIMIT:
             self.warnings.append(MenuWarning(message, at.span, code, subject))
+
+    def number(self, keyword: str, unset: int) -> int:
+        """The number of a setting; 0, with a warning, if it is something else."""
+        directive = self.settings.get(keyword)
+        if directive is None:
+            return unset
+        match = re.match(r"\d{1,9}", directive.value, re.ASCII)
+        if match is None:
+            self.warn(f"{shorten(keyword)} {shorten(directive.value)!r} is not a number", directive, "number")
+        return int(match[0]) if match else 0
 
     def close_label(self) -> None:
         """What is global now holds for the label that ends here."""
@@ -117,31 +109,31 @@ class _Reader:
             self.label.initrd = self.label.initrd or self.initrd
         self.label = None
 
+    def end_submenu(self) -> None:
+        self.close_label()
+        del self.submenus[-1:]
+
 
 def build(data: bytes, context: MenuContext) -> Menu:
     """The menu in `data` and the files it includes; never fails for what the bytes say."""
-    device = read_device(context.volume)[0] if context.volume else None
-    reader = _Reader(context.devices, device, context.path.rpartition("/")[0] or "/")
-    _read(reader, f"{context.volume or ''}{context.path}", data, 0)
+    reader = _Reader(context)
+    _read(reader, context.name, data, 0)
     reader.close_label()
     _read_menu_of_ui(reader)
-    if not reader.labels:
+    if reader.number("implicit", 1) and not reader.labels:
         _add_implicit_entry(reader)
-    entries = tuple(_entry(reader, index, label) for index, label in enumerate(reader.labels))
-    timeout = _seconds(reader)
-    default = _default(reader, timeout is not None)
-    return Menu(
-        context.source,
-        context.volume,
-        context.path,
+    entries = [_entry(reader, index, label) for index, label in enumerate(reader.labels)]
+    # Tenths of seconds, rounded up; none or 0 waits for ever.
+    tenths = [tenths for keyword in ("timeout", "totaltimeout") if (tenths := reader.number(keyword, 0))]
+    timeout = -(-min(tenths) // 10) if tenths else None
+    return context.menu(
         DIALECT,
         entries,
-        default,
-        (),
-        timeout,
-        reader.hidden,
-        reader.password,
-        tuple(reader.warnings),
+        reader.warnings,
+        default=_default(reader, timeout is not None),
+        timeout=timeout,
+        hidden=reader.hidden,
+        password=reader.password,
     )
 
 
@@ -170,12 +162,11 @@ def _include(reader: _Reader, directive: Field, depth: int) -> None:
     data = _read_included(reader, directive, name, depth)
     if data is None:
         return
-    title = title.strip()
-    if title:
-        _begin_submenu(reader, title)
+    if title.strip():
+        reader.submenus.append(_Submenu(title.strip()))
     _read(reader, *data, depth + 1)
-    if title:
-        _end_submenu(reader)
+    if title.strip():
+        reader.end_submenu()
 
 
 def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> tuple[str, bytes] | None:
@@ -203,22 +194,21 @@ def _read_included(reader: _Reader, directive: Field, name: str, depth: int) -> 
 
 
 def _read_menu_directive(reader: _Reader, directive: Field) -> None:
-    """`MENU ...`; colours, messages and layout are none of ours."""
+    """`MENU ...`; colours, messages and layout mean nothing here."""
     word, label = directive.key.partition(" ")[2], reader.label
     if word == "label" and label is not None:
         label.title = directive.value
     elif word in ("label", "title") and reader.submenus and label is None:
         reader.submenus[-1].title = directive.value
-    elif word == "default" and label is not None and not label.submenu:
+    elif word == "default" and label is not None and not label.submenus:
         reader.menu_default = label  # one in a sub-menu is for those who open it
     elif word in ("quit", "exit", "goto") and label is not None:
         label.kind = "menu"
     elif word == "begin":
         reader.close_label()
-        _begin_submenu(reader, directive.value)
+        reader.submenus.append(_Submenu(directive.value))
     elif word == "end":
-        reader.close_label()
-        _end_submenu(reader)
+        reader.end_submenu()
     elif word == "separator":
         reader.close_label()
     elif word == "hidden":
@@ -232,19 +222,8 @@ def _read_menu_directive(reader: _Reader, directive: Field) -> None:
         reader.warn("the password of a single entry is not asked for", directive)
 
 
-def _begin_submenu(reader: _Reader, title: str) -> None:
-    around = tuple(reader.submenus[:SUBMENU_DEPTH])
-    reader.submenus.append(_Submenu(title, around))
-
-
-def _end_submenu(reader: _Reader) -> None:
-    reader.close_label()
-    if reader.submenus:
-        reader.submenus.pop()
-
-
 def _read_in_label(label: _Label, directive: Field) -> bool:
-    """Take a directive that belongs to an entry; False if it is none."""
+    """Take a directive that belongs to an entry; False if this one does not."""
     if directive.key in _KERNELS:
         label.kernel, label.kind = directive.value, directive.key
     elif directive.key == "localboot":
@@ -262,8 +241,7 @@ def _read_global(reader: _Reader, directive: Field) -> None:
     key, value = directive.key, directive.value
     if key == "label":
         reader.close_label()
-        name = _unquoted(value)
-        reader.label = _Label(name, directive.span, tuple(reader.submenus[:SUBMENU_DEPTH]))
+        reader.label = _Label(_unquoted(value), directive.span, tuple(reader.submenus[:SUBMENU_DEPTH]))
         if len(reader.labels) < ENTRY_LIMIT:
             reader.labels.append(reader.label)
             if len(reader.labels) == ENTRY_LIMIT:
@@ -272,27 +250,10 @@ def _read_global(reader: _Reader, directive: Field) -> None:
         reader.append = "" if value == "-" else value
     elif key == "initrd":
         reader.initrd = value
-    elif key == "default":
-        reader.default = directive
-    elif key == "ui":
-        reader.ui = directive
-    elif key == "ontimeout":
-        reader.on_timeout = directive
-    elif key == "timeout":
-        reader.timeout = _number(reader, directive)
-    elif key == "totaltimeout":
-        reader.total_timeout = _number(reader, directive)
-    elif key == "implicit":
-        reader.implicit = _number(reader, directive) != 0
-    elif key not in _WITHOUT_MEANING.split() and key not in _KERNELS:
+    elif key in ("default", "ui", "ontimeout", "timeout", "totaltimeout", "implicit"):
+        reader.settings[key] = directive
+    elif key not in KEYWORDS:
         reader.warn(f"unknown keyword {quoted(key)} is skipped", directive, "unknown-command", subject=key)
-
-
-def _number(reader: _Reader, directive: Field) -> int:
-    match = re.match(r"\d{1,9}", directive.value, re.ASCII)
-    if match is None:
-        reader.warn(f"{shorten(directive.key)} {shorten(directive.value)!r} is no number", directive, "number")
-    return int(match[0]) if match else 0
 
 
 # --- the whole menu ---------------------------------------------------------------------------------------
@@ -300,7 +261,7 @@ def _number(reader: _Reader, directive: Field) -> int:
 
 def _read_menu_of_ui(reader: _Reader) -> None:
     """`UI vesamenu.c32 FILE` (or DEFAULT) shows that file's menu; it matters if this one has no entries."""
-    directive = reader.ui or reader.default
+    directive = reader.settings.get("ui") or reader.settings.get("default")
     if reader.labels or directive is None:
         return
     program, *names = directive.value.split()[:INCLUDE_LIMIT] or [""]
@@ -315,35 +276,23 @@ def _read_menu_of_ui(reader: _Reader) -> None:
 
 def _add_implicit_entry(reader: _Reader) -> None:
     """A file without labels starts what DEFAULT names: a kernel and its arguments."""
-    if reader.default is None or not reader.implicit or not reader.default.value:
+    default = reader.settings.get("default")
+    kernel, _, append = default.value.partition(" ") if default is not None else ("", "", "")
+    if default is None or not kernel or kernel.lower().endswith(_NO_LINUX):
         return
-    kernel, _, append = reader.default.value.partition(" ")
-    if kernel.lower().endswith(_NO_LINUX):
-        return
-    label = _Label(kernel, reader.default.span, (), kernel=kernel, kind="kernel")
-    label.append = f"{reader.append} {append.strip()}".strip()
-    label.initrd = reader.initrd
-    reader.labels.append(label)
-
-
-def _seconds(reader: _Reader) -> int | None:
-    """Tenths of seconds, rounded up; none or 0 waits for ever."""
-    given = [tenths for tenths in (reader.timeout, reader.total_timeout) if tenths]
-    return -(-min(given) // 10) if given else None
+    append = f"{reader.append} {append.strip()}".strip()
+    reader.labels.append(_Label(kernel, default.span, (), "", kernel, "kernel", append, reader.initrd))
 
 
 def _default(reader: _Reader, has_timeout: bool) -> int:
     """ONTIMEOUT if the clock can run out, MENU DEFAULT, DEFAULT, else the first entry."""
-    if has_timeout and reader.on_timeout is not None:
-        index = _label_index(reader, reader.on_timeout)
-        if index is not None:
-            return index
-    for index, label in enumerate(reader.labels):
-        if label is reader.menu_default:
-            return index
-    if reader.default is None:
-        return 0
-    return _label_index(reader, reader.default) or 0
+    on_timeout, default = reader.settings.get("ontimeout"), reader.settings.get("default")
+    index = _label_index(reader, on_timeout) if has_timeout and on_timeout is not None else None
+    if index is None:
+        index = next((number for number, label in enumerate(reader.labels) if label is reader.menu_default), None)
+    if index is None and default is not None:
+        index = _label_index(reader, default)
+    return index or 0
 
 
 def _label_index(reader: _Reader, directive: Field) -> int | None:
@@ -366,7 +315,7 @@ def _label_index(reader: _Reader, directive: Field) -> int | None:
 
 def _entry(reader: _Reader, index: int, label: _Label) -> Entry:
     title = re.sub(r"\^(?=.)", "", label.title, count=1).strip() or label.name
-    submenu = tuple(submenu.title.replace("^", "", 1) for submenu in label.submenu)
+    submenu = tuple(submenu.title.replace("^", "", 1) for submenu in label.submenus)
 
     def files() -> BootFiles:
         def place(name: str) -> str:
@@ -384,7 +333,7 @@ def _entry(reader: _Reader, index: int, label: _Label) -> Entry:
 
 
 def wanted_files(kind: str, kernel: str, append: str, initrd: str) -> BootFiles:
-    """What an entry loads, names as they are written; `kernel` None if it is no Linux that a PV guest could start.
+    """What an entry loads, names as they are written; `kernel` is None for what a PV guest cannot start.
 
     `initrd=` among the arguments names the ramdisk and is taken out, blanks around it stay: as pygrub hands it on.
     APPEND takes the place of arguments behind the kernel's name.

@@ -11,7 +11,6 @@ from functools import cache
 
 from fsdrivers.light import dataclass, field, replace
 from grammars.grub_cfg import Command, commands, parse
-from pvboot.device_names import read_device
 from pvboot.errors import BootError, PvbootError
 from pvboot.grub_errors import quoted, shorten
 from pvboot.menu.dialects import MenuContext
@@ -61,11 +60,10 @@ def build(data: bytes, context: MenuContext) -> Menu:
     """
     budget = Budget()
     budget.begin()
-    home = read_device(context.volume)[0] if context.volume else None
-    shared = Shared(Disks(context.devices, home, budget.charge), budget, context.on_warning)
+    shared = Shared(Disks(context.devices, context.device, budget.charge), budget, context.on_warning)
     top = Level(_first_environment(shared.disks, context))
     draft = _Draft(shared, context)
-    top = _run_level(shared, top, lambda run: run.run_script(parse(data, f"{context.volume or ''}{context.path}")))
+    top = _run_level(shared, top, lambda run: run.run_script(parse(data, context.name)))
     _open_level(draft, top, (), "")
     entries = tuple(draft.entries)
     environment = top.environment
@@ -75,19 +73,15 @@ def build(data: bytes, context: MenuContext) -> Menu:
     timeout = _timeout(environment.get("timeout"))
     default = _default(shared, top, environment.get("default"), entries)
     fallback = _fallback(shared, top, environment.get("fallback"), default)
-    hidden = timeout is not None and environment.get("timeout_style") in ("hidden", "countdown")
-    return Menu(
-        context.source,
-        context.volume,
-        context.path,
+    return context.menu(
         DIALECT,
         entries,
-        default,
-        fallback,
-        timeout,
-        hidden,
-        password,
-        tuple(shared.warnings),
+        shared.warnings,
+        default=default,
+        fallback=fallback,
+        timeout=timeout,
+        hidden=timeout is not None and environment.get("timeout_style") in ("hidden", "countdown"),
+        password=password,
     )
 
 

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 SIGNATURE = b"# GRUB Environment Block\n"
 BLOCK_LIMIT_BYTES = 64 << 10  # GRUB makes blocks of 1 KiB
 
+# A backslash makes the character behind it plain, also a newline (lib/envblk.c).
+_LINE = re.compile(r"#[^\n]*+\n|(?P<name>[^=\n\\]*+)(?P<value>(?:[^\n\\]|\\[\s\S])*+)\n")
+
 
 def read_block(data: bytes) -> dict[str, str] | None:
-    """The variables of a block; None if `data` is none.  A later line of a name wins.
-
-    A backslash makes the character behind it plain: `\\\\` and a newline in a value (lib/envblk.c).
-    """
+    """The variables of a block; None if `data` is not a block.  A later line of a name wins."""
     if not data.startswith(SIGNATURE):
         return None
-    values: dict[str, str] = {}
     text = data[len(SIGNATURE) : BLOCK_LIMIT_BYTES].decode("utf-8", "surrogateescape")
-    for line in _lines(text):
-        if line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if equals:
-            values[name] = _plain(value)
-    return values
-
-
-def _lines(text: str) -> list[str]:
-    """Complete lines, a newline behind a backslash kept in its line."""
-    lines: list[str] = []
-    pending = ""
-    for piece in text.split("\n")[:-1]:
-        pending += piece
-        if (len(piece) - len(piece.rstrip("\\"))) % 2 and not pending.startswith("#"):
-            pending += "\n"
-            continue
-        lines.append(pending)
-        pending = ""
-    return lines
-
-
-def _plain(value: str) -> str:
-    if "\\" not in value:
-        return value
-    letters: list[str] = []
-    escaped = False
-    for letter in value:
-        if letter == "\\" and not escaped:
-            escaped = True
-            continue
-        letters.append(letter)
-        escaped = False
-    return "".join(letters)
+    found = {match["name"]: match["value"] for match in _LINE.finditer(text) if (match["value"] or "")[:1] == "="}
+    return {name: re.sub(r"\\([\s\S])", r"\1", value[1:]) for name, value in found.items()}

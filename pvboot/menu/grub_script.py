@@ -119,7 +119,7 @@ class Node:
     restricted: bool = True
     is_submenu: bool = False
     children: Level | None = None
-    files: Callable[[], BootFiles] | None = None  # of an entry that is no script
+    files: Callable[[], BootFiles] | None = None  # of an entry that is not a script
     index: int = 0  # of the entry in the flat list
 
 

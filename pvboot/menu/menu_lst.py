@@ -42,7 +42,7 @@ def build(data: bytes, context: MenuContext) -> Menu:
 
     Any bytes give a menu: what GRUB would skip is skipped, with a warning that names line and column.
     """
-    return build_tree(parse(data, f"{context.volume or ''}{context.path}"), context)
+    return build_tree(parse(data, context.name), context)
 
 
 def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
@@ -60,18 +60,15 @@ def build_tree(tree: MenuFile, context: MenuContext) -> Menu:
     if draft.password is not None:
         entries = tuple(replace(entry, locked=_needs_password(entry)) for entry in entries)
     default, fallback = _settle(draft, len(entries), every_title=context.every_title)
-    return Menu(
-        context.source,
-        context.volume,
-        context.path,
+    return context.menu(
         DIALECT,
         entries,
-        default,
-        fallback,
-        draft.timeout,
-        draft.hidden,
-        draft.password,
-        tuple(draft.warnings),
+        draft.warnings,
+        default=default,
+        fallback=fallback,
+        timeout=draft.timeout,
+        hidden=draft.hidden,
+        password=draft.password,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fsdrivers import errors as fs_errors
 from fsdrivers.light import TYPE_CHECKING
 from grammars.spans import SourceSpan
-from pvboot.device_names import Device, read_device
+from pvboot.device_names import Device
 from pvboot.menu.dialects import MenuContext
 from pvboot.menu.model import BootFiles, Entry, Menu
 
@@ -45,7 +45,5 @@ def loader_entry(index: int, device: Device, path: str) -> Entry:
 
 def build(_data: bytes, context: MenuContext) -> Menu:
     """The menu of a volume that has a loader and nothing else: it starts at once."""
-    device = read_device(context.volume)[0] if context.volume else Device("hd")
-    return Menu(
-        context.source, context.volume, context.path, DIALECT, (loader_entry(0, device, context.path),), timeout=0
-    )
+    entry = loader_entry(0, context.device or Device("hd"), context.path)
+    return context.menu(DIALECT, [entry], [], timeout=0)

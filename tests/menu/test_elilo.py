@@ -107,7 +107,7 @@ def test_head(head: str, default: int, timeout: int | None) -> None:
     [
         ("foo=1\n", "/elilo.conf:1:1: unknown option 'foo' is skipped"),
         ("default=x\n", "/elilo.conf:1:1: no image is labelled 'x'"),
-        (" timeout = soon\n", "/elilo.conf:1:2: timeout 'soon' is no number"),
+        (" timeout = soon\n", "/elilo.conf:1:2: timeout 'soon' is not a number"),
     ],
 )
 def test_warning(text: str, message: str) -> None:

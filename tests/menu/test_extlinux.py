@@ -208,7 +208,7 @@ def test_implicit_kernel_gets_the_global_arguments_too() -> None:
     ("text", "message"),
     [
         ("LABEL a\n  KERNAL /k\n", "/extlinux.conf:2:3: unknown keyword 'kernal' is skipped"),
-        ("TIMEOUT x\n", "/extlinux.conf:1:1: timeout 'x' is no number"),
+        ("TIMEOUT x\n", "/extlinux.conf:1:1: timeout 'x' is not a number"),
         ("DEFAULT gone\n" + TWO, "/extlinux.conf:1:1: no entry is labelled 'gone'"),
         ("DEFAULT b quiet\n" + TWO, "/extlinux.conf:1:1: the arguments behind 'b' are left out"),
         ("INCLUDE x\n", "/extlinux.conf:1:1: 'x' is not included: it has no disk to be looked for on"),

@@ -80,7 +80,7 @@ def word_not_known_to_loader(subject: Subject) -> Iterator[Problem]:
 
 
 def _behind_the_brace(line: str) -> str | None:
-    """What follows the last brace of a line that begins an entry for pygrub; None if it begins none."""
+    """Return what follows the last brace of a line that begins an entry for pygrub; None for other lines."""
     start = _TITLE.match(line)
     end = _TITLE_END.search(line, start.end()) if start else None
     brace = line.rfind("{")
