@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import platform
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -83,9 +83,13 @@ STOP_IF_SET = {
 }
 
 
+# Asked for while the module is loaded: a confined process may not.
+HOST = os.uname().machine if sys.platform == "linux" else ""
+
+
 def native_stop(stop_function: int) -> mmap.mmap | None:
     """The callback as machine code that calls `stop_function`; None if this host needs one in Python."""
-    code = STOP_IF_SET.get(platform.machine()) if sys.platform == "linux" else None
+    code = STOP_IF_SET.get(HOST)
     if code is None:
         return None
     try:
@@ -93,7 +97,7 @@ def native_stop(stop_function: int) -> mmap.mmap | None:
     except OSError:
         return None
     page.write(code + stop_function.to_bytes(8, sys.byteorder))
-    if platform.machine() == "aarch64":
+    if HOST == "aarch64":
         start = ctypes.addressof(ctypes.c_char.from_buffer(page))
         ctypes.CDLL("libgcc_s.so.1").__clear_cache(ctypes.c_void_p(start), ctypes.c_void_p(start + len(code) + 8))
     return page

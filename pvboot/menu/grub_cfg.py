@@ -255,7 +255,7 @@ def _default(shared: Shared, top: Level, wanted: str, entries: tuple[Entry, ...]
         return 0
     node = _find(top, wanted) if wanted else None
     if node is None and wanted:
-        shared.warn(f"default {shorten(wanted)!r} is no entry, the first one is taken", code="default")
+        shared.warn(f"default {shorten(wanted)!r} is not an entry, the first one is taken", code="default")
     node = node or _find_below(top, "0")
     index = node.index if node else 0
     if _is_hypervisor(entries[index]):
@@ -290,7 +290,7 @@ def _fallback(shared: Shared, top: Level, text: str, default: int) -> tuple[int,
     for word in text.split()[:MAXIMUM_FALLBACKS]:
         node = _find(top, word)
         if node is None:
-            shared.warn(f"fallback {shorten(word)!r} is no entry", code="fallback")
+            shared.warn(f"fallback {shorten(word)!r} is not an entry", code="fallback")
             break
         if node.index != default and node.index not in found:
             found.append(node.index)

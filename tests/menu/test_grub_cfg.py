@@ -168,7 +168,7 @@ def test_multiboot_alone_stays_the_default() -> None:
         ("menuentry {true}\n", f"{PATH}:1:1: an entry without a title or a body is left out"),
         ("regexp a b\n", f"{PATH}:1:1: this command is not supported and fails"),
         ("while true; do a=b; done\n", "the script is stopped: it takes too long"),
-        ("set default=9\nmenuentry A {true}\n", "default '9' is no entry, the first one is taken"),
+        ("set default=9\nmenuentry A {true}\n", "default '9' is not an entry, the first one is taken"),
     ],
 )
 def test_warning(text: str, message: str) -> None:

@@ -117,17 +117,19 @@ def _unknown(entry: EntryLines | None, line: CommandLine, meant: str | None) -> 
         return Problem(f"a line that begins with {first} is skipped", line.name_span, index)
     if meant == TITLE:
         text = "so this line begins no entry and the commands below it join the entry above"
-        return Problem(f"{quoted(line.name)} is no command (title?), {text}", line.name_span, index, severity="error")
+        return Problem(
+            f"{quoted(line.name)} is not a command (title?), {text}", line.name_span, index, severity="error"
+        )
     if meant is not None:
         case = ": commands are written in small letters" if meant == line.name.lower() else ""
         boots = meant in ("kernel", "root", "initrd", "module", "uuid", "configfile", "default", "timeout")
         return Problem(
-            f"{quoted(line.name)} is no command and is skipped ({meant}?){case}",
+            f"{quoted(line.name)} is not a command and is skipped ({meant}?){case}",
             line.name_span,
             index,
             severity="error" if boots and (entry is None or WORDS[meant].entry) else None,
         )
-    return Problem(f"{quoted(line.name)} is no command and is skipped", line.name_span, index)
+    return Problem(f"{quoted(line.name)} is not a command and is skipped", line.name_span, index)
 
 
 @rule("command-not-allowed-here", "error", "a command that does not act where it stands", dialects=MENU_LST)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -19,7 +19,8 @@ from pvboot.serve.api import Requester
 from pvboot.serve.http.send import Sender
 
 if TYPE_CHECKING:
-    from pvboot.serve.http.server import HttpServer
+    from pvboot.serve.api import Journal
+    from pvboot.serve.http.limits import HttpLimits
 
 # How much a client may still send, and how long, behind its last answer: if it had sent something that nobody read,
 # closing at once would reset the connection and take the answer with it.
@@ -31,6 +32,18 @@ _SIOCOUTQ: Final = 0x5411  # linux/sockios.h: bytes that the peer has not acknow
 _TCP_INFO_BYTES, _BYTES_ACKED = 128, 120  # struct tcp_info of linux/tcp.h, its tcpi_bytes_acked
 
 
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    manager: web.Server
+    journal: Journal
+    limits: HttpLimits
+    stopping: bool
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is over."""
+
+
 def refusal(status: int, said: str = "", **headers: str) -> web.Response:
     """Return an answer of one line of text."""
     text = f"{status} {HTTPStatus(status).phrase}" + (f": {said}" if said else "") + "\n"
@@ -40,7 +53,7 @@ def refusal(status: int, said: str = "", **headers: str) -> web.Response:
 class Connection(web.RequestHandler):
     """Answers the requests of one socket; `waiting` while there is none to answer."""
 
-    def __init__(self, server: HttpServer, requester: Requester) -> None:
+    def __init__(self, server: Owner, requester: Requester) -> None:
         limits = server.limits
         options: dict[str, Any] = {"access_log": None, "keepalive_timeout": _NEVER_SECONDS, "auto_decompress": False}
         options |= {"max_line_size": limits.head_bytes, "max_field_size": limits.head_bytes, "lingering_time": 0}
