@@ -12,7 +12,7 @@ from fsdrivers.ext2.constants import ROOT_INODE, Incompat, InodeFlag
 from fsdrivers.ext2.directory import RawEntry, find_name, live_entries
 from fsdrivers.ext2.groups import GroupTable
 from fsdrivers.ext2.inode import Inode, inline_tail
-from fsdrivers.ext2.mapping import BlockMap, Limits
+from fsdrivers.ext2.mapping import BlockMap, MapLimits
 from fsdrivers.ext2.superblock import SuperBlock, read_superblock
 from fsdrivers.modes import MODE_DIRECTORY, MODE_FORMAT, MODE_REGULAR, kind_of
 from fsdrivers.runfile import Run, RunFile
@@ -27,7 +27,7 @@ KEPT_INODES = 256  # those of the directories above a path are asked for again a
 class ExtFilesystem(TreeFilesystem[Inode]):
     """Read-only ext2/3/4 over a source; make one with `open_ext`."""
 
-    def __init__(self, source: BlockSource, superblock: SuperBlock, limits: Limits, *, verify: bool = True) -> None:
+    def __init__(self, source: BlockSource, superblock: SuperBlock, limits: MapLimits, *, verify: bool = True) -> None:
         """`verify` checks metadata checksums where the file system has them."""
         self.source = source
         self.name = source.name
@@ -187,13 +187,13 @@ class ExtFilesystem(TreeFilesystem[Inode]):
                 yield data, block_size
 
 
-def open_ext(source: BlockSource, *, limits: Limits | None = None) -> ExtFilesystem:
+def open_ext(source: BlockSource, *, limits: MapLimits | None = None) -> ExtFilesystem:
     """Mount an ext2/3/4 volume read-only; a dirty journal is replayed in memory.
 
     Raises `NotThisFilesystem` if there is no super block, `Corrupt`, `Unsupported` naming the feature,
     `SourceError`.
     """
-    limits = limits or Limits()
+    limits = limits or MapLimits()
     superblock = read_superblock(source)
     if not superblock.incompat & Incompat.RECOVER:
         return ExtFilesystem(source, superblock, limits)

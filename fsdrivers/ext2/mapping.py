@@ -22,7 +22,7 @@ DIRECT_POINTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MapLimits:
     """Bounds on the cost of one file's map.
 
     The defaults let a 4 GiB file be scattered into single 4 KiB blocks; a tree of its own blocks that lists
@@ -43,7 +43,7 @@ class BlockMap:
         blocks_count: int,
         file_blocks: int,
         where: str,
-        limits: Limits,
+        limits: MapLimits,
     ) -> None:
         self._read_block = read_block
         self._pointers_per_block = block_size // 4

@@ -23,7 +23,7 @@ LOOKUP_COST = 10  # steps of a script
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RootContext:
     """Where a script stands: its `root`, and the names that its `loopback` commands have given, oldest first."""
 
     root: str
@@ -74,13 +74,13 @@ class Disks:
         partition = number - 1 if number else None
         return Device("loop", device.drive, partition) if device.kind == "loop" else Device("hd", drive, partition)
 
-    def resolve(self, name: str, place: Place) -> tuple[Device, str] | None:
+    def resolve(self, name: str, place: RootContext) -> tuple[Device, str] | None:
         """The volume and path that `[(DEVICE)]/path` means; None if the guest has no such volume."""
         where, path = split_name(name)
         device = self.locate(place.root if where is None else where, place.loops)
         return (device, path) if device is not None else None
 
-    def stat(self, name: str, place: Place) -> Stat | None:
+    def stat(self, name: str, place: RootContext) -> Stat | None:
         """What stands under a name, None if nothing that can be reached."""
         found = self.resolve(name, place)
         if found is None:
@@ -97,7 +97,7 @@ class Disks:
                 self._stats[device, path] = None
         return self._stats[device, path]
 
-    def read(self, name: str, place: Place) -> bytes:
+    def read(self, name: str, place: RootContext) -> bytes:
         """The file's bytes up to the limit.  Raises `FsError`, `GrubError`, `MenuError` for an unknown device."""
         found = self.resolve(name, place)
         if found is None:
@@ -105,7 +105,7 @@ class Disks:
         self.charge(LOOKUP_COST)
         return self.devices.mount(found[0]).open(found[1]).read_at(0, FILE_LIMIT_BYTES)
 
-    def boot_name(self, name: str, place: Place) -> str:
+    def boot_name(self, name: str, place: RootContext) -> str:
         """The name of a file that is to be booted, in the form of `BootFiles`.
 
         If the guest has no such device, or the device no such file while the menu's own volume has it (images of
@@ -153,7 +153,7 @@ class Disks:
 
     # -- wildcards
 
-    def expand(self, pattern: Sequence[tuple[str, bool]], place: Place) -> list[str]:
+    def expand(self, pattern: Sequence[tuple[str, bool]], place: RootContext) -> list[str]:
         """The files that a word with `*` and `?` stands for, sorted, [] if there are none.
 
         `pattern` is the word letter by letter; a wildcard counts where it is marked True.

@@ -14,7 +14,7 @@ from grammars.grub_cfg import Command, For, Function, If, Loop, Problem, Script,
 from grammars.spans import SourceSpan
 from pvboot.device_names import Device
 from pvboot.grub_errors import quoted
-from pvboot.menu.grub_disks import Disks, Place
+from pvboot.menu.grub_disks import Disks, RootContext
 from pvboot.menu.model import BootFiles, MenuWarning
 
 STEP_LIMIT = 100_000  # of one run: loading the menu, or one entry
@@ -80,9 +80,9 @@ class Environment:
         return Environment(dict(self.values), set(self.exported), dict(self.loops))
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RootContext:
         """Where names of files count from."""
-        return Place(self.get("root"), self.loops)
+        return RootContext(self.get("root"), self.loops)
 
     def get(self, name: str) -> str:
         """The value, "" if there is none."""

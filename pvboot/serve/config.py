@@ -122,7 +122,7 @@ class Log(Model):
     format: Literal["logfmt", "json"] = "logfmt"
 
 
-class Limits(Model):
+class LimitTables(Model):
     """`[limits]`"""
 
     server: ServerLimits = ServerLimits()
@@ -277,7 +277,7 @@ class Config(StateSettings):
     listen: Listen = Listen()
     log: Log = Log()
     content: Annotated[Items[Mount], AfterValidator(_one_a_path)] = ()
-    limits: Limits = Limits()
+    limits: LimitTables = LimitTables()
     dhcp: DhcpSettings = DhcpSettings()
     _file: TomlFile = PrivateAttr()
 

@@ -246,11 +246,11 @@ def test_error_about_an_extent_does_not_crash_the_collector() -> None:
     code = """
 import gc, struct
 from fsdrivers.errors import Corrupt
-from fsdrivers.ext2.mapping import BlockMap, Limits
+from fsdrivers.ext2.mapping import BlockMap, MapLimits
 node = struct.pack("<HHHHI", 0xF30A, 2, 4, 0, 0) + struct.pack("<IHHIIHHI", 5, 1, 0, 9, 1, 1, 0, 9) + bytes(24)
 for _ in range(10):
     try:
-        BlockMap(lambda block: bytes(1024), 1024, 100, 100, "node", Limits()).extent_runs(node)
+        BlockMap(lambda block: bytes(1024), 1024, 100, 100, "node", MapLimits()).extent_runs(node)
     except Corrupt as err:
         err.held = err
     gc.collect()
