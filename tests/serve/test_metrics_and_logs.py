@@ -160,9 +160,12 @@ def test_a_reader_that_hangs_stops_nobody_and_the_loss_is_counted(log: Log, read
                 wait_until(lambda: say_and_look(documents))
 
     reader = threading.Thread(target=read_all)
+    before = set(threading.enumerate())
     log("json", step)
     if not read:
         os.close(receive)  # else the writing thread would wait for ever
+        for thread in set(threading.enumerate()) - before:
+            thread.join(60)  # it would write into whatever gets the descriptor next
     os.close(send)
     if read:
         reader.join()
