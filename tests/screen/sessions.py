@@ -34,16 +34,18 @@ class Session:
                 env if term is None else {**env, "TERM": term},
             )
         self._status: int | None = None
+        self._met = False
 
     def send(self, keys: str | bytes) -> None:
         os.write(self.master, keys.encode() if isinstance(keys, str) else keys)
 
     def wait_for(self, seen: str | Callable[[Emulator], bool]) -> None:
-        """Until the text is on the screen, or the condition holds."""
+        """Until the text was on the screen, or the condition held, be it for one line: a guest may print on at once."""
         condition = (lambda emulator: seen in emulator.text) if isinstance(seen, str) else seen
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition(self.emulator):
-            assert self._read(deadline), f"never seen: {seen}\n{self.emulator.text}"
+        self._met = condition(self.emulator)
+        while not self._met:
+            assert self._read(deadline, condition), f"never seen: {seen}\n{self.emulator.text}"
 
     def end(self) -> int:
         """Read to the end; the exit status, negative for a signal."""
@@ -66,7 +68,7 @@ class Session:
         os.close(self.master)
         self.master = -1
 
-    def _read(self, deadline: float) -> bool:
+    def _read(self, deadline: float, condition: Callable[[Emulator], bool] = lambda _emulator: False) -> bool:
         if not select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))[0]:
             return False
         try:
@@ -74,7 +76,9 @@ class Session:
         except OSError:  # Linux's way to say that the program is gone
             return False
         self.transcript += data
-        self.emulator.feed(data)
+        for line in data.splitlines(keepends=True):
+            self.emulator.feed(line)
+            self._met = self._met or condition(self.emulator)
         return bool(data)
 
     def close(self) -> None:
